@@ -1,0 +1,169 @@
+"""A recipe, run: photographs -> de-duplication pass -> training -> networks, with checkpoints to resume from."""
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+import dedup
+import gan
+from experiments import datasets
+from experiments.errors import UserError
+from experiments.spec import DedupSpec, Recipe
+
+STATE, CURVE, SUMMARY = "state.safetensors", "losses.csv", "training.json"
+_HASHES = {"phash": dedup.phash}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSet:
+    """The images a network is trained on, after the de-duplication pass."""
+
+    images: np.ndarray  # uint8 [N, H, W, C]
+    summary: dict[str, Any]  # name, digest, images before and after the pass
+
+
+def training_set(
+    recipe: Recipe, *, data_root: Path, runs_root: Path, progress: datasets.Progress | None = None
+) -> TrainingSet:
+    """Loads the recipe's data set and removes near-duplicates as its `[dedup]` says."""
+    packed = datasets.load(recipe.dataset, data_root=data_root, runs_root=runs_root, progress=progress)
+    keep = keep_mask(packed.images, recipe.dedup)
+    return TrainingSet(
+        packed.images[keep],
+        {"name": packed.name, "digest": packed.digest, "images": len(keep), "kept": int(keep.sum())},
+    )
+
+
+def keep_mask(images: np.ndarray, spec: DedupSpec | None) -> np.ndarray:
+    """bool [N]: the images that stay. Without a pass, all."""
+    if spec is None:
+        return np.ones(len(images), bool)
+    if spec.hash not in _HASHES:
+        raise UserError(f"unknown hash {spec.hash!r} in [dedup]; the hashes are {', '.join(_HASHES)}")
+    return dedup.keep_mask(dedup.radius_groups(_HASHES[spec.hash](images), spec.radius))
+
+
+def pretrain(
+    recipe: Recipe,
+    out: Path,
+    *,
+    data_root: Path,
+    runs_root: Path,
+    device: torch.device | str,
+    say: Callable[[str], None],
+    progress: datasets.Progress | None = None,
+    checkpoint_images: int = 25_600,
+) -> Path:
+    """Trains `recipe` into the folder `out`, going on from its last checkpoint, and returns the discriminator's file.
+
+    Writes `discriminator.safetensors`, `generator.safetensors`, `samples.png`, `losses.csv` and `training.json`.
+    A checkpoint falls every `checkpoint_images` images. Raises UserError for a folder that holds another run, and
+    FloatingPointError, the last good checkpoint kept, when a loss is no longer finite.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
+    config, arch = recipe.training, recipe.architecture
+    state = _state(out / STATE, arch, config, device, say)
+    data = training_set(recipe, data_root=data_root, runs_root=runs_root, progress=progress)
+    removed = data.summary["images"] - data.summary["kept"]
+    say(f"{data.summary['name']}: {data.summary['kept']} images, {removed} near-duplicates removed")
+    images = torch.from_numpy(data.images).to(device)
+
+    # the same z after every checkpoint; its own generator leaves the training noise alone
+    shown_z = gan.sample_z(arch, 64, torch.Generator().manual_seed(config.seed)).to(device)
+    every = max(2, checkpoint_images // config.batch_size)
+    rows, pending = _curve(out / CURVE, state.step), []
+    seconds = rows[-1]["seconds"] if rows else 0.0
+    started = time.monotonic()
+    steps = gan.train(state, images, config)
+    first = state.step
+    if progress is not None:
+        steps = iter(progress(_sized(steps), total=config.steps - first, desc=f"train {recipe.name}", unit="step"))
+    for step in steps:
+        pending.append(step)
+        if step.step % every and step.step != config.steps:
+            continue
+        rows.append(_row(pending, seconds + time.monotonic() - started))
+        pending = []
+        if not all(math.isfinite(rows[-1][f"loss_{n}"]) for n in ("generator", "discriminator")):
+            raise FloatingPointError(f"a loss is not finite at step {step.step}; the checkpoint before it is kept in {out}")
+        gan.save_state(out / STATE, state, config)
+        _write_curve(out / CURVE, rows)
+        _write_grid(out / "samples.png", gan.sample(state.generator, shown_z).cpu().numpy())
+    discriminator = out / "discriminator.safetensors"
+    gan.save(discriminator, state.discriminator)
+    gan.save(out / "generator.safetensors", state.generator)
+    summary = {
+        "recipe": dataclasses.asdict(recipe),
+        "data": data.summary,
+        "images_seen": state.step * config.batch_size,
+        "seconds": round(rows[-1]["seconds"], 1) if rows else 0.0,
+    }
+    _write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    return discriminator
+
+
+def _sized(steps):  # noqa: ANN001, ANN202
+    yield from steps
+
+
+def _state(file: Path, arch: gan.Architecture, config: gan.TrainingConfig, device, say) -> gan.TrainingState:  # noqa: ANN001
+    if not file.exists():
+        return gan.new_state(arch, config, device)
+    try:
+        state = gan.load_state(file, arch, config, device)
+    except ValueError as error:
+        raise UserError(f"{error}; delete {file} to start over, or choose another folder with --out") from error
+    say(f"going on from step {state.step} of {config.steps} ({file})")
+    return state
+
+
+def _row(steps: list[gan.Step], seconds: float) -> dict[str, float]:
+    """Mean losses of both networks over a stretch of steps."""
+    row = {"step": steps[-1].step, "images_seen": steps[-1].images_seen, "lr": steps[-1].lr, "seconds": seconds}
+    for network in ("generator", "discriminator"):
+        losses = [float(s.loss) for s in steps if s.network == network]
+        row[f"loss_{network}"] = sum(losses) / len(losses) if losses else 0.0
+    return row
+
+
+def _curve(file: Path, step: int) -> list[dict[str, float]]:
+    """Rows written up to `step`: a curve may be one checkpoint ahead of or behind the state after a kill."""
+    if not file.exists():
+        return []
+    with open(file, newline="") as opened:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(opened)]
+    return [row for row in rows if row["step"] <= step]
+
+
+def _write_curve(file: Path, rows: list[dict[str, float]]) -> None:
+    lines = [",".join(rows[0])] + [",".join(f"{v:.6g}" if k != "step" else f"{v:.0f}" for k, v in row.items()) for row in rows]
+    _write_text(file, "\n".join(lines) + "\n")
+
+
+def _write_text(file: Path, text: str) -> None:
+    temporary = file.with_name(f".{file.name}.partial")
+    temporary.write_text(text)
+    os.replace(temporary, file)
+
+
+def _write_grid(file: Path, images: np.ndarray) -> None:
+    """PNG of images uint8 [n * n, H, W, C] as an n x n grid."""
+    n = math.isqrt(len(images))
+    _, h, w, c = images.shape
+    grid = images[: n * n].reshape(n, n, h, w, c).swapaxes(1, 2).reshape(n * h, n * w, c)
+    temporary = file.with_name(f".{file.name}.partial")
+    Image.fromarray(grid.squeeze()).save(temporary, "PNG")
+    os.replace(temporary, file)

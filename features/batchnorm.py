@@ -1,0 +1,146 @@
+"""Batch normalisation at evaluation time: three modes, of which `calibrated` is the paper's.
+
+calibrated  calibrate_batchnorm: mean and biased variance averaged over batches of real images, then frozen
+            (PAPER, "Feature evaluation" 1; the authors' released feature code).
+running     nothing to do: the averages that training left in the model are used as they are.
+batch       `with batch_statistics(model): extract(...)`: every batch is normalised by its own statistics, so
+            features depend on which images share a batch, and hence on batch_size.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from features.backbone import Backbone
+from features.images import Images, Progress, batches, count
+from features.taps import tapped
+
+
+@dataclass
+class BatchStatistics:
+    """What a batch norm layer has seen: float64 [C] sums (CPU) over batches of mean and biased variance."""
+
+    batches: int
+    mean_sum: Tensor
+    variance_sum: Tensor
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[dict[nn.Module, BatchStatistics]]:
+    """Within: each batch norm layer normalises by the statistics of the batch in hand, in every mode.
+
+    Yields a dictionary layer -> BatchStatistics that fills as the model runs. BatchNorm1d/2d/3d,
+    SyncBatchNorm (each process by itself) and their subclasses. The model's own statistics, counters and
+    flags stay as they were.
+    """
+    seen: dict[nn.Module, BatchStatistics] = {}
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    for layer in layers:
+        layer.forward = _normalise_by_batch(layer, seen)  # type: ignore[method-assign, assignment]
+    try:
+        yield seen
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def calibrate_batchnorm(
+    backbone: Backbone,
+    images: Images,
+    *,
+    batch_size: int = 128,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Freezes batch norm statistics of real images into the model, in place; returns the batches used.
+
+    images: uint8 [N, H, W, C] or an iterable of such batches; 80 batches of 128 are enough. One pass, in
+    which each layer normalises a batch by that batch's mean and biased variance, so that later layers see
+    earlier ones normalised so; their averages over batches (equal weights, summed in float64) become
+    running_mean and running_var, which extraction then uses. A last, smaller batch is left out. Layers behind
+    the last one the backbone reads keep theirs.
+    device: where to run; the model is moved there and stays; default: where it is. Training flags are kept.
+    A model without batch norm is left alone: 0. ValueError for fewer than batch_size images.
+    """
+    if device is not None:
+        backbone.model.to(device)
+    if not any(isinstance(module, _BatchNorm) for module in backbone.model.modules()):
+        return 0
+    total = count(images)
+    steps: Iterator = (block for _, block in batches(images, batch_size) if len(block) == batch_size)
+    if progress is not None:
+        steps = progress(
+            steps, total=total and total // batch_size, desc="calibrate batch norm", unit="batch"
+        )
+    used = 0
+    nothing = torch.empty(0)
+    with (
+        batch_statistics(backbone.model) as seen,
+        tapped(backbone.model, backbone.layers, lambda name, output: nothing) as forward,
+    ):
+        for block in steps:
+            forward(backbone.prepare(block))
+            used += 1
+    if used == 0:
+        raise ValueError(f"calibration needs at least one batch of {batch_size} images, got fewer images")
+    for layer, statistics in seen.items():
+        _freeze(layer, statistics, backbone.device)
+    return used
+
+
+def _freeze(layer: nn.Module, statistics: BatchStatistics, device: torch.device) -> None:
+    """Writes the averages into the layer, as float32 where it has no running statistics yet."""
+    for name, total in (("running_mean", statistics.mean_sum), ("running_var", statistics.variance_sum)):
+        average = total / statistics.batches
+        old = getattr(layer, name)
+        if old is None:
+            setattr(layer, name, average.float().to(device))
+        else:
+            old.copy_(average)
+    layer.track_running_stats = True  # type: ignore[assignment]
+
+
+def _normalise_by_batch(
+    layer: _BatchNorm, seen: dict[nn.Module, BatchStatistics]
+) -> Callable[[Tensor], Tensor]:
+    """The layer's own forward under batch statistics, adding them to seen.
+
+    In training mode with momentum 1 the layer itself writes exactly this batch's statistics: no second pass
+    over x for them, and subclasses that do more in forward (an activation) still do it.
+    """
+    own_forward = layer.forward
+
+    def forward(x: Tensor) -> Tensor:
+        mean = torch.zeros(layer.num_features, device=x.device)
+        variance = torch.ones(layer.num_features, device=x.device)
+        during = {
+            "training": True,
+            "momentum": 1.0,
+            "track_running_stats": True,
+            "running_mean": mean,
+            "running_var": variance,
+            "num_batches_tracked": torch.zeros((), dtype=torch.int64, device=x.device),
+        }
+        before = {name: getattr(layer, name) for name in during}
+        try:
+            for name, value in during.items():
+                setattr(layer, name, value)
+            y = own_forward(x)
+        finally:
+            for name, value in before.items():
+                setattr(layer, name, value)
+        values = x.numel() // layer.num_features
+        biased = variance.cpu().double() * ((values - 1) / values)  # torch keeps the unbiased estimate
+        if layer in seen:
+            seen[layer].batches += 1
+            seen[layer].mean_sum += mean.cpu().double()
+            seen[layer].variance_sum += biased
+        else:
+            seen[layer] = BatchStatistics(1, mean.cpu().double(), biased)
+        return y
+
+    return forward

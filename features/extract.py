@@ -1,0 +1,131 @@
+"""Model + images -> float32 features [N, D]: streamed batch by batch, resumable into a FeatureStore."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features.backbone import Backbone, feature_width
+from features.images import Images, Progress, batches, count
+from features.pooling import PAPER_GRID, Pool
+from features.store import FeatureStore
+from features.taps import tapped
+
+
+def extract(
+    backbone: Backbone,
+    images: Images,
+    *,
+    pool: Pool = PAPER_GRID,
+    batch_size: int = 128,
+    device: torch.device | str | None = None,
+    out: np.ndarray | FeatureStore | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Features float32 [N, D]: the layers in the backbone's order, each pooled to [N, d], side by side.
+
+    images: uint8 [N, H, W, C] (array or memory map) or an iterable of such batches; scaled, and resized where
+    needed, as features.images describes. Batch norm uses the statistics in the model (see
+    features.batchnorm).
+    device: where to run; the model is moved there and stays; default: where it is.
+    out: where the rows go: a float32 array or memory map [N, D], or a FeatureStore, of which only missing
+    chunks are computed; default: a new array (for a stream the rows are held twice while they are joined).
+    Batches begin at multiples of batch_size whether images come whole, as a stream, or again after a stop, so
+    the rows are the same to the last bit. Returns out, or for a FeatureStore its read-only memory map.
+    Raises ValueError for images, out or batch_size that do not fit, and for features that are not finite,
+    naming the row and the layer.
+    """
+    if device is not None:
+        backbone.model.to(device)
+    rows, width = count(images), feature_width(backbone, pool=pool)
+    if out is None and rows is not None:
+        out = np.empty((rows, width), np.float32)
+    if out is not None:
+        rows = _check_out(out, rows, width)
+    store = out if isinstance(out, FeatureStore) else None
+    if store is not None and store.chunk_rows % batch_size:
+        raise ValueError(
+            f"batch_size must divide the store's chunk of {store.chunk_rows} rows, got {batch_size}"
+        )
+
+    if store is not None and store.complete:
+        return store.array()
+    blocks: list[np.ndarray] = []
+    for start, block in _feature_blocks(backbone, images, pool, batch_size, rows, store, progress):
+        if store is not None:
+            store.write(start, block)
+        elif isinstance(out, np.ndarray):
+            out[start : start + len(block)] = block
+        else:
+            blocks.append(block)
+    if store is not None:
+        return store.array()
+    if isinstance(out, np.ndarray):
+        return out
+    return np.concatenate(blocks) if blocks else np.empty((0, width), np.float32)
+
+
+def _feature_blocks(
+    backbone: Backbone,
+    images: Images,
+    pool: Pool,
+    batch_size: int,
+    rows: int | None,
+    store: FeatureStore | None,
+    progress: Progress | None,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, float32 [n, D]) for every batch the store does not hold yet."""
+
+    def pooled(layer: str, output: Any) -> Tensor:
+        return pool(backbone.maps(layer, output)).float()
+
+    held = store.has if store is not None else lambda row: False
+    steps = _missing(images, batch_size, rows, held)
+    if progress is not None:
+        total = None if rows is None else sum(not held(start) for start in range(0, rows, batch_size))
+        steps = progress(steps, total=total, desc="extract", unit="batch")
+    with tapped(backbone.model, backbone.layers, pooled) as forward:
+        for start, block in steps:
+            parts = forward(backbone.prepare(block))
+            features = torch.cat(parts, dim=1).cpu().numpy()
+            if not np.isfinite(features).all():
+                raise ValueError(_not_finite(backbone, parts, start))
+            yield start, features
+
+
+def _missing(
+    images: Images, batch_size: int, rows: int | None, held: Callable[[int], bool]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The batches of images that are not held; ValueError unless all together number rows (where known)."""
+    stop = 0
+    for start, block in batches(images, batch_size):
+        stop = start + len(block)
+        if rows is not None and stop > rows:
+            break
+        if not held(start):
+            yield start, block
+    if rows is not None and stop != rows:
+        raise ValueError(
+            f"images must number {rows}, the rows of out; got {'at least ' * (stop > rows)}{stop}"
+        )
+
+
+def _check_out(out: np.ndarray | FeatureStore, rows: int | None, width: int) -> int:
+    """The number of rows of out; ValueError unless it is float32 [rows, width]."""
+    if len(out.shape) != 2 or out.shape[1] != width or rows not in (None, out.shape[0]):
+        raise ValueError(
+            f"out must have shape [{'N' if rows is None else rows}, {width}], got {list(out.shape)}"
+        )
+    if isinstance(out, np.ndarray) and out.dtype != np.float32:
+        raise ValueError(f"out must be float32, got {out.dtype}")
+    return out.shape[0]
+
+
+def _not_finite(backbone: Backbone, parts: list[Tensor], start: int) -> str:
+    """The error text: first row, and first layer in it, whose features are NaN or infinite."""
+    bad = torch.stack([~torch.isfinite(part).all(dim=1) for part in parts])
+    row = int(bad.any(dim=0).int().argmax())
+    layer = backbone.layers[int(bad[:, row].int().argmax())]
+    return f"features must be finite, got NaN or infinity in row {start + row}, layer {layer!r}"

@@ -1,0 +1,91 @@
+"""uint8 images -> the float tensors a network takes: one preprocessing for calibration and extraction.
+
+Images are scaled to the network's value range (PAPER: x/127.5 - 1 for [-1, 1], no augmentation) and, where
+the sizes differ, resized with an antialiased bilinear filter, the whole picture to the whole input (no crop).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Images = np.ndarray | Iterable[np.ndarray]
+# progress(iterable, *, total, desc, unit) -> iterator over the same items
+Progress = Callable[..., Iterator]
+
+
+def count(images: Images) -> int | None:
+    """Number of images, or None for a stream, whose length is known only at its end."""
+    return len(images) if isinstance(images, np.ndarray) else None
+
+
+def batches(images: Images, batch_size: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, uint8 [n, H, W, C]) pieces of exactly batch_size images, the last one possibly smaller.
+
+    images: uint8 [N, H, W, C] (array or memory map), or an iterable of such arrays of any lengths. Pieces
+    begin at multiples of batch_size either way, so an array and a stream of the same images give the same
+    pieces.
+    Raises ValueError for other dtypes and shapes, for streams whose image shape changes, and for batch_size <
+    1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if isinstance(images, np.ndarray):
+        _check(images)
+        for start in range(0, len(images), batch_size):
+            yield start, images[start : start + batch_size]
+        return
+    start, waiting, held = 0, [], 0
+    shape = None
+    for arrived in images:
+        array = _check(np.asarray(arrived))
+        if array.shape[1:] != (shape := shape or array.shape[1:]):
+            raise ValueError(f"images of one stream must share a shape, got {array.shape[1:]} after {shape}")
+        waiting.append(array)
+        held += len(array)
+        if held < batch_size:
+            continue
+        joined = np.concatenate(waiting)
+        whole = held - held % batch_size
+        for offset in range(0, whole, batch_size):
+            yield start + offset, joined[offset : offset + batch_size]
+        start, waiting, held = start + whole, [joined[whole:]], held - whole
+    if held:
+        yield start, np.concatenate(waiting)
+
+
+def to_input(
+    images: np.ndarray,
+    *,
+    image_shape: tuple[int, int, int],
+    value_range: tuple[float, float],
+    device: torch.device,
+) -> Tensor:
+    """uint8 [n, H, W, C] -> float32 [n, *image_shape] in value_range on device, channels-last in memory.
+
+    One channel is repeated where image_shape asks for more; any other channel mismatch is a ValueError.
+    Scaling divides by 255 / (high - low), which for [-1, 1] is the paper's x / 127.5 - 1 to the last bit.
+    """
+    channels, height, width = image_shape
+    if images.shape[3] not in (1, channels):
+        raise ValueError(
+            f"images must have {channels} channels (or 1, repeated) for this network, got {images.shape[3]}"
+        )
+    # The copy gives torch a writable array (memory maps are read-only); NHWC bytes seen as NCHW are
+    # channels-last, the order in which convolution and max-pooling run fastest, so nothing is transposed.
+    x = torch.from_numpy(np.array(images, order="C")).to(device).permute(0, 3, 1, 2)
+    x = x.to(torch.float32)
+    if x.shape[2:] != (height, width):
+        x = F.interpolate(x, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
+    low, high = value_range
+    x = x.div_(255 / (high - low)).add_(low)
+    return x.expand(-1, channels, -1, -1).contiguous(memory_format=torch.channels_last)
+
+
+def _check(images: np.ndarray) -> np.ndarray:
+    """The same array, if it is uint8 [N, H, W, C]; ValueError otherwise."""
+    if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
+        raise ValueError(f"images must be uint8 [N, H, W, C], got {images.dtype} {list(images.shape)}")
+    return images

@@ -1,0 +1,78 @@
+"""The key of stored features: everything that changes their values."""
+
+import hashlib
+import inspect
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from features.backbone import Backbone
+from features.pooling import PAPER_GRID, Pool
+
+# Raised whenever extraction, pooling, preprocessing or calibration gives other values than before.
+VERSION = 1
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 (hex) of the state dict: names (sorted), dtypes, shapes, bytes; the same on every device."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+            flat = value.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().tobytes())
+        else:
+            digest.update(f"{name} {value!r}\n".encode())
+    return digest.hexdigest()
+
+
+def feature_key(
+    backbone: Backbone,
+    *,
+    data_digest: str,
+    batchnorm: Mapping[str, Any],
+    pool: Pool = PAPER_GRID,
+) -> dict[str, Any]:
+    """A JSON-able dictionary that differs whenever the features would.
+
+    data_digest: of the images, order and subset included. batchnorm: the mode and what it depends on, for
+    example {"mode": "calibrated", "data": digest, "batches": 80, "batch_size": 128}, {"mode": "running"} or
+    {"mode": "batch", "batch_size": 128}. Take the key before calibrating: the weights digest covers the
+    model's statistics, and then the key of finished features is known without the calibration pass.
+    The weights do not say how a network computes with them, so its printed structure (strides, slopes, eps)
+    and the source files of its own modules (those outside torch), of to_maps and of pool go in as well.
+    """
+    return {
+        "version": VERSION,
+        "weights": weights_digest(backbone.model),
+        "structure": hashlib.sha256(_printed(backbone.model).encode()).hexdigest(),
+        "code": _code_digest(backbone, pool),
+        "layers": list(backbone.layers),
+        "image_shape": list(backbone.image_shape),
+        "value_range": list(backbone.value_range),
+        "pool": _printed(pool),
+        "to_maps": _printed(backbone.to_maps),
+        "batchnorm": dict(batchnorm),
+        "data": data_digest,
+    }
+
+
+def _code_digest(backbone: Backbone, pool: Pool) -> str:
+    """SHA-256 of the source files behind the model's own modules, to_maps and pool."""
+    classes = {type(module) for module in backbone.model.modules()}
+    functions: list[Any] = [cls.forward for cls in classes if not cls.__module__.startswith("torch.")]
+    functions += [
+        f if inspect.isroutine(f) else type(f).__call__ for f in (backbone.to_maps, pool) if f is not None
+    ]
+    files = {code.co_filename for f in functions if (code := getattr(inspect.unwrap(f), "__code__", None))}
+    contents = sorted(Path(file).read_bytes() for file in files if Path(file).is_file())
+    return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
+
+
+def _printed(thing: object) -> str:
+    """Its repr without memory addresses, which differ from run to run."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(thing))

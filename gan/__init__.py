@@ -1,0 +1,29 @@
+"""DCGANs: architectures, training, sampling, checkpoints and the authors' released weights (arXiv 1511.06434)."""
+
+from gan.architectures import PRESETS, Architecture, Discriminator, Generator, architecture, initialise
+from gan.checkpoint import load, load_state, save, save_state
+from gan.sampling import interpolate, sample, sample_z
+from gan.theano_weights import load_theano
+from gan.training import Step, TrainingConfig, TrainingState, new_state, train
+
+__all__ = [
+    "PRESETS",
+    "Architecture",
+    "Discriminator",
+    "Generator",
+    "Step",
+    "TrainingConfig",
+    "TrainingState",
+    "architecture",
+    "initialise",
+    "interpolate",
+    "load",
+    "load_state",
+    "load_theano",
+    "new_state",
+    "sample",
+    "sample_z",
+    "save",
+    "save_state",
+    "train",
+]

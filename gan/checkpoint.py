@@ -1,0 +1,151 @@
+"""Checkpoints: safetensors with the configuration in the file's header. Nothing is pickled.
+
+A network file holds one network; its kind and architecture stand in the header, so `load(file)` needs nothing else.
+A training-state file holds both networks, both optimisers, the noise generator and the step in one file, so that a
+kill between two writes cannot pair tensors of different steps. Every write goes to a temporary name, then renames.
+"""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gan.architectures import Architecture, Discriminator, Generator
+from gan.training import TrainingConfig, TrainingState, new_state
+
+FORMAT = "dcgan-eval-1"
+_KINDS = {"discriminator": Discriminator, "generator": Generator}
+
+
+def save(file: str | os.PathLike[str], network: Discriminator | Generator, *, dtype: torch.dtype | None = None) -> None:
+    """Writes one network, atomically. `dtype` converts floating-point tensors (torch.float16 halves the file)."""
+    kind = next(name for name, cls in _KINDS.items() if isinstance(network, cls))
+    tensors = {
+        name: (t.to(dtype) if dtype is not None and t.is_floating_point() else t)
+        for name, t in network.state_dict().items()
+    }
+    _write(Path(file), tensors, {"kind": kind, "architecture": dataclasses.asdict(network.arch)})
+
+
+def load(file: str | os.PathLike[str]) -> Discriminator | Generator:
+    """The network in a file written by `save`, float32, on the CPU, in eval mode.
+
+    Raises FileNotFoundError, or ValueError for a file that is no such checkpoint (truncated, other kind, other shapes).
+    """
+    path = Path(file)
+    tensors, header = _read(path)
+    kind = header.get("kind")
+    if kind not in _KINDS:
+        raise ValueError(f"{path} holds no network but {kind!r}; expected one of {', '.join(_KINDS)}")
+    network = _KINDS[kind](architecture_from(header["architecture"]))
+    try:
+        network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit its own architecture: {_first_line(error)}") from error
+    return network.eval()
+
+
+def save_state(file: str | os.PathLike[str], state: TrainingState, config: TrainingConfig) -> None:
+    """Writes the whole training state, atomically."""
+    tensors: dict[str, Tensor] = {"noise": state.noise.get_state()}
+    for name, network in (("generator", state.generator), ("discriminator", state.discriminator)):
+        tensors |= {f"{name}.{key}": t for key, t in network.state_dict().items()}
+    for name, optimizer in _optimizers(state).items():
+        for index, slots in optimizer.state_dict()["state"].items():
+            tensors |= {f"{name}.{index}.{slot}": torch.as_tensor(t) for slot, t in slots.items()}
+    header = {
+        "kind": "training-state",
+        "architecture": dataclasses.asdict(state.generator.arch),
+        "config": dataclasses.asdict(config),
+        "step": state.step,
+    }
+    _write(Path(file), tensors, header)
+
+
+def load_state(
+    file: str | os.PathLike[str], arch: Architecture, config: TrainingConfig, device: torch.device | str = "cpu"
+) -> TrainingState:
+    """The state written by `save_state`, to go on with.
+
+    The run must be the same one: ValueError when architecture or configuration differ from the file's, or when the
+    file is damaged.
+    """
+    path = Path(file)
+    tensors, header = _read(path)
+    if header.get("kind") != "training-state":
+        raise ValueError(f"{path} is no training state but {header.get('kind')!r}")
+    for name, ours, theirs in (
+        ("architecture", arch, architecture_from(header["architecture"])),
+        ("config", config, TrainingConfig(**header["config"])),
+    ):
+        if ours != theirs:
+            raise ValueError(f"{path} belongs to another run: its {name} is {theirs}, this run's is {ours}")
+    state = new_state(arch, config, device)
+    try:
+        state.generator.load_state_dict(_under(tensors, "generator."))
+        state.discriminator.load_state_dict(_under(tensors, "discriminator."))
+        for name, optimizer in _optimizers(state).items():
+            slots: dict[int, dict[str, Tensor]] = {}
+            for key, t in _under(tensors, f"{name}.").items():
+                index, slot = key.split(".")
+                slots.setdefault(int(index), {})[slot] = t
+            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        state.noise.set_state(tensors["noise"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {_first_line(error)}") from error
+    state.step = int(header["step"])
+    return state
+
+
+def architecture_from(fields: dict) -> Architecture:
+    """The `Architecture` of a header's JSON fields (lists become tuples); ValueError for unknown or missing fields."""
+    known = {f.name for f in dataclasses.fields(Architecture)}
+    if unknown := set(fields) - known:
+        raise ValueError(f"unknown architecture fields {sorted(unknown)}; known: {sorted(known)}")
+    try:
+        return Architecture(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    except TypeError as error:
+        raise ValueError(f"incomplete architecture: {error}") from error
+
+
+def _optimizers(state: TrainingState) -> dict[str, torch.optim.Adam]:
+    return {"adam_generator": state.generator_optimizer, "adam_discriminator": state.discriminator_optimizer}
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _write(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
+    temporary = path.with_name(f".{path.name}.partial")
+    metadata = {"format": FORMAT, "dcgan-eval": json.dumps(header, sort_keys=True)}
+    try:
+        save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, temporary, metadata)
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, "pt") as opened:
+            metadata = opened.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise ValueError(f"{path} is a safetensors file of another program (format {metadata.get('format')!r})")
+            return {key: opened.get_tensor(key) for key in opened.keys()}, json.loads(metadata["dcgan-eval"])  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({_first_line(error)})") from error

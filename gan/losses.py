@@ -1,0 +1,21 @@
+"""GAN losses, siblings with one signature: they take discriminator logits and return scalars to minimise.
+
+The paper (section 3; Goodfellow et al., arXiv 1406.2661) uses binary cross-entropy with the non-saturating generator
+loss; the authors' code (train_uncond_dcgan.py) takes the mean over the minibatch and adds the real and the fake half.
+"""
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Binary cross-entropy of the discriminator: -mean log D(x) - mean log(1 - D(G(z))).
+
+    `real`, `fake`: logits, float [N]. softplus(-l) = -log sigmoid(l), without overflow.
+    """
+    return softplus(-real.float()).mean() + softplus(fake.float()).mean()
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """Non-saturating generator loss: -mean log D(G(z)). `fake`: logits, float [N]."""
+    return softplus(-fake.float()).mean()

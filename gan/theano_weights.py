@@ -1,0 +1,119 @@
+"""The authors' released arrays (Newmu/dcgan_code `models/`, one .npy file an array) -> this project's networks.
+
+The files are numbered in the order of the network: `*_discrim_params.jl_01.npy`, ... Theano convolves truly, PyTorch
+correlates, so every kernel is flipped in both spatial axes. The arrays hold no batch-norm statistics: the authors
+normalise by minibatch statistics or by calibrated ones (see `features.calibrate_batchnorm`).
+"""
+
+import dataclasses
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gan.architectures import Architecture, Discriminator, Generator, architecture
+
+_FILES = {"discriminator": "discrim_params", "generator": "gen_params"}
+
+
+def load_theano(
+    folder: str | os.PathLike[str], preset: str | Architecture, network: str = "discriminator"
+) -> Discriminator | Generator:
+    """The network whose arrays lie in `folder`, float32, on the CPU, in eval mode.
+
+    Where arrays are missing the discriminator ends at its last stage that is complete together with all before it:
+    later stages and the logit are removed, so they cannot be used by mistake (`complete_stages` lists those there
+    are). A generator must be complete. Raises FileNotFoundError where there is nothing usable and ValueError for arrays
+    of other shapes or damaged files.
+    """
+    if network not in _FILES:
+        raise ValueError(f"network must be discriminator or generator, got {network!r}")
+    arch = architecture(preset)
+    arrays = _arrays(Path(folder), _FILES[network])
+    if network == "generator":
+        return _generator(arch, arrays, Path(folder))
+    return _discriminator(arch, arrays, Path(folder))
+
+
+def complete_stages(network: nn.Module) -> tuple[str, ...]:
+    """Names of the stages that a discriminator loaded by `load_theano` has."""
+    return tuple(name for name, _ in network.named_children() if name.startswith("conv"))
+
+
+def _arrays(folder: Path, kind: str) -> dict[int, Path]:
+    """File number -> path."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}")
+    found = {}
+    for path in sorted(folder.glob("*.npy")):
+        if match := re.fullmatch(rf".*_{kind}\.jl_(\d+)\.npy", path.name):
+            if int(match[1]) in found:
+                raise ValueError(f"{folder} holds the arrays of several networks: {found[int(match[1])].name}, {path.name}")
+            found[int(match[1])] = path
+    if not found:
+        raise FileNotFoundError(f"no *_{kind}.jl_NN.npy in {folder}")
+    return found
+
+
+def _assign(target: Tensor, path: Path, *, flip: bool = False, transpose: bool = False) -> None:
+    """Copies one array into a parameter of the same shape."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is not a whole .npy array ({' '.join(str(error).split())})") from error
+    if transpose:
+        array = array.T
+    if flip:
+        array = array[..., ::-1, ::-1]
+    if array.shape != tuple(target.shape):
+        raise ValueError(f"{path} has shape {array.shape}, the network wants {tuple(target.shape)}")
+    with torch.no_grad():
+        target.copy_(torch.from_numpy(np.ascontiguousarray(array, np.float32)))
+
+
+def _norm(module: nn.Module, gain: Path, shift: Path) -> None:
+    _assign(module.weight, gain)  # type: ignore[arg-type]
+    _assign(module.bias, shift)  # type: ignore[arg-type]
+
+
+def _discriminator(arch: Architecture, arrays: dict[int, Path], folder: Path) -> Discriminator:
+    """Order of the files: conv1 weight; conv2 weight, gain, shift; ...; logit weight."""
+    net = Discriminator(arch)
+    complete = True
+    for i, name in enumerate(arch.stage_names):
+        numbers = [1] if i == 0 else [3 * i - 1, 3 * i, 3 * i + 1]
+        complete = complete and all(n in arrays for n in numbers)
+        if not complete:
+            delattr(net, name)
+            continue
+        stage = net.get_submodule(name)
+        _assign(stage.conv.weight, arrays[numbers[0]], flip=True)  # type: ignore[arg-type, union-attr]
+        if i > 0:
+            _norm(stage.norm, arrays[numbers[1]], arrays[numbers[2]])  # type: ignore[arg-type]
+    if not complete_stages(net):
+        raise FileNotFoundError(f"the first convolution's array is missing in {folder}")
+    last = 3 * len(arch.strides) - 1
+    if complete and last in arrays:
+        _assign(net.logit.weight, arrays[last], transpose=True)
+    else:
+        del net.logit
+    return net.eval()
+
+
+def _generator(arch: Architecture, arrays: dict[int, Path], folder: Path) -> Generator:
+    """Order of the files: linear weight, gain, shift; deconv1 weight, gain, shift; ...; last deconv weight."""
+    net = Generator(arch)
+    wanted = 3 * len(arch.strides) + 1
+    if missing := [n for n in range(1, wanted + 1) if n not in arrays]:
+        raise FileNotFoundError(f"{folder} lacks the generator's arrays {missing}")
+    _assign(net.project.weight, arrays[1], transpose=True)
+    _norm(net.project_norm, arrays[2], arrays[3])
+    for i, name in enumerate(net.stage_names, start=1):
+        stage = net.get_submodule(name)
+        _assign(stage.conv.weight, arrays[3 * i + 1], flip=True)  # type: ignore[arg-type, union-attr]
+        if i < len(net.stage_names):
+            _norm(stage.norm, arrays[3 * i + 2], arrays[3 * i + 3])  # type: ignore[arg-type]
+    return net.eval()

@@ -1,0 +1,36 @@
+"""What has been measured and what was reported: run records, and the tables made of them."""
+
+from results.provenance import git_commit, hardware, portable, run_id, source_digest, utc_now, versions
+from results.records import Record, append_record, read_records
+from results.rendering import render_csv, render_latex, render_markdown, write_tables
+from results.tables import (
+    COLUMNS,
+    MeasuredRow,
+    ReportedRow,
+    Table,
+    table_from_dict,
+    with_run,
+)
+
+__all__ = [
+    "COLUMNS",
+    "MeasuredRow",
+    "Record",
+    "ReportedRow",
+    "Table",
+    "append_record",
+    "git_commit",
+    "hardware",
+    "portable",
+    "read_records",
+    "render_csv",
+    "render_latex",
+    "render_markdown",
+    "run_id",
+    "source_digest",
+    "table_from_dict",
+    "utc_now",
+    "versions",
+    "with_run",
+    "write_tables",
+]

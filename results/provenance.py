@@ -1,0 +1,161 @@
+"""Where a figure comes from: run identity, software, hardware and source state, without naming the machine.
+
+Nothing here holds a host name, a user name or an absolute path: `portable` takes them out before they are
+recorded.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_DISTRIBUTIONS = ("torch", "numpy", "scikit-learn", "dcgan-eval")
+# A path starts a string or follows one of these, and ends before one of them (spaces are part of a path).
+_DELIMITERS = r""":,;'"=()\[\]"""
+_PATH_START = rf"(?<![^\s{_DELIMITERS}])"
+_MACHINE_PATH = re.compile(rf"{_PATH_START}/(?=[^/\s])[^{_DELIMITERS}]*")
+
+
+def utc_now() -> str:
+    """The present second as `YYYY-MM-DDTHH:MM:SSZ`, the form of `Record.started`."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def run_id(spec: Mapping[str, Any], inputs: Mapping[str, str], started: str) -> str:
+    """`<UTC date>-<8 hex>`: the day, and SHA-256 of the resolved spec and the digests of the inputs.
+
+    Two runs of one day that could only give the same figure share it: `spec` must hold the seed, and must be
+    `portable`, so that the same work on another machine hashes alike. The order of keys does not matter.
+
+    Args:
+        spec: JSON values only.
+        inputs: name -> digest of every data set and weight file the figure depends on.
+        started: UTC time as `utc_now` gives it.
+    """
+    canonical = json.dumps([dict(spec), dict(inputs)], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return f"{started[:10].replace('-', '')}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
+
+
+def portable(value: Any, roots: Mapping[str, str | os.PathLike[str]]) -> Any:
+    """`value` (nested JSON values) with every absolute path replaced, in dictionary keys too.
+
+    Args:
+        roots: what stands for a folder -> the folder, e.g. `{"$DATA_ROOT": data, ".": clone}`; the
+            deepest that matches wins. A path under none of them shrinks to its last component.
+    """
+    if isinstance(value, Mapping):
+        return {portable(key, roots): portable(item, roots) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [portable(item, roots) for item in value]
+    if not isinstance(value, str | os.PathLike):
+        return value
+    text = os.fspath(value)
+    folders = {name: os.path.abspath(folder) for name, folder in roots.items()}
+    for name, folder in sorted(folders.items(), key=lambda item: -len(item[1])):
+        below = rf"{_PATH_START}{re.escape(folder)}(?=/|$|[{_DELIMITERS}])"
+        text = re.sub(below, lambda _, name=name: name, text)  # a function: names may hold a backslash
+    return _MACHINE_PATH.sub(lambda path: path[0].rstrip("/").rsplit("/", 1)[-1], text)
+
+
+def machine_paths(value: Any) -> Iterator[str]:
+    """Yields every absolute path inside `value` (nested JSON values)."""
+    if isinstance(value, str):
+        yield from _MACHINE_PATH.findall(value)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from machine_paths(key)
+            yield from machine_paths(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from machine_paths(item)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, torch, numpy, scikit-learn and this project; `not installed` where absent."""
+    found = {"python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def hardware(device: str = "cpu") -> dict[str, str | int | float | None]:
+    """The machine in words: `cpu` (model), `cores` this process may use, `memory_gib`, `accelerator` or None.
+
+    Args:
+        device: the torch device that did the work, e.g. `cpu`, `cuda:0`, `mps`; an idle GPU is not listed.
+    """
+    usable = getattr(os, "sched_getaffinity", None)  # absent on macOS
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    accelerator = None
+    if device.startswith("cuda"):
+        import torch  # here, since tables are rendered without it
+
+        accelerator = torch.cuda.get_device_name(device)
+    elif device != "cpu":
+        accelerator = device
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(usable(0)) if usable else os.cpu_count(),
+        "memory_gib": round(memory, 1),
+        "accelerator": accelerator,
+    }
+
+
+def _cpu_model() -> str:
+    """The processor's name as Linux gives it, elsewhere what `platform` knows."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def git_commit(root: str | os.PathLike[str]) -> str | None:
+    """The commit checked out at `root`, with `-dirty` where files differ; None where `root` is no checkout.
+
+    `results/runs` and `results/tables` are not compared: recording a run does not make the source of the next
+    one dirty. A checkout that holds `root` somewhere inside does not count.
+    """
+    top = _git(root, "rev-parse", "--show-toplevel")
+    commit = _git(root, "rev-parse", "HEAD")
+    if not top or not commit or Path(top).resolve() != Path(root).resolve():
+        return None
+    changes = _git(root, "status", "--porcelain", "--", ".", ":!results/runs", ":!results/tables")
+    return commit if changes == "" else f"{commit}-dirty"
+
+
+def _git(root: str | os.PathLike[str], *arguments: str) -> str | None:
+    """What git prints, stripped; None where git is absent, fails or hangs."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", os.fspath(root), *arguments], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def source_digest(folders: Iterable[str | os.PathLike[str]]) -> str:
+    """First 16 hex digits of SHA-256 over the names and bytes of all `.py` files in `folders`.
+
+    Names are relative to each folder's parent, so an installed copy and a checkout of the same source agree.
+    """
+    digest = hashlib.sha256()
+    for folder in sorted(map(Path, folders), key=lambda path: path.name):
+        for file in sorted(folder.rglob("*.py")):
+            data = file.read_bytes()
+            digest.update(f"{file.relative_to(folder.parent).as_posix()}\0{len(data)}\0".encode())
+            digest.update(data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,118 @@
+"""A table as CSV, Markdown and LaTeX text. Pure: the same table and records give the same bytes."""
+
+import csv
+import io
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from results.records import Record
+from results.tables import COLUMNS, SOURCE, Table, cells
+
+MARKS = {
+    "C": "read in the authors' released code or weights",
+    "2": "confirmed by two independent sources",
+    "1": "one source",
+    "R": "recalled from the paper, not confirmed elsewhere",
+}
+BARS = {
+    "sd": "`sd`: one standard deviation over the runs",
+    "ci95": "`ci95`: half the width of a 95 % confidence interval",
+    "1.96sd": "`1.96sd`: 1.96 standard deviations over the runs",
+    "": "no kind: as printed, the source's kind is not established",
+}
+_RIGHT = {"value", "error_bar", "n_runs", "n_test", "features", "max_units"}
+_GENERATED = "Generated from the run records and the table's TOML: edits here are overwritten."
+
+
+def _notes(rows: Sequence[Mapping[str, str]], table: Table) -> list[str]:
+    """Sentences below the table: only what the rows shown need."""
+    marks = {match[1] for row in rows if (match := SOURCE.fullmatch(row["source"]))}
+    kinds = {row["error_bar_kind"] for row in rows if row["error_bar"]}
+    protocols = [name for name in table.protocols if any(row["protocol"] == name for row in rows)]
+    notes = []
+    if marks:
+        told = "; ".join(f"[{mark}] {meaning}" for mark, meaning in MARKS.items() if mark in marks)
+        notes.append(f"Sources: a citation is followed by how far its figure is confirmed: {told}.")
+    if any(row["source"] == "measured" for row in rows):
+        notes.append("Measured rows: provenance names the run's record; a row not measured yet is empty.")
+    if kinds:
+        notes.append(f"Error bars: {'; '.join(meaning for kind, meaning in BARS.items() if kind in kinds)}.")
+    return notes + [f"Protocol `{name}`: {table.protocols[name]}." for name in protocols]
+
+
+def render_csv(table: Table, records: Iterable[Record]) -> str:
+    """The table as CSV with a header line; `\\n` line ends."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(cells(table, records))
+    return out.getvalue()
+
+
+def render_markdown(table: Table, records: Iterable[Record]) -> str:
+    """The table as GitHub Markdown: title, caption, rows, and notes on marks, error bars and protocols."""
+    rows = cells(table, records)
+    body = [[re.sub(r"([\\|*<`])", r"\\\1", row[name]) for name in COLUMNS] for row in rows]
+    sides = ["right" if name in _RIGHT else "left" for name in COLUMNS]
+    grid = tabulate(body, headers=COLUMNS, tablefmt="pipe", disable_numparse=True, colalign=sides)
+    notes = "\n".join(f"- {note}" for note in _notes(rows, table))
+    return f"<!-- {_GENERATED} -->\n# {table.title}\n\n{table.caption}\n\n{grid}\n\n{notes}\n"
+
+
+def render_latex(table: Table, records: Iterable[Record]) -> str:
+    """The table as a LaTeX `table*`; the document needs the packages booktabs and graphicx."""
+    rows = cells(table, records)
+    lines = [[_latex(row[name]) for name in COLUMNS] for row in rows]
+    header, *body = (" & ".join(line) + r" \\" for line in [[_latex(name) for name in COLUMNS], *lines])
+    top = [
+        f"% {_GENERATED}",
+        r"% Needs \usepackage{booktabs,graphicx}.",
+        r"\begin{table*}",
+        r"\centering",
+        rf"\caption{{{_latex(table.title)}. {_latex(table.caption)}}}",
+        r"\resizebox{\textwidth}{!}{%",
+        rf"\begin{{tabular}}{{{''.join('r' if name in _RIGHT else 'l' for name in COLUMNS)}}}",
+    ]
+    notes = [rf"\par {_latex(note.replace('`', ''))}" for note in _notes(rows, table)]
+    rules = [r"\toprule", header, r"\midrule", *body, r"\bottomrule", r"\end{tabular}}"]
+    return "\n".join([*top, *rules, r"\footnotesize", *notes, r"\end{table*}", ""])
+
+
+_LATEX = str.maketrans(
+    {character: rf"\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "`": r"\textasciigrave{}"}
+)
+
+
+def _latex(text: str) -> str:
+    return text.translate(_LATEX)
+
+
+def write_tables(
+    folder: str | os.PathLike[str], name: str, table: Table, records: Iterable[Record]
+) -> list[Path]:
+    """Writes `<name>.csv`, `.md` and `.tex` into `folder` (made where absent) and returns their paths.
+
+    All three are rendered before the first is written, and each replaces its predecessor whole.
+    """
+    records = list(records)
+    renderers: dict[str, Callable[[Table, list[Record]], str]] = {
+        ".csv": render_csv,
+        ".md": render_markdown,
+        ".tex": render_latex,
+    }
+    texts = {Path(folder) / f"{name}{suffix}": render(table, records) for suffix, render in renderers.items()}
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(text.encode())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return list(texts)

@@ -1,0 +1,169 @@
+"""Tables of measured and reported rows: what a table holds, and which record answers which row.
+
+A table is data: its rows are listed in a TOML file, in order. A reported row carries the figure as its source
+prints it; a measured row names a method and a protocol and has no field for a figure, so its figure can only
+come from a run record.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any
+
+from results.records import METRICS, RUN_ID, Record, check_keys
+
+COLUMNS = (
+    "method",
+    "protocol",
+    "metric",
+    "value",
+    "error_bar",
+    "error_bar_kind",
+    "n_runs",
+    "n_test",
+    "features",
+    "max_units",
+    "source",
+    "provenance",
+)
+_FIGURE = re.compile(r"\d+(\.\d+)?")
+SOURCE = re.compile(r"\S.* \[([C21R])\]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportedRow:
+    """A figure of a publication. `value` and `error_bar` are text, as printed there (82.0 is not 82)."""
+
+    method: str
+    protocol: str
+    metric: str
+    value: str
+    error_bar: str = ""
+    max_units: int | None = None
+    source: str  # citation and mark, e.g. arXiv:1511.06434 Table 1 [2]
+
+    def __post_init__(self) -> None:
+        row = _checked_name(self)
+        if self.metric not in METRICS:
+            raise ValueError(f"{row}: metric must be one of {', '.join(METRICS)}, got {self.metric!r}")
+        for name, text in (("value", self.value), ("error_bar", self.error_bar or "0")):
+            if not isinstance(text, str) or not _FIGURE.fullmatch(text):
+                raise ValueError(f'{row}: {name} must be text as in the source, e.g. "82.0", got {text!r}')
+        if self.max_units is not None and (type(self.max_units) is not int or self.max_units < 1):
+            raise ValueError(f"{row}: max_units must be a whole number >= 1, got {self.max_units!r}")
+        if not isinstance(self.source, str) or not SOURCE.fullmatch(self.source):
+            raise ValueError(
+                f"{row}: source must be a citation and its mark, one of [C] [2] [1] [R], got {self.source!r}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRow:
+    """A row answered by the record of its method and protocol; `run` says which where there are several."""
+
+    method: str
+    protocol: str
+    run: str = ""
+
+    def __post_init__(self) -> None:
+        row = _checked_name(self)
+        if not isinstance(self.run, str) or (self.run and not RUN_ID.fullmatch(self.run)):
+            raise ValueError(f"{row}: run must look like 20261122-1a2b3c4d, got {self.run!r}")
+
+
+def _checked_name(row: ReportedRow | MeasuredRow) -> str:
+    """The row in an error message. Raises ValueError where its method or protocol is not text."""
+    for name, text in (("method", row.method), ("protocol", row.protocol)):
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"a row's {name} must be text, got {text!r}")
+    return f"row {row.method!r}, {row.protocol!r}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows in the order shown, and what the words in them mean (`protocols`: name -> one sentence)."""
+
+    title: str
+    caption: str
+    protocols: Mapping[str, str]
+    rows: tuple[ReportedRow | MeasuredRow, ...]
+
+    def __post_init__(self) -> None:
+        for index, row in enumerate(self.rows):
+            if row.protocol not in self.protocols:
+                raise ValueError(f"row {row.method!r}: {row.protocol!r} must be described in [protocols]")
+            if row in self.rows[:index]:
+                raise ValueError(f"rows must differ, got {row.method!r}, {row.protocol!r} twice")
+
+
+def table_from_dict(data: Mapping[str, Any]) -> Table:
+    """The committed table that a TOML file describes: `title`, `caption`, `[protocols]`, `[[row]]`.
+
+    A row with a `source` is reported, one without is measured. Raises ValueError for unknown or missing keys,
+    and for a subset protocol: such runs never enter committed tables.
+    """
+    keys = ("title", "caption", "protocols", "row")
+    check_keys(data, keys, keys, "a table")
+    if not isinstance(data["row"], list) or not isinstance(data["protocols"], Mapping):
+        raise ValueError("a table must have a list of rows ([[row]]) and a table of protocols ([protocols])")
+    rows = tuple(_row_from_dict(row) for row in data["row"])
+    for row in rows:
+        if "subset" in row.protocol:
+            raise ValueError(f"row {row.method!r}: protocol must not be a subset run, got {row.protocol!r}")
+    return Table(title=data["title"], caption=data["caption"], protocols=dict(data["protocols"]), rows=rows)
+
+
+def _row_from_dict(row: Mapping[str, Any]) -> ReportedRow | MeasuredRow:
+    kind: type[ReportedRow | MeasuredRow] = ReportedRow if "source" in row else MeasuredRow
+    what = f"the {'reported' if kind is ReportedRow else 'measured'} row {row.get('method', '')!r}"
+    known = [item.name for item in fields(kind)]
+    check_keys(row, known, [item.name for item in fields(kind) if item.default is MISSING], what)
+    return kind(**row)
+
+
+def with_run(table: Table, record: Record) -> Table:
+    """A user's own table: the row of the record's method and protocol shows this run; added where absent."""
+    mine = MeasuredRow(method=record.method, protocol=record.protocol, run=record.run_id)
+    where = (record.method, record.protocol)
+    answered = [isinstance(row, MeasuredRow) and (row.method, row.protocol) == where for row in table.rows]
+    rows = tuple(dict.fromkeys(mine if hit else row for hit, row in zip(answered, table.rows, strict=True)))
+    own = {record.protocol: "the protocol of a user's own run, not part of the committed table"}
+    return replace(table, protocols={**own, **table.protocols}, rows=rows if any(answered) else (*rows, mine))
+
+
+def cells(table: Table, records: Iterable[Record]) -> list[dict[str, str]]:
+    """One dictionary a row, column -> text, in the order of `COLUMNS`; empty text where nothing is known.
+
+    Measured figures have two decimals, reported ones are as printed. A measured row without its record (or
+    without the one it names) keeps method, protocol and source; all else is empty. Of records with one run id
+    the last stands. Raises ValueError where several runs answer one row.
+    """
+    records = list(records)
+    return [_reported(row) if isinstance(row, ReportedRow) else _measured(row, records) for row in table.rows]
+
+
+def _reported(row: ReportedRow) -> dict[str, str]:
+    return dict.fromkeys(COLUMNS, "") | {item.name: _text(getattr(row, item.name)) for item in fields(row)}
+
+
+def _measured(row: MeasuredRow, records: Sequence[Record]) -> dict[str, str]:
+    blank = dict.fromkeys(COLUMNS, "")
+    shown = blank | {"method": row.method, "protocol": row.protocol, "source": "measured"}
+    where = (row.method, row.protocol)
+    runs = {record.run_id: record for record in records if (record.method, record.protocol) == where}
+    if len(runs) > 1 and not row.run:
+        raise ValueError(
+            f"row {row.method!r}, {row.protocol!r} must be answered by one run, got {', '.join(runs)}; "
+            f'name one in the table\'s TOML: run = "{next(reversed(runs))}"'
+        )
+    record = runs.get(row.run or next(iter(runs), ""))
+    if record is None:
+        return shown
+    taken = [name for name in COLUMNS if name not in ("source", "provenance")]
+    return shown | {name: _text(getattr(record, name)) for name in taken} | {"provenance": record.run_id}
+
+
+def _text(value: str | float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

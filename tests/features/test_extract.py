@@ -1,0 +1,151 @@
+"""Extraction: what the rows are, and everything they must not depend on."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from features import Backbone, extract, max_grid
+
+
+def a_backbone(layers=("1", "4"), image_shape=(3, 16, 16)):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(image_shape[0], 8, 3, 2, 1), nn.LeakyReLU(0.2),
+        nn.Conv2d(8, 12, 3, 2, 1), nn.BatchNorm2d(12), nn.LeakyReLU(0.2, inplace=True),
+        nn.Flatten(), nn.Linear(12 * 16, 1),
+    )  # fmt: skip
+    return Backbone(model, layers, image_shape, (-1, 1))
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(5).integers(0, 256, (37, 16, 16, 3), dtype=np.uint8)
+
+
+def by_hand(backbone, images):
+    """The rows by plain calls of the network's parts."""
+    model = backbone.model.eval()
+    with torch.no_grad():
+        x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+        first = model[:2](x)
+        second = model[2:5](first)
+    return {"1": F.max_pool2d(first, 2).flatten(1).numpy(), "4": second.flatten(1).numpy()}
+
+
+# Convolution kernels are chosen by batch size and layout, and round differently.
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def test_rows_are_the_pooled_layers_side_by_side_in_the_order_given(images):
+    parts = by_hand(a_backbone(), images)
+    for layers in (("1", "4"), ("4", "1"), ("4",)):
+        features = extract(a_backbone(layers), images)
+        assert features.dtype == np.float32
+        np.testing.assert_allclose(features, np.hstack([parts[name] for name in layers]), **CLOSE)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 37, 100])
+def test_batch_size_does_not_matter(images, batch_size):
+    np.testing.assert_allclose(
+        extract(a_backbone(), images, batch_size=batch_size), extract(a_backbone(), images), **CLOSE
+    )
+
+
+def test_a_stream_gives_the_same_bits(images):
+    expected = extract(a_backbone(), images, batch_size=8)
+    stream = iter(np.split(images, [3, 4, 30]))
+    assert np.array_equal(extract(a_backbone(), stream, batch_size=8), expected)
+
+
+def test_order_of_images_is_kept(images):
+    order = np.random.default_rng(0).permutation(len(images))
+    features = extract(a_backbone(), images, batch_size=8)
+    np.testing.assert_allclose(extract(a_backbone(), images[order], batch_size=8), features[order], **CLOSE)
+
+
+def test_read_only_memory_maps_in_and_memory_maps_out(images, tmp_path):
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    out = np.memmap(tmp_path / "out", np.float32, "w+", shape=(37, 320))
+    assert extract(a_backbone(), mapped, out=out) is out
+    assert np.array_equal(out, extract(a_backbone(), images))
+
+
+def test_other_sizes_are_resized_and_gray_repeated():
+    small = np.random.default_rng(0).integers(0, 256, (3, 10, 12, 1), dtype=np.uint8)
+    floats = torch.from_numpy(small).permute(0, 3, 1, 2).float().expand(-1, 3, -1, -1)
+    resized = F.interpolate(floats, (16, 16), mode="bilinear", antialias=True) / 127.5 - 1
+    with torch.no_grad():
+        expected = F.max_pool2d(a_backbone().model[:2](resized), 2).flatten(1)
+    np.testing.assert_allclose(extract(a_backbone(("1",)), small), expected, **CLOSE)
+
+
+def test_another_pool(images):
+    backbone = a_backbone()
+    features = extract(backbone, images, pool=max_grid(1))
+    assert features.shape == (37, 20)
+    np.testing.assert_allclose(
+        features[:, :8], by_hand(backbone, images)["1"].reshape(37, 8, 16).max(axis=2), **CLOSE
+    )
+
+
+def test_the_network_is_evaluated_and_its_flags_are_kept(images):
+    backbone = a_backbone()
+    expected = extract(backbone, images)
+    backbone.model.train()
+    before = backbone.model[3].running_mean.clone()
+    assert np.array_equal(extract(backbone, images), expected)
+    assert backbone.model.training
+    assert torch.equal(backbone.model[3].running_mean, before)
+
+
+class SpoilsWhite(nn.Module):
+    """NaN for images that are white all over."""
+
+    def forward(self, x):
+        return torch.where((x == 1).all(dim=(1, 2, 3), keepdim=True), torch.nan, x)
+
+
+def test_nan_is_refused_with_its_row_and_layer(images):
+    images[[21, 30]] = 255
+    backbone = Backbone(nn.Sequential(nn.Identity(), SpoilsWhite()), ["0", "1"], (3, 16, 16), (-1, 1))
+    with pytest.raises(ValueError, match="features must be finite, got NaN or infinity in row 21, layer '1'"):
+        extract(backbone, images, batch_size=8)
+
+
+@pytest.mark.parametrize(
+    "out, message",
+    [
+        (np.empty((36, 320), np.float32), r"out must have shape \[37, 320\], got \[36, 320\]"),
+        (np.empty((37, 319), np.float32), r"out must have shape \[37, 320\], got \[37, 319\]"),
+        (np.empty((37, 320), np.float64), "out must be float32, got float64"),
+    ],
+)
+def test_out_must_fit(images, out, message):
+    with pytest.raises(ValueError, match=message):
+        extract(a_backbone(), images, out=out)
+
+
+@pytest.mark.parametrize("rows, got", [(36, "at least 37"), (38, "37")])
+def test_a_stream_must_fill_out(images, rows, got):
+    with pytest.raises(ValueError, match=f"images must number {rows}, the rows of out; got {got}"):
+        extract(a_backbone(), iter([images]), out=np.empty((rows, 320), np.float32))
+
+
+def test_no_images():
+    assert extract(a_backbone(), np.empty((0, 16, 16, 3), np.uint8)).shape == (0, 320)
+    assert extract(a_backbone(), iter([])).shape == (0, 320)
+
+
+def test_progress_counts_the_batches(images):
+    calls = []
+
+    def progress(iterable, *, total, desc, unit):
+        items = list(iterable)
+        calls.append((total, len(items), desc, unit))
+        return iter(items)
+
+    extract(a_backbone(), images, batch_size=8, progress=progress)
+    assert calls == [(5, 5, "extract", "batch")]
