@@ -40,7 +40,7 @@ def _grays(images: NDArray[np.uint8] | Iterable[Image.Image]) -> NDArray[np.uint
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
         raise ValueError(f"images must be uint8 [N, H, W, 1 or 3], got {images.dtype} {images.shape}")
     if images.shape[1:3] != (_SIDE, _SIDE):
-        return _grays(Image.fromarray(image.squeeze()) for image in images)
+        return _grays(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image) for image in images)
     gray = np.empty(images.shape[:3], np.uint8)
     for i in range(0, len(images), _CHUNK):
         gray[i : i + _CHUNK] = _luma(images[i : i + _CHUNK])

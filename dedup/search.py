@@ -4,6 +4,7 @@ Pigeonhole: codes that differ in at most r bits agree on at least one of r + 1 b
 are compared. Equal codes are collapsed first: a million equal codes are one code here.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,12 +28,11 @@ def radius_pairs(codes: NDArray[np.uint64], radius: int, *, max_pairs: int = 10*
         raise ValueError(f"{total} pairs are more than max_pairs = {max_pairs}; radius_groups groups without listing")
     members = np.split(np.argsort(member, kind="stable"), np.cumsum(count)[:-1])  # indices of each unique code
     found = [_products(members[u], members[v]) for u, v in between]
-    found += [_products(m, m) for m in members if len(m) > 1]
+    found += [m[np.stack(np.triu_indices(len(m), 1), axis=1)] for m in members if len(m) > 1]
     if not found:
         return np.empty((0, 2), np.int64)
     pairs = np.sort(np.concatenate(found), axis=1)
-    pairs = np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0)
-    return pairs.astype(np.int64)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 def radius_groups(codes: NDArray[np.uint64], radius: int) -> NDArray[np.int64]:
@@ -48,13 +48,15 @@ def radius_groups(codes: NDArray[np.uint64], radius: int) -> NDArray[np.int64]:
 
 def _unique_pairs(unique: NDArray[np.uint64], radius: int) -> NDArray[np.int64]:
     """Pairs of positions in the sorted, distinct `unique` within `radius`: int64 [M, 2], each once."""
+    if unique.dtype != np.uint64:
+        raise ValueError(f"codes must be uint64 [N], got {unique.dtype}")
     if not 0 <= radius < _BITS:
         raise ValueError(f"radius must lie in [0, {_BITS - 1}], got {radius}")
     if radius == 0 or len(unique) < 2:
         return np.empty((0, 2), np.int64)
     edges = np.linspace(0, _BITS, radius + 2).astype(int)
     found = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         band = (unique >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
         for i, j in _same_band(band):
             near = np.bitwise_count(unique[i] ^ unique[j]) <= radius

@@ -20,7 +20,7 @@ from experiments import datasets
 from experiments.errors import UserError
 from experiments.spec import DedupSpec, Recipe
 
-STATE, CURVE, SUMMARY = "state.safetensors", "losses.csv", "training.json"
+STATE, DATA, CURVE, SUMMARY = "state.safetensors", "data.json", "losses.csv", "training.json"
 _HASHES = {"phash": dedup.phash}
 
 
@@ -29,7 +29,7 @@ class TrainingSet:
     """The images a network is trained on, after the de-duplication pass."""
 
     images: np.ndarray  # uint8 [N, H, W, C]
-    summary: dict[str, Any]  # name, digest, images before and after the pass
+    summary: dict[str, Any]  # name, digest, the pass, images before and after it
 
 
 def training_set(
@@ -38,10 +38,14 @@ def training_set(
     """Loads the recipe's data set and removes near-duplicates as its `[dedup]` says."""
     packed = datasets.load(recipe.dataset, data_root=data_root, runs_root=runs_root, progress=progress)
     keep = keep_mask(packed.images, recipe.dedup)
-    return TrainingSet(
-        packed.images[keep],
-        {"name": packed.name, "digest": packed.digest, "images": len(keep), "kept": int(keep.sum())},
-    )
+    summary = {
+        "name": packed.name,
+        "digest": packed.digest,
+        "dedup": None if recipe.dedup is None else dataclasses.asdict(recipe.dedup),
+        "images": len(keep),
+        "kept": int(keep.sum()),
+    }
+    return TrainingSet(packed.images[keep], summary)
 
 
 def keep_mask(images: np.ndarray, spec: DedupSpec | None) -> np.ndarray:
@@ -66,7 +70,8 @@ def pretrain(
 ) -> Path:
     """Trains `recipe` into the folder `out`, going on from its last checkpoint, and returns the discriminator's file.
 
-    Writes `discriminator.safetensors`, `generator.safetensors`, `samples.png`, `losses.csv` and `training.json`.
+    Writes `data.json` before the first step, `samples.png` and `losses.csv` at every checkpoint, and at the end
+    `discriminator.safetensors`, `generator.safetensors` and `training.json`.
     A checkpoint falls every `checkpoint_images` images. Raises UserError for a folder that holds another run, and
     FloatingPointError, the last good checkpoint kept, when a loss is no longer finite.
     """
@@ -79,6 +84,7 @@ def pretrain(
     data = training_set(recipe, data_root=data_root, runs_root=runs_root, progress=progress)
     removed = data.summary["images"] - data.summary["kept"]
     say(f"{data.summary['name']}: {data.summary['kept']} images, {removed} near-duplicates removed")
+    _claim(out, data.summary)
     images = torch.from_numpy(data.images).to(device)
 
     # the same z after every checkpoint; its own generator leaves the training noise alone
@@ -90,17 +96,19 @@ def pretrain(
     steps = gan.train(state, images, config)
     first = state.step
     if progress is not None:
-        steps = iter(progress(_sized(steps), total=config.steps - first, desc=f"train {recipe.name}", unit="step"))
+        steps = iter(progress(steps, total=config.steps - first, desc=f"train {recipe.name}", unit="step"))
     for step in steps:
         pending.append(step)
         if step.step % every and step.step != config.steps:
             continue
+        if not all(math.isfinite(float(s.loss)) for s in pending):
+            raise FloatingPointError(
+                f"a loss is not finite at step {step.step}; the checkpoint before it is kept in {out}"
+            )
         rows.append(_row(pending, seconds + time.monotonic() - started))
         pending = []
-        if not all(math.isfinite(rows[-1][f"loss_{n}"]) for n in ("generator", "discriminator")):
-            raise FloatingPointError(f"a loss is not finite at step {step.step}; the checkpoint before it is kept in {out}")
+        _write_curve(out / CURVE, rows)  # before the state: after a kill between the two, `_curve` drops the extra row
         gan.save_state(out / STATE, state, config)
-        _write_curve(out / CURVE, rows)
         _write_grid(out / "samples.png", gan.sample(state.generator, shown_z).cpu().numpy())
     discriminator = out / "discriminator.safetensors"
     gan.save(discriminator, state.discriminator)
@@ -115,11 +123,7 @@ def pretrain(
     return discriminator
 
 
-def _sized(steps):  # noqa: ANN001, ANN202
-    yield from steps
-
-
-def _state(file: Path, arch: gan.Architecture, config: gan.TrainingConfig, device, say) -> gan.TrainingState:  # noqa: ANN001
+def _state(file: Path, arch: gan.Architecture, config: gan.TrainingConfig, device, say) -> gan.TrainingState:
     if not file.exists():
         return gan.new_state(arch, config, device)
     try:
@@ -130,17 +134,33 @@ def _state(file: Path, arch: gan.Architecture, config: gan.TrainingConfig, devic
     return state
 
 
+def _claim(out: Path, summary: dict[str, Any]) -> None:
+    """Notes the images of the run in `out`; UserError where a run on others has a checkpoint there."""
+    if (out / STATE).exists() and (out / DATA).exists():
+        theirs = json.loads((out / DATA).read_text())
+        if theirs != summary:
+            raise UserError(
+                f"{out} holds a run on {theirs}, this one's are {summary}; choose another folder with --out"
+            )
+    _write_text(out / DATA, json.dumps(summary, indent=2) + "\n")
+
+
 def _row(steps: list[gan.Step], seconds: float) -> dict[str, float]:
-    """Mean losses of both networks over a stretch of steps."""
-    row = {"step": steps[-1].step, "images_seen": steps[-1].images_seen, "lr": steps[-1].lr, "seconds": seconds}
+    """Mean losses of both networks over a stretch of steps; nan for one that had no step."""
+    row = {
+        "step": steps[-1].step,
+        "images_seen": steps[-1].images_seen,
+        "lr": steps[-1].lr,
+        "seconds": seconds,
+    }
     for network in ("generator", "discriminator"):
         losses = [float(s.loss) for s in steps if s.network == network]
-        row[f"loss_{network}"] = sum(losses) / len(losses) if losses else 0.0
+        row[f"loss_{network}"] = sum(losses) / len(losses) if losses else math.nan
     return row
 
 
 def _curve(file: Path, step: int) -> list[dict[str, float]]:
-    """Rows written up to `step`: a curve may be one checkpoint ahead of or behind the state after a kill."""
+    """Rows written up to `step`: after a kill the curve may be one checkpoint ahead of the state."""
     if not file.exists():
         return []
     with open(file, newline="") as opened:
@@ -149,7 +169,9 @@ def _curve(file: Path, step: int) -> list[dict[str, float]]:
 
 
 def _write_curve(file: Path, rows: list[dict[str, float]]) -> None:
-    lines = [",".join(rows[0])] + [",".join(f"{v:.6g}" if k != "step" else f"{v:.0f}" for k, v in row.items()) for row in rows]
+    lines = [",".join(rows[0])] + [
+        ",".join(f"{v:.0f}" if k in ("step", "images_seen") else f"{v:.6g}" for k, v in row.items()) for row in rows
+    ]
     _write_text(file, "\n".join(lines) + "\n")
 
 

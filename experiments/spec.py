@@ -1,4 +1,4 @@
-"""TOML -> frozen dataclasses: a recipe (how a network is trained). Unknown keys are refused with the known ones named."""
+"""TOML -> frozen dataclasses: recipes and tables. Unknown keys are refused with the known ones named."""
 
 import dataclasses
 import tomllib
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gan
+import results
 from experiments.errors import UserError
 
 
@@ -78,10 +79,12 @@ def read_toml(path: Path) -> dict[str, Any]:
 def build(cls: type, values: dict[str, Any], where: str) -> Any:
     """`cls(**values)`, refusing unknown, missing and wrongly typed keys with a ValueError that names the known ones."""
     known = {f.name: f for f in dataclasses.fields(cls)}
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} must be a table, got {values!r}")
     if unknown := sorted(set(values) - set(known)):
         raise ValueError(f"unknown key {unknown[0]!r} in {where}; known: {', '.join(known)}")
     for key, value in values.items():
-        plain = {"int": int, "float": (int, float), "str": str}.get(str(getattr(known[key].type, "__name__", "")))
+        plain: Any = {"int": int, "float": (int, float), "str": str}.get(str(getattr(known[key].type, "__name__", "")))
         if plain and (not isinstance(value, plain) or isinstance(value, bool)):
             raise ValueError(f"{key} in {where} must be of type {known[key].type.__name__}, got {value!r}")  # type: ignore[union-attr]
     required = (dataclasses.MISSING, dataclasses.MISSING)
@@ -89,3 +92,12 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
     if missing:
         raise ValueError(f"{where} lacks {', '.join(missing)}")
     return cls(**values)
+
+
+def load_table(name: str) -> results.Table:
+    """The table of that name. Raises UserError for unknown names and for a TOML that does not describe a table."""
+    file = Path(str(resources.files("experiments") / "tables" / f"{name}.toml"))
+    try:
+        return results.table_from_dict(read_toml(file))
+    except ValueError as error:
+        raise UserError(f"{file.name}: {error}") from error

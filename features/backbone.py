@@ -51,16 +51,12 @@ class Backbone:
         maps = output if self.to_maps is None else self.to_maps(output)
         if not isinstance(maps, Tensor) or maps.ndim != 4 or not maps.is_floating_point():
             got = f"{maps.dtype} {list(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
-            raise ValueError(
-                f"layer {layer!r} must give float maps [N, C, h, w], got {got}; pass to_maps to convert"
-            )
+            raise ValueError(f"layer {layer!r} must give float maps [N, C, h, w], got {got}; pass to_maps to convert")
         return maps
 
     def prepare(self, images: np.ndarray) -> Tensor:
         """uint8 [n, H, W, C] -> the model's float32 input [n, *image_shape] on its device."""
-        return to_input(
-            images, image_shape=self.image_shape, value_range=self.value_range, device=self.device
-        )
+        return to_input(images, image_shape=self.image_shape, value_range=self.value_range, device=self.device)
 
 
 def layer_shapes(backbone: Backbone) -> dict[str, tuple[int, int, int]]:
@@ -72,9 +68,14 @@ def layer_shapes(backbone: Backbone) -> dict[str, tuple[int, int, int]]:
     return {name: (m.shape[1], m.shape[2], m.shape[3]) for name, m in zip(backbone.layers, maps, strict=True)}
 
 
+def layer_widths(backbone: Backbone, *, pool: Pool = PAPER_GRID) -> dict[str, int]:
+    """Layer name -> the columns it gives with this pool, in the backbone's order."""
+    return {name: pool(torch.zeros(1, *shape)).shape[1] for name, shape in layer_shapes(backbone).items()}
+
+
 def feature_width(backbone: Backbone, *, pool: Pool = PAPER_GRID) -> int:
     """D: the columns that extraction with this pool gives (28,672 for the paper's ImageNet network)."""
-    return sum(pool(torch.zeros(1, *shape)).shape[1] for shape in layer_shapes(backbone).values())
+    return sum(layer_widths(backbone, pool=pool).values())
 
 
 def max_units(backbone: Backbone) -> int:
@@ -110,9 +111,7 @@ def check_backbone(backbone: Backbone) -> list[str]:
         elif float((maps - single).abs().max()) > 1e-4 * float(maps.abs().max()):
             findings.append(f"layer {name!r} gives different maps for an image alone and in a batch")
         if runs.get(name, 1) > 1:
-            findings.append(
-                f"layer {name!r} runs {runs[name]} times in one pass; only its first output is used"
-            )
+            findings.append(f"layer {name!r} runs {runs[name]} times in one pass; only its first output is used")
     return findings
 
 

@@ -73,9 +73,7 @@ def calibrate_batchnorm(
     total = count(images)
     steps: Iterator = (block for _, block in batches(images, batch_size) if len(block) == batch_size)
     if progress is not None:
-        steps = progress(
-            steps, total=total and total // batch_size, desc="calibrate batch norm", unit="batch"
-        )
+        steps = progress(steps, total=total and total // batch_size, desc="calibrate batch norm", unit="batch")
     used = 0
     nothing = torch.empty(0)
     with (
@@ -104,9 +102,7 @@ def _freeze(layer: nn.Module, statistics: BatchStatistics, device: torch.device)
     layer.track_running_stats = True  # type: ignore[assignment]
 
 
-def _normalise_by_batch(
-    layer: _BatchNorm, seen: dict[nn.Module, BatchStatistics]
-) -> Callable[[Tensor], Tensor]:
+def _normalise_by_batch(layer: _BatchNorm, seen: dict[nn.Module, BatchStatistics]) -> Callable[[Tensor], Tensor]:
     """The layer's own forward under batch statistics, adding them to seen.
 
     In training mode with momentum 1 the layer itself writes exactly this batch's statistics: no second pass

@@ -1,5 +1,6 @@
 """Model + images -> float32 features [N, D]: streamed batch by batch, resumable into a FeatureStore."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from features.backbone import Backbone, feature_width
+from features.backbone import Backbone, feature_width, layer_widths
 from features.images import Images, Progress, batches, count
 from features.pooling import PAPER_GRID, Pool
 from features.store import FeatureStore
@@ -46,9 +47,7 @@ def extract(
         rows = _check_out(out, rows, width)
     store = out if isinstance(out, FeatureStore) else None
     if store is not None and store.chunk_rows % batch_size:
-        raise ValueError(
-            f"batch_size must divide the store's chunk of {store.chunk_rows} rows, got {batch_size}"
-        )
+        raise ValueError(f"batch_size must divide the store's chunk of {store.chunk_rows} rows, got {batch_size}")
 
     if store is not None and store.complete:
         return store.array()
@@ -59,7 +58,7 @@ def extract(
         elif isinstance(out, np.ndarray):
             out[start : start + len(block)] = block
         else:
-            blocks.append(block)
+            blocks.append(block.copy())
     if store is not None:
         return store.array()
     if isinstance(out, np.ndarray):
@@ -76,10 +75,18 @@ def _feature_blocks(
     store: FeatureStore | None,
     progress: Progress | None,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, float32 [n, D]) for every batch the store does not hold yet."""
+    """(first row, float32 [n, D]) for every batch the store does not hold yet; valid until the next one."""
+
+    widths = layer_widths(backbone, pool=pool)
+    ends = dict(zip(widths, itertools.accumulate(widths.values()), strict=True))
+    # One buffer for all batches: fresh memory for every batch would cost more than the copy into it.
+    buffer = torch.empty(batch_size, sum(widths.values()), device=backbone.device)
+    nothing = torch.empty(0)
 
     def pooled(layer: str, output: Any) -> Tensor:
-        return pool(backbone.maps(layer, output)).float()
+        part = pool(backbone.maps(layer, output))
+        buffer[: len(part), ends[layer] - widths[layer] : ends[layer]] = part
+        return nothing
 
     held = store.has if store is not None else lambda row: False
     steps = _missing(images, batch_size, rows, held)
@@ -88,10 +95,12 @@ def _feature_blocks(
         steps = progress(steps, total=total, desc="extract", unit="batch")
     with tapped(backbone.model, backbone.layers, pooled) as forward:
         for start, block in steps:
-            parts = forward(backbone.prepare(block))
-            features = torch.cat(parts, dim=1).cpu().numpy()
+            forward(backbone.prepare(block))
+            features = buffer[: len(block)].cpu().numpy()
             if not np.isfinite(features).all():
-                raise ValueError(_not_finite(backbone, parts, start))
+                row, column = np.argwhere(~np.isfinite(features))[0]
+                layer = next(name for name, end in ends.items() if column < end)
+                raise ValueError(f"features must be finite, got NaN or infinity in row {start + row}, layer {layer!r}")
             yield start, features
 
 
@@ -107,25 +116,13 @@ def _missing(
         if not held(start):
             yield start, block
     if rows is not None and stop != rows:
-        raise ValueError(
-            f"images must number {rows}, the rows of out; got {'at least ' * (stop > rows)}{stop}"
-        )
+        raise ValueError(f"images must number {rows}, the rows of out; got {'at least ' * (stop > rows)}{stop}")
 
 
 def _check_out(out: np.ndarray | FeatureStore, rows: int | None, width: int) -> int:
     """The number of rows of out; ValueError unless it is float32 [rows, width]."""
     if len(out.shape) != 2 or out.shape[1] != width or rows not in (None, out.shape[0]):
-        raise ValueError(
-            f"out must have shape [{'N' if rows is None else rows}, {width}], got {list(out.shape)}"
-        )
+        raise ValueError(f"out must have shape [{'N' if rows is None else rows}, {width}], got {list(out.shape)}")
     if isinstance(out, np.ndarray) and out.dtype != np.float32:
         raise ValueError(f"out must be float32, got {out.dtype}")
     return out.shape[0]
-
-
-def _not_finite(backbone: Backbone, parts: list[Tensor], start: int) -> str:
-    """The error text: first row, and first layer in it, whose features are NaN or infinite."""
-    bad = torch.stack([~torch.isfinite(part).all(dim=1) for part in parts])
-    row = int(bad.any(dim=0).int().argmax())
-    layer = backbone.layers[int(bad[:, row].int().argmax())]
-    return f"features must be finite, got NaN or infinity in row {start + row}, layer {layer!r}"

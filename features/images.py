@@ -5,6 +5,7 @@ the sizes differ, resized with an antialiased bilinear filter, the whole picture
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 Images = np.ndarray | Iterable[np.ndarray]
 # progress(iterable, *, total, desc, unit) -> iterator over the same items
-Progress = Callable[..., Iterator]
+Progress = Callable[..., Any]
 
 
 def count(images: Images) -> int | None:

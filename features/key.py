@@ -65,9 +65,7 @@ def _code_digest(backbone: Backbone, pool: Pool) -> str:
     """SHA-256 of the source files behind the model's own modules, to_maps and pool."""
     classes = {type(module) for module in backbone.model.modules()}
     functions: list[Any] = [cls.forward for cls in classes if not cls.__module__.startswith("torch.")]
-    functions += [
-        f if inspect.isroutine(f) else type(f).__call__ for f in (backbone.to_maps, pool) if f is not None
-    ]
+    functions += [f if inspect.isroutine(f) else type(f).__call__ for f in (backbone.to_maps, pool) if f is not None]
     files = {code.co_filename for f in functions if (code := getattr(inspect.unwrap(f), "__code__", None))}
     contents = sorted(Path(file).read_bytes() for file in files if Path(file).is_file())
     return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()

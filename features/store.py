@@ -55,9 +55,7 @@ class FeatureStore:
         progress: Progress | None = None,
     ) -> None:
         if min(rows, width, chunk_rows) < 1:
-            raise ValueError(
-                f"rows, width and chunk_rows must be at least 1, got {rows}, {width}, {chunk_rows}"
-            )
+            raise ValueError(f"rows, width and chunk_rows must be at least 1, got {rows}, {width}, {chunk_rows}")
         self.shape = (rows, width)
         self.chunk_rows = chunk_rows
         whole = {**key, "store": {"format": _FORMAT, "rows": rows, "width": width, "chunk_rows": chunk_rows}}
@@ -109,9 +107,7 @@ class FeatureStore:
         if start % self.chunk_rows == 0:
             self._running, self._checksums[chunk] = 0, None
         elif start != self._next:
-            raise ValueError(
-                f"rows of a chunk must be written in sequence, expected row {self._next}, got {start}"
-            )
+            raise ValueError(f"rows of a chunk must be written in sequence, expected row {self._next}, got {start}")
         content = np.ascontiguousarray(block, dtype="<f4").data.cast("B")
         with self._data.open("r+b") as file:
             file.seek(start * width * 4)

@@ -22,9 +22,7 @@ def find_layers(model: nn.Module, layers: Sequence[str]) -> dict[str, nn.Module]
     if not layers or isinstance(layers, str) or len(set(layers)) != len(layers):
         raise ValueError(f"layers must be a sequence of distinct module names, at least one, got {layers!r}")
     if unknown := [name for name in layers if name not in there]:
-        raise ValueError(
-            f"no layer {', '.join(map(repr, unknown))} in this network; it has: {', '.join(there)}"
-        )
+        raise ValueError(f"no layer {', '.join(map(repr, unknown))} in this network; it has: {', '.join(there)}")
     return {name: there[name] for name in layers}
 
 
@@ -57,9 +55,7 @@ def tapped(
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if name in found:
                 return
-            found[name] = reduce(
-                name, output
-            ).clone()  # a view of the output could still be overwritten in place
+            found[name] = reduce(name, output).clone()  # a view of the output could still be overwritten in place
             if len(found) == len(layers):
                 raise _AllTapped
 

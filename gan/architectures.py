@@ -49,6 +49,9 @@ class Architecture:
                 raise ValueError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
         if self.z_distribution not in ("uniform", "normal"):
             raise ValueError(f"z_distribution must be uniform or normal, got {self.z_distribution!r}")
+        even = self.kernel % 2 == 0  # centred only where it also shrinks the map
+        if min(self.strides) < 1 + even:
+            raise ValueError(f"strides must be at least {1 + even} with kernel {self.kernel}, got {self.strides}")
         down = 1
         for stride in self.strides:
             down *= stride

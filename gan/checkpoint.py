@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,7 +20,7 @@ from gan.architectures import Architecture, Discriminator, Generator
 from gan.training import TrainingConfig, TrainingState, new_state
 
 FORMAT = "dcgan-eval-1"
-_KINDS = {"discriminator": Discriminator, "generator": Generator}
+_KINDS: dict[str, type[Discriminator] | type[Generator]] = {"discriminator": Discriminator, "generator": Generator}
 
 
 def save(file: str | os.PathLike[str], network: Discriminator | Generator, *, dtype: torch.dtype | None = None) -> None:
@@ -42,10 +43,10 @@ def load(file: str | os.PathLike[str]) -> Discriminator | Generator:
     kind = header.get("kind")
     if kind not in _KINDS:
         raise ValueError(f"{path} holds no network but {kind!r}; expected one of {', '.join(_KINDS)}")
-    network = _KINDS[kind](architecture_from(header["architecture"]))
     try:
+        network = _KINDS[kind](architecture_from(header["architecture"]))
         network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
-    except RuntimeError as error:
+    except (RuntimeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} does not fit its own architecture: {_first_line(error)}") from error
     return network.eval()
 
@@ -68,7 +69,10 @@ def save_state(file: str | os.PathLike[str], state: TrainingState, config: Train
 
 
 def load_state(
-    file: str | os.PathLike[str], arch: Architecture, config: TrainingConfig, device: torch.device | str = "cpu"
+    file: str | os.PathLike[str],
+    arch: Architecture,
+    config: TrainingConfig,
+    device: torch.device | str = "cpu",
 ) -> TrainingState:
     """The state written by `save_state`, to go on with.
 
@@ -79,10 +83,11 @@ def load_state(
     tensors, header = _read(path)
     if header.get("kind") != "training-state":
         raise ValueError(f"{path} is no training state but {header.get('kind')!r}")
-    for name, ours, theirs in (
-        ("architecture", arch, architecture_from(header["architecture"])),
-        ("config", config, TrainingConfig(**header["config"])),
-    ):
+    try:
+        theirs_arch, theirs_config = architecture_from(header["architecture"]), TrainingConfig(**header["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} was written by another version: {_first_line(error)}") from error
+    for name, ours, theirs in (("architecture", arch, theirs_arch), ("config", config, theirs_config)):
         if ours != theirs:
             raise ValueError(f"{path} belongs to another run: its {name} is {theirs}, this run's is {ours}")
     state = new_state(arch, config, device)
@@ -93,6 +98,8 @@ def load_state(
             slots: dict[int, dict[str, Tensor]] = {}
             for key, t in _under(tensors, f"{name}.").items():
                 index, slot = key.split(".")
+                # the layout of the weights (see `new_state`), as an uninterrupted run has it
+                t = t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t
                 slots.setdefault(int(index), {})[slot] = t
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         state.noise.set_state(tensors["noise"])
@@ -102,13 +109,14 @@ def load_state(
     return state
 
 
-def architecture_from(fields: dict) -> Architecture:
+def architecture_from(fields: dict[str, Any]) -> Architecture:
     """The `Architecture` of a header's JSON fields (lists become tuples); ValueError for unknown or missing fields."""
     known = {f.name for f in dataclasses.fields(Architecture)}
     if unknown := set(fields) - known:
         raise ValueError(f"unknown architecture fields {sorted(unknown)}; known: {sorted(known)}")
     try:
-        return Architecture(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return Architecture(**plain)
     except TypeError as error:
         raise ValueError(f"incomplete architecture: {error}") from error
 

@@ -5,7 +5,6 @@ correlates, so every kernel is flipped in both spatial axes. The arrays hold no 
 normalise by minibatch statistics or by calibrated ones (see `features.calibrate_batchnorm`).
 """
 
-import dataclasses
 import os
 import re
 from pathlib import Path
@@ -47,11 +46,13 @@ def _arrays(folder: Path, kind: str) -> dict[int, Path]:
     """File number -> path."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
-    found = {}
+    found: dict[int, Path] = {}
     for path in sorted(folder.glob("*.npy")):
         if match := re.fullmatch(rf".*_{kind}\.jl_(\d+)\.npy", path.name):
             if int(match[1]) in found:
-                raise ValueError(f"{folder} holds the arrays of several networks: {found[int(match[1])].name}, {path.name}")
+                raise ValueError(
+                    f"{folder} holds the arrays of several networks: {found[int(match[1])].name}, {path.name}"
+                )
             found[int(match[1])] = path
     if not found:
         raise FileNotFoundError(f"no *_{kind}.jl_NN.npy in {folder}")

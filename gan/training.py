@@ -9,9 +9,10 @@ linearly to zero. Images live on the device as uint8; a minibatch is an index lo
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan.architectures import Architecture, Discriminator, Generator, initialise
 from gan.losses import discriminator_loss, generator_loss
@@ -37,7 +38,7 @@ class TrainingConfig:
             raise ValueError(f"decay_from must lie in [0, images = {self.images}], got {self.decay_from}")
         if self.batch_size < 2:
             raise ValueError(f"batch_size must be at least 2 (batch norm), got {self.batch_size}")
-        if self.lr <= 0 or not 0 <= self.beta1 < 1 or self.weight_decay < 0:
+        if not (self.lr > 0 and 0 <= self.beta1 < 1 and self.weight_decay >= 0):
             raise ValueError(
                 f"need lr > 0, 0 <= beta1 < 1 and weight_decay >= 0, got {self.lr}, {self.beta1}, {self.weight_decay}"
             )
@@ -81,16 +82,15 @@ class Step:
 def new_state(arch: Architecture, config: TrainingConfig, device: torch.device | str = "cpu") -> TrainingState:
     """Fresh networks, initialised from `config.seed` (on the CPU: the same weights on every device)."""
     seeded = torch.Generator().manual_seed(config.seed)
-    networks: list[nn.Module] = [Generator(arch), Discriminator(arch)]
-    for network in networks:
+    generator, discriminator = Generator(arch), Discriminator(arch)
+    for network in (generator, discriminator):
         initialise(network, seeded)
         # convolutions run on NHWC maps, the layout in which the uint8 images already lie
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizers = [
-        torch.optim.Adam(n.parameters(), config.lr, betas=(config.beta1, 0.999), weight_decay=config.weight_decay)
-        for n in networks
-    ]
-    return TrainingState(*networks, *optimizers, noise=seeded)  # type: ignore[arg-type]
+    adam = partial(torch.optim.Adam, lr=config.lr, betas=(config.beta1, 0.999), weight_decay=config.weight_decay)
+    return TrainingState(
+        generator, discriminator, adam(generator.parameters()), adam(discriminator.parameters()), noise=seeded
+    )
 
 
 def minibatch_indices(n: int, config: TrainingConfig, step: int) -> Tensor:
@@ -114,11 +114,13 @@ def to_unit_range(images: Tensor) -> Tensor:
 def train(state: TrainingState, images: Tensor, config: TrainingConfig) -> Iterator[Step]:
     """Trains in place from `state.step` to `config.steps`, yielding after every minibatch.
 
-    `images`: uint8 [N, H, W, C] on the networks' device. Raises ValueError for images of another shape or type.
+    `images`: uint8 [N, H, W, C] on the networks' device. Raises ValueError for images of another shape or type, and
+    for fewer than one minibatch.
     """
     expected = (*state.discriminator.arch.image_shape[1:], state.discriminator.arch.channels)
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != expected:
         raise ValueError(f"images must be uint8 [N, {expected}], got {images.dtype} {tuple(images.shape)}")
+    minibatch_indices(len(images), config, state.step)  # too few images: refused before the first step
     device = images.device
     g, d = state.generator.train(), state.discriminator.train()
     while state.step < config.steps:

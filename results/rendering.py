@@ -93,9 +93,7 @@ def _latex(text: str) -> str:
     return text.translate(_LATEX)
 
 
-def write_tables(
-    folder: str | os.PathLike[str], name: str, table: Table, records: Iterable[Record]
-) -> list[Path]:
+def write_tables(folder: str | os.PathLike[str], name: str, table: Table, records: Iterable[Record]) -> list[Path]:
     """Writes `<name>.csv`, `.md` and `.tex` into `folder` (made where absent) and returns their paths.
 
     All three are rendered before the first is written, and each replaces its predecessor whole.

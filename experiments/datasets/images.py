@@ -26,9 +26,7 @@ Files = dict[str, Callable[[], bytes]]  # path inside the data set -> reads that
 def open_folder(folder: Path, pattern: str) -> Files:
     """The files below `folder` that match the glob, by their path relative to the folder's parent, sorted."""
     found = {path.relative_to(folder.parent).as_posix(): path for path in folder.glob(pattern)}
-    return {
-        name: _limited(name, found[name].stat().st_size, found[name].read_bytes) for name in sorted(found)
-    }
+    return {name: _limited(name, found[name].stat().st_size, found[name].read_bytes) for name in sorted(found)}
 
 
 @contextmanager

@@ -35,9 +35,7 @@ class _Array:
         _, shape, dtype, fortran, data = state
         if not isinstance(dtype, _Dtype) or fortran:
             raise ValueError("arrays must be uint8 in C order")
-        self.array = np.frombuffer(_latin1(data) if isinstance(data, str) else data, dtype=np.uint8).reshape(
-            shape
-        )
+        self.array = np.frombuffer(_latin1(data) if isinstance(data, str) else data, dtype=np.uint8).reshape(shape)
 
 
 def _reconstruct(*_: object) -> _Array:
@@ -78,9 +76,7 @@ def read_batch(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     pixels = batch.get("data") if isinstance(batch, dict) else None
     labels = batch.get("labels") if isinstance(batch, dict) else None
     if not isinstance(pixels, _Array) or not isinstance(labels, list):
-        raise ValueError(
-            "not an official CIFAR-10 batch: it must hold the array `data` and the list `labels`"
-        )
+        raise ValueError("not an official CIFAR-10 batch: it must hold the array `data` and the list `labels`")
     image_array = getattr(pixels, "array", np.empty(0, dtype=np.uint8))
     if image_array.shape != (len(labels), 3072) or not all(type(label) is int for label in labels):
         raise ValueError(

@@ -48,9 +48,7 @@ class PackedSet:
     def digest(self) -> str:
         """SHA-256 over the digests of images and labels (64 hex digits): the set's part of a cache key."""
         sha256 = self.meta["sha256"]
-        return hashlib.sha256(
-            f"{self.meta['shape']} {sha256['images']} {sha256['labels']}".encode()
-        ).hexdigest()
+        return hashlib.sha256(f"{self.meta['shape']} {sha256['images']} {sha256['labels']}".encode()).hexdigest()
 
 
 def open_packed(folder: Path | str) -> PackedSet:
@@ -132,9 +130,7 @@ def pack(
             if labels is not None:
                 label_array = np.ascontiguousarray(labels, dtype=np.int64)
                 if label_array.shape != (count,):
-                    raise ValueError(
-                        f"labels must have shape ({count},), one for each image, got {label_array.shape}"
-                    )
+                    raise ValueError(f"labels must have shape ({count},), one for each image, got {label_array.shape}")
                 np.save(building / "labels.npy", label_array, allow_pickle=False)
                 labels_digest = _array_digest(label_array)
             meta = {
@@ -177,9 +173,7 @@ def _sibling(folder: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
 
 
-def _write_images(
-    path: Path, batches: Iterable[np.ndarray], shape: tuple[int, int, int, int]
-) -> tuple[int, str]:
+def _write_images(path: Path, batches: Iterable[np.ndarray], shape: tuple[int, int, int, int]) -> tuple[int, str]:
     """Write the batches end to end; return how many images there were and their SHA-256."""
     count, digest = 0, hashlib.sha256()
     with path.open("wb") as file:

@@ -16,8 +16,6 @@ class Progress(Protocol):
         ...
 
 
-def follow(
-    progress: Progress | None, iterable: Iterable[T], *, total: int | None, desc: str, unit: str
-) -> Iterator[T]:
+def follow(progress: Progress | None, iterable: Iterable[T], *, total: int | None, desc: str, unit: str) -> Iterator[T]:
     """Iterate over `iterable`, through `progress` where there is one."""
     return iter(iterable if progress is None else progress(iterable, total=total, desc=desc, unit=unit))

@@ -34,37 +34,25 @@ def halve(images: np.ndarray) -> np.ndarray:
     At this ratio it equals the authors' unfiltered bilinear resize, whose samples fall on the block centres.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] % 2 or images.shape[2] % 2:
-        raise ValueError(
-            f"images must be uint8 [N, H, W, C] with even H and W, got {images.dtype} {images.shape}"
-        )
-    total = images[:, ::2, ::2].astype(
-        np.uint16
-    )  # four strided additions: ten times faster than sum() over two axes
+        raise ValueError(f"images must be uint8 [N, H, W, C] with even H and W, got {images.dtype} {images.shape}")
+    total = images[:, ::2, ::2].astype(np.uint16)  # four strided additions: ten times faster than sum() over two axes
     total += images[:, ::2, 1::2]
     total += images[:, 1::2, ::2]
     total += images[:, 1::2, 1::2]
     return ((total + 2) // 4).astype(np.uint8)
 
 
-def build_64(
-    folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None
-) -> PackedSet:
+def build_64(folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:
     """Pack the photographs as they are into `folder`. Raises UserError where there are none."""
     return _build(folder, data_root, progress, side=SIDE, transform="none")
 
 
-def build_32(
-    folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None
-) -> PackedSet:
+def build_32(folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:
     """Pack the photographs at half size into `folder`. Raises UserError where there are none."""
-    return _build(
-        folder, data_root, progress, side=SIDE // 2, transform="mean of each 2x2 block, rounded half up"
-    )
+    return _build(folder, data_root, progress, side=SIDE // 2, transform="mean of each 2x2 block, rounded half up")
 
 
-def _build(
-    folder: Path, data_root: Path, progress: Progress | None, *, side: int, transform: str
-) -> PackedSet:
+def _build(folder: Path, data_root: Path, progress: Progress | None, *, side: int, transform: str) -> PackedSet:
     opened, sources = _open(data_root)
     with opened as files:
         if not files:

@@ -115,9 +115,7 @@ def test_old_statistics_do_not_matter_not_even_nan(images):
 
 
 def test_layers_without_running_statistics_get_them(images):
-    backbone = a_backbone(
-        norm=lambda c, eps: nn.BatchNorm2d(c, eps=eps, affine=False, track_running_stats=False)
-    )
+    backbone = a_backbone(norm=lambda c, eps: nn.BatchNorm2d(c, eps=eps, affine=False, track_running_stats=False))
     calibrate_batchnorm(backbone, images, batch_size=16)
     assert backbone.model.bn1.running_mean.shape == (6,)
     one, all_at_once = (extract(backbone, images[:9], batch_size=size) for size in (1, 9))

@@ -86,9 +86,7 @@ def test_another_pool(images):
     backbone = a_backbone()
     features = extract(backbone, images, pool=max_grid(1))
     assert features.shape == (37, 20)
-    np.testing.assert_allclose(
-        features[:, :8], by_hand(backbone, images)["1"].reshape(37, 8, 16).max(axis=2), **CLOSE
-    )
+    np.testing.assert_allclose(features[:, :8], by_hand(backbone, images)["1"].reshape(37, 8, 16).max(axis=2), **CLOSE)
 
 
 def test_the_network_is_evaluated_and_its_flags_are_kept(images):

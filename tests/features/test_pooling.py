@@ -19,9 +19,7 @@ def brute_force(maps, size):
     return grid.reshape(n, -1)
 
 
-@pytest.mark.parametrize(
-    "h, w", [(1, 1), (2, 2), (3, 3), (4, 4), (5, 7), (8, 8), (8, 4), (16, 2), (9, 16), (32, 32)]
-)
+@pytest.mark.parametrize("h, w", [(1, 1), (2, 2), (3, 3), (4, 4), (5, 7), (8, 8), (8, 4), (16, 2), (9, 16), (32, 32)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_max_grid_equals_brute_force(h, w, layout):
     maps = torch.randn(3, 5, h, w, generator=torch.Generator().manual_seed(h * 100 + w))

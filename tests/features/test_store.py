@@ -145,9 +145,7 @@ def test_an_unfinished_store_is_not_read(backbone, images, tmp_path):
     with pytest.raises(Stop):
         extract(backbone, images, batch_size=BATCH, out=store, progress=stop_after(5))
     for read in (store.array, lambda: store.digest):
-        with pytest.raises(
-            ValueError, match=r"must be complete to be read, got 2 of 7 chunks .* run the extraction"
-        ):
+        with pytest.raises(ValueError, match=r"must be complete to be read, got 2 of 7 chunks .* run the extraction"):
             read()
 
 
@@ -190,9 +188,7 @@ def test_too_little_disk_space_is_one_line_before_any_work(tmp_path, monkeypatch
     ) as error:
         open_store(tmp_path)
     assert "\n" not in str(error.value)
-    assert (
-        not list(tmp_path.glob("*/features.f32")) or next(tmp_path.glob("*/features.f32")).stat().st_size == 0
-    )
+    assert not list(tmp_path.glob("*/features.f32")) or next(tmp_path.glob("*/features.f32")).stat().st_size == 0
 
 
 def test_a_root_that_cannot_be_written_is_one_line(tmp_path):

@@ -43,9 +43,7 @@ json_values = st.recursive(
     max_leaves=8,
 )
 tables = st.dictionaries(texts, json_values, max_size=3)
-lines = st.text(min_size=1).filter(
-    lambda text: text.isprintable() and text == text.strip() and "/" not in text
-)
+lines = st.text(min_size=1).filter(lambda text: text.isprintable() and text == text.strip() and "/" not in text)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
@@ -166,9 +164,7 @@ def test_a_corrupt_line_is_named_with_its_fix_and_nothing_is_added(tmp_path, bad
     append_record(path, RECORD)
     content = path.read_bytes() + bad + b"\n"
     path.write_bytes(content)
-    with pytest.raises(
-        ValueError, match=r"cifar10\.jsonl:2 is not a run record .*version control, or delete it"
-    ):
+    with pytest.raises(ValueError, match=r"cifar10\.jsonl:2 is not a run record .*version control, or delete it"):
         read_records(path)
     with pytest.raises(ValueError, match=r"cifar10\.jsonl:2"):
         append_record(path, replace(RECORD, run_id="20261123-00000000"))

@@ -56,9 +56,7 @@ RECORD = Record(
     seconds={},
     started="2026-11-22T10:00:00Z",
 )
-OTHER = replace(
-    RECORD, run_id="20261123-00000000", value=80.0, error_bar=0.256, error_bar_kind="sd", n_runs=5
-)
+OTHER = replace(RECORD, run_id="20261123-00000000", value=80.0, error_bar=0.256, error_bar_kind="sd", n_runs=5)
 GOLDEN = """\
 method,protocol,metric,value,error_bar,error_bar_kind,n_runs,n_test,features,max_units,source,provenance
 "3 layer K-means, learned RF",cifar10/400-per-class,accuracy_percent,82.0,0.70,,,,,3200,\
@@ -106,9 +104,7 @@ def test_a_changed_record_changes_its_row():
 
 
 def test_several_runs_need_one_named():
-    with pytest.raises(
-        ValueError, match=r'got 20261122-1a2b3c4d, 20261123-00000000; .* run = "20261123-00000000"'
-    ):
+    with pytest.raises(ValueError, match=r'got 20261122-1a2b3c4d, 20261123-00000000; .* run = "20261123-00000000"'):
         render_csv(table_from_dict(DATA), [RECORD, OTHER])
     named = table_from_dict(with_rows(REPORTED, {**MEASURED, "run": RECORD.run_id}))
     assert render_csv(named, [RECORD, OTHER]) == GOLDEN

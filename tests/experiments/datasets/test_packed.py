@@ -22,9 +22,7 @@ LABELS = np.arange(7)
 
 
 def _pack(folder: Path) -> PackedSet:
-    return pack(
-        folder, [IMAGES[:3], IMAGES[3:]], shape=IMAGES.shape, labels=LABELS, source="s", transform="t"
-    )
+    return pack(folder, [IMAGES[:3], IMAGES[3:]], shape=IMAGES.shape, labels=LABELS, source="s", transform="t")
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -93,9 +91,7 @@ def test_fewer_images_than_announced_with_labels_and_details_filled_on_the_way(t
 
 def test_digest_covers_images_labels_and_shape(tmp_path: Path) -> None:
     def digest(name: str, images: np.ndarray, labels: np.ndarray | None) -> str:
-        return pack(
-            tmp_path / name, [images], shape=images.shape, labels=labels, source=name, transform="t"
-        ).digest
+        return pack(tmp_path / name, [images], shape=images.shape, labels=labels, source=name, transform="t").digest
 
     first = digest("a", IMAGES, LABELS)
     assert first == digest("b", IMAGES, LABELS)  # the name and the source are not part of the content
@@ -129,9 +125,7 @@ def test_damage_is_refused_with_the_fix(tmp_path: Path, damage, message: str) ->
     damage(tmp_path / "x")
     with pytest.raises(ValueError, match=message) as caught:
         open_packed(tmp_path / "x")
-    assert str(tmp_path / "x") in str(caught.value) and "delete the folder and pack it again" in str(
-        caught.value
-    )
+    assert str(tmp_path / "x") in str(caught.value) and "delete the folder and pack it again" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

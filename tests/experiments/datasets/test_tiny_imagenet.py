@@ -12,15 +12,11 @@ from experiments.datasets import tiny_imagenet
 from experiments.datasets.tiny_imagenet import build_32, build_64, halve
 from experiments.errors import UserError
 
-PATHS = [
-    f"tiny-imagenet-200/train/{w}/images/{w}_{i}.JPEG" for w in ("n00000002", "n00000001") for i in (0, 1, 10)
-]
+PATHS = [f"tiny-imagenet-200/train/{w}/images/{w}_{i}.JPEG" for w in ("n00000002", "n00000001") for i in (0, 1, 10)]
 
 
 def _jpeg(seed: int, *, gray: bool = False, side: int = 64) -> bytes:
-    pixels = np.random.default_rng(seed).integers(
-        0, 256, (side, side) if gray else (side, side, 3), dtype=np.uint8
-    )
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side) if gray else (side, side, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG")
     return file.getvalue()

@@ -1,0 +1,154 @@
+"""`BACKBONE=`: what a user writes -> a network ready for feature extraction, its row name and its digest.
+
+FILE.safetensors                    a checkpoint of this project
+random:imagenet32[,width=64]        freshly initialised from the run's seed: the control row
+theano:imagenet32:FOLDER            the authors' released arrays
+pixels                              the image itself: the control row
+module:factory, file.py:factory     a callable without arguments that returns a features.Backbone
+"""
+
+import dataclasses
+import importlib
+import importlib.util
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import features
+import gan
+from experiments.errors import UserError
+from gan.theano_weights import complete_stages
+
+TANH_RANGE = (-1.0, 1.0)  # what DCGANs are trained on: x / 127.5 - 1
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A backbone under its name in the tables."""
+
+    backbone: features.Backbone
+    name: str  # the method column without the classifier
+    pool: Callable[[Tensor], Tensor]
+    weights: str  # SHA-256 of the state dict, before any calibration
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """Pooling that keeps every value: [N, C, h, w] -> [N, C * h * w]."""
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        return maps.flatten(1)
+
+
+def resolve(text: str, *, layers: Sequence[str] | None = None, seed: int = 0) -> Contender:
+    """The contender that `text` names (see the module). Raises UserError that lists what would be accepted.
+
+    `layers`: names of the stages to use, in order; all when None. `seed` draws `random:` weights.
+    """
+    kind, _, rest = text.partition(":")
+    try:
+        if text == "pixels":
+            model: nn.Module = nn.Sequential(OrderedDict(pixels=nn.Identity()))
+            backbone = features.Backbone(model, _chosen(["pixels"], layers), (3, 32, 32), TANH_RANGE)
+            return _contender(backbone, "raw pixels", Flatten())
+        if kind == "random":
+            return _random(rest, layers, seed)
+        if kind == "theano":
+            return _theano(rest, layers)
+        if text.endswith(".safetensors") or (Path(text).is_file() and not text.endswith(".py")):
+            return _checkpoint(Path(text), layers)
+        if rest:
+            return _factory(kind, rest, text, layers)
+    except (ValueError, FileNotFoundError) as error:
+        raise UserError(f"backbone {text!r}: {error}") from error
+    raise UserError(
+        f"backbone {text!r} is none of: a .safetensors file that exists, random:PRESET, theano:PRESET:FOLDER, pixels, "
+        f"module:factory, file.py:factory (presets: {', '.join(gan.PRESETS)})"
+    )
+
+
+def _random(text: str, layers: Sequence[str] | None, seed: int) -> Contender:
+    preset, *settings = text.split(",")
+    arch = gan.architecture(preset)
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key not in ("width", "channels", "kernel") or not value.isdigit():
+            raise ValueError(f"settings are width=N, channels=N and kernel=N, got {setting!r}")
+        changes: dict[str, Any] = {key: int(value)}
+        arch = dataclasses.replace(arch, **changes)
+    net = gan.Discriminator(arch)
+    gan.initialise(net, torch.Generator().manual_seed(seed))
+    name = " ".join(["random-init", preset, *(s.replace("=", " ") for s in settings)])
+    return _discriminator(net, arch.stage_names, layers, name)
+
+
+def _theano(text: str, layers: Sequence[str] | None) -> Contender:
+    preset, _, folder = text.partition(":")
+    if not folder:
+        raise ValueError("write theano:PRESET:FOLDER")
+    net = gan.load_theano(folder, preset)
+    assert isinstance(net, gan.Discriminator)
+    stages = complete_stages(net)
+    used = f", {stages[0]}-{stages[-1]}" if len(stages) < len(net.arch.strides) else ""
+    return _discriminator(net, stages, layers, f"DCGAN {preset} (authors' weights{used})")
+
+
+def _checkpoint(file: Path, layers: Sequence[str] | None) -> Contender:
+    net = gan.load(file)
+    if not isinstance(net, gan.Discriminator):
+        raise ValueError("the file holds a generator; features are taken from a discriminator")
+    stem = file.resolve().parent.name if file.stem == "discriminator" else file.stem
+    return _discriminator(net, net.arch.stage_names, layers, f"DCGAN {stem}")
+
+
+def _factory(where: str, attribute: str, text: str, layers: Sequence[str] | None) -> Contender:
+    made = _attribute(where, attribute)()
+    if not isinstance(made, features.Backbone):
+        raise ValueError(f"the factory must return a features.Backbone, got {type(made).__name__}")
+    backbone = dataclasses.replace(made, layers=_chosen(made.layers, layers, made.model))
+    return _contender(backbone, f"{Path(where).name}:{attribute}{_restricted(layers)}", features.max_grid(4))
+
+
+def _attribute(where: str, attribute: str) -> Callable[[], object]:
+    try:
+        if where.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(Path(where).stem, where)
+            if spec is None or spec.loader is None:
+                raise FileNotFoundError(where)
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(where)
+        return getattr(module, attribute)
+    except (ImportError, AttributeError, FileNotFoundError) as error:
+        raise ValueError(f"cannot import it: {error}") from error
+
+
+def _discriminator(net: gan.Discriminator, stages: Sequence[str], layers: Sequence[str] | None, name: str) -> Contender:
+    backbone = features.Backbone(net, _chosen(stages, layers), net.arch.image_shape, TANH_RANGE)
+    return _contender(backbone, name + _restricted(layers), features.max_grid(4))
+
+
+def _chosen(available: Sequence[str], layers: Sequence[str] | None, model: nn.Module | None = None) -> Sequence[str]:
+    """`layers` if the network has them, all stages when None. For a foreign model any module name will do."""
+    if layers is None:
+        return available
+    known = available if model is None else [name for name, _ in model.named_modules()]
+    if unknown := [name for name in layers if name not in known]:
+        raise ValueError(f"no layer {unknown[0]!r}; the layers are {', '.join(available)}")
+    return layers
+
+
+def _restricted(layers: Sequence[str] | None) -> str:
+    return f" [{','.join(layers)}]" if layers else ""
+
+
+def _contender(backbone: features.Backbone, name: str, pool: Callable[[Tensor], Tensor]) -> Contender:
+    return Contender(backbone, name, pool, features.weights_digest(backbone.model))

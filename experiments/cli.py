@@ -1,0 +1,328 @@
+"""The command line: `dcgan-eval data|train|extract|eval|table`.
+
+Exit codes: 0 done, 1 done but the answer is no or an unexpected failure, 2 the user's mistake (one line that names
+the fix), 130 interrupted (run the same command again to go on).
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import evaluation
+import features
+import results
+from experiments import console, datasets, spec
+from experiments.backbones import resolve
+from experiments.errors import UserError
+from experiments.evaluate import (
+    MODES,
+    ROOT,
+    EvalSpec,
+    Prepared,
+    evaluate,
+    extract_features,
+    identity,
+    method,
+    prepare,
+)
+from experiments.pretrain import STATE, pretrain
+
+SHIPPED = ROOT / "results" / "weights" / "imagenet32-half.safetensors"
+RECORDS, TABLES = ROOT / "results" / "runs", ROOT / "results" / "tables"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    # libraries' warnings (a rebuilt cache, say) are for the user too, but as plain lines
+    warnings.showwarning = lambda message, *_, **__: console.say(f"warning: {message}")
+    try:
+        return arguments.run(arguments)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except (UserError, ValueError, FloatingPointError, OSError) as error:
+        print(f"dcgan-eval: {_one_line(error)}", file=sys.stderr)
+        return 2
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        return f"{' '.join(error.strerror.split())}{where}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dcgan-eval", description="DCGAN discriminators as feature extractors.")
+    commands = parser.add_subparsers(required=True, metavar="data|train|extract|eval|table")
+
+    def command(name, run, text, example):
+        added = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        added.set_defaults(run=run)
+        return added
+
+    data = command("data", _data, "Get a data set and pack it.", "DATA_ROOT=~/data dcgan-eval data cifar10-train")
+    data.add_argument("name", nargs="+", help=", ".join(datasets.NAMES))
+    _add_roots(data)
+
+    train = command("train", _train, "Train a recipe.", "dcgan-eval train imagenet32-half --out runs/train/mine")
+    train.add_argument("recipe", help=f"{', '.join(spec.recipe_names())}, or a .toml file")
+    train.add_argument("--out", type=Path, help="folder of the run (default: RUNS_ROOT/train/RECIPE)")
+    train.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
+    _add_roots(train, device=True)
+
+    for name, run, text, example in (
+        (
+            "extract",
+            _extract,
+            "Extract features of CIFAR-10.",
+            "dcgan-eval extract random:imagenet32,width=64",
+        ),
+        ("eval", _eval, "Measure one row of a table.", "dcgan-eval eval random:imagenet32 --table cifar10"),
+    ):
+        added = command(name, run, text, example)
+        added.add_argument("target", nargs="?", help="the backbone, as --backbone")
+        added.add_argument(
+            "--backbone",
+            help="FILE.safetensors, random:PRESET[,width=N], theano:PRESET:FOLDER, pixels, module:factory or "
+            "file.py:factory (default: BACKBONE, or the network that comes with the project)",
+        )
+        added.add_argument("--layers", help="comma-separated stages, e.g. conv1,conv2 (default: LAYERS, or all)")
+        added.add_argument("--batchnorm", choices=MODES, default="calibrated", help="default: %(default)s")
+        added.add_argument("--subset", type=int, help="use so many training images and a fifth of it for testing")
+        added.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+        added.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
+        _add_roots(added, device=True)
+        if name == "eval":
+            added.add_argument("--table", choices=["cifar10"], default="cifar10", help="default: %(default)s")
+            added.add_argument("--C", help="comma-separated values to choose from on held-out training images")
+            added.add_argument("--fresh", action="store_true", help="measure again although a record is at hand")
+            added.add_argument("--record", action="store_true", help="add the record to results/ (maintainers)")
+
+    table = command("table", _table, "Regenerate the committed tables from the records.", "dcgan-eval table cifar10")
+    table.add_argument("name", nargs="?", choices=["cifar10"], default="cifar10")
+    return parser
+
+
+def _add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None:
+    for root, default, text in (
+        ("data", "data", "official files, read only"),
+        ("runs", "runs", "downloads, packed sets, features, runs"),
+    ):
+        env = f"{root.upper()}_ROOT"
+        parser.add_argument(
+            f"--{root}-root",
+            type=Path,
+            default=Path(os.environ.get(env) or default),
+            help=f"{text} (default: {env}, or {default}/)",
+        )
+    if device:
+        best = "cuda" if torch.cuda.is_available() else "cpu"
+        parser.add_argument(
+            "--device", default=os.environ.get("DEVICE") or best, help="default: DEVICE, or %(default)s"
+        )
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    for name in arguments.name:
+        packed = datasets.load(
+            name, data_root=arguments.data_root, runs_root=arguments.runs_root, progress=console.progress
+        )
+        print(f"{name}: uint8 {list(packed.images.shape)}, digest {packed.digest[:16]}, from {packed.meta['source']}")
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    recipe = spec.load_recipe(arguments.recipe)
+    out = arguments.out or arguments.runs_root / "train" / recipe.name
+    if arguments.dry_run:
+        print(json.dumps(dataclasses.asdict(recipe), indent=2))
+        begun = "goes on from the checkpoint there" if (out / STATE).exists() else "from the start"
+        print(f"would train {recipe.training.steps:,} minibatches on {arguments.device} into {out}, {begun}")
+        return 0
+    file = pretrain(
+        recipe,
+        out,
+        data_root=arguments.data_root,
+        runs_root=arguments.runs_root,
+        device=_device(arguments.device),
+        say=console.say,
+        progress=console.progress,
+    )
+    print(file)
+    return 0
+
+
+def _extract(arguments: argparse.Namespace) -> int:
+    if arguments.dry_run:
+        return _describe(_spec(arguments), arguments)
+    prepared = _prepare(arguments)
+    for X in extract_features(
+        prepared,
+        runs_root=arguments.runs_root,
+        device=_device(arguments.device),
+        say=console.say,
+        progress=console.progress,
+    ):
+        print(f"float32 {list(X.shape)} {getattr(X, 'filename', '')}")
+    return 0
+
+
+def _eval(arguments: argparse.Namespace) -> int:
+    if arguments.dry_run:
+        return _describe(_spec(arguments), arguments)
+    table = spec.load_table(arguments.table)
+    if arguments.record:
+        if arguments.subset is not None:
+            raise UserError("a subset run cannot be recorded among the committed results; leave out --record")
+        _check_writable(RECORDS, TABLES)
+    own_records, own_tables = arguments.runs_root / "records", arguments.runs_root / "tables"
+    _check_writable(own_records, own_tables)
+    prepared = _prepare(arguments)
+    roots = _roots(arguments)
+    own_file = own_records / f"{arguments.table}.jsonl"
+    record = None if arguments.fresh else _at_hand(own_file, prepared, roots)
+    if record is not None:
+        console.say(f"measured before, as run {record.run_id} ({own_file}); --fresh measures again")
+    else:
+        record = evaluate(
+            prepared,
+            runs_root=arguments.runs_root,
+            device=_device(arguments.device),
+            command=_command(),
+            say=console.say,
+            progress=console.progress,
+            roots=roots,
+        )
+        _add(own_file, record)
+    committed = RECORDS / f"{arguments.table}.jsonl"
+    if arguments.record:
+        _add(committed, record)
+        results.write_tables(TABLES, arguments.table, table, results.read_records(committed))
+    table = results.with_run(table, record)
+    records = [*results.read_records(committed), record]
+    written = results.write_tables(own_tables, arguments.table, table, records)
+    print(results.render_markdown(table, records))
+    console.say(f"{record.method}: {record.value:.2f} % (C = {record.solver['C']:g}, run {record.run_id})")
+    console.say(f"written to {', '.join(str(p) for p in written)}")
+    return 0
+
+
+def _table(arguments: argparse.Namespace) -> int:
+    table = spec.load_table(arguments.name)
+    records = results.read_records(RECORDS / f"{arguments.name}.jsonl")
+    for file in results.write_tables(TABLES, arguments.name, table, records):
+        console.say(f"written {file}")
+    print(results.render_markdown(table, records))
+    return 0
+
+
+def _spec(arguments: argparse.Namespace) -> EvalSpec:
+    if arguments.target and arguments.backbone:
+        raise UserError("name the backbone once, as TARGET or with --backbone")
+    layers = arguments.layers or os.environ.get("LAYERS")
+    changes: dict[str, Any] = {}
+    if getattr(arguments, "C", None):
+        try:
+            changes["grid"] = tuple(float(value) for value in arguments.C.split(","))
+        except ValueError as error:
+            raise UserError(f"--C takes numbers separated by commas, got {arguments.C!r}") from error
+    return EvalSpec(
+        backbone=arguments.target or arguments.backbone or os.environ.get("BACKBONE") or str(SHIPPED),
+        layers=tuple(layers.split(",")) if layers else None,
+        batchnorm=arguments.batchnorm,
+        seed=arguments.seed,
+        subset=arguments.subset,
+        **changes,
+    )
+
+
+def _prepare(arguments: argparse.Namespace) -> Prepared:
+    return prepare(
+        _spec(arguments),
+        data_root=arguments.data_root,
+        runs_root=arguments.runs_root,
+        progress=console.progress,
+    )
+
+
+def _describe(run: EvalSpec, arguments: argparse.Namespace) -> int:
+    """What a long run would do and need."""
+    contender = resolve(run.backbone, layers=run.layers, seed=run.seed)
+    width = features.feature_width(contender.backbone, pool=contender.pool)
+    images = 60_000 if run.subset is None else run.subset + run.subset // 5
+    parent = next(p for p in (arguments.runs_root.resolve(), *arguments.runs_root.resolve().parents) if p.exists())
+    print(f"{method(contender)}: layers {', '.join(contender.backbone.layers)}, {width:,} features, {run.protocol}")
+    print(f"features: {images * width * 4 / 1e9:.1f} GB under {arguments.runs_root / 'features'}", end="")
+    print(f" ({shutil.disk_usage(parent).free / 1e9:.0f} GB free)")
+    print(f"C from {', '.join(f'{C:g}' for C in run.grid)} on {run.holdout:,} held-out training images")
+    return 0
+
+
+def _at_hand(file: Path, prepared: Prepared, roots: dict[str, Path]) -> results.Record | None:
+    """The last record of exactly this run: same spec, data, weights and code."""
+    wanted = identity(prepared, roots)
+    same = [r for r in results.read_records(file) if (r.spec, r.inputs) == wanted]
+    return same[-1] if same else None
+
+
+def _add(file: Path, record: results.Record) -> None:
+    """Appends a record unless that run is there already."""
+    if not any((r.run_id, r.method) == (record.run_id, record.method) for r in results.read_records(file)):
+        results.append_record(file, record)
+
+
+def _check_writable(*folders: Path) -> None:
+    for folder in folders:
+        probe = folder / f".write-test-{os.getpid()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {folder}: {error.strerror}; make it writable or change RUNS_ROOT"
+            ) from error
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} cannot be used; set DEVICE=cpu ({_one_line(error)[:120]})") from error
+    return device
+
+
+def _roots(arguments: argparse.Namespace) -> dict[str, Path]:
+    return {"$DATA_ROOT": arguments.data_root, "$RUNS_ROOT": arguments.runs_root, ".": ROOT}
+
+
+def _command() -> list[str]:
+    return ["dcgan-eval", *shlex.split(shlex.join(sys.argv[1:]))]
+
+
+__all__ = ["evaluation", "main"]

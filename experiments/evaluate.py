@@ -1,0 +1,264 @@
+"""One row of the CIFAR-10 table, measured: labelled set -> features -> C chosen -> fit -> scored once -> record.
+
+PAPER sections 5.1 and the authors' feature code: batch norm calibrated on training images, every layer max-pooled to
+4x4, an L2-SVM on top. C is chosen on held-out training images; the test images are scored once, at the end.
+"""
+
+import dataclasses
+import hashlib
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import evaluation
+import features
+import results
+from experiments import datasets
+from experiments.backbones import Contender, resolve
+from experiments.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+BATCH = 128  # images a batch, in calibration as in extraction (the authors' code)
+MODES = ("calibrated", "running", "batch")
+
+
+@dataclass(frozen=True)
+class EvalSpec:
+    """Everything that decides a figure, apart from data, weights and code."""
+
+    backbone: str
+    layers: tuple[str, ...] | None = None
+    batchnorm: str = "calibrated"
+    calibration_batches: int = 80  # the authors' statistics settle well before
+    holdout: int = 10_000  # training images on which C is chosen
+    grid: tuple[float, ...] = evaluation.DEFAULT_GRID
+    seed: int = 0  # of the hold-out, the calibration images and random: weights
+    subset: int | None = None  # training images used, for a trial run: its own protocol, never a committed row
+
+    def __post_init__(self) -> None:
+        if self.batchnorm not in MODES:
+            raise ValueError(f"batchnorm must be one of {', '.join(MODES)}, got {self.batchnorm!r}")
+        if not self.grid or min(self.grid) <= 0:
+            raise ValueError(f"every C must be positive, got {list(self.grid)}")
+        if self.subset is not None and self.subset < 5 * BATCH:
+            raise ValueError(f"subset must be at least {5 * BATCH} images, got {self.subset}")
+
+    @property
+    def protocol(self) -> str:
+        """The protocol column."""
+        return "cifar10/full" if self.subset is None else f"cifar10/subset-{self.subset}"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images uint8 [N, H, W, C], labels int64 [N] and a digest of exactly these."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    digest: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run rests on, loaded and checked before any long work."""
+
+    spec: EvalSpec
+    contender: Contender
+    train: Labelled
+    test: Labelled
+    fit: np.ndarray  # indices of training images that are not held out
+    holdout: np.ndarray
+
+
+def prepare(spec: EvalSpec, *, data_root: Path, runs_root: Path, progress: datasets.Progress | None = None) -> Prepared:
+    """Loads both splits and the backbone and draws the hold-out. Raises UserError for what cannot be had."""
+    contender = resolve(spec.backbone, layers=spec.layers, seed=spec.seed)
+    train, test = (
+        _labelled(datasets.load(f"cifar10-{split}", data_root=data_root, runs_root=runs_root, progress=progress))
+        for split in ("train", "test")
+    )
+    holdout = spec.holdout
+    if spec.subset is not None:
+        train, test = _subset(train, spec.subset, spec.seed), _subset(test, spec.subset // 5, spec.seed)
+        holdout = spec.subset // 5
+    fit, held = evaluation.stratified_holdout(train.labels, holdout, seed=spec.seed)
+    return Prepared(spec, contender, train, test, fit, held)
+
+
+def evaluate(
+    prepared: Prepared,
+    *,
+    runs_root: Path,
+    device: torch.device | str,
+    command: list[str],
+    say: Callable[[str], None],
+    progress: datasets.Progress | None = None,
+    roots: dict[str, Path],
+) -> results.Record:
+    """Measures the row and returns its record; `roots` names the folders that may not appear in it."""
+    spec, contender, started = prepared.spec, prepared.contender, results.utc_now()
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "extract"):
+        X_train, X_test = extract_features(prepared, runs_root=runs_root, device=device, say=say, progress=progress)
+    backbone = contender.backbone
+    say(f"features: {X_train.shape[1]:,} a image from {', '.join(backbone.layers)}")
+    backbone.model.cpu()
+    with _timed(seconds, "select"):
+        selection = evaluation.select_C(
+            X_train, prepared.train.labels, prepared.holdout, spec.grid, device=device, progress=progress
+        )
+    for entry in selection.grid:
+        say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of {len(prepared.holdout):,} held-out training images")
+    with _timed(seconds, "fit"):
+        svm = evaluation.fit_selected(X_train, prepared.train.labels, selection, device=device, progress=progress)
+    with _timed(seconds, "test"):
+        accuracy = svm.score(X_test, prepared.test.labels)
+    resolved, inputs = identity(prepared, roots)
+    return results.Record(
+        run_id=results.run_id(resolved, inputs, started),
+        table="cifar10",
+        method=method(contender),
+        protocol=spec.protocol,
+        metric="accuracy_percent",
+        value=100 * accuracy,
+        n_runs=1,
+        n_test=len(X_test),
+        features=X_train.shape[1],
+        max_units=features.max_units(backbone),
+        command=results.portable(command, roots),
+        spec=resolved,
+        seed=spec.seed,
+        inputs=inputs,
+        selection={"C": selection.C, "holdout": len(prepared.holdout), "grid": list(selection.grid)},
+        solver={
+            "C": svm.C,
+            "tol": svm.tol,
+            "n_iter": np.asarray(svm.n_iter_).tolist(),
+            "objective": np.asarray(svm.objective_).tolist(),
+            "duality_gap": np.asarray(svm.duality_gap_).tolist(),
+        },
+        versions={**results.versions(), "commit": results.git_commit(ROOT)},
+        hardware=results.hardware(str(device)) | {"peak_rss_gib": round(_peak_rss() / 2**30, 2)},
+        seconds={stage: round(value, 1) for stage, value in seconds.items()},
+        started=started,
+    )
+
+
+def method(contender: Contender) -> str:
+    """The method column."""
+    return f"{contender.name} + L2-SVM"
+
+
+def identity(prepared: Prepared, roots: dict[str, Path]) -> tuple[dict, dict[str, str]]:
+    """(resolved spec, digests of the inputs): runs that agree in both measure the same figure."""
+    resolved = results.portable(dataclasses.asdict(prepared.spec), roots)
+    packages = [ROOT / name for name in ("gan", "features", "evaluation", "experiments")]
+    inputs = {
+        "train": prepared.train.digest,
+        "test": prepared.test.digest,
+        "weights": prepared.contender.weights,
+        "source": results.source_digest(packages),
+    }
+    return resolved, inputs
+
+
+def extract_features(
+    prepared: Prepared,
+    *,
+    runs_root: Path,
+    device: torch.device | str,
+    say: Callable[[str], None],
+    progress: datasets.Progress | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of both splits, float32 [N, D] memory maps below RUNS_ROOT/features: kept, resumed, verified."""
+    spec, contender = prepared.spec, prepared.contender
+    backbone, pool = contender.backbone, contender.pool
+    shown = np.random.default_rng(spec.seed).permutation(prepared.fit)[: BATCH * spec.calibration_batches]
+    shown = shown[: len(shown) // BATCH * BATCH]
+    norm: dict[str, Any] = {"mode": spec.batchnorm}
+    if spec.batchnorm == "calibrated":
+        norm |= {"data": prepared.train.digest, "rows": _digest(shown), "batch_size": BATCH}
+    elif spec.batchnorm == "batch":
+        norm |= {"batch_size": BATCH}
+    width = features.feature_width(backbone, pool=pool)
+    stores = [
+        features.FeatureStore(
+            runs_root / "features",
+            features.feature_key(backbone, data_digest=split.digest, batchnorm=norm, pool=pool),
+            rows=len(split.images),
+            width=width,
+            progress=progress,
+        )
+        for split in (prepared.train, prepared.test)
+    ]
+    for store in stores:
+        if store.rejected:
+            say(f"{store.rejected} damaged chunks of stored features are computed again ({store.folder})")
+    if not all(store.complete for store in stores) and spec.batchnorm == "calibrated":
+        features.calibrate_batchnorm(
+            backbone,
+            prepared.train.images[np.sort(shown)],
+            batch_size=BATCH,
+            device=device,
+            progress=progress,
+        )
+    batch_mode = features.batch_statistics(backbone.model) if spec.batchnorm == "batch" else _nothing()
+    with batch_mode:
+        X_train, X_test = (
+            features.extract(
+                backbone,
+                split.images,
+                pool=pool,
+                batch_size=BATCH,
+                device=device,
+                out=store,
+                progress=progress,
+            )
+            for split, store in zip((prepared.train, prepared.test), stores, strict=True)
+        )
+    return X_train, X_test
+
+
+def _labelled(packed: datasets.PackedSet) -> Labelled:
+    if packed.labels is None:
+        raise UserError(f"{packed.name} has no labels")
+    return Labelled(packed.images, packed.labels, packed.digest)
+
+
+def _subset(split: Labelled, size: int, seed: int) -> Labelled:
+    """A seeded, stratified part of a split, in its order."""
+    if size >= len(split.labels):
+        raise UserError(f"a subset must be smaller than the set of {len(split.labels)}, got {size}")
+    _, rows = evaluation.stratified_holdout(split.labels, size, seed=seed)
+    digest = hashlib.sha256(f"{split.digest} {_digest(rows)}".encode()).hexdigest()
+    return Labelled(split.images[rows], split.labels[rows], digest)
+
+
+def _digest(rows: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(rows, np.int64).tobytes()).hexdigest()
+
+
+def _peak_rss() -> int:
+    """Peak resident memory of this process in bytes, mapped pages counted."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    seconds[stage] = time.monotonic() - start
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield

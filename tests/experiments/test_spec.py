@@ -1,0 +1,92 @@
+"""Recipes: the shipped ones, and what is refused with which words."""
+
+import dataclasses
+import re
+
+import pytest
+
+import gan
+from experiments.errors import UserError
+from experiments.spec import DedupSpec, Recipe, load_recipe, load_table, recipe_names
+
+TRAINING = "[training]\nimages = 1_000\ndecay_from = 500\n"
+HEAD = 'preset = "svhn32"\ndataset = "tiny-imagenet-32"\n'
+
+
+def recipe(tmp_path, text):
+    (tmp_path / "mine.toml").write_text(text)
+    return load_recipe(str(tmp_path / "mine.toml"))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_load_and_train_as_the_paper(name):
+    loaded = load_recipe(name)
+    assert loaded.name == name
+    assert (loaded.training.lr, loaded.training.beta1, loaded.training.batch_size) == (2e-4, 0.5, 128)
+    assert 0 < loaded.training.decay_from < loaded.training.images
+    assert loaded.dedup == DedupSpec("phash", 4)
+
+
+def test_shipped_networks():
+    assert recipe_names() == ["imagenet32", "imagenet32-half"]
+    assert load_recipe("imagenet32").architecture == gan.PRESETS["imagenet32"]
+    half = load_recipe("imagenet32-half").architecture
+    assert half == dataclasses.replace(gan.PRESETS["imagenet32"], width=64)
+
+
+def test_a_recipe_in_a_file(tmp_path):
+    text = f"{HEAD}width = 8\nchannels = 1\nkernel = 4\n{TRAINING}lr = 1\n[dedup]\nradius = 2\n"
+    assert recipe(tmp_path, text) == Recipe(
+        name="mine",
+        preset="svhn32",
+        dataset="tiny-imagenet-32",
+        training=gan.TrainingConfig(images=1000, decay_from=500, lr=1),
+        width=8,
+        channels=1,
+        kernel=4,
+        dedup=DedupSpec("phash", 2),
+    )
+    changed = dataclasses.replace(gan.PRESETS["svhn32"], width=8, channels=1, kernel=4)
+    assert recipe(tmp_path, text).architecture == changed
+    assert recipe(tmp_path, HEAD + TRAINING).dedup is None  # no [dedup], no pass
+
+
+@pytest.mark.parametrize(
+    "text, error",
+    [
+        (f"{HEAD}widht = 8\n{TRAINING}", "unknown key 'widht' in mine.toml; known: name, preset, dataset, training, w"),
+        (f"{HEAD}{TRAINING}beta2 = 0.9\n", "unknown key 'beta2' in mine.toml [training]; known: images, decay_from, b"),
+        (f"{HEAD}{TRAINING}[dedup]\nbits = 4\n", "unknown key 'bits' in mine.toml [dedup]; known: hash, radius"),
+        (f'{HEAD}{TRAINING}lr = "fast"\n', "lr in mine.toml [training] must be of type float, got 'fast'"),
+        (f"{HEAD}{TRAINING}seed = 1.0\n", "seed in mine.toml [training] must be of type int, got 1.0"),
+        (f"{HEAD}{TRAINING}seed = true\n", "seed in mine.toml [training] must be of type int, got True"),
+        (f"{HEAD}{TRAINING}[dedup]\nhash = 4\n", "hash in mine.toml [dedup] must be of type str, got 4"),
+        (f'{HEAD}width = "8"\n{TRAINING}', "width must be a positive integer, got '8'"),
+        (f"{HEAD}training = 3\n", "mine.toml [training] must be a table, got 3"),
+        (f"{HEAD}dedup = true\n{TRAINING}", "mine.toml [dedup] must be a table, got True"),
+        (f"{HEAD}[training]\nimages = 1000\n", "mine.toml [training] lacks decay_from"),
+        (TRAINING, "mine.toml lacks preset, dataset"),
+        (f"{HEAD}{TRAINING}batch_size = 1\n", "batch_size must be at least 2"),
+        (HEAD.replace("svhn32", "vgg") + TRAINING, "unknown preset 'vgg'; the presets are imagenet32, svhn32, dcgan64"),
+        (HEAD.replace("svhn32", "imagenet32") + f"kernel = 4\n{TRAINING}", "strides must be at least 2 with kernel 4"),
+        ("preset = \n", "mine.toml is not valid TOML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_is_allowed(tmp_path, text, error):
+    with pytest.raises(UserError, match=re.escape(error)):
+        recipe(tmp_path, text)
+
+
+def test_unknown_recipes_and_absent_files(tmp_path):
+    with pytest.raises(
+        UserError, match="unknown recipe 'lsun'; the recipes are imagenet32, imagenet32-half, or give a"
+    ):
+        load_recipe("lsun")
+    with pytest.raises(UserError, match=r"no file .*absent.toml"):
+        load_recipe(str(tmp_path / "absent.toml"))
+
+
+def test_tables_load():
+    assert load_table("cifar10").rows
+    with pytest.raises(UserError, match=r"no file .*imagenet.toml"):
+        load_table("imagenet")

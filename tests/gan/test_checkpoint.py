@@ -1,0 +1,172 @@
+"""Round trips, what the header says, refusals of what is damaged or another's, and writes that fail half-way."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import gan
+import gan.checkpoint
+
+ARCH = dataclasses.replace(gan.PRESETS["svhn32"], width=2, channels=1)
+CONFIG = gan.TrainingConfig(images=64, decay_from=32, batch_size=4)
+NETWORKS = {"discriminator": gan.Discriminator, "generator": gan.Generator}
+
+
+def network(kind="discriminator", seed=0):
+    made = NETWORKS[kind](ARCH)
+    gan.initialise(made, torch.Generator().manual_seed(seed))
+    for name, buffer in made.named_buffers():  # statistics unlike a fresh network's
+        buffer.copy_(torch.full_like(buffer, 3 + len(name)))
+    return made
+
+
+def rewrite(file, **header):
+    """The same tensors under a changed header."""
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    metadata["dcgan-eval"] = json.dumps(json.loads(metadata["dcgan-eval"]) | header)
+    save_file(load_file(file), file, metadata)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_network_round_trips_with_its_architecture(tmp_path, kind):
+    saved = network(kind)
+    gan.save(tmp_path / "n.safetensors", saved)
+    loaded = gan.load(str(tmp_path / "n.safetensors"))
+    assert type(loaded) is NETWORKS[kind] and loaded.arch == ARCH and not loaded.training
+    assert loaded.state_dict().keys() == saved.state_dict().keys()
+    for name, t in saved.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], t) and loaded.state_dict()[name].dtype == t.dtype
+
+
+def test_half_precision_halves_the_file_and_rounds_once(tmp_path):
+    saved = network()
+    gan.save(tmp_path / "full", saved)
+    gan.save(tmp_path / "half", saved, dtype=torch.float16)
+    halved = load_file(tmp_path / "half")
+    assert {t.dtype for t in halved.values()} == {torch.float16, torch.int64}
+    sizes = [sum(t.nbytes for t in load_file(tmp_path / f).values() if t.is_floating_point()) for f in ("full", "half")]
+    assert sizes[0] == 2 * sizes[1]
+    loaded = gan.load(tmp_path / "half")
+    for name, t in saved.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], t.half().float() if t.is_floating_point() else t)
+        assert loaded.state_dict()[name].dtype == t.dtype
+
+
+def test_the_header_says_what_the_file_is(tmp_path):
+    gan.save(tmp_path / "n", network("generator"))
+    with safe_open(tmp_path / "n", "pt") as opened:
+        metadata = opened.metadata()
+    assert metadata["format"] == "dcgan-eval-1"
+    header = json.loads(metadata["dcgan-eval"])
+    assert header.keys() == {"kind", "architecture"} and header["kind"] == "generator"
+    assert gan.checkpoint.architecture_from(header["architecture"]) == ARCH
+    assert header["architecture"]["strides"] == [2, 2, 2] and header["architecture"]["width"] == 2
+
+
+def test_the_states_header_holds_configuration_and_step(tmp_path):
+    state = gan.new_state(ARCH, CONFIG)
+    state.step = 7
+    gan.save_state(tmp_path / "s", state, CONFIG)
+    with safe_open(tmp_path / "s", "pt") as opened:
+        header = json.loads(opened.metadata()["dcgan-eval"])
+    assert header["kind"] == "training-state" and header["step"] == 7
+    assert header["config"] == dataclasses.asdict(CONFIG)
+    assert gan.load_state(tmp_path / "s", ARCH, CONFIG).step == 7
+
+
+@pytest.mark.parametrize("keep", [0, 4, 200, -1])
+@pytest.mark.parametrize("read", ["load", "load_state"])
+def test_truncated_files_are_refused(tmp_path, keep, read):
+    file = tmp_path / "n"
+    gan.save(file, network())
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(ValueError, match="n is not a whole safetensors file"):
+        gan.load(file) if read == "load" else gan.load_state(file, ARCH, CONFIG)
+
+
+def test_files_of_others_are_refused(tmp_path):
+    save_file({"x": torch.zeros(2)}, tmp_path / "bare")
+    with pytest.raises(ValueError, match=r"safetensors file of another program \(format None\)"):
+        gan.load(tmp_path / "bare")
+    torch.save({"x": torch.zeros(2)}, tmp_path / "pickle.pt")
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        gan.load(tmp_path / "pickle.pt")
+    with pytest.raises(FileNotFoundError, match="no checkpoint at .*absent"):
+        gan.load(tmp_path / "absent")
+
+
+def test_the_other_kind_is_refused(tmp_path):
+    gan.save(tmp_path / "n", network())
+    gan.save_state(tmp_path / "s", gan.new_state(ARCH, CONFIG), CONFIG)
+    with pytest.raises(ValueError, match="holds no network but 'training-state'; expected one of discriminator, gen"):
+        gan.load(tmp_path / "s")
+    with pytest.raises(ValueError, match="no training state but 'discriminator'"):
+        gan.load_state(tmp_path / "n", ARCH, CONFIG)
+
+
+def test_the_state_of_another_run_is_refused(tmp_path):
+    file = tmp_path / "s"
+    gan.save_state(file, gan.new_state(ARCH, CONFIG), CONFIG)
+    with pytest.raises(ValueError, match=r"belongs to another run: its config is .*seed=0.* this run's is .*seed=1"):
+        gan.load_state(file, ARCH, dataclasses.replace(CONFIG, seed=1))
+    with pytest.raises(ValueError, match="belongs to another run: its architecture is .*width=2"):
+        gan.load_state(file, dataclasses.replace(ARCH, width=4), CONFIG)
+
+
+def test_tensors_that_do_not_fit_the_header_are_refused(tmp_path):
+    file, wider = tmp_path / "n", dataclasses.asdict(dataclasses.replace(ARCH, width=4))
+    gan.save(file, network())
+    rewrite(file, architecture=wider)
+    with pytest.raises(ValueError, match="n does not fit its own architecture: .*size mismatch for conv1"):
+        gan.load(file)
+    rewrite(file, architecture=wider | {"depth": 3})
+    with pytest.raises(ValueError, match=r"unknown architecture fields \['depth'\]; known: .*'width'"):
+        gan.load(file)
+    gan.save_state(file, gan.new_state(ARCH, CONFIG), CONFIG)
+    rewrite(file, config=dataclasses.asdict(CONFIG) | {"beta2": 0.9})
+    with pytest.raises(ValueError, match="was written by another version: .*beta2"):
+        gan.load_state(file, ARCH, CONFIG)
+
+
+def test_a_state_that_lacks_tensors_is_refused(tmp_path):
+    file = tmp_path / "s"
+    gan.save_state(file, gan.new_state(ARCH, CONFIG), CONFIG)
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    whole = load_file(file)
+    for name in ("generator.project.weight", "discriminator.conv2.norm.weight", "noise"):
+        save_file({k: t for k, t in whole.items() if k != name}, file, metadata)
+        with pytest.raises(ValueError, match=name.partition(".")[2] or name):
+            gan.load_state(file, ARCH, CONFIG)
+
+
+@pytest.mark.parametrize("failing", ["save_file", "replace"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, monkeypatch, failing, error):
+    file = tmp_path / "n"
+    gan.save(file, network(seed=0))
+    before = file.read_bytes()
+
+    def half_a_file(tensors, temporary, metadata):
+        temporary.write_bytes(b"half a fi")
+        raise error
+
+    def no_rename(source, target):
+        raise error
+
+    if failing == "save_file":
+        monkeypatch.setattr(gan.checkpoint, "save_file", half_a_file)
+    else:
+        monkeypatch.setattr(gan.checkpoint.os, "replace", no_rename)
+    with pytest.raises(type(error)):
+        gan.save(file, network(seed=1))
+    monkeypatch.undo()
+    assert file.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["n"]
+    gan.save(file, network(seed=1))
+    assert torch.equal(gan.load(file).conv1.conv.weight, network(seed=1).conv1.conv.weight)

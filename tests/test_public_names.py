@@ -1,0 +1,36 @@
+"""The names that users rely on, pinned: a change here is a change for them."""
+
+import importlib
+
+import pytest
+
+PUBLIC = {
+    "gan": """PRESETS Architecture Discriminator Generator Step TrainingConfig TrainingState architecture initialise
+        interpolate load load_state load_theano new_state sample sample_z save save_state train""",
+    "features": """Backbone FeatureStore MaxGrid batch_statistics calibrate_batchnorm check_backbone extract feature_key
+        feature_width layer_shapes max_grid max_units tapped weights_digest""",
+    "dedup": "keep_mask phash radius_groups radius_pairs",
+    "results": """COLUMNS MeasuredRow Record ReportedRow Table append_record git_commit hardware portable read_records
+        render_csv render_latex render_markdown run_id source_digest table_from_dict utc_now versions with_run
+        write_tables""",
+}
+AT_LEAST = {"evaluation": {"DEFAULT_GRID", "L2SVM", "fit_selected", "select_C", "stratified_holdout"}}
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_public_names_are_exactly_these(package):
+    names = importlib.import_module(package).__all__
+    assert sorted(names) == sorted(PUBLIC[package].split())
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("package", AT_LEAST)
+def test_public_names_hold_at_least_these(package):
+    assert set(importlib.import_module(package).__all__) >= AT_LEAST[package]
+
+
+@pytest.mark.parametrize("package", [*PUBLIC, *AT_LEAST])
+def test_every_public_name_exists_and_is_documented(package):
+    module = importlib.import_module(package)
+    things = {name: getattr(module, name) for name in module.__all__}
+    assert [name for name, thing in things.items() if callable(thing) and not thing.__doc__] == []
