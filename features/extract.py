@@ -76,11 +76,10 @@ def _feature_blocks(
     progress: Progress | None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, float32 [n, D]) for every batch the store does not hold yet; valid until the next one."""
-
     widths = layer_widths(backbone, pool=pool)
     ends = dict(zip(widths, itertools.accumulate(widths.values()), strict=True))
     # One buffer for all batches: fresh memory for every batch would cost more than the copy into it.
-    buffer = torch.empty(batch_size, sum(widths.values()), device=backbone.device)
+    buffer = torch.empty(min(batch_size, rows or batch_size), sum(widths.values()), device=backbone.device)
     nothing = torch.empty(0)
 
     def pooled(layer: str, output: Any) -> Tensor:

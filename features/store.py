@@ -3,15 +3,13 @@
 Layout of <root>/<key hash>/:
     features.f32   float32 [N, D], C order, little endian, no header; sparse until written
     key.json       what the features depend on (features.key), with the shape and the chunk size
-    chunks.json    the CRC-32 of each finished chunk of rows, null for the others; replaced whole, after the
-    rows
+    chunks.json    the CRC-32 of each finished chunk of rows, null for the others; replaced whole after them
 
 A chunk counts as held only if its bytes match its checksum when the store is opened, so nothing depends on
-the order
-in which the system wrote pages: a torn, truncated or corrupted chunk is simply computed again. CRC-32 because
-faults, not forgers, are to be caught and the whole matrix (5.7 GB at 50,000 x 28,672) is read at every
-opening: zlib's is about four times as fast as BLAKE2b and six times as fast as SHA-256, and misses a damaged
-chunk once in 2**32.
+the order in which the system wrote pages: a torn, truncated or corrupted chunk is simply computed again.
+CRC-32 because faults, not forgers, are to be caught and the whole matrix (5.7 GB at 50,000 x 28,672) is read
+at every opening: zlib's is about four times as fast as BLAKE2b and six times as fast as SHA-256, and misses a
+damaged chunk once in 2**32.
 Rows are written with plain file writes: pages of a memory map would count in the process's memory.
 """
 
@@ -151,8 +149,7 @@ class FeatureStore:
         return rejected
 
     def _recorded(self) -> list[int | None]:
-        """The journal's checksums; all None where it or the data is missing, unreadable or of wrong
-        length."""
+        """The journal's checksums; all None where it or the data is missing, unreadable or of wrong length."""
         nothing: list[int | None] = [None] * len(self._checksums)
         try:
             recorded = json.loads(self._journal.read_text())["crc32"]
@@ -176,15 +173,15 @@ class FeatureStore:
     def _prepare(self, key_text: str) -> None:
         """Folder, key, and the data file at full length, once there is room for what is not written yet."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _replace(self.folder / "key.json", key_text)
-            with self._data.open("ab"):
-                pass
-            written = min(self._data.stat().st_blocks * 512, self._bytes)
-            needed, free = self._bytes - written, shutil.disk_usage(self.folder).free
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            written = self._data.stat().st_blocks * 512 if self._data.exists() else 0
+            needed, free = max(0, self._bytes - written), shutil.disk_usage(self.folder.parent).free
             if needed > free:
                 raise OSError(errno.ENOSPC, f"needs {needed:,} bytes, {free:,} are free")
-            os.truncate(self._data, self._bytes)
+            self.folder.mkdir(exist_ok=True)
+            _replace(self.folder / "key.json", key_text)
+            with self._data.open("ab") as file:
+                file.truncate(self._bytes)
         except OSError as error:
             reason = error.strerror or str(error)
             raise OSError(

@@ -96,7 +96,7 @@ def test_a_million_equal_codes_are_one_code():
     assert np.array_equal(dedup.radius_groups(codes, 4), np.arange(1_000_000) % 2)
     codes[::2] = codes[1]
     with pytest.raises(
-        ValueError, match="^499999500000 pairs are more than max_pairs = 100000000; radius_groups groups"
+        ValueError, match=r"^499999500000 pairs are more than max_pairs = 100000000; radius_groups groups"
     ):
         dedup.radius_pairs(codes, 4)
 
@@ -105,7 +105,7 @@ def test_max_pairs_counts_repeats_and_neighbours():
     codes = np.array([0, 0, 1, 1, 1, 2**40 - 1], np.uint64)  # 1 + 3 equal pairs, 2 x 3 between
     assert len(dedup.radius_pairs(codes, 1, max_pairs=10)) == 10
     with pytest.raises(
-        ValueError, match="^10 pairs are more than max_pairs = 9; radius_groups groups without listing$"
+        ValueError, match=r"^10 pairs are more than max_pairs = 9; radius_groups groups without listing$"
     ):
         dedup.radius_pairs(codes, 1, max_pairs=9)
 

@@ -186,7 +186,7 @@ def test_the_folder_of_a_run_on_other_photographs_is_refused(tmp_path, roots):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "out", roots, progress=stop_after(5))
     put(tmp_path, photographs()[::-1])
-    with pytest.raises(UserError, match="holds a run on .*choose another folder with --out"):
+    with pytest.raises(UserError, match=r"holds a run on .*choose another folder with --out"):
         run(tmp_path / "out", roots | {"runs_root": tmp_path})
 
 
@@ -221,9 +221,9 @@ def test_a_last_stretch_of_one_minibatch_has_no_discriminator_loss(tmp_path, roo
 
 def test_what_cannot_be_done_is_said_at_once(tmp_path, roots):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write to .*file.*; choose another folder with --out"):
+    with pytest.raises(UserError, match=r"cannot write to .*file.*; choose another folder with --out"):
         run(tmp_path / "file", roots)
     with pytest.raises(UserError, match=r"unknown hash 'md5' in \[dedup\]; the hashes are phash"):
         run(tmp_path / "a", roots, dataclasses.replace(RECIPE, dedup=DedupSpec("md5")))
-    with pytest.raises(UserError, match="data set must be one of .*tiny-imagenet-32.* got 'imagenet'"):
+    with pytest.raises(UserError, match=r"data set must be one of .*tiny-imagenet-32.* got 'imagenet'"):
         run(tmp_path / "b", roots, dataclasses.replace(RECIPE, dataset="imagenet"))

@@ -96,7 +96,7 @@ def test_files_of_others_are_refused(tmp_path):
     torch.save({"x": torch.zeros(2)}, tmp_path / "pickle.pt")
     with pytest.raises(ValueError, match="not a whole safetensors file"):
         gan.load(tmp_path / "pickle.pt")
-    with pytest.raises(FileNotFoundError, match="no checkpoint at .*absent"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*absent"):
         gan.load(tmp_path / "absent")
 
 
@@ -114,7 +114,7 @@ def test_the_state_of_another_run_is_refused(tmp_path):
     gan.save_state(file, gan.new_state(ARCH, CONFIG), CONFIG)
     with pytest.raises(ValueError, match=r"belongs to another run: its config is .*seed=0.* this run's is .*seed=1"):
         gan.load_state(file, ARCH, dataclasses.replace(CONFIG, seed=1))
-    with pytest.raises(ValueError, match="belongs to another run: its architecture is .*width=2"):
+    with pytest.raises(ValueError, match=r"belongs to another run: its architecture is .*width=2"):
         gan.load_state(file, dataclasses.replace(ARCH, width=4), CONFIG)
 
 
@@ -122,14 +122,14 @@ def test_tensors_that_do_not_fit_the_header_are_refused(tmp_path):
     file, wider = tmp_path / "n", dataclasses.asdict(dataclasses.replace(ARCH, width=4))
     gan.save(file, network())
     rewrite(file, architecture=wider)
-    with pytest.raises(ValueError, match="n does not fit its own architecture: .*size mismatch for conv1"):
+    with pytest.raises(ValueError, match=r"n does not fit its own architecture: .*size mismatch for conv1"):
         gan.load(file)
     rewrite(file, architecture=wider | {"depth": 3})
     with pytest.raises(ValueError, match=r"unknown architecture fields \['depth'\]; known: .*'width'"):
         gan.load(file)
     gan.save_state(file, gan.new_state(ARCH, CONFIG), CONFIG)
     rewrite(file, config=dataclasses.asdict(CONFIG) | {"beta2": 0.9})
-    with pytest.raises(ValueError, match="was written by another version: .*beta2"):
+    with pytest.raises(ValueError, match=r"was written by another version: .*beta2"):
         gan.load_state(file, ARCH, CONFIG)
 
 

@@ -40,7 +40,7 @@ def test_the_generator_loss_does_not_saturate():
     fake = torch.tensor([-1e4], requires_grad=True)
     loss = generator_loss(fake)
     loss.backward()
-    assert float(loss) == 1e4 and float(fake.grad) == -1
+    assert loss.item() == 1e4 and fake.grad.item() == -1
     assert float(discriminator_loss(torch.tensor([-1e4]), torch.tensor([1e4]))) == 2e4
 
 

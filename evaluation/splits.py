@@ -1,0 +1,45 @@
+"""Seeded splits of labelled training data.
+
+The paper's protocol keeps 10,000 training images apart to choose the SVM's C (DCGAN paper, section 5;
+the authors' code for SVHN): test data never takes part in that choice.
+"""
+
+import numpy as np
+
+
+def stratified_holdout(labels: np.ndarray, size: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Set `size` rows aside, each class in its share, the same for the same seed.
+
+    A class's share is its proportion of `labels`, rounded by largest remainder (ties to the lower
+    label), so the shares add up to exactly `size`.
+
+    Args:
+        labels: any dtype that `np.unique` sorts, [N].
+        size: rows to hold out, from 1 to N - 1.
+        seed: of the shuffle within each class.
+
+    Returns:
+        (fit_index, holdout_index): int64 [N - size] and int64 [size], each sorted, together 0 .. N - 1.
+
+    Raises:
+        ValueError: labels not one-dimensional, size out of range, or a class left with no row to fit.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 1:
+        raise ValueError(f"labels must be one-dimensional [N], got shape {labels.shape}")
+    if not 1 <= size < len(labels):
+        raise ValueError(f"size must be from 1 to {len(labels) - 1} (one less than the labels), got {size}")
+    classes, label_index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    exact = counts * (size / len(labels))
+    share = np.floor(exact).astype(np.int64)
+    largest_remainder = np.argsort(share - exact, kind="stable")
+    share[largest_remainder[: size - share.sum()]] += 1
+    if (share == counts).any():
+        emptied = classes[share == counts][0]
+        raise ValueError(f"size {size} holds out every row of class {emptied}; hold out fewer rows")
+
+    rng = np.random.default_rng(seed)
+    held = np.zeros(len(labels), dtype=bool)
+    for c, n_held in enumerate(share):
+        held[rng.permutation(np.flatnonzero(label_index == c))[:n_held]] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)

@@ -1,0 +1,124 @@
+"""`make bench`: what this project costs, against the thing it must keep up with, in one run.
+
+Two comparisons, each the median of alternating runs, so that a machine whose speed drifts drifts for both:
+extraction against the bare forward pass of the same network, and L2SVM against scikit-learn's LinearSVC on problems of
+eight shapes (objective, agreement of predictions, seconds).
+"""
+
+import argparse
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import numpy as np
+import torch
+from sklearn.datasets import make_classification
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import LinearSVC
+
+import evaluation
+import features
+import gan
+
+# (rows, columns, classes, C, weight of the first class or None, largest feature scale)
+SHAPES = (
+    (2000, 50, 2, 1.0, None, 1),
+    (2000, 50, 10, 1e-2, None, 1),
+    (200, 1000, 2, 10.0, None, 1),
+    (300, 2000, 10, 1e-3, None, 1),
+    (3000, 100, 2, 10.0, 0.97, 1),
+    (3000, 100, 10, 1e-5, None, 1),
+    (2000, 60, 10, 1e-4, None, 1000),
+    (1500, 40, 2, 10.0, None, 100),
+)
+
+
+def extraction(*, images: int, repeats: int, preset: str = "imagenet32") -> Iterator[str]:
+    """Images/s of `features.extract` and of the network's stages alone, on the same batches."""
+    net = gan.Discriminator(preset)
+    backbone = features.Backbone(net, net.arch.stage_names, net.arch.image_shape, (-1.0, 1.0))
+    data = np.random.default_rng(0).integers(0, 256, (images, 32, 32, 3), dtype=np.uint8)
+    batches = [backbone.prepare(data[i : i + 128]) for i in range(0, images, 128)]
+    stages = torch.nn.Sequential(*(net.get_submodule(name) for name in net.arch.stage_names)).eval()
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for batch in batches:
+                stages(batch)
+
+    out = np.empty((images, features.feature_width(backbone)), np.float32)
+    forward, extract = _alternate(bare, lambda: features.extract(backbone, data, out=out), repeats)
+    ratio = statistics.median(f / e for f, e in zip(forward, extract, strict=True))
+    yield (
+        f"extraction {preset}: {images / statistics.median(extract):.0f} images/s, bare forward "
+        f"{images / statistics.median(forward):.0f} images/s, ratio {ratio:.3f} (median of {repeats} pairs)"
+    )
+
+
+def solver(*, repeats: int) -> Iterator[str]:
+    """Objective of L2SVM relative to LinearSVC's, agreement and seconds, shape by shape."""
+    for rows, columns, classes, C, weight, scale in SHAPES:
+        X, y = make_classification(
+            rows,
+            columns,
+            n_informative=min(20, columns),
+            n_classes=classes,
+            n_clusters_per_class=1,
+            weights=None if weight is None else [weight],
+            random_state=0,
+        )
+        X = X * np.geomspace(1 / scale, scale, columns)
+        ours = evaluation.L2SVM(C)
+        theirs = LinearSVC(C=C, dual=rows < columns, tol=1e-8, max_iter=200_000)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            mine, other = _alternate(lambda: ours.fit(X, y), lambda: theirs.fit(X, y), repeats)  # noqa: B023
+        excess = float(np.max(objective(ours, X, y, C) / objective(theirs, X, y, C) - 1))
+        agree = float(np.mean(ours.predict(X) == theirs.predict(X)))
+        yield (
+            f"solver {rows} x {columns}, {classes} classes, C {C:g}, scale {scale}: objective {excess:+.1e} relative to "
+            f"LinearSVC, {100 * agree:.2f} % agree, {statistics.median(mine):.3f} s against "
+            f"{statistics.median(other):.3f} s"
+        )
+
+
+def objective(model: LinearSVC | evaluation.L2SVM, X: np.ndarray, y: np.ndarray, C: float) -> np.ndarray:
+    """The primal objective of each one-vs-rest problem: float64 [k], [1] for two classes."""
+    targets = model.classes_[1:] if len(model.classes_) == 2 else model.classes_
+    values = []
+    for target, w, b in zip(targets, model.coef_.astype(np.float64), model.intercept_, strict=True):
+        slack = np.maximum(0, 1 - np.where(y == target, 1, -1) * (X @ w + b))
+        values.append(0.5 * (w @ w + b * b) + C * (slack @ slack))
+    return np.array(values)
+
+
+def _alternate(a: Callable, b: Callable, repeats: int) -> tuple[list[float], list[float]]:
+    """Seconds of each, run in turn after one unmeasured run of both."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for repeat in range(repeats + 1):
+        for run, kept in zip((a, b), seconds, strict=True):
+            start = time.perf_counter()
+            run()
+            if repeat:
+                kept.append(time.perf_counter() - start)
+    return seconds
+
+
+def main() -> int:
+    """Prints one line a comparison."""
+    parser = argparse.ArgumentParser(description="Benchmarks against the bare forward pass and against LinearSVC.")
+    parser.add_argument("--images", type=int, default=512, help="images a run of extraction (default: 512)")
+    parser.add_argument("--repeats", type=int, default=5, help="measured pairs (default: 5)")
+    arguments = parser.parse_args()
+    for line in extraction(images=arguments.images, repeats=arguments.repeats):
+        print(line, flush=True)
+    for line in solver(repeats=arguments.repeats):
+        print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
