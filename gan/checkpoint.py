@@ -45,7 +45,7 @@ def load(file: str | os.PathLike[str]) -> Discriminator | Generator:
         raise ValueError(f"{path} holds no network but {kind!r}; expected one of {', '.join(_KINDS)}")
     try:
         network = _KINDS[kind](architecture_from(header["architecture"]))
-        network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
+        network.load_state_dict(tensors)  # into float32, whatever the file holds
     except (RuntimeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} does not fit its own architecture: {_first_line(error)}") from error
     return network.eval()

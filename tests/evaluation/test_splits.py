@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from evaluation import stratified_holdout
 from hypothesis import given
 from hypothesis import strategies as st
+
+from evaluation import stratified_holdout
 
 
 @given(counts=st.lists(st.integers(2, 60), min_size=1, max_size=6), data=st.data())

@@ -219,6 +219,12 @@ def test_a_last_stretch_of_one_minibatch_has_no_discriminator_loss(tmp_path, roo
     assert (last["step"], last["loss_discriminator"]) == ("9", "nan") and float(last["loss_generator"]) > 0
 
 
+def test_counts_in_the_curve_are_exact_however_long_the_run(tmp_path):
+    row = {"step": 46_876, "images_seen": 6_000_128, "lr": 2e-4, "seconds": 1.5}
+    module._write_curve(tmp_path / "losses.csv", [row | {"step": 46_875, "images_seen": 6_000_000}, row])
+    assert module._curve(tmp_path / "losses.csv", 46_876)[1] == row
+
+
 def test_what_cannot_be_done_is_said_at_once(tmp_path, roots):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot write to .*file.*; choose another folder with --out"):

@@ -1,0 +1,7 @@
+"""The evaluation: an L2-SVM on features where they lie, its C chosen on training data, splits of that data."""
+
+from evaluation.l2svm import L2SVM, l2svm_path
+from evaluation.selection import DEFAULT_GRID, Selection, fit_selected, select_C
+from evaluation.splits import stratified_holdout
+
+__all__ = ["DEFAULT_GRID", "L2SVM", "Selection", "fit_selected", "l2svm_path", "select_C", "stratified_holdout"]

@@ -1,0 +1,171 @@
+"""L2SVM: scikit-learn's LinearSVC objective, solved on float32 features where they lie.
+
+min 1/2 |(w, b)|^2 + C sum_i s_i max(0, 1 - y_i (w x_i + b))^2 for each class against the rest: what the DCGAN
+paper's section 5 fits on discriminator features, and what LinearSVC minimises (squared hinge, L2 penalty,
+intercept_scaling 1, so the intercept is penalised). LinearSVC holds X seven times over; this never copies it.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from numbers import Integral, Real
+from typing import Self, TypeVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_X_y
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from evaluation.newton import Problem, Solution, newton
+from evaluation.rows import Rows
+from evaluation.subspace import find_subspace
+
+Progress = Callable[..., Iterable]  # as tqdm: progress(iterable, total=, desc=, unit=)
+DTYPES = [np.float64, np.float32]  # taken as they are; other features become the first
+T = TypeVar("T")
+
+
+class L2SVM(ClassifierMixin, BaseEstimator):
+    """One-vs-rest linear SVM with squared hinge loss and penalised intercept.
+
+    Args:
+        C: weight of the loss, > 0.
+        tol: relative duality gap to reach, > 0: the objective is then within this share of its minimum.
+        max_iter: Newton iterations at most; a ConvergenceWarning tells if they did not reach tol.
+        device: where the linear algebra runs, "cpu" (default) or "cuda"; there X stays if it fits, else it
+            is streamed.
+
+    Attributes:
+        classes_: [K], sorted. Two classes make one problem, k = 1, the second against the first; more make
+            k = K.
+        coef_, intercept_: [k, D] and [k], float64 for small or float64 X, else float32.
+        objective_, duality_gap_: float64 [k]; the gap is relative to the objective.
+        n_iter_: int64 [k], Newton iterations.
+        n_features_in_: D.
+    """
+
+    def __init__(
+        self, C: float = 1.0, *, tol: float = 1e-4, max_iter: int = 100, device: torch.device | str | None = None
+    ) -> None:
+        self.C = C
+        self.tol = tol
+        self.max_iter = max_iter
+        self.device = device
+
+    def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
+        """Fits float32 or float64 X [n, D], memory maps included (others are converted), labels y [n].
+
+        sample_weight: [n], >= 0; a row of weight 0 takes no part.
+        Raises ValueError for what cannot be fitted: features not finite, fewer than two classes, C <= 0, ...
+        """
+        check_options([self.C], tol=self.tol, max_iter=self.max_iter)
+        X, y = validate_data(self, X, y, dtype=DTYPES, ensure_all_finite=False)
+        problem, classes = pose(X, y, sample_weight, device=self.device)
+        return self._adopt(classes, problem, run(newton(problem, self.C, tol=self.tol, max_iter=self.max_iter)))
+
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
+        """Scores of X [n, D], not copied: [n, K], or [n] for two classes (positive: the second)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=DTYPES, ensure_all_finite=False, reset=False)
+        rows = Rows(X, device=self.device)
+        rows.check_finite()
+        W = torch.from_numpy(np.column_stack([self.coef_, self.intercept_])).to(rows.device)
+        scores = rows.scores(W).cpu().numpy()
+        return scores[0] if len(scores) == 1 else scores.T
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """The class of the highest score, [n], for each row of X [n, D]."""
+        scores = np.atleast_2d(self.decision_function(X).T)
+        return self.classes_[winners(scores)]
+
+    def _adopt(self, classes: np.ndarray, problem: Problem, solution: Solution) -> Self:
+        """Takes a solution for its own; warns where it falls short of tol."""
+        weights = solution.weights.to(problem.rows.dtype).cpu().numpy()
+        self.classes_ = classes
+        self.n_features_in_ = weights.shape[1] - 1
+        self.coef_, self.intercept_ = weights[:, :-1].copy(), weights[:, -1].copy()
+        self.objective_ = solution.objective.cpu().numpy()
+        self.duality_gap_ = solution.gap.cpu().numpy()
+        self.n_iter_ = solution.n_iter.cpu().numpy()
+        worst = self.duality_gap_.max()
+        if not worst <= self.tol:
+            warnings.warn(
+                f"L2SVM(C={self.C:g}) ended at a relative duality gap of {worst:.1e}, above tol={self.tol:g}, after "
+                f"{self.n_iter_.max()} iterations; raise max_iter or tol, or scale the features",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return self
+
+
+def l2svm_path(
+    X: np.ndarray,
+    y: np.ndarray,
+    Cs: Sequence[float],
+    *,
+    sample_weight: np.ndarray | None = None,
+    tol: float = 1e-4,
+    max_iter: int = 100,
+    device: torch.device | str | None = None,
+) -> Iterator[L2SVM]:
+    """Yields an L2SVM fitted for each of Cs, in this order: the set-up is shared, each starts at the one before.
+
+    Arguments and errors are those of L2SVM.fit; ascending Cs take the fewest passes.
+    """
+    check_options(Cs, tol=tol, max_iter=max_iter)
+    X, y = check_X_y(X, y, dtype=DTYPES, ensure_all_finite=False)
+    problem, classes = pose(X, y, sample_weight, device=device)
+    solution = None
+    for C in Cs:
+        solution = run(newton(problem, C, tol=tol, max_iter=max_iter, start=solution))
+        yield L2SVM(C, tol=tol, max_iter=max_iter, device=device)._adopt(classes, problem, solution)
+
+
+def pose(
+    X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, *, device: torch.device | str | None
+) -> tuple[Problem, np.ndarray]:
+    """(the one-vs-rest problems over X, the sorted classes [K]); ValueError for rows and labels unfit for them."""
+    check_classification_targets(y)
+    classes, class_index = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"labels must hold at least two classes, got one class only: {classes.tolist()}")
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not weight.any():
+        raise ValueError("sample_weight must be positive for some row, got zero for all")
+    rows = Rows(X, device=device)
+    rows.check_finite()
+    targets = np.arange(len(classes)) if len(classes) > 2 else np.array([1])
+    signs = torch.from_numpy(np.where(class_index == targets[:, None], 1.0, -1.0)).to(rows.device)
+    s = torch.from_numpy(weight).to(rows.device)
+    return Problem(rows, signs, s, find_subspace(rows, s)), classes
+
+
+def winners(scores: np.ndarray) -> np.ndarray:
+    """Index of the class that wins each row, int64 [n], by scores [k, n] of the one-vs-rest problems."""
+    return scores.argmax(0) if len(scores) > 1 else (scores[0] > 0).astype(np.int64)
+
+
+def check_options(Cs: Sequence[float], *, tol: float, max_iter: int) -> None:
+    """ValueError unless every option is in its range."""
+    for name, value in [*(("C", C) for C in Cs), ("tol", tol)]:
+        if not isinstance(value, Real) or not 0 < value < math.inf:
+            raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
+    if not isinstance(max_iter, Integral) or max_iter < 1:
+        raise ValueError(f"max_iter must be a whole number, at least 1, got {max_iter!r}")
+
+
+def run(
+    steps: Generator[None, None, T], *, progress: Progress | None = None, total: int | None = None, **labels: str
+) -> T:
+    """Exhausts a generator, shown by `progress` where given, and returns its value."""
+    result: list[T] = []
+
+    def kept() -> Iterator[None]:
+        result.append((yield from steps))
+
+    for _ in kept() if progress is None else progress(kept(), total=total, **labels):
+        pass
+    return result[0]

@@ -1,0 +1,89 @@
+"""The feature matrix where it lies, read as blocks of rows.
+
+X is never copied: an array or memory map stays where it is and passes through the processor's cache (or the
+GPU, where it stays if it fits) block by block. A pass makes both products of the L2-SVM's Hessian, [X 1] W'
+and its weighted way back, while a block is at hand, so every row is read from memory once.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SMALL_BYTES = 2**26  # below this float32 is worked on as float64: the cost is nothing, unscaled features gain
+BLOCK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # about the last-level cache; on a GPU enough to hide launches
+RESIDENT_SHARE = 0.7  # of the GPU's free memory that X may take before it is streamed instead
+
+
+class Rows:
+    """float32 or float64 X [n, D] beside an understood column of ones, so W [k, D + 1] ends in intercepts.
+
+    Products with X run in `dtype`; everything of size [k, .] is float64.
+
+    Attributes:
+        n, width: rows, and D + 1.
+        dtype: float64 for float64 or small X, else float32.
+        device: where the products run.
+    """
+
+    def __init__(self, X: np.ndarray, *, device: torch.device | str | None = None) -> None:
+        self.device = torch.device("cpu" if device is None else device)
+        if min(X.strides, default=0) < 0:  # torch knows no backward strides
+            X = np.ascontiguousarray(X)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch warns of read-only memory; nothing is written
+            self._X = torch.from_numpy(X)
+        self.n, self.width = X.shape[0], X.shape[1] + 1
+        self.dtype = torch.float64 if X.nbytes <= SMALL_BYTES else self._X.dtype
+        if self.device.type == "cuda" and X.nbytes < RESIDENT_SHARE * torch.cuda.mem_get_info(self.device)[0]:
+            self._X = self._X.to(self.device)
+        row_bytes = max(1, X.shape[1]) * self.dtype.itemsize
+        self._block = max(16, BLOCK_BYTES.get(self.device.type, BLOCK_BYTES["cpu"]) // row_bytes)
+
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """(which rows, their features [rows, D]) from first to last."""
+        for start in range(0, self.n, self._block):
+            rows = slice(start, min(start + self._block, self.n))
+            yield rows, self._X[rows].to(self.device, self.dtype)
+
+    def take(self, index: Tensor) -> Tensor:
+        """Some rows with their one: [len(index), D + 1]."""
+        chosen = self._X[index.to(self._X.device)].to(self.device, self.dtype)
+        return torch.cat([chosen, torch.ones_like(chosen[:, :1])], 1)
+
+    def scores(self, W: Tensor) -> Tensor:
+        """W [X 1]' as float64 [k, n]."""
+        W = W.to(self.dtype)
+        scores = torch.empty(len(W), self.n, dtype=torch.float64, device=self.device)
+        for rows, x in self.blocks():
+            scores[:, rows] = (x @ W[:, :-1].T + W[:, -1]).T
+        return scores
+
+    def there_and_back(self, W: Tensor, way_back: Callable[[Tensor, slice], Tensor]) -> tuple[Tensor, Tensor]:
+        """One pass: scores = W [X 1]', float64 [k, n], and way_back(scores, rows) [X 1], float64 [k, D + 1].
+
+        `way_back` is called block by block with scores [k, rows] and gives as many numbers.
+        """
+        W = W.to(self.dtype)
+        scores = torch.empty(len(W), self.n, dtype=torch.float64, device=self.device)
+        back = torch.zeros(len(W), self.width, dtype=torch.float64, device=self.device)
+        for rows, x in self.blocks():
+            scores[:, rows] = (x @ W[:, :-1].T + W[:, -1]).T
+            returned = way_back(scores[:, rows], rows)
+            back[:, :-1] += returned.to(self.dtype) @ x
+            back[:, -1] += returned.sum(1)
+        return scores, back
+
+    def check_finite(self) -> None:
+        """ValueError that names the first row with NaN or infinity; holds no more than a block at a time."""
+        for rows, x in self.blocks():
+            suspects = torch.nonzero(~torch.isfinite(x.sum(1)))[:, 0]  # a sum may overflow: looked at again
+            for i in suspects.tolist():
+                if not torch.isfinite(x[i]).all():
+                    what = "NaN" if torch.isnan(x[i]).any() else "inf (infinity)"
+                    raise ValueError(
+                        f"feature row {rows.start + i} has {what}; every feature must be finite (no NaN, no inf): "
+                        "leave such rows out or extract them again"
+                    )

@@ -1,0 +1,166 @@
+"""C chosen on held-out training rows, and the final fit that starts where the choice ended.
+
+The DCGAN paper's protocol (section 5): C by the error on validation rows taken from the training set, then a fit
+on all of them. Test data is no argument of anything here.
+"""
+
+import dataclasses
+import time
+from collections.abc import Generator, Sequence
+from typing import TypedDict
+
+import numpy as np
+import torch
+from sklearn.utils import check_X_y
+
+from evaluation.l2svm import DTYPES, L2SVM, Progress, check_options, pose, run, winners
+from evaluation.newton import Problem, Solution, newton
+
+DEFAULT_GRID = (1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3)
+BEYOND = 3.0  # factor of a value tried beyond the grid's edge
+MAX_BEYOND = 4  # such values at most, on either side
+
+
+class Tried(TypedDict):
+    """One value of C: accuracy on the hold-out in [0, 1], largest relative duality gap, passes over X, seconds."""
+
+    C: float
+    accuracy: float
+    duality_gap: float
+    passes: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """The chosen C and how it came about.
+
+    grid: every value tried, ascending in C.
+    classes: [K], problem, solution: where the final fit starts.
+    """
+
+    C: float
+    grid: tuple[Tried, ...]
+    classes: np.ndarray = dataclasses.field(repr=False)
+    problem: Problem = dataclasses.field(repr=False)
+    solution: Solution = dataclasses.field(repr=False)
+
+
+def select_C(
+    X: np.ndarray,
+    y: np.ndarray,
+    holdout: np.ndarray,
+    Cs: Sequence[float] = DEFAULT_GRID,
+    *,
+    tol: float = 1e-3,
+    max_iter: int = 100,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> Selection:
+    """The C of highest accuracy on the hold-out after fits on all other rows; of equals the smallest.
+
+    While the best value stands at an edge of those tried, one three times beyond is tried, at most four on
+    either side.
+
+    X: float32 or float64 [n, D], a memory map if wanted; hold-out rows stay in it, with weight zero.
+    y: labels [n].
+    holdout: distinct row indices, as `stratified_holdout` gives them.
+    tol: relative duality gap of these fits; the accuracy of DCGAN features does not change below 1e-3.
+    progress: shows the values of C as they are done, as tqdm would.
+    Raises ValueError as L2SVM.fit, and for indices that leave nothing to fit or to score.
+    """
+    check_options(Cs, tol=tol, max_iter=max_iter)
+    if len(Cs) == 0:
+        raise ValueError("Cs must hold at least one value, got none")
+    X, y = check_X_y(X, y, dtype=DTYPES, ensure_all_finite=False)
+    weight = np.ones(len(y))
+    weight[_checked(holdout, y)] = 0
+    problem, classes = pose(X, y, weight, device=device)
+    grid = sorted(set(Cs))
+    steps = _try(problem, grid, holdout, np.searchsorted(classes, y[holdout]), tol, max_iter)
+    tried, solutions = run(steps, progress=progress, total=len(grid), desc="select C", unit="C")
+    C = _best(tried)
+    return Selection(C, tuple(tried[c] for c in sorted(tried)), classes, problem, solutions[C])
+
+
+def fit_selected(
+    X: np.ndarray,
+    y: np.ndarray,
+    selection: Selection,
+    *,
+    tol: float = 1e-4,
+    max_iter: int = 100,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> L2SVM:
+    """The L2SVM of the selected C on all rows, hold-out included, begun at the selection's solution.
+
+    X, y: those the selection was made on; ValueError for other shapes or labels.
+    progress: shows passes over X.
+    """
+    check_options([selection.C], tol=tol, max_iter=max_iter)
+    posed = selection.problem
+    X, y = check_X_y(X, y, dtype=DTYPES, ensure_all_finite=False)
+    shape = posed.rows.n, posed.rows.width - 1
+    if X.shape != shape or not np.array_equal(np.unique(y), selection.classes):
+        raise ValueError(f"X and y must be those of the selection, {shape} of its classes, got {X.shape}")
+    problem = dataclasses.replace(posed, sample_weight=torch.ones_like(posed.sample_weight))
+    steps = newton(problem, selection.C, tol=tol, max_iter=max_iter, start=selection.solution)
+    solution = run(steps, progress=progress, total=None, desc="fit", unit="pass")
+    return L2SVM(selection.C, tol=tol, max_iter=max_iter, device=device)._adopt(selection.classes, problem, solution)
+
+
+def _try(
+    problem: Problem, grid: Sequence[float], holdout: np.ndarray, truth: np.ndarray, tol: float, max_iter: int
+) -> Generator[None, None, tuple[dict[float, Tried], dict[float, Solution]]]:
+    """Fits and scores the grid, then beyond its edges; yields after every value. Each fit starts at the nearest."""
+    tried: dict[float, Tried] = {}
+    solutions: dict[float, Solution] = {}
+    queue = list(grid)
+    while queue:
+        C, begun = queue.pop(0), time.monotonic()
+        start = solutions[min(solutions, key=lambda c: max(c / C, C / c))] if solutions else None
+        solution = run(newton(problem, C, tol=tol, max_iter=max_iter, start=start))
+        solutions[C] = solution
+        tried[C] = Tried(
+            C=C,
+            accuracy=holdout_accuracy(solution.scores[:, holdout].cpu().numpy(), truth),
+            duality_gap=float(solution.gap.max()),
+            passes=solution.passes,
+            seconds=round(time.monotonic() - begun, 1),
+        )
+        yield
+        queue = queue or _beyond(tried, grid)
+    return tried, solutions
+
+
+def holdout_accuracy(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Share of rows whose winning class is the true one: scores [k, m], truth int [m]."""
+    return float(np.mean(winners(scores) == truth))
+
+
+def _best(tried: dict[float, Tried]) -> float:
+    """The C of highest accuracy, of equals the smallest."""
+    return max(sorted(tried), key=lambda C: tried[C]["accuracy"])
+
+
+def _beyond(tried: dict[float, Tried], grid: Sequence[float]) -> list[float]:
+    """The next values to try, where the best is the smallest or largest tried so far."""
+    best, low, high = _best(tried), min(tried), max(tried)
+    reach = BEYOND ** (MAX_BEYOND - 0.5)
+    below = [low / BEYOND] if best == low and low > grid[0] / reach else []
+    above = [high * BEYOND] if best == high and high < grid[-1] * reach else []
+    return below + above
+
+
+def _checked(holdout: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The hold-out's indices; ValueError unless distinct, in range and with rows of every class outside."""
+    holdout = np.asarray(holdout)
+    if holdout.ndim != 1 or len(holdout) == 0 or not np.issubdtype(holdout.dtype, np.integer):
+        raise ValueError(f"holdout must hold row indices, int [m], got {holdout.dtype} {list(holdout.shape)}")
+    if holdout.min() < 0 or holdout.max() >= len(y) or len(np.unique(holdout)) < len(holdout):
+        raise ValueError(f"holdout must hold distinct row indices from 0 to {len(y) - 1}")
+    missing = np.setdiff1d(y, np.delete(y, holdout))
+    if len(missing):
+        raise ValueError(f"holdout must leave rows of every class to fit, it takes all of {missing.tolist()}")
+    return holdout
