@@ -78,8 +78,8 @@ def solver(*, repeats: int) -> Iterator[str]:
         excess = float(np.max(objective(ours, X, y, C) / objective(theirs, X, y, C) - 1))
         agree = float(np.mean(ours.predict(X) == theirs.predict(X)))
         yield (
-            f"solver {rows} x {columns}, {classes} classes, C {C:g}, scale {scale}: objective {excess:+.1e} relative to "
-            f"LinearSVC, {100 * agree:.2f} % agree, {statistics.median(mine):.3f} s against "
+            f"solver {rows} x {columns}, {classes} classes, C {C:g}, scale {scale}: objective {excess:+.1e} "
+            f"relative to LinearSVC, {100 * agree:.2f} % agree, {statistics.median(mine):.3f} s against "
             f"{statistics.median(other):.3f} s"
         )
 

@@ -109,7 +109,7 @@ def evaluate(
     with _timed(seconds, "extract"):
         X_train, X_test = extract_features(prepared, runs_root=runs_root, device=device, say=say, progress=progress)
     backbone = contender.backbone
-    say(f"features: {X_train.shape[1]:,} a image from {', '.join(backbone.layers)}")
+    say(f"features: {X_train.shape[1]:,} an image from {', '.join(backbone.layers)}")
     backbone.model.cpu()
     with _timed(seconds, "select"):
         selection = evaluation.select_C(

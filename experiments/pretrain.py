@@ -16,6 +16,7 @@ from PIL import Image
 
 import dedup
 import gan
+import results
 from experiments import datasets
 from experiments.errors import UserError
 from experiments.spec import DedupSpec, Recipe
@@ -118,6 +119,8 @@ def pretrain(
         "data": data.summary,
         "images_seen": state.step * config.batch_size,
         "seconds": round(rows[-1]["seconds"], 1) if rows else 0.0,
+        "versions": results.versions(),
+        "hardware": results.hardware(str(device)),
     }
     _write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
     return discriminator

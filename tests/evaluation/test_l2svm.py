@@ -1,0 +1,160 @@
+"""The solver against scikit-learn's LinearSVC, against its own bound, and where features lie on disk."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import LinearSVC
+from sklearn.utils.estimator_checks import check_estimator
+
+from evaluation import L2SVM, l2svm_path, rows, subspace
+
+SHAPES = {  # rows, columns, classes, C, weights of the classes, largest feature scale
+    "tall, 2 classes": (400, 20, 2, 1.0, None, 1),
+    "tall, 10 classes": (600, 30, 10, 1e-2, None, 1),
+    "wide, 2 classes": (100, 500, 2, 10.0, None, 1),
+    "wide, 10 classes": (150, 400, 10, 1e-3, None, 1),
+    "imbalanced": (800, 25, 2, 10.0, [0.97], 1),
+    "smallest C": (500, 40, 10, 1e-5, None, 1),
+    "unscaled": (500, 30, 10, 1e-4, None, 1000),
+    "unscaled, large C": (400, 12, 2, 10.0, None, 30),
+    "square": (200, 200, 3, 0.1, None, 1),
+}
+
+
+def problem(n: int, D: int, classes: int, weights: list | None, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    X, y = make_classification(
+        n,
+        D,
+        n_informative=min(10, D),
+        n_redundant=0,
+        n_classes=classes,
+        n_clusters_per_class=1,
+        weights=weights,
+        random_state=0,
+    )
+    return X * np.geomspace(1 / scale, scale, D), y
+
+
+def objectives(model: LinearSVC | L2SVM, X: np.ndarray, y: np.ndarray, C: float) -> np.ndarray:
+    """Written down from the definition: float64, one per problem."""
+    targets = model.classes_ if len(model.classes_) > 2 else model.classes_[1:]
+    values = []
+    for target, w, b in zip(targets, model.coef_.astype(float), model.intercept_.astype(float), strict=True):
+        slack = np.maximum(0, 1 - np.where(y == target, 1, -1) * (X @ w + b))
+        values.append(0.5 * (w @ w + b * b) + C * (slack**2).sum())
+    return np.array(values)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_objective_and_predictions_equal_linearsvc(name: str) -> None:
+    n, D, classes, C, weights, scale = SHAPES[name]
+    X, y = problem(n, D, classes, weights, scale)
+    theirs = LinearSVC(C=C, dual=n < D, tol=1e-10, max_iter=200_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        theirs.fit(X, y)
+    ours = L2SVM(C).fit(X, y)
+    assert ours.coef_.shape == theirs.coef_.shape and ours.intercept_.shape == theirs.intercept_.shape
+    assert np.all(objectives(ours, X, y, C) <= objectives(theirs, X, y, C) * (1 + 1e-4))
+    assert np.mean(ours.predict(X) == theirs.predict(X)) >= 0.995
+
+
+def test_reported_objective_and_gap_are_true() -> None:
+    X, y = problem(600, 30, 4, None, 1)
+    best = objectives(L2SVM(0.1, tol=1e-12).fit(X, y), X, y, 0.1)
+    for tol in (1e-1, 1e-3, 1e-6):
+        model = L2SVM(0.1, tol=tol).fit(X, y)
+        value = objectives(model, X, y, 0.1)
+        np.testing.assert_allclose(model.objective_, value, rtol=1e-9)
+        assert np.all(model.duality_gap_ <= tol)
+        assert np.all(value - best <= model.duality_gap_ * value + 1e-9)  # never further off than it says
+
+
+def test_check_estimator() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = check_estimator(L2SVM(), on_fail=None)
+    failed = [r["check_name"] for r in results if r["status"] == "failed"]
+    assert not failed and sum(r["status"] == "passed" for r in results) > 30
+
+
+@pytest.fixture
+def features(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
+    """Float32 features like a network's, positive mean and a decaying spectrum, and solved as the large ones are:
+    in float32, by conjugate gradients, with a subspace from a sample of rows."""
+    monkeypatch.setattr(rows, "SMALL_BYTES", 0)
+    for name, value in {"EXACT_COST": 0, "SAMPLE": 200, "RANK": 40, "LEADING": 20}.items():
+        monkeypatch.setattr(subspace, name, value)
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 5, 1200)
+    latent = rng.standard_normal((1200, 60)) + 1.5 * np.eye(5, 60)[y]
+    X = latent @ (rng.standard_normal((60, 300)) / np.arange(1, 61)[:, None]) + 0.3 * rng.standard_normal((1200, 300))
+    return (X + 1).astype(np.float32), y
+
+
+def test_iterative_solve_reaches_its_gap_on_a_memory_map(features: tuple, tmp_path: Path) -> None:
+    X, y = features
+    stored = np.memmap(tmp_path / "X", np.float32, "w+", shape=X.shape)
+    stored[:] = X
+    model = L2SVM(1e-3).fit(np.memmap(tmp_path / "X", np.float32, "r", shape=X.shape), y)
+    assert model.duality_gap_.max() <= 1e-4 and model.coef_.dtype == np.float32
+    direct = L2SVM(1e-3).fit(X, y)
+    np.testing.assert_array_equal(model.coef_, direct.coef_)  # the same bits wherever X lies, and again
+    np.testing.assert_allclose(model.objective_, objectives(model, X.astype(float), y, 1e-3), rtol=1e-5)
+    exact = LinearSVC(C=1e-3, dual=False, tol=1e-10, max_iter=10_000).fit(X.astype(float), y)
+    assert np.all(model.objective_ <= objectives(exact, X.astype(float), y, 1e-3) * (1 + 1e-4))
+
+
+def test_path_equals_separate_fits(features: tuple) -> None:
+    X, y = features
+    for C, warm in zip((1e-4, 1e-3), l2svm_path(X, y, (1e-4, 1e-3)), strict=True):
+        cold = L2SVM(C).fit(X, y)
+        np.testing.assert_allclose(warm.objective_, cold.objective_, rtol=2e-4)
+        assert np.mean(warm.predict(X) == cold.predict(X)) > 0.995
+
+
+def test_rows_of_weight_zero_take_no_part() -> None:
+    X, y = problem(500, 30, 3, None, 1)
+    weight = np.ones(500)
+    weight[::5] = 0
+    kept = weight > 0
+    masked, alone = L2SVM(0.1, tol=1e-9).fit(X, y, weight), L2SVM(0.1, tol=1e-9).fit(X[kept], y[kept])
+    np.testing.assert_allclose(masked.coef_, alone.coef_, atol=1e-5)
+    doubled = L2SVM(0.1, tol=1e-9).fit(X, y, weight * 2)
+    np.testing.assert_allclose(doubled.coef_, L2SVM(0.2, tol=1e-9).fit(X[kept], y[kept]).coef_, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"C": 0.0}, "C must be a positive, finite number, got 0.0"),
+        ({"C": -1}, "C must be a positive"),
+        ({"tol": 0}, "tol must be a positive"),
+        ({"max_iter": 0}, "max_iter must be a whole number"),
+    ],
+)
+def test_options_out_of_range(change: dict, text: str) -> None:
+    X, y = problem(50, 5, 2, None, 1)
+    with pytest.raises(ValueError, match=text):
+        L2SVM(**change).fit(X, y)
+
+
+def test_bad_data_is_named() -> None:
+    X, y = problem(50, 5, 2, None, 1)
+    with pytest.raises(ValueError, match="at least two classes, got one class only"):
+        L2SVM().fit(X, np.zeros(50))
+    X[17, 2] = np.nan
+    with pytest.raises(ValueError, match="feature row 17 has NaN"):
+        L2SVM().fit(X, y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        L2SVM().fit(X[:10], y)
+
+
+def test_falling_short_warns(features: tuple) -> None:
+    X, y = features
+    with pytest.warns(ConvergenceWarning, match="above tol"):
+        L2SVM(10.0, tol=1e-12, max_iter=1).fit(X, y)
