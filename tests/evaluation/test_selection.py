@@ -23,7 +23,8 @@ def test_every_score_is_that_of_a_fit_on_the_other_rows() -> None:
         alone = L2SVM(entry["C"], tol=1e-8).fit(X[fit], y[fit])
         assert entry["accuracy"] == pytest.approx(alone.score(X[held], y[held]))
     best = max(entry["accuracy"] for entry in selection.grid)
-    assert selection.C == min(entry["C"] for entry in selection.grid if entry["accuracy"] == best)
+    smallest = min(entry["C"] for entry in selection.grid if entry["accuracy"] == best)
+    assert selection.C == smallest
 
 
 def test_the_held_out_rows_do_not_shape_the_fits(monkeypatch: pytest.MonkeyPatch) -> None:
