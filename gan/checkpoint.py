@@ -138,6 +138,7 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
     metadata = {"format": FORMAT, "dcgan-eval": json.dumps(header, sort_keys=True)}
     try:
         save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, temporary, metadata)
+        temporary.chmod(0o644)  # safetensors makes files for their owner's eyes alone
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
