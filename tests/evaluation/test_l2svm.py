@@ -157,4 +157,5 @@ def test_bad_data_is_named() -> None:
 def test_falling_short_warns(features: tuple) -> None:
     X, y = features
     with pytest.warns(ConvergenceWarning, match="above tol"):
-        L2SVM(10.0, tol=1e-12, max_iter=1).fit(X, y)
+        model = L2SVM(10.0, tol=1e-12, max_iter=1).fit(X, y)
+    assert model.duality_gap_.max() > 1e-12 and model.n_iter_.max() == 1
