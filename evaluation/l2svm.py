@@ -19,9 +19,10 @@ from sklearn.utils import check_X_y
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from evaluation.newton import Problem, Solution, newton
+from evaluation.newton import newton
+from evaluation.problem import Problem, Solution
 from evaluation.rows import Rows
-from evaluation.subspace import find_subspace
+from evaluation.subspace import find_space
 
 Progress = Callable[..., Iterable]  # as tqdm: progress(iterable, total=, desc=, unit=)
 DTYPES = [np.float64, np.float32]  # taken as they are; other features become the first
@@ -140,7 +141,7 @@ def pose(
     targets = np.arange(len(classes)) if len(classes) > 2 else np.array([1])
     signs = torch.from_numpy(np.where(class_index == targets[:, None], 1.0, -1.0)).to(rows.device)
     s = torch.from_numpy(weight).to(rows.device)
-    return Problem(rows, signs, s, find_subspace(rows, s)), classes
+    return Problem(rows, signs, s, find_space(rows, s)), classes
 
 
 def winners(scores: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SMALL_BYTES = 2**26  # below this float32 is worked on as float64: the cost is nothing, unscaled features gain
+FEW_ROWS = 2500  # up to here inner products of rows are cheap, and so is float64
+SMALL_BYTES = 2**26  # of X, up to which float32 is worked on as float64: the cost is nothing, unscaled features gain
 BLOCK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # about the last-level cache; on a GPU enough to hide launches
 RESIDENT_SHARE = 0.7  # of the GPU's free memory that X may take before it is streamed instead
 
@@ -24,19 +25,21 @@ class Rows:
 
     Attributes:
         n, width: rows, and D + 1.
-        dtype: float64 for float64 or small X, else float32.
-        device: where the products run.
+        few: whether the rows are few enough to be solved by their inner products.
+        dtype: float64 for float64 X, small X and few rows, else float32.
+        device: where the products run; the CPU where float64 is unknown to the one asked for.
     """
 
     def __init__(self, X: np.ndarray, *, device: torch.device | str | None = None) -> None:
-        self.device = torch.device("cpu" if device is None else device)
+        self.device = _usable(device)
         if min(X.strides, default=0) < 0:  # torch knows no backward strides
             X = np.ascontiguousarray(X)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # torch warns of read-only memory; nothing is written
             self._X = torch.from_numpy(X)
         self.n, self.width = X.shape[0], X.shape[1] + 1
-        self.dtype = torch.float64 if X.nbytes <= SMALL_BYTES else self._X.dtype
+        self.few = self.n <= FEW_ROWS
+        self.dtype = torch.float64 if self.few or X.nbytes <= SMALL_BYTES else self._X.dtype
         if self.device.type == "cuda" and X.nbytes < RESIDENT_SHARE * torch.cuda.mem_get_info(self.device)[0]:
             self._X = self._X.to(self.device)
         row_bytes = max(1, X.shape[1]) * self.dtype.itemsize
@@ -76,6 +79,14 @@ class Rows:
             back[:, -1] += returned.sum(1)
         return scores, back
 
+    def back(self, beta: Tensor) -> Tensor:
+        """beta [X 1] as float64 [k, D + 1], for beta [k, n]."""
+        total = torch.zeros(len(beta), self.width, dtype=torch.float64, device=self.device)
+        total[:, -1] = beta.sum(1)
+        for rows, x in self.blocks():
+            total[:, :-1] += beta[:, rows].to(self.dtype) @ x
+        return total
+
     def check_finite(self) -> None:
         """ValueError that names the first row with NaN or infinity; holds no more than a block at a time."""
         for rows, x in self.blocks():
@@ -87,3 +98,14 @@ class Rows:
                         f"feature row {rows.start + i} has {what}; every feature must be finite (no NaN, no inf): "
                         "leave such rows out or extract them again"
                     )
+
+
+def _usable(device: torch.device | str | None) -> torch.device:
+    """The device itself if it computes in float64, else the CPU; ValueError for one that is not there."""
+    try:
+        wanted = torch.device("cpu" if device is None else device)
+        if wanted.type == "cuda":
+            torch.cuda.get_device_properties(wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device must be 'cpu' or a 'cuda' device that is there, got {device!r}: {error}") from None
+    return torch.device("cpu") if wanted.type == "mps" else wanted

@@ -14,7 +14,8 @@ import torch
 from sklearn.utils import check_X_y
 
 from evaluation.l2svm import DTYPES, L2SVM, Progress, check_options, pose, run, winners
-from evaluation.newton import Problem, Solution, newton
+from evaluation.newton import newton
+from evaluation.problem import Problem, Solution
 
 DEFAULT_GRID = (1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3)
 BEYOND = 3.0  # factor of a value tried beyond the grid's edge

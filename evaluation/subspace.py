@@ -1,9 +1,11 @@
-"""A few directions that carry most of the curvature, found once and shared by every class and every C.
+"""What is found about X once and shared by every class, every C and every set of row weights.
 
-The Hessian of a one-vs-rest problem is I + 2C [X 1]' S [X 1] over its active rows. DCGAN features are
-unscaled and far from zero-mean: one eigenvalue of [X 1]'[X 1] is 40 times the next, a few hundred are large,
-and plain conjugate gradients spend their passes on these. Here they are found from a sample of rows, after
-which Newton steps among the leading ones cost no pass over X, and the rest precondition the full step.
+Few rows: their inner products, with which any of the problems is solved exactly (`RowKernel`). Otherwise a few
+directions in weight space that carry most of the curvature (`Subspace`). The Hessian of a problem is
+I + 2C [X 1]' S [X 1] over its active rows; DCGAN features are unscaled and far from zero-mean, so that one
+eigenvalue of [X 1]'[X 1] is 40 times the next and a few hundred are large, and plain conjugate gradients spend
+their passes on these. Newton steps among the leading directions cost no pass over X; the others, known from a
+sample of rows, help to precondition the full step.
 """
 
 from collections.abc import Callable
@@ -14,120 +16,81 @@ from torch import Tensor
 
 from evaluation.rows import Rows
 
-# Measured on 20,000 x 4,096 and 50,000 x 12,288 DCGAN features: twice these ranks save few passes more
-SAMPLE = 2500  # rows from which directions are taken
-RANK = 768  # directions kept
+SAMPLE = 2500  # rows from which directions are taken where there are more
+FULL_COST = 1e10  # n (D + 1)^2 up to which all directions are leading ones, and the solution is exact
+RANK = 512  # directions kept, else
 LEADING = 256  # of these, in which every class has its own exact Hessian
 TAIL_SHARE = 0.5  # of `Subspace.tail`, taken as the curvature beyond the subspace
-EXACT_COST = 2e9  # n r^2 up to which all r = min(n, D + 1) directions are kept and the solve is exact
+
+
+@dataclass(frozen=True)
+class RowKernel:
+    """Inner products of the rows of [X 1]: float64 [n, n]."""
+
+    products: Tensor
 
 
 @dataclass(frozen=True)
 class Subspace:
     """Orthonormal directions in weight space, the leading ones first.
 
-    Attributes:
-        leading: [h, D + 1].
-        coordinates: [n, h], the rows of [X 1] along `leading`.
-        kernel: [n, n] inner products of `coordinates` where that is the smaller way to solve, else None.
-        other: [r - h, D + 1], further directions.
-        curvature: float64 [r - h], mean square of a row along each of `other`.
-        tail: the same along a direction beyond all of these, at most; 0 where nothing is beyond.
+    leading: [h, D + 1].
+    coordinates: [n, h], the rows of [X 1] along `leading`.
+    others: [r - h, D + 1], further directions.
+    curvature: float64 [r - h], the mean square of a row's coordinate along each of `others`.
+    tail: the same along a direction beyond all of these, at most.
     """
 
     leading: Tensor
     coordinates: Tensor
-    kernel: Tensor | None
-    other: Tensor
+    others: Tensor
     curvature: Tensor
     tail: float
 
-
-def find_subspace(rows: Rows, sample_weight: Tensor) -> Subspace:
-    """All directions where min(n, D + 1) is small, else the leading ones of a sample of rows with weight.
-
-    sample_weight: float64 [n], not negative, not all zero.
-    """
-    r = min(rows.n, rows.width)
-    return _whole(rows) if rows.n * r**2 <= EXACT_COST else _sampled(rows, sample_weight)
+    @property
+    def complete(self) -> bool:
+        """Whether the leading directions are all there are."""
+        return self.leading.shape[0] == self.leading.shape[1]
 
 
-def _whole(rows: Rows) -> Subspace:
-    X1 = rows.take(torch.arange(rows.n))
-    none = X1.new_zeros(0, rows.width), torch.zeros(0, dtype=torch.float64, device=rows.device)
-    if rows.width <= rows.n:
-        basis = torch.eye(rows.width, dtype=rows.dtype, device=rows.device)
-        return Subspace(basis, X1, None, *none, tail=0.0)
-    Q, R = torch.linalg.qr(X1.T)
-    return Subspace(Q.T.contiguous(), R.T.contiguous(), R.T @ R, *none, tail=0.0)
+def find_space(rows: Rows, sample_weight: Tensor) -> RowKernel | Subspace:
+    """What suits the shape of X; where rows are sampled, from those with weight (float64 [n], not all zero)."""
+    if rows.width <= rows.n and rows.n * rows.width**2 <= FULL_COST:
+        return _all_directions(rows)
+    return _kernel(rows) if rows.few else _sampled(rows, sample_weight)
+
+
+def _kernel(rows: Rows) -> RowKernel:
+    products = torch.empty(rows.n, rows.n, dtype=torch.float64, device=rows.device)
+    for across, x in rows.blocks():
+        for down, z in rows.blocks():
+            products[down, across] = (z @ x.T).double() + 1
+            if down == across:
+                break
+            products[across, down] = products[down, across].T
+    return RowKernel(products)
+
+
+def _all_directions(rows: Rows) -> Subspace:
+    leading = torch.eye(rows.width, dtype=rows.dtype, device=rows.device)
+    none = torch.zeros(0, dtype=torch.float64, device=rows.device)
+    return Subspace(leading, rows.take(torch.arange(rows.n)), leading[:0], none, tail=0.0)
 
 
 def _sampled(rows: Rows, sample_weight: Tensor) -> Subspace:
     weighted = torch.nonzero(sample_weight)[:, 0].cpu()
-    order = torch.randperm(len(weighted), generator=torch.Generator().manual_seed(0))  # its own generator
+    order = torch.randperm(len(weighted), generator=torch.Generator().manual_seed(0))  # apart from the global one
     index = weighted[order[:SAMPLE]].sort().values
-    sample = rows.take(index) * sample_weight[index.to(rows.device)].sqrt()[:, None].to(rows.dtype)
-    squares, V = torch.linalg.eigh((sample @ sample.T).double() / sample_weight[index.to(rows.device)].sum())
+    weight = sample_weight[index.to(rows.device)]
+    sample = rows.take(index).mul_(weight.sqrt()[:, None])
+    squares, V = torch.linalg.eigh((sample @ sample.T).double() / weight.sum())
     squares, V = squares.flip(0), V.flip(1)  # descending
-    r = min(RANK, int((squares > 1e-7 * squares[0]).sum()))  # float32 cannot tell smaller ones from nothing
+    r = min(RANK, int((squares > 1e-7 * squares[0]).sum()))  # what float32 can tell from nothing
     basis = torch.linalg.qr(sample.T @ V[:, :r].to(rows.dtype))[0].T.contiguous()
-    coordinates = rows.scores(basis[:LEADING]).T.to(rows.dtype).contiguous()
-    tail = float(squares[r]) if r < len(squares) else 0.0
-    return Subspace(basis[:LEADING], coordinates, None, basis[LEADING:], squares[LEADING:r], max(tail, 0.0))
-
-
-def inverse_hessian(subspace: Subspace, C: float, active: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Approximate inverse Hessian: (vectors [m, D + 1], which problems [m]) -> [m, D + 1].
-
-    Exact along the leading directions; along the others and beyond them the active rows are taken for a
-    fair sample of all rows.
-    """
-    solve = leading_inverse_hessian(subspace, C, active)
-    mass = 2 * C * active.sum(1, keepdim=True)  # [u, 1]
-    beyond = 1 + TAIL_SHARE * mass * subspace.tail
-    other = 1 / (1 + mass * subspace.curvature).clamp(min=beyond) - 1 / beyond  # [u, r - h]
-
-    def precondition(v: Tensor, which: Tensor) -> Tensor:
-        a = to_basis(v, subspace.leading)
-        leading = from_basis(solve(a, which) - a / beyond[which], subspace.leading)
-        return v / beyond[which] + leading + from_basis(other[which] * to_basis(v, subspace.other), subspace.other)
-
-    return precondition
-
-
-def leading_inverse_hessian(subspace: Subspace, C: float, active: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Exact inverse Hessian along the leading directions, one per problem.
-
-    active: float64 [u, n], the weights of active rows, zero elsewhere.
-    The returned function takes float64 vectors [m, h] and, for each, which problem [m].
-    """
-    Z, h = subspace.coordinates, subspace.coordinates.shape[1]
-    factors, reaches = [], []
-    for weight in active:
-        index = torch.nonzero(weight)[:, 0]
-        root = (2 * C * weight[index]).sqrt().to(Z.dtype)
-        if subspace.kernel is not None and len(index) < h:  # (I + B'B)^-1 = I - B' (I + B B')^-1 B
-            H = root[:, None] * subspace.kernel[index][:, index] * root
-            reaches.append(root[:, None] * Z[index])
-        else:
-            B = root[:, None] * Z[index]
-            H = B.T @ B
-            reaches.append(None)
-        H.diagonal().add_(1)
-        factors.append(torch.linalg.cholesky(H.double()))
-
-    def solve(v: Tensor, which: Tensor) -> Tensor:
-        out = torch.empty_like(v)
-        for i, c in enumerate(which.tolist()):
-            B = reaches[c]
-            if B is None:
-                out[i] = torch.cholesky_solve(v[i][:, None], factors[c])[:, 0]
-            else:
-                inner = torch.cholesky_solve((B @ v[i].to(Z.dtype)).double()[:, None], factors[c])[:, 0]
-                out[i] = v[i] - (B.T @ inner.to(Z.dtype)).double()
-        return out
-
-    return solve
+    leading, others = basis[:LEADING], basis[LEADING:]
+    coordinates = torch.cat([x @ leading[:, :-1].T + leading[:, -1] for _, x in rows.blocks()])
+    tail = float(squares[r:].max()) if r < len(squares) else 0.0
+    return Subspace(leading, coordinates, others, squares[LEADING:r], max(tail, 0.0))
 
 
 def to_basis(v: Tensor, basis: Tensor) -> Tensor:
@@ -138,3 +101,44 @@ def to_basis(v: Tensor, basis: Tensor) -> Tensor:
 def from_basis(coordinates: Tensor, basis: Tensor) -> Tensor:
     """The vectors, float64 [m, D + 1], that have these coordinates [m, r]."""
     return (coordinates.to(basis.dtype) @ basis).double()
+
+
+def inverse_hessian(space: Subspace, C: float, active: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Approximate inverse Hessians: a function of vectors [m, D + 1] and, for each, which problem [m].
+
+    Exact along the leading directions; along the others, and beyond, active rows are taken for a fair sample
+    of all rows.
+
+    active: float64 [u, n], the weights of each problem's active rows, zero elsewhere.
+    """
+    solve_leading = leading_inverse_hessian(space, C, active)
+    mass = 2 * C * active.sum(1, keepdim=True)  # [u, 1]
+    beyond = 1 + TAIL_SHARE * mass * space.tail
+    others = 1 / (1 + mass * space.curvature).clamp(min=beyond) - 1 / beyond  # [u, r - h]
+
+    def precondition(v: Tensor, which: Tensor) -> Tensor:
+        a = to_basis(v, space.leading)
+        out = v / beyond[which]
+        out += from_basis(solve_leading(a, which) - a / beyond[which], space.leading)
+        out += from_basis(others[which] * to_basis(v, space.others), space.others)
+        return out
+
+    return precondition
+
+
+def leading_inverse_hessian(space: Subspace, C: float, active: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Exact inverse Hessians along the leading directions, as `inverse_hessian`, for vectors [m, h]."""
+    factors = []
+    for weight in active:
+        index = torch.nonzero(weight)[:, 0]
+        Z = space.coordinates[index]
+        H = ((2 * C * weight[index, None]).to(Z.dtype) * Z).T @ Z
+        H.diagonal().add_(1)
+        factors.append(torch.linalg.cholesky(H.double()))
+
+    def solve(v: Tensor, which: Tensor) -> Tensor:
+        return torch.stack(
+            [torch.cholesky_solve(a[:, None], factors[c])[:, 0] for a, c in zip(v, which.tolist(), strict=True)]
+        )
+
+    return solve

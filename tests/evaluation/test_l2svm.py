@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import check_estimator
 
-from evaluation import L2SVM, l2svm_path, rows, subspace
+from evaluation import L2SVM, l2svm_path, newton, rows, subspace
+from evaluation.l2svm import pose, run
 
 SHAPES = {  # rows, columns, classes, C, weights of the classes, largest feature scale
     "tall, 2 classes": (400, 20, 2, 1.0, None, 1),
@@ -87,7 +89,8 @@ def features(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
     """Float32 features like a network's, positive mean and a decaying spectrum, and solved as the large ones are:
     in float32, by conjugate gradients, with a subspace from a sample of rows."""
     monkeypatch.setattr(rows, "SMALL_BYTES", 0)
-    for name, value in {"EXACT_COST": 0, "SAMPLE": 200, "RANK": 40, "LEADING": 20}.items():
+    monkeypatch.setattr(rows, "FEW_ROWS", 0)
+    for name, value in {"FULL_COST": 0, "SAMPLE": 200, "RANK": 40, "LEADING": 20}.items():
         monkeypatch.setattr(subspace, name, value)
     rng = np.random.default_rng(0)
     y = rng.integers(0, 5, 1200)
@@ -107,6 +110,32 @@ def test_iterative_solve_reaches_its_gap_on_a_memory_map(features: tuple, tmp_pa
     np.testing.assert_allclose(model.objective_, objectives(model, X.astype(float), y, 1e-3), rtol=1e-5)
     exact = LinearSVC(C=1e-3, dual=False, tol=1e-10, max_iter=10_000).fit(X.astype(float), y)
     assert np.all(model.objective_ <= objectives(exact, X.astype(float), y, 1e-3) * (1 + 1e-4))
+
+
+def test_all_ways_of_solving_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = problem(200, 100, 4, None, 1)
+    monkeypatch.setattr(subspace, "SAMPLE", 50)
+    ways = {"all directions": (1e10, 0), "rows": (0, 2500), "passes": (0, 0)}
+    for C in (1e-3, 0.1):
+        found = []
+        for full_cost, few_rows in ways.values():
+            monkeypatch.setattr(subspace, "FULL_COST", full_cost)
+            monkeypatch.setattr(rows, "FEW_ROWS", few_rows)
+            posed, _ = pose(X, y, None, device=None)
+            found.append((posed.space, run(newton.newton(posed, C, tol=1e-8, max_iter=100))))
+        spaces, solutions = zip(*found, strict=True)
+        assert isinstance(spaces[1], subspace.RowKernel)
+        assert [spaces[0].complete, spaces[2].complete] == [True, False]
+        for solution in solutions:
+            assert solution.gap.max() <= 1e-8
+            torch.testing.assert_close(solution.objective, solutions[0].objective, rtol=2e-8, atol=0)
+            torch.testing.assert_close(solution.weights, solutions[0].weights, rtol=1e-2, atol=1e-4)
+
+
+def test_near_separability_the_passes_still_reach_their_gap(features: tuple) -> None:
+    X, y = features
+    model = L2SVM(1.0, tol=1e-3).fit(X[:200], y[:200])  # fewer rows than columns: every margin can be met
+    assert model.duality_gap_.max() <= 1e-3 and model.score(X[:200], y[:200]) == 1
 
 
 def test_path_equals_separate_fits(features: tuple) -> None:
@@ -135,6 +164,7 @@ def test_rows_of_weight_zero_take_no_part() -> None:
         ({"C": -1}, "C must be a positive"),
         ({"tol": 0}, "tol must be a positive"),
         ({"max_iter": 0}, "max_iter must be a whole number"),
+        ({"device": "abacus"}, "device must be 'cpu' or a 'cuda' device that is there, got 'abacus'"),
     ],
 )
 def test_options_out_of_range(change: dict, text: str) -> None:

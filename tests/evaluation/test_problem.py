@@ -1,0 +1,48 @@
+"""The objective's pieces: the gap is the dual's, the line search is exact."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+
+from evaluation.l2svm import pose
+from evaluation.problem import evaluate, line_search, slack
+
+
+def posed(seed, classes=3):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(40, 6)), np.arange(40) % classes
+    return X, pose(X, y, rng.uniform(0.1, 2, size=40), device=None)[0]
+
+
+def test_gap_is_primal_minus_dual():
+    C = 0.7
+    X, problem = posed(0)
+    weights = torch.randn(3, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    scores, _, objective, gap = evaluate(problem, C, weights)
+    X1, s = torch.from_numpy(np.column_stack([X, np.ones(40)])), problem.sample_weight
+    alpha = 2 * C * s * slack(problem, scores)
+    dual = alpha.sum(1) - 0.5 * ((alpha * problem.signs) @ X1).square().sum(1) - (alpha**2 / (4 * C * s)).sum(1)
+    torch.testing.assert_close(gap * objective, objective - dual)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10**6), C=st.floats(1e-6, 1e4))
+def test_line_search_finds_the_minimum(seed, C):
+    _, problem = posed(seed)
+    draw = torch.Generator().manual_seed(seed)
+    weights = torch.randn(3, 7, dtype=torch.float64, generator=draw)
+    scores, gradient, _, _ = evaluate(problem, C, weights)
+    step = -gradient * torch.rand(3, 7, dtype=torch.float64, generator=draw)
+    along = problem.rows.scores(step)
+    which = torch.arange(3)
+    t = line_search(problem, C, which, scores, along, (weights * step).sum(1), step.square().sum(1))
+
+    def objective(length, c):
+        w = weights + length * step
+        return float(evaluate(problem, C, w)[2][c])
+
+    for c in range(3):
+        brute = minimize_scalar(lambda x, c=c: objective(x * float(t[c]), c), bracket=(0, 1))
+        assert objective(float(t[c]), c) <= brute.fun * (1 + 1e-10)
