@@ -11,8 +11,11 @@ from dedup import hashes
 RNG = np.random.default_rng(0)
 
 
-def reference(image):
-    return int(str(imagehash.phash(image)), 16)
+HASHES = {"phash": imagehash.phash, "ahash": imagehash.average_hash, "dhash": imagehash.dhash}
+
+
+def reference(image, name="phash"):
+    return int(str(HASHES[name](image)), 16)
 
 
 def pillow(array):
@@ -20,9 +23,10 @@ def pillow(array):
 
 
 def check_arrays(images):
-    codes = dedup.phash(images)
-    assert codes.dtype == np.uint64 and codes.shape == (len(images),)
-    assert codes.tolist() == [reference(pillow(image)) for image in images]
+    for name in HASHES:
+        codes = getattr(dedup, name)(images)
+        assert codes.dtype == np.uint64 and codes.shape == (len(images),)
+        assert codes.tolist() == [reference(pillow(image), name) for image in images]
 
 
 def noise(n, height, width, channels=3):
@@ -62,7 +66,9 @@ def test_arrays_equal_imagehash(images):
     check_arrays(images[..., :1])
 
 
-@pytest.mark.parametrize("height, width", [(1, 1), (1, 40), (40, 1), (31, 33), (8, 8), (64, 64), (109, 89), (32, 16)])
+@pytest.mark.parametrize(
+    "height, width", [(1, 1), (1, 40), (40, 1), (31, 33), (8, 8), (64, 64), (109, 89), (32, 16), (9, 8), (500, 5)]
+)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_other_sizes_equal_imagehash(height, width, channels):
     check_arrays(noise(3, height, width, channels))
@@ -82,7 +88,8 @@ def test_pillow_images_of_any_mode_equal_imagehash():
         alpha.resize((5, 500)),
         transparent.resize((9, 9)),
     ]
-    assert dedup.phash(iter(images)).tolist() == [reference(image) for image in images]
+    for name in HASHES:
+        assert getattr(dedup, name)(iter(images)).tolist() == [reference(image, name) for image in images]
 
 
 def test_gray_conversion_is_pillows_for_a_million_colours():

@@ -1,5 +1,8 @@
 """Pairs and groups against brute force, and sizes at which brute force would never end."""
 
+import math
+from concurrent.futures import ProcessPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +17,10 @@ RADII = [0, 1, 2, 4, 7, 12, 31, 63]
 def brute_force_pairs(codes, radius):
     distance = np.bitwise_count(codes[:, None] ^ codes[None])
     return np.argwhere(np.triu(distance <= radius, 1))
+
+
+def brute_force_between(a, b, radius):
+    return np.argwhere(np.bitwise_count(a[:, None] ^ b[None]) <= radius)
 
 
 def brute_force_groups(codes, radius):
@@ -45,6 +52,50 @@ def test_pairs_and_groups_equal_brute_force(codes, radius):
     assert groups.tolist() == brute_force_groups(codes, radius).tolist()
 
 
+@settings(max_examples=100, deadline=None)
+@given(clustered_codes(), st.integers(0, 30), st.sampled_from(RADII))
+def test_pairs_between_equal_brute_force(codes, cut, radius):
+    a, b = codes[:cut], codes[cut:]
+    pairs = dedup.radius_pairs_between(a, b, radius)
+    assert pairs.dtype == np.int64 and pairs.shape == (len(pairs), 2)
+    assert pairs.tolist() == brute_force_between(a, b, radius).tolist()
+
+
+@pytest.mark.parametrize("radius", [0, 1, 2, 3, 4, 6, 8, 12, 16])
+def test_every_plan_finds_all_pairs(monkeypatch, radius):
+    """However many bands: on random codes with neighbours at every distance, and on codes that share most bits."""
+    rng = np.random.default_rng(radius)
+    base = rng.integers(0, 2**64, 12, np.uint64)
+    near = base.copy()
+    for _ in range(18):  # one more bit each time
+        near = near ^ (np.uint64(1) << rng.integers(0, 64, 12, np.uint64))
+        base = np.concatenate([base, near])
+    adversarial = rng.integers(0, 2**16, 100, np.uint64) << np.uint64(24)  # one band holds every difference
+    for codes in (base, adversarial):
+        wanted = brute_force_pairs(codes, radius)
+        for bands in range(1, radius + 2):
+            cuts = search._cut(radius, bands)
+            assert sum(t + 1 for _, _, t in cuts) == radius + 1 and sum(width for _, width, _ in cuts) == 64
+            if sum(math.comb(width, t) for _, width, t in cuts) > 100:
+                continue
+            masks = [mask for cut in cuts for mask in search._masks(*cut)]
+            monkeypatch.setattr(search, "plan", lambda *_, masks=masks: masks)
+            assert np.array_equal(dedup.radius_pairs(codes, radius), wanted)
+            assert np.array_equal(
+                dedup.radius_pairs_between(codes[:99], codes[99:], radius),
+                brute_force_between(codes[:99], codes[99:], radius),
+            )
+
+
+def test_the_plan_follows_the_codes():
+    """Random codes are told apart by a few bands; codes that agree on most bits are not, whatever the band."""
+    spread = np.random.default_rng(0).integers(0, 2**64, 50_000, np.uint64)
+    assert search.plan(spread, spread, 4) != [0]
+    assert search.plan(spread[:100], spread[:100], 4) == [0]  # nothing beats comparing so few
+    crowded = spread & np.uint64(0xFFFF000000000000)
+    assert search._cost(crowded[:-1] ^ crowded[1:], 0, 13, 0, 50_000, 1e9) > 1e9  # all agree on this band
+
+
 @pytest.mark.parametrize("radius", RADII)
 def test_every_bit_counts(radius):
     """One code against those that differ in exactly radius and radius + 1 bits, anywhere in the word."""
@@ -58,16 +109,35 @@ def test_every_bit_counts(radius):
     assert partners == {i + 1 for i in range(200) if i % 2 == 0}
 
 
-def test_results_do_not_depend_on_the_chunk(monkeypatch):
+def test_results_do_not_depend_on_the_pieces(monkeypatch):
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 2**64, 40, np.uint64)[rng.integers(0, 40, 300)] ^ (
         np.uint64(1) << rng.integers(0, 20, 300, np.uint64)
     )
-    whole = dedup.radius_pairs(codes, 4), dedup.radius_groups(codes, 4)
+
+    def results():
+        return (
+            dedup.radius_pairs(codes, 4),
+            dedup.radius_pairs_between(codes[:90], codes, 4),
+            dedup.radius_groups(codes, 4),
+        )
+
+    whole = results()
     assert len(whole[0]) > 300
-    monkeypatch.setattr(search, "_CHUNK", 5)
-    assert np.array_equal(dedup.radius_pairs(codes, 4), whole[0])
-    assert np.array_equal(dedup.radius_groups(codes, 4), whole[1])
+    for name, value in {"_TILE": 8, "_WIDE": 4, "_PENDING": 5}.items():
+        monkeypatch.setattr(search, name, value)
+    for masks in ([0], [mask for cut in search._cut(4, 5) for mask in search._masks(*cut)]):
+        monkeypatch.setattr(search, "plan", lambda *_, masks=masks: masks)
+        assert all(np.array_equal(a, b) for a, b in zip(results(), whole, strict=True))
+
+
+def test_results_do_not_depend_on_where_the_work_runs():
+    codes = np.random.default_rng(2).integers(0, 2**64, 20_000, np.uint64)
+    codes[-500:] = codes[:500] ^ np.uint64(0b1010001)
+    assert len(search.plan(codes, codes, 4)) > 1
+    with ProcessPoolExecutor(1) as processes:
+        assert np.array_equal(dedup.radius_pairs(codes, 4, executor=processes), dedup.radius_pairs(codes, 4))
+        assert np.array_equal(dedup.radius_groups(codes, 4, executor=processes), dedup.radius_groups(codes, 4))
 
 
 def test_the_partition_does_not_depend_on_the_order():
@@ -115,7 +185,7 @@ def test_what_is_no_code_or_no_radius_is_refused(function):
     for radius in (-1, 64):
         with pytest.raises(ValueError, match=rf"radius must lie in \[0, 63\], got {radius}"):
             function(np.zeros(3, np.uint64), radius)
-    with pytest.raises(ValueError, match=r"codes must be uint64 \[N\], got int64"):
+    with pytest.raises(ValueError, match=r"codes must be uint64 \[N\], N < 2\*\*31, got int64 \[3\]"):
         function(np.zeros(3, np.int64), 4)
 
 
