@@ -97,17 +97,17 @@ def _luma(images: NDArray[np.uint8]) -> Gray:
 
 def _shrunk(gray: Gray, width: int, height: int) -> Gray:
     """Pillow's Lanczos resize, of all images at once. It works on one axis, rounds, and works on the other."""
-    if _rows_first(gray.shape[1:], (height, width)):
+    if _rows_first(gray.shape[2], gray.shape[1], width, height):
         return _rows(_rows(gray, width).swapaxes(1, 2), height).swapaxes(1, 2)
     return _rows(_rows(gray.swapaxes(1, 2), height).swapaxes(1, 2), width)
 
 
 @functools.cache
-def _rows_first(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
-    """Whether Pillow, from one (height, width) to another, begins with the rows: its releases choose differently."""
-    probe = np.random.default_rng(0).integers(0, 256, (1, *before), dtype=np.uint8)
-    whole = np.asarray(Image.fromarray(probe[0]).resize(after[::-1], Image.Resampling.LANCZOS))
-    return np.array_equal(_rows(_rows(probe, after[1]).swapaxes(1, 2), after[0]).swapaxes(1, 2)[0], whole)
+def _rows_first(old_width: int, old_height: int, width: int, height: int) -> bool:
+    """Whether Pillow, from one size to another, begins with the rows: its releases choose differently."""
+    probe = np.random.default_rng(0).integers(0, 256, (1, old_height, old_width), dtype=np.uint8)
+    whole = np.asarray(Image.fromarray(probe[0]).resize((width, height), Image.Resampling.LANCZOS))
+    return np.array_equal(_rows(_rows(probe, width).swapaxes(1, 2), height).swapaxes(1, 2)[0], whole)
 
 
 def _rows(gray: Gray, width: int) -> Gray:
