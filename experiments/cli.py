@@ -25,6 +25,7 @@ import features
 import results
 from experiments import console, datasets, spec
 from experiments.backbones import resolve
+from experiments.deduplicate import deduplicate
 from experiments.errors import UserError
 from experiments.evaluate import (
     MODES,
@@ -73,7 +74,7 @@ def _one_line(error: Exception) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dcgan-eval", description="DCGAN discriminators as feature extractors.")
-    commands = parser.add_subparsers(required=True, metavar="data|train|extract|eval|table")
+    commands = parser.add_subparsers(required=True, metavar="data|dedup|train|extract|eval|table")
 
     def command(name, run, text, example):
         added = commands.add_parser(
@@ -89,6 +90,19 @@ def _parser() -> argparse.ArgumentParser:
     data = command("data", _data, "Get a data set and pack it.", "DATA_ROOT=~/data dcgan-eval data cifar10-train")
     data.add_argument("name", nargs="+", help=", ".join(datasets.NAMES))
     _add_roots(data)
+
+    dedup = command(
+        "dedup",
+        _dedup,
+        "Find near-duplicates within a data set, or its images that occur in another: mask, groups and gallery.",
+        "dcgan-eval dedup cifar10-test --against cifar10-train",
+    )
+    dedup.add_argument("name", help=", ".join(datasets.NAMES))
+    dedup.add_argument("--against", help="the other set")
+    dedup.add_argument("--hash", choices=list(spec.HASHES), default="phash", help="default: %(default)s")
+    dedup.add_argument("--radius", type=int, default=4, help="Hamming distance in bits of 64 (default: %(default)s)")
+    dedup.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/dedup/SET[-against-OTHER])")
+    _add_roots(dedup)
 
     train = command("train", _train, "Train a recipe.", "dcgan-eval train imagenet32-half --out runs/train/mine")
     train.add_argument("recipe", help=f"{', '.join(spec.recipe_names())}, or a .toml file")
@@ -154,6 +168,24 @@ def _data(arguments: argparse.Namespace) -> int:
             name, data_root=arguments.data_root, runs_root=arguments.runs_root, progress=console.progress
         )
         print(f"{name}: uint8 {list(packed.images.shape)}, digest {packed.digest[:16]}, from {packed.meta['source']}")
+    return 0
+
+
+def _dedup(arguments: argparse.Namespace) -> int:
+    folder = arguments.name if arguments.against is None else f"{arguments.name}-against-{arguments.against}"
+    out = arguments.out or arguments.runs_root / "dedup" / folder
+    summary = deduplicate(
+        arguments.name,
+        out,
+        spec.DedupSpec(arguments.hash, arguments.radius),
+        against=arguments.against,
+        data_root=arguments.data_root,
+        runs_root=arguments.runs_root,
+        say=console.say,
+        progress=console.progress,
+    )
+    print(json.dumps(summary, indent=2))
+    console.say(f"written to {out}; judge the groups in {out / 'gallery.html'}")
     return 0
 
 

@@ -14,15 +14,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-import dedup
 import gan
 import results
 from experiments import datasets
+from experiments.deduplicate import keep_mask
 from experiments.errors import UserError
-from experiments.spec import DedupSpec, Recipe
+from experiments.spec import Recipe
 
 STATE, DATA, CURVE, SUMMARY = "state.safetensors", "data.json", "losses.csv", "training.json"
-_HASHES = {"phash": dedup.phash}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,15 +46,6 @@ def training_set(
         "kept": int(keep.sum()),
     }
     return TrainingSet(packed.images[keep], summary)
-
-
-def keep_mask(images: np.ndarray, spec: DedupSpec | None) -> np.ndarray:
-    """bool [N]: the images that stay. Without a pass, all."""
-    if spec is None:
-        return np.ones(len(images), bool)
-    if spec.hash not in _HASHES:
-        raise UserError(f"unknown hash {spec.hash!r} in [dedup]; the hashes are {', '.join(_HASHES)}")
-    return dedup.keep_mask(dedup.radius_groups(_HASHES[spec.hash](images), spec.radius))
 
 
 def pretrain(

@@ -7,9 +7,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import dedup
 import gan
 import results
 from experiments.errors import UserError
+
+HASHES = {"phash": dedup.phash, "dhash": dedup.dhash, "ahash": dedup.ahash}
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,12 @@ class DedupSpec:
 
     hash: str = "phash"
     radius: int = 4  # bits of 64
+
+    def __post_init__(self) -> None:
+        if self.hash not in HASHES:
+            raise ValueError(f"unknown hash {self.hash!r}; the hashes are {', '.join(HASHES)}")
+        if not 0 <= self.radius < 64:
+            raise ValueError(f"radius must lie in [0, 63], got {self.radius}")
 
 
 @dataclass(frozen=True)

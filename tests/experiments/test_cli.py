@@ -143,6 +143,8 @@ def test_table_is_made_of_records_alone(roots: Path) -> None:
         (["eval", *RANDOM, "--device", "nogpu"], "set DEVICE=cpu"),
         (["eval", "pixels", "--subset", "2000"], "a subset must be smaller"),
         (["data", "cifar11"], "the data set must be one of cifar10-train"),
+        (["dedup", "cifar11"], "the data set must be one of cifar10-train"),
+        (["dedup", "cifar10-test", "--radius", "64"], "radius must lie in [0, 63], got 64"),
         (["train", "nothing"], "unknown recipe 'nothing'; the recipes are"),
         (["train", "missing.toml"], "no file missing.toml"),
     ],
