@@ -43,4 +43,5 @@ bench: $(READY)
 
 # Caches alone: measured results and trained networks stay.
 clean:
-	rm -rf $(RUNS_ROOT)/downloads $(RUNS_ROOT)/packed $(RUNS_ROOT)/features .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	cd "$${RUNS_ROOT:-runs}" 2>/dev/null && rm -rf downloads packed features || true
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -46,9 +46,8 @@ def radius_pairs(codes: Codes, radius: int, *, max_pairs: int = 10**8, executor:
     total = int((count * (count - 1) // 2).sum() + (count[between[:, 0]] * count[between[:, 1]]).sum())
     if total > max_pairs:
         raise _too_many(total, max_pairs)
-    repeated = np.flatnonzero(count > 1)
-    pairs = _members(distinct, distinct, np.concatenate([between, np.stack([repeated, repeated], axis=1)]))
-    return _each_once(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1))
+    pairs = np.concatenate([_members(distinct, distinct, between), _equal(distinct)])
+    return _each_once(np.sort(pairs, axis=1))
 
 
 def radius_pairs_between(
@@ -253,6 +252,15 @@ def _members(a: _Distinct, b: _Distinct, between: Pairs) -> Pairs:
     place = np.arange(len(pair)) - np.repeat(np.cumsum(each) - each, each)  # 0 .. each - 1 within a pair
     row, column = np.divmod(place, b.count[v][pair])
     return np.stack([a.order[a.start[u][pair] + row], b.order[b.start[v][pair] + column]], axis=1)
+
+
+def _equal(codes: _Distinct) -> Pairs:
+    """All pairs of indices of equal codes: int64 [P, 2]."""
+    end = np.repeat(codes.start + codes.count, codes.count)
+    later = end - np.arange(len(end)) - 1  # members of the same code behind each, in order
+    place = np.arange(int(later.sum())) - np.repeat(np.cumsum(later) - later, later)
+    left = np.repeat(np.arange(len(end)), later)
+    return np.stack([codes.order[left], codes.order[left + 1 + place]], axis=1)
 
 
 def _each_once(pairs: Pairs) -> Pairs:

@@ -10,6 +10,7 @@ module:factory, file.py:factory     a callable without arguments that returns a 
 import dataclasses
 import importlib
 import importlib.util
+import os
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -108,27 +109,35 @@ def _checkpoint(file: Path, layers: Sequence[str] | None) -> Contender:
 
 
 def _factory(where: str, attribute: str, text: str, layers: Sequence[str] | None) -> Contender:
-    made = _attribute(where, attribute)()
+    try:
+        made = _attribute(where, attribute)()
+    except Exception as error:  # whatever a user's file raises is the user's to read
+        raise ValueError(f"cannot make it: {type(error).__name__}: {error}") from error
     if not isinstance(made, features.Backbone):
         raise ValueError(f"the factory must return a features.Backbone, got {type(made).__name__}")
     backbone = dataclasses.replace(made, layers=_chosen(made.layers, layers, made.model))
+    try:
+        features.layer_shapes(backbone)
+    except Exception as error:
+        raise ValueError(
+            f"its model cannot run on one image of image_shape {backbone.image_shape}: {type(error).__name__}: {error}"
+        ) from error
     return _contender(backbone, f"{Path(where).name}:{attribute}{_restricted(layers)}", features.max_grid(4))
 
 
 def _attribute(where: str, attribute: str) -> Callable[[], object]:
-    try:
-        if where.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(where).stem, where)
-            if spec is None or spec.loader is None:
-                raise FileNotFoundError(where)
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(where)
-        return getattr(module, attribute)
-    except (ImportError, AttributeError, FileNotFoundError) as error:
-        raise ValueError(f"cannot import it: {error}") from error
+    """An object of a Python file, or of a module that can be imported from here or the present folder."""
+    if not where.endswith(".py"):
+        if os.getcwd() not in sys.path:  # as `python -m` has it; a console script does not
+            sys.path.insert(0, os.getcwd())
+        return getattr(importlib.import_module(where), attribute)
+    name = f"_backbone_{Path(where).stem}"  # never the name of a module that is in use
+    spec = importlib.util.spec_from_file_location(name, where)
+    assert spec is not None and spec.loader is not None  # so it is for every name that ends in .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where the file's own dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return getattr(module, attribute)
 
 
 def _discriminator(net: gan.Discriminator, stages: Sequence[str], layers: Sequence[str] | None, name: str) -> Contender:

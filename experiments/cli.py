@@ -9,18 +9,16 @@ import dataclasses
 import errno
 import json
 import os
-import shlex
 import shutil
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
-import evaluation
 import features
 import results
 from experiments import console, datasets, spec
@@ -29,6 +27,7 @@ from experiments.deduplicate import deduplicate
 from experiments.errors import UserError
 from experiments.evaluate import (
     MODES,
+    PROTOCOL,
     ROOT,
     EvalSpec,
     Prepared,
@@ -47,6 +46,7 @@ RECORDS, TABLES = ROOT / "results" / "runs", ROOT / "results" / "tables"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     arguments = _parser().parse_args(argv)
+    arguments.command = ["dcgan-eval", *(sys.argv[1:] if argv is None else argv)]
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     # libraries' warnings (a rebuilt cache, say) are for the user too, but as plain lines
     warnings.showwarning = lambda message, *_, **__: console.say(f"warning: {message}")
@@ -55,9 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
-    except (UserError, ValueError, FloatingPointError, OSError) as error:
+    except (UserError, ValueError, OSError) as error:
         print(f"dcgan-eval: {_one_line(error)}", file=sys.stderr)
         return 2
+    except FloatingPointError as error:
+        print(f"dcgan-eval: {_one_line(error)}", file=sys.stderr)
+        return 1
 
 
 def _interrupt() -> None:
@@ -72,8 +75,14 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line instead of the usage."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dcgan-eval", description="DCGAN discriminators as feature extractors.")
+    parser = _Parser(prog="dcgan-eval", description="DCGAN discriminators as feature extractors.")
     commands = parser.add_subparsers(required=True, metavar="data|dedup|train|extract|eval|table")
 
     def command(name, run, text, example):
@@ -163,12 +172,16 @@ def _add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None
 
 
 def _data(arguments: argparse.Namespace) -> int:
+    skipped = 0
     for name in arguments.name:
         packed = datasets.load(
             name, data_root=arguments.data_root, runs_root=arguments.runs_root, progress=console.progress
         )
         print(f"{name}: uint8 {list(packed.images.shape)}, digest {packed.digest[:16]}, from {packed.meta['source']}")
-    return 0
+        for file in packed.meta.get("skipped_files", ()):
+            console.say(f"skipped {file}")
+            skipped += 1
+    return 1 if skipped else 0
 
 
 def _dedup(arguments: argparse.Namespace) -> int:
@@ -214,13 +227,7 @@ def _extract(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _describe(_spec(arguments), arguments)
     prepared = _prepare(arguments)
-    for X in extract_features(
-        prepared,
-        runs_root=arguments.runs_root,
-        device=_device(arguments.device),
-        say=console.say,
-        progress=console.progress,
-    ):
+    for X in extract_features(prepared, runs_root=arguments.runs_root, say=console.say, progress=console.progress):
         print(f"float32 {list(X.shape)} {getattr(X, 'filename', '')}")
     return 0
 
@@ -230,8 +237,8 @@ def _eval(arguments: argparse.Namespace) -> int:
         return _describe(_spec(arguments), arguments)
     table = spec.load_table(arguments.table)
     if arguments.record:
-        if arguments.subset is not None:
-            raise UserError("a subset run cannot be recorded among the committed results; leave out --record")
+        if (protocol := _spec(arguments).protocol) != PROTOCOL:
+            raise UserError(f"{protocol} cannot be recorded among the committed results, {PROTOCOL} can")
         _check_writable(RECORDS, TABLES)
     own_records, own_tables = arguments.runs_root / "records", arguments.runs_root / "tables"
     _check_writable(own_records, own_tables)
@@ -245,8 +252,7 @@ def _eval(arguments: argparse.Namespace) -> int:
         record = evaluate(
             prepared,
             runs_root=arguments.runs_root,
-            device=_device(arguments.device),
-            command=_command(),
+            command=arguments.command,
             say=console.say,
             progress=console.progress,
             roots=roots,
@@ -299,6 +305,7 @@ def _prepare(arguments: argparse.Namespace) -> Prepared:
         _spec(arguments),
         data_root=arguments.data_root,
         runs_root=arguments.runs_root,
+        device=_device(arguments.device),
         progress=console.progress,
     )
 
@@ -312,7 +319,7 @@ def _describe(run: EvalSpec, arguments: argparse.Namespace) -> int:
     print(f"{method(contender)}: layers {', '.join(contender.backbone.layers)}, {width:,} features, {run.protocol}")
     print(f"features: {images * width * 4 / 1e9:.1f} GB under {arguments.runs_root / 'features'}", end="")
     print(f" ({shutil.disk_usage(parent).free / 1e9:.0f} GB free)")
-    print(f"C from {', '.join(f'{C:g}' for C in run.grid)} on {run.holdout:,} held-out training images")
+    print(f"C from {', '.join(f'{C:g}' for C in run.grid)} on {run.held_out:,} held-out training images")
     return 0
 
 
@@ -325,8 +332,14 @@ def _at_hand(file: Path, prepared: Prepared, roots: dict[str, Path]) -> results.
 
 def _add(file: Path, record: results.Record) -> None:
     """Appends a record unless that run is there already."""
-    if not any((r.run_id, r.method) == (record.run_id, record.method) for r in results.read_records(file)):
+    same = [r for r in results.read_records(file) if (r.run_id, r.method) == (record.run_id, record.method)]
+    if not same:
         results.append_record(file, record)
+    elif same[0].value != record.value:
+        console.say(
+            f"warning: {file} keeps run {record.run_id} with {same[0].value:.2f} %, not this {record.value:.2f} %: "
+            "same day and inputs, another figure; delete its line to keep this one"
+        )
 
 
 def _check_writable(*folders: Path) -> None:
@@ -353,10 +366,3 @@ def _device(name: str) -> torch.device:
 
 def _roots(arguments: argparse.Namespace) -> dict[str, Path]:
     return {"$DATA_ROOT": arguments.data_root, "$RUNS_ROOT": arguments.runs_root, ".": ROOT}
-
-
-def _command() -> list[str]:
-    return ["dcgan-eval", *shlex.split(shlex.join(sys.argv[1:]))]
-
-
-__all__ = ["evaluation", "main"]

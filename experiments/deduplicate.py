@@ -5,7 +5,6 @@ import csv
 import dataclasses
 import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -19,6 +18,8 @@ from PIL import Image
 import dedup
 import results
 from experiments import datasets
+from experiments.atomic import write_bytes
+from experiments.errors import UserError
 from experiments.spec import HASHES, DedupSpec
 
 SHOWN = 300  # groups in the gallery
@@ -82,9 +83,11 @@ def deduplicate(
     Writes keep.npy (bool [N]), groups.csv, gallery.html and summary.json into `out`, each whole or not at all, and
     returns the summary. Raises UserError for sets that cannot be had, OSError for a folder that cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    if name == against:
+        raise UserError(f"{name} against itself holds every image twice; leave out --against to search within it")
     packed = datasets.load(name, data_root=data_root, runs_root=runs_root, progress=progress)
     other = packed if against is None else datasets.load(against, data_root=data_root, runs_root=runs_root)
+    out.mkdir(parents=True, exist_ok=True)
     keep, matches = within(packed.images, spec) if against is None else between(packed.images, other.images, spec)
     summary = {
         "set": {"name": packed.name, "digest": packed.digest},
@@ -97,10 +100,10 @@ def deduplicate(
     }
     buffer = io.BytesIO()
     np.save(buffer, keep, allow_pickle=False)
-    _write(out / "keep.npy", buffer.getvalue())
-    _write(out / "groups.csv", _csv(matches).encode())
-    _write(out / "gallery.html", gallery(matches, packed, other, spec).encode())
-    _write(out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    write_bytes(out / "keep.npy", buffer.getvalue())
+    write_bytes(out / "groups.csv", _csv(matches).encode())
+    write_bytes(out / "gallery.html", gallery(matches, packed, other, spec).encode())
+    write_bytes(out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     say(f"{name}: {len(keep):,} images, {summary['removed']:,} of them in {len(matches):,} groups are not kept")
     return summary
 
@@ -144,9 +147,3 @@ def _picture(image: np.ndarray, caption: str) -> dict[str, str]:
     buffer = io.BytesIO()
     Image.fromarray(image.squeeze(-1) if image.shape[2] == 1 else image).save(buffer, "PNG")
     return {"png": base64.b64encode(buffer.getvalue()).decode(), "caption": caption}
-
-
-def _write(file: Path, content: bytes) -> None:
-    temporary = file.with_name(f".{file.name}.partial")
-    temporary.write_bytes(content)
-    os.replace(temporary, file)

@@ -6,12 +6,15 @@ PAPER sections 5.1 and the authors' feature code: batch norm calibrated on train
 
 import dataclasses
 import hashlib
+import json
+import math
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from experiments.errors import UserError
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 128  # images a batch, in calibration as in extraction (the authors' code)
 MODES = ("calibrated", "running", "batch")
+PROTOCOL = "cifar10/full"
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class EvalSpec:
     layers: tuple[str, ...] | None = None
     batchnorm: str = "calibrated"
     calibration_batches: int = 80  # the authors' statistics settle well before
-    holdout: int = 10_000  # training images on which C is chosen
+    holdout: int = 10_000  # training images on which C is chosen; a fifth of a subset
     grid: tuple[float, ...] = evaluation.DEFAULT_GRID
     seed: int = 0  # of the hold-out, the calibration images and random: weights
     subset: int | None = None  # training images used, for a trial run: its own protocol, never a committed row
@@ -46,15 +50,21 @@ class EvalSpec:
     def __post_init__(self) -> None:
         if self.batchnorm not in MODES:
             raise ValueError(f"batchnorm must be one of {', '.join(MODES)}, got {self.batchnorm!r}")
-        if not self.grid or min(self.grid) <= 0:
-            raise ValueError(f"every C must be positive, got {list(self.grid)}")
+        if not self.grid or not all(0 < C < math.inf for C in self.grid):
+            raise ValueError(f"every C must be positive and finite, got {list(self.grid)}")
         if self.subset is not None and self.subset < 5 * BATCH:
             raise ValueError(f"subset must be at least {5 * BATCH} images, got {self.subset}")
 
     @property
     def protocol(self) -> str:
-        """The protocol column."""
-        return "cifar10/full" if self.subset is None else f"cifar10/subset-{self.subset}"
+        """The protocol column; what is not the paper's way has a name of its own."""
+        other = "" if self.batchnorm == "calibrated" else f"-batchnorm-{self.batchnorm}"
+        return (PROTOCOL if self.subset is None else f"cifar10/subset-{self.subset}") + other
+
+    @property
+    def held_out(self) -> int:
+        """Training images on which C is chosen."""
+        return self.holdout if self.subset is None else self.subset // 5
 
 
 @dataclass(frozen=True)
@@ -74,40 +84,55 @@ class Prepared:
     contender: Contender
     train: Labelled
     test: Labelled
-    fit: np.ndarray  # indices of training images that are not held out
-    holdout: np.ndarray
+    shown: np.ndarray  # indices of the training images that calibrate batch norm: none held out
+    holdout: np.ndarray  # indices of those on which C is chosen
+    device: torch.device
+    keys: tuple[dict[str, Any], dict[str, Any]]  # of the training and the test features, before calibration
 
 
-def prepare(spec: EvalSpec, *, data_root: Path, runs_root: Path, progress: datasets.Progress | None = None) -> Prepared:
+def prepare(
+    spec: EvalSpec,
+    *,
+    data_root: Path,
+    runs_root: Path,
+    device: torch.device | str = "cpu",
+    progress: datasets.Progress | None = None,
+) -> Prepared:
     """Loads both splits and the backbone and draws the hold-out. Raises UserError for what cannot be had."""
     contender = resolve(spec.backbone, layers=spec.layers, seed=spec.seed)
     train, test = (
         _labelled(datasets.load(f"cifar10-{split}", data_root=data_root, runs_root=runs_root, progress=progress))
         for split in ("train", "test")
     )
-    holdout = spec.holdout
     if spec.subset is not None:
         train, test = _subset(train, spec.subset, spec.seed), _subset(test, spec.subset // 5, spec.seed)
-        holdout = spec.subset // 5
-    fit, held = evaluation.stratified_holdout(train.labels, holdout, seed=spec.seed)
-    return Prepared(spec, contender, train, test, fit, held)
+    fit, held = evaluation.stratified_holdout(train.labels, spec.held_out, seed=spec.seed)
+    shown = np.random.default_rng(spec.seed).permutation(fit)[: BATCH * spec.calibration_batches]
+    shown = np.sort(shown[: len(shown) // BATCH * BATCH])
+    norm: dict[str, Any] = {"mode": spec.batchnorm}
+    if spec.batchnorm == "calibrated":
+        norm |= {"data": train.digest, "rows": _digest(shown), "batch_size": BATCH}
+    elif spec.batchnorm == "batch":
+        norm |= {"batch_size": BATCH}
+    key = partial(features.feature_key, contender.backbone, batchnorm=norm, pool=contender.pool, device=device)
+    keys = key(data_digest=train.digest), key(data_digest=test.digest)
+    return Prepared(spec, contender, train, test, shown, held, torch.device(device), keys)
 
 
 def evaluate(
     prepared: Prepared,
     *,
     runs_root: Path,
-    device: torch.device | str,
     command: list[str],
     say: Callable[[str], None],
     progress: datasets.Progress | None = None,
     roots: dict[str, Path],
 ) -> results.Record:
     """Measures the row and returns its record; `roots` names the folders that may not appear in it."""
-    spec, contender, started = prepared.spec, prepared.contender, results.utc_now()
+    spec, contender, device, started = prepared.spec, prepared.contender, prepared.device, results.utc_now()
     seconds: dict[str, float] = {}
     with _timed(seconds, "extract"):
-        X_train, X_test = extract_features(prepared, runs_root=runs_root, device=device, say=say, progress=progress)
+        X_train, X_test = extract_features(prepared, runs_root=runs_root, say=say, progress=progress)
     backbone = contender.backbone
     say(f"features: {X_train.shape[1]:,} an image from {', '.join(backbone.layers)}")
     backbone.model.cpu()
@@ -165,6 +190,7 @@ def identity(prepared: Prepared, roots: dict[str, Path]) -> tuple[dict, dict[str
         "train": prepared.train.digest,
         "test": prepared.test.digest,
         "weights": prepared.contender.weights,
+        "features": hashlib.sha256(json.dumps(prepared.keys, sort_keys=True).encode()).hexdigest(),
         "source": results.source_digest(packages),
     }
     return resolved, inputs
@@ -174,55 +200,30 @@ def extract_features(
     prepared: Prepared,
     *,
     runs_root: Path,
-    device: torch.device | str,
     say: Callable[[str], None],
     progress: datasets.Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of both splits, float32 [N, D] memory maps below RUNS_ROOT/features: kept, resumed, verified."""
-    spec, contender = prepared.spec, prepared.contender
-    backbone, pool = contender.backbone, contender.pool
-    shown = np.random.default_rng(spec.seed).permutation(prepared.fit)[: BATCH * spec.calibration_batches]
-    shown = shown[: len(shown) // BATCH * BATCH]
-    norm: dict[str, Any] = {"mode": spec.batchnorm}
-    if spec.batchnorm == "calibrated":
-        norm |= {"data": prepared.train.digest, "rows": _digest(shown), "batch_size": BATCH}
-    elif spec.batchnorm == "batch":
-        norm |= {"batch_size": BATCH}
+    spec, pool, device = prepared.spec, prepared.contender.pool, prepared.device
+    backbone = prepared.contender.backbone
     width = features.feature_width(backbone, pool=pool)
+    splits = prepared.train, prepared.test
     stores = [
-        features.FeatureStore(
-            runs_root / "features",
-            features.feature_key(backbone, data_digest=split.digest, batchnorm=norm, pool=pool),
-            rows=len(split.images),
-            width=width,
-            progress=progress,
-        )
-        for split in (prepared.train, prepared.test)
+        features.FeatureStore(runs_root / "features", key, rows=len(split.images), width=width, progress=progress)
+        for split, key in zip(splits, prepared.keys, strict=True)
     ]
     for store in stores:
         if store.rejected:
             say(f"{store.rejected} damaged chunks of stored features are computed again ({store.folder})")
     if not all(store.complete for store in stores) and spec.batchnorm == "calibrated":
-        features.calibrate_batchnorm(
-            backbone,
-            prepared.train.images[np.sort(shown)],
-            batch_size=BATCH,
-            device=device,
-            progress=progress,
-        )
-    batch_mode = features.batch_statistics(backbone.model) if spec.batchnorm == "batch" else _nothing()
-    with batch_mode:
+        images = prepared.train.images[prepared.shown]
+        features.calibrate_batchnorm(backbone, images, batch_size=BATCH, device=device, progress=progress)
+    with features.batch_statistics(backbone.model) if spec.batchnorm == "batch" else nullcontext():
         X_train, X_test = (
             features.extract(
-                backbone,
-                split.images,
-                pool=pool,
-                batch_size=BATCH,
-                device=device,
-                out=store,
-                progress=progress,
+                backbone, split.images, pool=pool, batch_size=BATCH, device=device, out=store, progress=progress
             )
-            for split, store in zip((prepared.train, prepared.test), stores, strict=True)
+            for split, store in zip(splits, stores, strict=True)
         )
     return X_train, X_test
 
@@ -257,8 +258,3 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.monotonic()
     yield
     seconds[stage] = time.monotonic() - start
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

@@ -2,11 +2,14 @@
 
 import csv
 import dataclasses
+import fcntl
+import io
 import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from PIL import Image
 import gan
 import results
 from experiments import datasets
+from experiments.atomic import write_bytes
 from experiments.deduplicate import keep_mask
 from experiments.errors import UserError
 from experiments.spec import Recipe
@@ -62,58 +66,91 @@ def pretrain(
     """Trains `recipe` into the folder `out`, going on from its last checkpoint, and returns the discriminator's file.
 
     Writes `data.json` before the first step, `samples.png` and `losses.csv` at every checkpoint, and at the end
-    `discriminator.safetensors`, `generator.safetensors` and `training.json`.
-    A checkpoint falls every `checkpoint_images` images. Raises UserError for a folder that holds another run, and
-    FloatingPointError, the last good checkpoint kept, when a loss is no longer finite.
+    `discriminator.safetensors`, `generator.safetensors` and `training.json`; a finished run stays as it is.
+    A checkpoint falls every `checkpoint_images` images. Raises UserError for a folder that holds another run or in
+    which another process trains, and FloatingPointError, the last good checkpoint kept, when a loss or a weight is no
+    longer finite.
     """
+    config, arch = recipe.training, recipe.architecture
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
-    config, arch = recipe.training, recipe.architecture
-    state = _state(out / STATE, arch, config, device, say)
-    data = training_set(recipe, data_root=data_root, runs_root=runs_root, progress=progress)
-    removed = data.summary["images"] - data.summary["kept"]
-    say(f"{data.summary['name']}: {data.summary['kept']} images, {removed} near-duplicates removed")
-    _claim(out, data.summary)
-    images = torch.from_numpy(data.images).to(device)
+    with _alone(out):
+        state = _state(out / STATE, arch, config, device, say)
+        data = training_set(recipe, data_root=data_root, runs_root=runs_root, progress=progress)
+        removed = data.summary["images"] - data.summary["kept"]
+        say(f"{data.summary['name']}: {data.summary['kept']} images, {removed} near-duplicates removed")
+        _claim(out, data.summary)
+        discriminator = out / "discriminator.safetensors"
+        if state.step == config.steps and discriminator.exists() and (out / SUMMARY).exists():
+            say(f"trained before; delete {out} to train again, or choose another folder with --out")
+            return discriminator
 
+        images = torch.from_numpy(data.images).to(device)
+        steps = gan.train(state, images, config)
+        if progress is not None:
+            left = config.steps - state.step
+            steps = iter(progress(steps, total=left, desc=f"train {recipe.name}", unit="step"))
+        seconds = _with_checkpoints(steps, state, config, out, checkpoint_images)
+        gan.save(discriminator, state.discriminator)
+        gan.save(out / "generator.safetensors", state.generator)
+        summary = {
+            "recipe": dataclasses.asdict(recipe),
+            "data": data.summary,
+            "images_seen": state.step * config.batch_size,
+            "seconds": round(seconds, 1),
+            "versions": results.versions(),
+            "hardware": results.hardware(str(device)),
+        }
+        write_bytes(out / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
+    return discriminator
+
+
+def _with_checkpoints(
+    steps: Iterator[gan.Step], state: gan.TrainingState, config: gan.TrainingConfig, out: Path, checkpoint_images: int
+) -> float:
+    """Exhausts `steps`, writing curve, state and samples at every checkpoint; the seconds that the run has taken."""
     # the same z after every checkpoint; its own generator leaves the training noise alone
-    shown_z = gan.sample_z(arch, 64, torch.Generator().manual_seed(config.seed)).to(device)
+    shown_z = gan.sample_z(state.generator.arch, 64, torch.Generator().manual_seed(config.seed))
+    shown_z = shown_z.to(next(state.generator.parameters()).device)
     every = max(2, checkpoint_images // config.batch_size)
     rows, pending = _curve(out / CURVE, state.step), []
-    seconds = rows[-1]["seconds"] if rows else 0.0
+    before = rows[-1]["seconds"] if rows else 0.0
     started = time.monotonic()
-    steps = gan.train(state, images, config)
-    first = state.step
-    if progress is not None:
-        steps = iter(progress(steps, total=config.steps - first, desc=f"train {recipe.name}", unit="step"))
     for step in steps:
         pending.append(step)
         if step.step % every and step.step != config.steps:
             continue
-        if not all(math.isfinite(float(s.loss)) for s in pending):
+        if not (all(math.isfinite(float(s.loss)) for s in pending) and _finite(state)):
             raise FloatingPointError(
-                f"a loss is not finite at step {step.step}; the checkpoint before it is kept in {out}"
+                f"a loss or a weight is not finite at step {step.step}; the checkpoint before it is kept in {out}"
             )
-        rows.append(_row(pending, seconds + time.monotonic() - started))
+        rows.append(_row(pending, before + time.monotonic() - started))
         pending = []
         _write_curve(out / CURVE, rows)  # before the state: after a kill between the two, `_curve` drops the extra row
         gan.save_state(out / STATE, state, config)
-        _write_grid(out / "samples.png", gan.sample(state.generator, shown_z).cpu().numpy())
-    discriminator = out / "discriminator.safetensors"
-    gan.save(discriminator, state.discriminator)
-    gan.save(out / "generator.safetensors", state.generator)
-    summary = {
-        "recipe": dataclasses.asdict(recipe),
-        "data": data.summary,
-        "images_seen": state.step * config.batch_size,
-        "seconds": round(rows[-1]["seconds"], 1) if rows else 0.0,
-        "versions": results.versions(),
-        "hardware": results.hardware(str(device)),
-    }
-    _write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
-    return discriminator
+        write_bytes(out / "samples.png", _grid(gan.sample(state.generator, shown_z).cpu().numpy()))
+    return rows[-1]["seconds"] if rows else 0.0
+
+
+def _finite(state: gan.TrainingState) -> bool:
+    networks = (state.generator, state.discriminator)
+    return all(bool(torch.isfinite(weight).all()) for network in networks for weight in network.parameters())
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Holds the folder `out` for this process, until it ends in whatever way; UserError where another has it."""
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another process trains in {out}; choose another folder with --out") from error
+        yield
+    finally:
+        os.close(folder)
 
 
 def _state(file: Path, arch: gan.Architecture, config: gan.TrainingConfig, device, say) -> gan.TrainingState:
@@ -135,7 +172,7 @@ def _claim(out: Path, summary: dict[str, Any]) -> None:
             raise UserError(
                 f"{out} holds a run on {theirs}, this one's are {summary}; choose another folder with --out"
             )
-    _write_text(out / DATA, json.dumps(summary, indent=2) + "\n")
+    write_bytes(out / DATA, (json.dumps(summary, indent=2) + "\n").encode())
 
 
 def _row(steps: list[gan.Step], seconds: float) -> dict[str, float]:
@@ -165,20 +202,14 @@ def _write_curve(file: Path, rows: list[dict[str, float]]) -> None:
     lines = [",".join(rows[0])] + [
         ",".join(f"{v:.0f}" if k in ("step", "images_seen") else f"{v:.6g}" for k, v in row.items()) for row in rows
     ]
-    _write_text(file, "\n".join(lines) + "\n")
+    write_bytes(file, ("\n".join(lines) + "\n").encode())
 
 
-def _write_text(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{file.name}.partial")
-    temporary.write_text(text)
-    os.replace(temporary, file)
-
-
-def _write_grid(file: Path, images: np.ndarray) -> None:
+def _grid(images: np.ndarray) -> bytes:
     """PNG of images uint8 [n * n, H, W, C] as an n x n grid."""
     n = math.isqrt(len(images))
     _, h, w, c = images.shape
     grid = images[: n * n].reshape(n, n, h, w, c).swapaxes(1, 2).reshape(n * h, n * w, c)
-    temporary = file.with_name(f".{file.name}.partial")
-    Image.fromarray(grid.squeeze()).save(temporary, "PNG")
-    os.replace(temporary, file)
+    buffer = io.BytesIO()
+    Image.fromarray(grid.squeeze()).save(buffer, "PNG")
+    return buffer.getvalue()

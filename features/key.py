@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def feature_key(
     data_digest: str,
     batchnorm: Mapping[str, Any],
     pool: Pool = PAPER_GRID,
+    device: torch.device | str | None = None,
 ) -> dict[str, Any]:
     """A JSON-able dictionary that differs whenever the features would.
 
@@ -43,8 +45,11 @@ def feature_key(
     example {"mode": "calibrated", "data": digest, "batches": 80, "batch_size": 128}, {"mode": "running"} or
     {"mode": "batch", "batch_size": 128}. Take the key before calibrating: the weights digest covers the
     model's statistics, and then the key of finished features is known without the calibration pass.
+    device: where features will be extracted, default where the model is: kinds of device round differently,
+    and so do releases of torch.
     The weights do not say how a network computes with them, so its printed structure (strides, slopes, eps)
-    and the source files of its own modules (those outside torch), of to_maps and of pool go in as well.
+    and the source files of its own modules (those outside torch), of to_maps and of pool go in as well. What
+    these files import is not followed.
     """
     return {
         "version": VERSION,
@@ -58,6 +63,8 @@ def feature_key(
         "to_maps": _printed(backbone.to_maps),
         "batchnorm": dict(batchnorm),
         "data": data_digest,
+        "torch": torch.__version__,
+        "device": torch.device(backbone.device if device is None else device).type,
     }
 
 
@@ -65,10 +72,16 @@ def _code_digest(backbone: Backbone, pool: Pool) -> str:
     """SHA-256 of the source files behind the model's own modules, to_maps and pool."""
     classes = {type(module) for module in backbone.model.modules()}
     functions: list[Any] = [cls.forward for cls in classes if not cls.__module__.startswith("torch.")]
-    functions += [f if inspect.isroutine(f) else type(f).__call__ for f in (backbone.to_maps, pool) if f is not None]
+    given = [_whole(f) for f in (backbone.to_maps, pool) if f is not None]
+    functions += [f if inspect.isroutine(f) else type(f).__call__ for f in given]
     files = {code.co_filename for f in functions if (code := getattr(inspect.unwrap(f), "__code__", None))}
     contents = sorted(Path(file).read_bytes() for file in files if Path(file).is_file())
     return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
+
+
+def _whole(function: Any) -> Any:
+    """What a functools.partial was made of."""
+    return _whole(function.func) if isinstance(function, partial) else function
 
 
 def _printed(thing: object) -> str:

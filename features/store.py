@@ -182,6 +182,8 @@ class FeatureStore:
             _replace(self.folder / "key.json", key_text)
             with self._data.open("ab") as file:
                 file.truncate(self._bytes)
+                if hasattr(os, "posix_fallocate"):  # taken now, so that what others take cannot end a long run
+                    os.posix_fallocate(file.fileno(), 0, self._bytes)
         except OSError as error:
             reason = error.strerror or str(error)
             raise OSError(

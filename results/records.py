@@ -5,6 +5,7 @@ shows is the table's business (`results.tables`). Lines are only added: a change
 """
 
 import errno
+import fcntl
 import json
 import math
 import os
@@ -147,14 +148,15 @@ def append_record(path: str | os.PathLike[str], record: Record) -> None:
     and protocol; OSError where it cannot be written.
     """
     path = Path(path)
-    if _key(record) in map(_key, read_records(path)):
-        raise ValueError(
-            f"{path} must hold one figure per run, method and protocol, got {', '.join(_key(record))} again; "
-            "delete that line to record the run again"
-        )
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # until it is closed: between the look and the write no other run adds
+        if _key(record) in map(_key, read_records(path)):
+            raise ValueError(
+                f"{path} must hold one figure per run, method and protocol, got {', '.join(_key(record))} again; "
+                "delete that line to record the run again"
+            )
         size = os.fstat(handle).st_size
         cut = size > 0 and os.pread(handle, 1, size - 1) != b"\n"  # a hand-edited last line
         line = (b"\n" if cut else b"") + record_to_json(record).encode("ascii") + b"\n"

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 LIBRARIES = ("gan", "features", "evaluation", "dedup", "results")
 PACKAGES = (*LIBRARIES, "experiments")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-TEXTS = [".cff", ".csv", ".json", ".jsonl", ".md", ".py", ".tex", ".toml", ".txt"]
+TEXTS = [".cff", ".csv", ".html", ".json", ".jsonl", ".md", ".py", ".tex", ".toml", ".txt"]
 # /home/someone stands for any in the tests of what removes such paths
 MACHINE_PATH = re.compile(r"(?<![\w.~$}])/(?:home(?!/someone)|root|Users|tmp|work|mnt|private)/[\w.]")
 REGISTRY_HOST = re.compile(r"registry\.npmjs|python[h]osted|pypi\.org|//[^\s/]*(?:registry|pypi|artifact|nexus|mirror)")

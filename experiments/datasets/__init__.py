@@ -1,7 +1,8 @@
 """Data sets by name. Every one ends in the packed form, from whatever the user has of it.
 
 A set is looked for as DATA_ROOT/packed/<name> (the user's: a damaged one is an error), then as
-RUNS_ROOT/packed/<name> (built here before: a damaged one is built again), then built there from its source.
+RUNS_ROOT/packed/<name> (built here before: a damaged one, or one of other files than DATA_ROOT now holds, is built
+again), then built there from its source.
 DATA_ROOT is only ever read.
 """
 
@@ -34,17 +35,22 @@ def _check_cifar10(split: str, packed: PackedSet) -> None:
     cifar10.check(split, packed.meta["sha256"]["images"], packed.labels)
 
 
+def _anywhere(data_root: Path) -> None:
+    """For a set whose digests are published: where it came from does not matter."""
+
+
 @dataclass(frozen=True)
 class _Dataset:
     build: _Build
     check: Callable[[PackedSet], None] = _accept  # raises ValueError for a packed set of that name that is another
+    source_at: Callable[[Path], str | None] = _anywhere  # what DATA_ROOT holds of it; None: nothing, or no matter
 
 
 _DATASETS = {
     "cifar10-train": _Dataset(cifar10.build_train, partial(_check_cifar10, "train")),
     "cifar10-test": _Dataset(cifar10.build_test, partial(_check_cifar10, "test")),
-    "tiny-imagenet-32": _Dataset(tiny_imagenet.build_32),
-    "tiny-imagenet-64": _Dataset(tiny_imagenet.build_64),
+    "tiny-imagenet-32": _Dataset(tiny_imagenet.build_32, source_at=tiny_imagenet.source_at),
+    "tiny-imagenet-64": _Dataset(tiny_imagenet.build_64, source_at=tiny_imagenet.source_at),
 }
 NAMES = tuple(_DATASETS)
 
@@ -68,7 +74,11 @@ def load(name: str, *, data_root: Path | str, runs_root: Path | str, progress: P
     built = runs_root / "packed" / name
     if built.exists():
         try:
-            return _open(built, dataset)
+            packed = _open(built, dataset)
+            source = dataset.source_at(data_root)
+            if source in (None, packed.meta["source"]):
+                return packed
+            warnings.warn(f"building {name} again: {data_root} now holds {source}", stacklevel=2)
         except (ValueError, OSError) as error:
             warnings.warn(f"building {name} again: {error}", stacklevel=2)
     return dataset.build(built, data_root=data_root, downloads=runs_root / "downloads", progress=progress)

@@ -75,7 +75,7 @@ def _build(split: str, folder: Path, data_root: Path, downloads: Path, progress:
         check(split, hashlib.sha256(images.data).hexdigest(), labels)
     except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
         raise UserError(
-            f"{source} is not the official CIFAR-10 ({error}): delete it, or put a fresh {ARCHIVE} there"
+            f"{source} is not the official CIFAR-10 ({error}): remove it, or replace it with a fresh {ARCHIVE}"
         ) from error
     return pack(
         folder,
@@ -98,7 +98,10 @@ def _find(data_root: Path, downloads: Path, progress: Progress | None) -> Path:
             return path
 
     def from_torchvision(path: Path) -> None:
-        official = import_torchvision("torchvision.datasets").CIFAR10
+        try:
+            official = import_torchvision("torchvision.datasets").CIFAR10
+        except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch
+            raise FetchError(f"torchvision cannot be imported: {error}") from error
         fetch(official.url, path, md5=official.tgz_md5, progress=progress)
 
     def from_npm(path: Path) -> None:

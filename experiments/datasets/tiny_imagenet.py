@@ -20,7 +20,7 @@ from experiments.datasets.packed import PackedSet, pack
 from experiments.datasets.progress import Progress, follow
 from experiments.errors import UserError
 
-__all__ = ["build_32", "build_64", "halve"]
+__all__ = ["build_32", "build_64", "halve", "source_at"]
 
 NAME = "tiny-imagenet-200"
 SIDE = 64
@@ -52,6 +52,18 @@ def build_32(folder: Path, *, data_root: Path, downloads: Path, progress: Progre
     return _build(folder, data_root, progress, side=SIDE // 2, transform="mean of each 2x2 block, rounded half up")
 
 
+def source_at(data_root: Path) -> str | None:
+    """What a set packed from `data_root` now would name as its source; None where nothing is there."""
+    try:
+        return _source(_open(data_root)[1])
+    except UserError:
+        return None
+
+
+def _source(names: list[str]) -> str:
+    return f"{NAME}: {', '.join(names)}"
+
+
 def _build(folder: Path, data_root: Path, progress: Progress | None, *, side: int, transform: str) -> PackedSet:
     opened, sources = _open(data_root)
     with opened as files:
@@ -73,7 +85,7 @@ def _build(folder: Path, data_root: Path, progress: Progress | None, *, side: in
             folder,
             photographs if side == SIDE else map(halve, photographs),
             shape=(len(files), side, side, 3),
-            source=f"{NAME}: {', '.join(sources)}",
+            source=_source(sources),
             transform=f"RGB; {transform}",
             labels=labels,
             details=details,

@@ -1,14 +1,17 @@
 """The command line end to end on a fabricated CIFAR-10: figures, records, tables, exit codes, one-line errors."""
 
+import dataclasses
 import hashlib
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import gan
 from experiments import cli
 from experiments.datasets import cifar10
 from experiments.datasets.packed import pack
@@ -135,11 +138,13 @@ def test_table_is_made_of_records_alone(roots: Path) -> None:
         (["eval", "--backbone", "random:imagenet32,wdth=3"], "settings are width=N"),
         (["eval", "--backbone", "random:imagenet32", "--layers", "conv9"], "no layer 'conv9'; the layers are conv1"),
         (["eval", "--backbone", "theano:imagenet32:nowhere"], "no folder nowhere"),
-        (["eval", "--backbone", "nomodule:make"], "cannot import it"),
+        (["eval", "--backbone", "nomodule:make"], "cannot make it: ModuleNotFoundError: No module named 'nomodule'"),
         (["eval", "--backbone", "?"], "is none of: a .safetensors file"),
         (["eval", *RANDOM, "--C", "0,1"], "every C must be positive"),
         (["eval", *RANDOM, "--C", "a"], "--C takes numbers"),
-        (["eval", *RANDOM, "--record"], "a subset run cannot be recorded"),
+        (["eval", *RANDOM, "--C", "nan"], "every C must be positive and finite"),
+        (["eval", *RANDOM, "--record"], "cifar10/subset-640 cannot be recorded among the committed results"),
+        (["eval", "pixels", "--batchnorm", "batch", "--record"], "cifar10/full-batchnorm-batch cannot be recorded"),
         (["eval", *RANDOM, "--device", "nogpu"], "set DEVICE=cpu"),
         (["eval", "pixels", "--subset", "2000"], "a subset must be smaller"),
         (["data", "cifar11"], "the data set must be one of cifar10-train"),
@@ -156,6 +161,96 @@ def test_mistakes_are_one_line_and_exit_2(
     error = capsys.readouterr().err.strip()
     assert text in error and "\n" not in error and error.startswith("dcgan-eval: ")
     assert not records(roots) and not list(roots.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["evil"], "invalid choice: 'evil'"),
+        ([], "the following arguments are required"),
+        (["eval", "--subset", "many"], "argument --subset: invalid int value: 'many'"),
+        (["dedup", "cifar10-test", "--hash", "md5"], "argument --hash: invalid choice: 'md5'"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_exit_2(capsys: pytest.CaptureFixture, arguments: list[str], text: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    error = capsys.readouterr().err.strip()
+    assert stopped.value.code == 2 and text in error and "\n" not in error and "--help" in error
+
+
+USERS = """import torch
+import features
+
+def make():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.ReLU())
+    return features.Backbone(model, ["1"], (3, 32, 32), (-1, 1))
+"""
+
+
+def test_an_edited_factory_is_measured_again(roots: Path, capsys: pytest.CaptureFixture) -> None:
+    """The weights stay; what is read of them changes."""
+    file = roots / "mine.py"
+    edits = [("", ""), ('["1"]', '["0"]'), ("(-1, 1)", "(0, 1)"), ('["1"]', '["0", "1"]')]
+    for edit in edits:
+        file.write_text(USERS.replace(*edit))
+        assert cli.main(["eval", f"{file}:make", "--subset", "640"]) == 0
+        assert "measured before" not in capsys.readouterr().err
+    assert len({r["run_id"] for r in records(roots)}) == len(edits)
+    assert len({r["inputs"]["weights"] for r in records(roots)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("def make(:\n", "SyntaxError: "),
+        ("def make(width):\n    return width\n", "TypeError: make() missing 1 required positional argument: 'width'"),
+        ("make = 3\n", "TypeError: 'int' object is not callable"),
+        ("def made():\n    return 3\n", "AttributeError: "),
+        ("def make():\n    return 3\n", "the factory must return a features.Backbone, got int"),
+        (
+            USERS.replace("(3, 32, 32)", "(4, 32, 32)"),
+            "cannot run on one image of image_shape (4, 32, 32): RuntimeError",
+        ),
+        (USERS.replace('["1"]', '["2"]'), "no layer '2' in this network; it has: 0, 1"),
+    ],
+)
+def test_mistakes_in_a_users_file_are_one_line(
+    roots: Path, capsys: pytest.CaptureFixture, source: str, text: str
+) -> None:
+    (roots / "gan.py").write_text(source)  # a name that this project uses
+    for more in ([], ["--dry-run"]):
+        assert cli.main(["eval", f"{roots / 'gan.py'}:make", "--subset", "640", *more]) == 2
+        error = capsys.readouterr().err.strip()
+        assert text in error and "\n" not in error
+    assert sys.modules["gan"] is gan
+
+
+def test_a_module_is_found_in_the_present_folder(roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (roots / "a_users_module.py").write_text(USERS)
+    monkeypatch.chdir(roots)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(roots))])
+    assert cli.main(["eval", "a_users_module:make", "--subset", "640"]) == 0
+
+
+def test_another_figure_of_the_same_run_is_told(
+    roots: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    assert cli.main(["eval", *RANDOM]) == 0
+    evaluate = cli.evaluate
+    monkeypatch.setattr(cli, "evaluate", lambda *a, **o: dataclasses.replace(evaluate(*a, **o), value=1.0))
+    assert cli.main(["eval", *RANDOM, "--fresh"]) == 0
+    assert re.search(r"keeps run .* not this 1\.00 %", capsys.readouterr().err) and len(records(roots)) == 1
+
+
+def test_skipped_files_are_listed_and_exit_1(roots: Path, capsys: pytest.CaptureFixture) -> None:
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    folder = roots / "runs" / "packed" / "tiny-imagenet-32"
+    details = {"skipped_files": ["a.JPEG: truncated"]}
+    pack(folder, [images], shape=images.shape, source="fabricated", transform="none", details=details)
+    assert cli.main(["data", "tiny-imagenet-32"]) == 1
+    assert "skipped a.JPEG: truncated" in capsys.readouterr().err
 
 
 def test_nan_weights_are_refused(roots: Path, capsys: pytest.CaptureFixture) -> None:

@@ -207,10 +207,46 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_pat
         run(tmp_path, roots, progress=stop_after(4))
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     monkeypatch.setattr(gan, "train", broken)
-    with pytest.raises(FloatingPointError, match="a loss is not finite at step 8; the checkpoint before it is kept in"):
+    with pytest.raises(
+        FloatingPointError, match="a loss or a weight is not finite at step 8; the checkpoint before it is kept in"
+    ):
         run(tmp_path, roots)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
     assert gan.load_state(tmp_path / "state.safetensors", RECIPE.architecture, RECIPE.training).step == 4
+
+
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path, roots, monkeypatch):
+    train = gan.train
+
+    def broken(state, images, config):
+        for step in train(state, images, config):
+            if step.step == 8:  # its loss was finite, its update is not
+                state.discriminator.logit.weight.data[0] = torch.nan
+            yield step
+
+    monkeypatch.setattr(gan, "train", broken)
+    with pytest.raises(FloatingPointError, match="at step 8"):
+        run(tmp_path, roots)
+    assert gan.load_state(tmp_path / "state.safetensors", RECIPE.architecture, RECIPE.training).step == 4
+
+
+def test_a_finished_run_stays_as_it_is(whole, roots):
+    before = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in whole.iterdir()}
+    said = []
+    run(whole, roots, said=said)
+    assert "trained before" in said[-1] and {p: before[p][0] for p in before if p != "data.json"} == {
+        p.name: p.stat().st_mtime_ns for p in whole.iterdir() if p.name != "data.json"
+    }
+
+
+def test_two_processes_never_train_in_one_folder(tmp_path, roots):
+    with (
+        module._alone(tmp_path),
+        pytest.raises(UserError, match=r"another process trains in .*; choose another folder"),
+    ):
+        run(tmp_path, roots)
+    assert list(tmp_path.iterdir()) == []
+    run(tmp_path, roots)
 
 
 def test_a_last_stretch_of_one_minibatch_has_no_discriminator_loss(tmp_path, roots):

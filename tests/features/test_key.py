@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from functools import partial
 
 import torch
 from torch import nn
@@ -40,6 +41,10 @@ def first_half(maps):
     return maps[:, :2]
 
 
+def first(n, maps):
+    return maps[:, :n]
+
+
 def test_key_is_json_and_differs_where_features_would():
     spoiled = network()
     spoiled[0].weight.data *= 2
@@ -51,6 +56,9 @@ def test_key_is_json_and_differs_where_features_would():
         a_key(layers=("2", "1")),
         a_key(value_range=(0, 1)),
         a_key(to_maps=first_half),
+        a_key(to_maps=partial(first, 2)),
+        a_key(to_maps=partial(first, 3)),
+        a_key(device="meta"),
         a_key(pool=max_grid(2)),
         a_key(data_digest="e"),
         a_key(batchnorm={"mode": "batch", "batch_size": 128}),
@@ -90,3 +98,13 @@ def test_key_follows_the_source_of_the_network(tmp_path):
     first, again, changed = key(NET), key(NET), key(NET.replace("return x", "return -x"))
     assert first == again
     assert {name for name in first if first[name] != changed[name]} == {"code"}
+
+
+def test_key_follows_the_source_behind_a_partial(tmp_path):
+    def key(source):
+        (tmp_path / "maps.py").write_text(source)
+        namespace = {}
+        exec(compile(source, tmp_path / "maps.py", "exec"), namespace)
+        return a_key(to_maps=partial(namespace["f"], 2))
+
+    assert key("def f(n, x):\n    return x\n")["code"] != key("def f(n, x):\n    return -x\n")["code"]

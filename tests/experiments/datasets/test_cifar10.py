@@ -118,7 +118,7 @@ def test_altered_official_files(
     damage(cifar.write_folder(tmp_path / "data"))
     with pytest.raises(UserError, match=message) as caught:
         build_train(tmp_path / "runs" / "train", data_root=tmp_path / "data", downloads=tmp_path / "runs")
-    assert "put a fresh cifar-10-python.tar.gz there" in str(caught.value) and "\n" not in str(caught.value)
+    assert "replace it with a fresh cifar-10-python.tar.gz" in str(caught.value) and "\n" not in str(caught.value)
     assert str(tmp_path / "data" / "cifar-10-batches-py") in str(caught.value)
     assert os.listdir(tmp_path) == ["data"]  # nothing executed, nothing written
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.datasets import tiny_imagenet
+from experiments.datasets import load, tiny_imagenet
 from experiments.datasets.tiny_imagenet import build_32, build_64, halve
 from experiments.errors import UserError
 
@@ -177,4 +177,18 @@ def test_real_photographs(data_root: Path, tmp_path: Path) -> None:
 
 
 def test_public_names() -> None:
-    assert tiny_imagenet.__all__ == ["build_32", "build_64", "halve"]
+    assert tiny_imagenet.__all__ == ["build_32", "build_64", "halve", "source_at"]
+
+
+def test_a_set_packed_from_a_part_is_packed_again_when_the_rest_has_come(tmp_path: Path) -> None:
+    data, roots = tmp_path / "data", {"data_root": tmp_path / "data", "runs_root": tmp_path / "runs"}
+    _as_two_zips(data)
+    rest = data / "tiny-imagenet-200" / "train-1.zip"
+    rest.rename(tmp_path / "aside")
+    assert len(load("tiny-imagenet-32", **roots).images) == 3
+    (tmp_path / "aside").rename(rest)
+    with pytest.warns(UserWarning, match="building tiny-imagenet-32 again: .* now holds .*train-0.zip, train-1.zip"):
+        assert len(load("tiny-imagenet-32", **roots).images) == 6
+    rest.unlink()
+    (data / "tiny-imagenet-200" / "train-0.zip").unlink()
+    assert len(load("tiny-imagenet-32", **roots).images) == 6  # where nothing is there, what was packed serves

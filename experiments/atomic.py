@@ -1,0 +1,11 @@
+"""Files written whole or not at all."""
+
+import os
+from pathlib import Path
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Writes under a temporary name, then renames: a stop in between leaves the old file."""
+    temporary = file.with_name(f".{file.name}.partial")
+    temporary.write_bytes(content)
+    os.replace(temporary, file)
