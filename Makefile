@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export DATA_ROOT ?= data
 export RUNS_ROOT ?= runs
 
-.PHONY: setup cifar10-eval tables lint test bench clean
+.PHONY: setup cifar10-eval dedup tables lint test bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -26,6 +26,12 @@ cifar10-eval: $(READY)
 	@echo "CIFAR-10 takes 0.5 GB to download and pack; features 3.5 GB for the default network, 7 GB at full width."
 	@echo "On 2 idle cores: 7 minutes the first time, two to three times that at full width; seconds when measured before."
 	$(BIN)/dcgan-eval eval --table cifar10
+
+# SET=tiny-imagenet-32 AGAINST= looks within one set
+SET ?= cifar10-test
+AGAINST ?= cifar10-train
+dedup: $(READY)
+	$(BIN)/dcgan-eval dedup $(SET) $(if $(AGAINST),--against $(AGAINST))
 
 tables: $(READY)
 	$(BIN)/dcgan-eval table cifar10
