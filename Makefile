@@ -24,7 +24,7 @@ $(READY): pyproject.toml constraints.txt
 
 cifar10-eval: $(READY)
 	@echo "CIFAR-10 takes 0.5 GB to download and pack; features 3.5 GB for the default network, 7 GB at full width."
-	@echo "On 2 idle cores: 7 minutes the first time, two to three times that at full width; seconds when measured before."
+	@echo "On 2 cores: 5 to 7 minutes the first time, two to three times that at full width; seconds when measured before."
 	$(BIN)/dcgan-eval eval --table cifar10
 
 # SET=tiny-imagenet-32 AGAINST= looks within one set
