@@ -53,7 +53,9 @@ def test_a_damaged_set_of_ours_is_built_again_with_a_warning(cifar: SimpleNamesp
 def test_a_set_without_sidecar_is_built_again(cifar: SimpleNamespace, roots: SimpleNamespace) -> None:
     (roots.runs_root / "packed" / "cifar10-test").mkdir(parents=True)
     with pytest.warns(UserWarning, match=r"meta\.json is missing"):
-        load("cifar10-test", **vars(roots))
+        made = load("cifar10-test", **vars(roots))
+    np.testing.assert_array_equal(made.images, cifar.images["test"])
+    assert (roots.runs_root / "packed" / "cifar10-test" / "meta.json").exists()
 
 
 def test_another_set_under_the_name_is_not_believed(cifar: SimpleNamespace, roots: SimpleNamespace) -> None:
