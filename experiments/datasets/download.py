@@ -66,6 +66,7 @@ def npm_pack(package: str, path: Path, *, integrity: str, progress: Progress | N
         # retries and pauses shorter than the client's own, which add up to minutes
         patient = [
             "--fetch-retries=2",
+            "--fetch-retry-mintimeout=1000",  # some clients refuse a shortest pause above the longest
             "--fetch-retry-maxtimeout=5000",
             f"--fetch-timeout={TIMEOUT * 6000:.0f}",
         ]
