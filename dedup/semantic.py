@@ -35,12 +35,16 @@ _SAMPLE = 4096  # training images whose codes are looked at for collapse
 
 @dataclass(frozen=True)
 class SemanticConfig:
-    """How the autoencoder is trained. The paper gives the layers; these numbers were measured (see `SemanticHash`)."""
+    """How the autoencoder is trained. The paper gives its layers alone; the rest was measured on Tiny-ImageNet-32."""
 
-    steps: int = 1600  # two passes over 100,000 images
-    batch_size: int = 128
-    noise: float = 1.0  # sd of the Gaussian noise on the input, in units of the pixels' own sd
-    dropout: float = 0.2  # share of code units silenced
+    steps: int = 1600  # two passes over 100,000 images; six change the recall of planted copies by under 3 points
+    batch_size: int = 128  # as the DCGAN's
+    # sd of the Gaussian noise on the input, in units of the pixels' own: it decides how coarse the code is.
+    # At 5 no collision of 100,000 photographs was false, at 8 two of 23 were, at 12 most
+    noise: float = 5.0
+    dropout: float = (
+        0.2  # share of code units silenced: none lets units die, 0.8 makes them alike and photographs collide
+    )
     lr: float = 1e-3  # Adam's default; falls linearly to zero
     seed: int = 0
 
@@ -56,6 +60,9 @@ class SemanticConfig:
 @dataclass(frozen=True, eq=False)
 class SemanticHash:
     """images -> 128-bit codes, as `phash` gives 64-bit ones; made by `fit` or `load`.
+
+    Brightness, contrast and colour cast do not move a code, up to the clipping and rounding of pixels: images of one
+    colour, whichever it is, therefore share one.
 
     weight: int32 [128, 3072], a unit's on pixels 0 .. 255 in the order row, column, channel; its bit is set where the
     weighted sum exceeds 0.
@@ -79,16 +86,19 @@ class SemanticHash:
     ) -> "SemanticHash":
         """Trains on `images`: uint8 [N, H, W, 1 or 3], at least 32x32.
 
-        `progress(steps done, loss)` after every step; a loss of 1 is that of the mean image. The same seed gives the
-        same codes on the same machine. Raises ValueError for images of another shape, and where training collapsed:
-        where most different images share a code or most bits are the same for all.
+        `progress(steps done, loss)` after every step; a loss of 1 is that of the channels' means. The same seed gives
+        the same codes on the same machine. Raises ValueError for images of another shape, and where training
+        collapsed: the codes of a sample of different images are not worth a quarter as many.
         """
         config = config or SemanticConfig()
         _check(images)
         if len(images) < 2:
             raise ValueError(f"need at least two images to learn from, got {len(images)}")
         random = torch.Generator().manual_seed(config.seed)  # on the CPU: the same draws on every device
-        sample = images[np.sort(torch.randperm(len(images), generator=random)[:_SAMPLE].numpy())]
+        chosen = np.sort(torch.randperm(len(images), generator=random)[:_SAMPLE].numpy())
+        sample = np.concatenate(
+            [piece for i in range(0, len(chosen), 64) for piece in _pieces(images[chosen[i : i + 64]])]
+        )
         made = cls(_rounded(_train(images, sample, config, random, torch.device(device), progress)), config)
         made._refuse_collapse(sample)
         return made
@@ -117,10 +127,15 @@ class SemanticHash:
         try:
             save_file({"weight": self.weight}, temporary, header)
             temporary.chmod(0o644)  # safetensors makes files for their owner's eyes alone
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
             os.replace(temporary, path)
         except SafetensorError as error:  # a full disk, a folder gone
             temporary.unlink(missing_ok=True)
             raise OSError(f"cannot write {path} ({error}); free space there or choose another folder") from error
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> "SemanticHash":
@@ -161,9 +176,8 @@ def _train(
 
     It has no bias, so that neither the contrast nor the colour cast of an image moves its code.
     """
-
     encoder = (torch.randn(BITS, PIXELS, generator=random) / PIXELS**0.5).to(device).requires_grad_()
-    decoder = torch.zeros(PIXELS, BITS, device=device, requires_grad=True)  # begins as the mean image, at a loss of 1
+    decoder = torch.zeros(PIXELS, BITS, device=device, requires_grad=True)  # begins at a loss of 1
     bias = torch.zeros(PIXELS, device=device, requires_grad=True)
     adam = torch.optim.Adam([encoder, decoder, bias], lr=config.lr)
     sd = max(1.0, float(_centred(sample).std()))  # at least a gray level: flat images
