@@ -37,14 +37,13 @@ _SAMPLE = 4096  # training images whose codes are looked at for collapse
 class SemanticConfig:
     """How the autoencoder is trained. The paper gives its layers alone; the rest was measured on Tiny-ImageNet-32."""
 
-    steps: int = 1600  # two passes over 100,000 images; six change the recall of planted copies by under 3 points
+    steps: int = 1600  # two passes over 100,000 images
     batch_size: int = 128  # as the DCGAN's
-    # sd of the Gaussian noise on the input, in units of the pixels' own: it decides how coarse the code is.
-    # At 5 no collision of 100,000 photographs was false, at 8 two of 23 were, at 12 most
+    # Sd of the Gaussian noise on the input, in units of the pixels' own. The more, the coarser the code: at 5 none of 20
+    # collisions was false, at 8 two of 23, at 12 57 of 77 (landscapes whose horizons lie alike)
     noise: float = 5.0
-    dropout: float = (
-        0.2  # share of code units silenced: none lets units die, 0.8 makes them alike and photographs collide
-    )
+    # Share of code units silenced. Coarser with more, as with noise: at 0.5 three of 23 collisions were false
+    dropout: float = 0.2
     lr: float = 1e-3  # Adam's default; falls linearly to zero
     seed: int = 0
 
