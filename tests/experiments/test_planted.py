@@ -76,7 +76,7 @@ def test_the_table_of_a_set(tmp_path, capsys):
     images = photographs(80)
     for name, content in (("tiny-imagenet-64", images), ("tiny-imagenet-32", halve(images))):
         pack(runs / "packed" / name, [content], shape=content.shape, source="fabricated", transform="none")
-    arguments = ["--data-root", str(tmp_path), "--runs-root", str(runs), "--n", "40", "--steps", "100"]
+    arguments = ["--data-root", str(tmp_path), "--runs-root", str(runs), "--n", "40", "--steps", "30"]
     assert planted.main([*arguments, "--out", str(tmp_path / "a.csv")]) == 0
     assert "semantic, exact collision" in capsys.readouterr().out
     assert planted.main([*arguments, "--out", str(tmp_path / "b.csv")]) == 0
