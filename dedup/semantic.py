@@ -39,8 +39,8 @@ class SemanticConfig:
 
     steps: int = 1600  # two passes over 100,000 images; six find no more of the planted copies
     batch_size: int = 128  # as the DCGAN's
-    # Sd of the Gaussian noise on the input, in units of the pixels' own. The more, the coarser the code: at 5 none of
-    # 20 collisions was false, at 8 two of 23, at 12 57 of 77 (landscapes whose horizons lie alike)
+    # Sd of the Gaussian noise on the input, in units of the pixels' own. The more, the coarser the code: at 5 the 20
+    # collisions are the set's 20 identical pairs, at 8 two of 23 are false, at 12 57 of 77 (horizons that lie alike)
     noise: float = 5.0
     # Share of code units silenced. Coarser with more, as with noise: at 0.5 three of 23 collisions were false
     dropout: float = 0.2
