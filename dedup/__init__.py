@@ -1,7 +1,19 @@
-"""Near-duplicate removal: perceptual hashes, exact radius search, groups and the mask of images to keep."""
+"""Near-duplicate removal: hashes, the learnt code, exact radius search, groups and the mask of images to keep."""
 
-from dedup.groups import keep_mask
+from dedup.groups import collision_groups, keep_mask
 from dedup.hashes import ahash, dhash, phash
 from dedup.search import radius_groups, radius_pairs, radius_pairs_between
+from dedup.semantic import SemanticConfig, SemanticHash
 
-__all__ = ["ahash", "dhash", "keep_mask", "phash", "radius_groups", "radius_pairs", "radius_pairs_between"]
+__all__ = [
+    "SemanticConfig",
+    "SemanticHash",
+    "ahash",
+    "collision_groups",
+    "dhash",
+    "keep_mask",
+    "phash",
+    "radius_groups",
+    "radius_pairs",
+    "radius_pairs_between",
+]

@@ -1,0 +1,269 @@
+"""The paper's semantic code: a 3072-128-3072 denoising, dropout-regularised ReLU autoencoder whose code layer is
+binarised, active or not (arXiv 1511.06434, section 3.1). Images of equal code are duplicates: `collision_groups`.
+
+Codes are exact. The trained encoder is rounded to integers, pixels are integers, and every sum stays below 2^53: its
+float64 product has no rounding, so a code does not depend on the batch, the order of summation, or the machine.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from dedup.groups import collision_groups
+
+FORMAT = "dcgan-eval-semantic-1"
+SIDE = 32  # paper: 32x32
+BITS = 128  # paper: units of the code layer
+PIXELS = SIDE * SIDE * 3
+
+_LARGEST = 2**31 - 1  # of a rounded weight; times 255 times 3072 it stays below 2^51
+_CHUNK = 1024  # images coded at once: 25 MB of float64
+_PIECE = 1 << 22  # ... and pixels of larger ones shrunk at once
+_SAMPLE = 4096  # training images whose codes are looked at for collapse
+
+
+@dataclass(frozen=True)
+class SemanticConfig:
+    """How the autoencoder is trained. The paper gives its layers alone; the rest was measured on Tiny-ImageNet-32."""
+
+    steps: int = 1600  # two passes over 100,000 images; six find no more of the planted copies
+    batch_size: int = 128  # as the DCGAN's
+    # Sd of the Gaussian noise on the input, in units of the pixels' own. The more, the coarser the code: at 5 the 20
+    # collisions are the set's 20 identical pairs, at 8 two of 23 are false, at 12 57 of 77 (horizons that lie alike)
+    noise: float = 5.0
+    # Share of code units silenced. Coarser with more, as with noise: at 0.5 three of 23 collisions were false
+    dropout: float = 0.2
+    lr: float = 1e-3  # Adam's default; falls linearly to zero
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise ValueError(f"steps and batch_size must be at least 1, got {self.steps} and {self.batch_size}")
+        if not (self.noise >= 0 and 0 <= self.dropout < 1 and self.lr > 0):
+            raise ValueError(
+                f"need noise >= 0, 0 <= dropout < 1 and lr > 0, got {self.noise}, {self.dropout}, {self.lr}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class SemanticHash:
+    """images -> 128-bit codes, as `phash` gives 64-bit ones; made by `fit` or `load`.
+
+    Brightness, contrast and colour cast do not move a code, up to the clipping and rounding of pixels: images of one
+    colour, whichever it is, therefore share one.
+
+    weight: int32 [128, 3072], a unit's on pixels 0 .. 255 in the order row, column, channel; its bit is set where the
+    weighted sum exceeds 0.
+    """
+
+    weight: NDArray[np.int32]
+    config: SemanticConfig
+
+    def __post_init__(self) -> None:
+        if self.weight.dtype != np.int32 or self.weight.shape != (BITS, PIXELS):
+            raise ValueError(f"weight must be int32 [{BITS}, {PIXELS}], got {self.weight.dtype} {self.weight.shape}")
+
+    @classmethod
+    def fit(
+        cls,
+        images: NDArray[np.uint8],
+        config: SemanticConfig | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        progress: Callable[[int, float], None] | None = None,
+    ) -> "SemanticHash":
+        """Trains on `images`: uint8 [N, H, W, 1 or 3], at least 32x32.
+
+        `progress(steps done, loss)` after every step; a loss of 1 is that of the channels' means. The same seed gives
+        the same codes on the same machine. Raises ValueError for images of another shape, and where training
+        collapsed: the codes of a sample of different images are not worth a quarter as many.
+        """
+        config = config or SemanticConfig()
+        _check(images)
+        if len(images) < 2:
+            raise ValueError(f"need at least two images to learn from, got {len(images)}")
+        random = torch.Generator().manual_seed(config.seed)  # on the CPU: the same draws on every device
+        chosen = np.sort(torch.randperm(len(images), generator=random)[:_SAMPLE].numpy())
+        sample = np.concatenate(
+            [piece for i in range(0, len(chosen), 64) for piece in _pieces(images[chosen[i : i + 64]])]
+        )
+        made = cls(_rounded(_train(images, sample, config, random, torch.device(device), progress)), config)
+        made._refuse_collapse(sample)
+        return made
+
+    def __call__(self, images: NDArray[np.uint8] | Iterable[Image.Image]) -> NDArray[np.uint64]:
+        """uint64 [N, 2], the first bit the highest of the first word.
+
+        `images`: uint8 [N, H, W, 1 or 3], or an iterable of Pillow images, at least 32x32. Larger ones are cut to their
+        central square and averaged down to 32x32; gray is repeated to three channels.
+        """
+        weight = self.weight.T.astype(np.float64)
+        bits = [_flat(piece) @ weight > 0 for piece in _pieces(images)]
+        packed = [np.packbits(b, axis=1) for b in bits]
+        return np.concatenate([np.empty((0, BITS // 8), np.uint8), *packed]).view(">u8").astype(np.uint64)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights, 64 hex digits: equal where all codes are."""
+        return hashlib.sha256(self.weight.astype("<i4").tobytes()).hexdigest()
+
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Writes safetensors with the configuration in the header, atomically; OSError where it cannot."""
+        path = Path(file)
+        temporary = path.with_name(f".{path.name}.partial")
+        header = {"format": FORMAT, "config": json.dumps(dataclasses.asdict(self.config), sort_keys=True)}
+        try:
+            save_file({"weight": self.weight}, temporary, header)
+            temporary.chmod(0o644)  # safetensors makes files for their owner's eyes alone
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
+        except SafetensorError as error:  # a full disk, a folder gone
+            temporary.unlink(missing_ok=True)
+            raise OSError(f"cannot write {path} ({error}); free space there or choose another folder") from error
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, file: str | os.PathLike[str]) -> "SemanticHash":
+        """What `save` wrote. Raises FileNotFoundError, or ValueError for any other file."""
+        path = Path(file)
+        if not path.is_file():
+            raise FileNotFoundError(f"no semantic hash at {path}")
+        try:
+            with safe_open(path, "numpy") as opened:
+                header = opened.metadata() or {}
+                if header.get("format") != FORMAT:
+                    raise ValueError(f"its format is {header.get('format')!r}, not {FORMAT!r}")
+                config = SemanticConfig(**json.loads(header["config"]))
+                return cls(opened.get_tensor("weight"), config)
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds no semantic hash: {' '.join(str(error).split())}") from error
+
+    def _refuse_collapse(self, images: NDArray[np.uint8]) -> None:
+        different = images[np.unique(images.reshape(len(images), -1), axis=0, return_index=True)[1]]
+        sizes = np.unique(collision_groups(self(different)), return_counts=True)[1]
+        worth = len(different) ** 2 / float((sizes**2).sum())  # as many codes as would be this rare if used equally
+        if worth < len(different) / 4:
+            raise ValueError(
+                f"training collapsed: the codes of {len(different)} different images are worth {worth:.1f} codes; "
+                "lower noise, dropout or lr, or train on more varied images"
+            )
+
+
+def _train(
+    images: NDArray[np.uint8],
+    sample: NDArray[np.uint8],
+    config: SemanticConfig,
+    random: torch.Generator,
+    device: torch.device,
+    progress: Callable[[int, float], None] | None,
+) -> NDArray[np.float64]:
+    """The encoder, float64 [128, 3072], on pixels less their channel's mean.
+
+    It has no bias, so that neither the contrast nor the colour cast of an image moves its code.
+    """
+    encoder = (torch.randn(BITS, PIXELS, generator=random) / PIXELS**0.5).to(device).requires_grad_()
+    decoder = torch.zeros(PIXELS, BITS, device=device, requires_grad=True)  # begins at a loss of 1
+    bias = torch.zeros(PIXELS, device=device, requires_grad=True)
+    adam = torch.optim.Adam([encoder, decoder, bias], lr=config.lr)
+    sd = max(1.0, float(_centred(sample).std()))  # at least a gray level: flat images
+    batches = _minibatches(len(images), config.batch_size, random)
+    for step in range(config.steps):
+        adam.param_groups[0]["lr"] = config.lr * (1 - step / config.steps)
+        x = torch.from_numpy(_centred(images[next(batches)]) / sd).to(device, torch.float32)  # [n, 3072]
+        noise = torch.randn(x.shape, generator=random).to(device)
+        keep = (torch.rand(len(x), BITS, generator=random) >= config.dropout).to(device)
+        code = torch.relu((x + config.noise * noise) @ encoder.T) * keep / (1 - config.dropout)  # [n, 128]
+        loss = torch.mean((code @ decoder.T + bias - x) ** 2)
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        adam.step()
+        if progress is not None:
+            progress(step + 1, loss.item())
+    return encoder.detach().cpu().numpy().astype(np.float64)
+
+
+def _minibatches(n: int, size: int, random: torch.Generator) -> Iterator[NDArray[np.int64]]:
+    """Sorted indices [size], for ever: a fresh permutation per pass, its last incomplete minibatch dropped."""
+    size = min(n, size)
+    while True:
+        for chosen in torch.randperm(n, generator=random)[: n - n % size].split(size):
+            yield np.sort(chosen.numpy())  # in the order in which a memory map lies on the disk
+
+
+def _rounded(encoder: NDArray[np.float64]) -> NDArray[np.int32]:
+    """The encoder on the pixels themselves, to integers: each row as large as fits, its sum over a channel zero."""
+    if not np.isfinite(encoder).all():
+        raise ValueError("training diverged: weights are no longer finite; lower lr")
+    rows = _less_channel_means(encoder)
+    scale = _LARGEST / np.abs(rows).max(axis=1, keepdims=True).clip(min=1e-30)
+    weight = np.rint(rows * scale).astype(np.int64).reshape(len(rows), SIDE * SIDE, 3)
+    rest, smallest = weight.sum(axis=1, keepdims=True), np.abs(weight).argmin(axis=1, keepdims=True)
+    np.put_along_axis(weight, smallest, np.take_along_axis(weight, smallest, axis=1) - rest, axis=1)
+    return weight.reshape(rows.shape).astype(np.int32)
+
+
+def _check(images: NDArray[np.uint8]) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or min(images.shape[1:3]) < SIDE:
+        raise ValueError(
+            f"images must be uint8 [N, H, W, 1 or 3] of at least {SIDE}x{SIDE}, got {images.dtype} {images.shape}"
+        )
+
+
+def _pieces(images: NDArray[np.uint8] | Iterable[Image.Image]) -> Iterator[NDArray[np.uint8]]:
+    """The autoencoder's images, some at a time: uint8 [n, 32, 32, 3]."""
+    if not isinstance(images, np.ndarray):
+        for image in images:
+            yield from _pieces(np.asarray(image.convert("RGB"))[None])
+        return
+    _check(images)
+    piece = max(1, min(_CHUNK, _PIECE // max(1, images.shape[1] * images.shape[2])))
+    for i in range(0, len(images), piece):
+        small = _shrunk(images[i : i + piece])
+        yield np.broadcast_to(small, (*small.shape[:3], 3))
+
+
+def _shrunk(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The central square, each pixel of 32x32 the mean of the area it covers, rounded half up."""
+    height, width = images.shape[1:3]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = images[:, top : top + side, left : left + side]
+    if side == SIDE:
+        return square
+    edges = np.arange(side + 1) * SIDE  # of the pixels, where one of the 32 spans `side` units
+    low, high = np.arange(SIDE)[:, None] * side, np.arange(1, SIDE + 1)[:, None] * side
+    area = np.maximum(0, np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)).astype(np.float64)  # [32, side]
+    total = area @ square.transpose(0, 3, 1, 2).astype(np.float64) @ area.T  # integers below 2^53: exact
+    mean = (2 * total.astype(np.int64) + side**2) // (2 * side**2)
+    return mean.astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+def _centred(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """uint8 [n, H, W, C] -> float64 [n, 3072], the mean of each channel of each image subtracted."""
+    flat = np.concatenate([_flat(piece) for piece in _pieces(images)])
+    return _less_channel_means(flat)
+
+
+def _less_channel_means(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float64 [n, 3072] -> [n, 3072]; a projection, so a weight's and an image's do the same to their product."""
+    channels = rows.reshape(len(rows), SIDE * SIDE, 3)
+    return (channels - channels.mean(axis=1, keepdims=True)).reshape(rows.shape)
+
+
+def _flat(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """uint8 [n, 32, 32, 3] -> float64 [n, 3072]."""
+    return images.reshape(len(images), PIXELS).astype(np.float64)
