@@ -10,6 +10,7 @@ module:factory, file.py:factory     a callable without arguments that returns a 
 import dataclasses
 import importlib
 import importlib.util
+import json
 import os
 import sys
 from collections import OrderedDict
@@ -26,6 +27,7 @@ import gan
 from experiments.errors import UserError
 from gan.theano_weights import complete_stages
 
+NOTHING = "nothing"
 TANH_RANGE = (-1.0, 1.0)  # what DCGANs are trained on: x / 127.5 - 1
 
 
@@ -37,6 +39,7 @@ class Contender:
     name: str  # the method column without the classifier
     pool: Callable[[Tensor], Tensor]
     weights: str  # SHA-256 of the state dict, before any calibration
+    trained_on: str | None = None  # digest of the packed set that taught it; NOTHING for a control, None if not known
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def resolve(text: str, *, layers: Sequence[str] | None = None, seed: int = 0) ->
         if text == "pixels":
             model: nn.Module = nn.Sequential(OrderedDict(pixels=nn.Identity()))
             backbone = features.Backbone(model, _chosen(["pixels"], layers), (3, 32, 32), TANH_RANGE)
-            return _contender(backbone, "raw pixels", Flatten())
+            return _contender(backbone, "raw pixels", Flatten(), NOTHING)
         if kind == "random":
             return _random(rest, layers, seed)
         if kind == "theano":
@@ -86,7 +89,7 @@ def _random(text: str, layers: Sequence[str] | None, seed: int) -> Contender:
     net = gan.Discriminator(arch)
     gan.initialise(net, torch.Generator().manual_seed(seed))
     name = " ".join(["random-init", preset, *(s.replace("=", " ") for s in settings)])
-    return _discriminator(net, arch.stage_names, layers, name)
+    return _discriminator(net, arch.stage_names, layers, name, NOTHING)
 
 
 def _theano(text: str, layers: Sequence[str] | None) -> Contender:
@@ -105,7 +108,18 @@ def _checkpoint(file: Path, layers: Sequence[str] | None) -> Contender:
     if not isinstance(net, gan.Discriminator):
         raise ValueError("the file holds a generator; features are taken from a discriminator")
     stem = file.resolve().parent.name if file.stem == "discriminator" else file.stem
-    return _discriminator(net, net.arch.stage_names, layers, f"DCGAN {stem}")
+    return _discriminator(net, net.arch.stage_names, layers, f"DCGAN {stem}", _trained_on(file))
+
+
+def _trained_on(file: Path) -> str | None:
+    """The digest of the training images, from what training wrote beside the network."""
+    for summary in (file.with_suffix(".json"), file.with_name("training.json")):
+        if summary.is_file():
+            try:
+                return str(json.loads(summary.read_text())["data"]["digest"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{summary} beside it is not what training wrote: {error!r}; restore it") from error
+    return None
 
 
 def _factory(where: str, attribute: str, text: str, layers: Sequence[str] | None) -> Contender:
@@ -140,9 +154,15 @@ def _attribute(where: str, attribute: str) -> Callable[[], object]:
     return getattr(module, attribute)
 
 
-def _discriminator(net: gan.Discriminator, stages: Sequence[str], layers: Sequence[str] | None, name: str) -> Contender:
+def _discriminator(
+    net: gan.Discriminator,
+    stages: Sequence[str],
+    layers: Sequence[str] | None,
+    name: str,
+    trained_on: str | None = None,
+) -> Contender:
     backbone = features.Backbone(net, _chosen(stages, layers), net.arch.image_shape, TANH_RANGE)
-    return _contender(backbone, name + _restricted(layers), features.max_grid(4))
+    return _contender(backbone, name + _restricted(layers), features.max_grid(4), trained_on)
 
 
 def _chosen(available: Sequence[str], layers: Sequence[str] | None, model: nn.Module | None = None) -> Sequence[str]:
@@ -159,5 +179,7 @@ def _restricted(layers: Sequence[str] | None) -> str:
     return f" [{','.join(layers)}]" if layers else ""
 
 
-def _contender(backbone: features.Backbone, name: str, pool: Callable[[Tensor], Tensor]) -> Contender:
-    return Contender(backbone, name, pool, features.weights_digest(backbone.model))
+def _contender(
+    backbone: features.Backbone, name: str, pool: Callable[[Tensor], Tensor], trained_on: str | None = None
+) -> Contender:
+    return Contender(backbone, name, pool, features.weights_digest(backbone.model), trained_on)

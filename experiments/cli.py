@@ -29,6 +29,7 @@ from experiments.evaluate import (
     MODES,
     PROTOCOL,
     ROOT,
+    WITHOUT_LEAKED,
     EvalSpec,
     Prepared,
     evaluate,
@@ -245,11 +246,11 @@ def _eval(arguments: argparse.Namespace) -> int:
     prepared = _prepare(arguments)
     roots = _roots(arguments)
     own_file = own_records / f"{arguments.table}.jsonl"
-    record = None if arguments.fresh else _at_hand(own_file, prepared, roots)
-    if record is not None:
-        console.say(f"measured before, as run {record.run_id} ({own_file}); --fresh measures again")
+    measured = [] if arguments.fresh else _at_hand(own_file, prepared, roots)
+    if measured:
+        console.say(f"measured before, as run {measured[0].run_id} ({own_file}); --fresh measures again")
     else:
-        record = evaluate(
+        measured = evaluate(
             prepared,
             runs_root=arguments.runs_root,
             command=arguments.command,
@@ -257,16 +258,23 @@ def _eval(arguments: argparse.Namespace) -> int:
             progress=console.progress,
             roots=roots,
         )
-        _add(own_file, record)
+        for record in measured:
+            _add(own_file, record)
     committed = RECORDS / f"{arguments.table}.jsonl"
     if arguments.record:
-        _add(committed, record)
+        for record in measured:
+            _add(committed, record)
         results.write_tables(TABLES, arguments.table, table, results.read_records(committed))
-    table = results.with_run(table, record)
-    records = [*results.read_records(committed), record]
+    for record in measured:
+        table = results.with_run(table, record)
+    records = [*results.read_records(committed), *measured]
     written = results.write_tables(own_tables, arguments.table, table, records)
     print(results.render_markdown(table, records))
-    console.say(f"{record.method}: {record.value:.2f} % (C = {record.solver['C']:g}, run {record.run_id})")
+    for record in measured:
+        on = f"{record.n_test:,} images, {record.protocol}"
+        console.say(f"{record.method}: {record.value:.2f} % of {on} (C = {record.solver['C']:g}, run {record.run_id})")
+    if WITHOUT_LEAKED not in prepared.leaked and not arguments.subset:
+        console.say("not audited: which test images its training images hold (see dcgan-eval dedup --help)")
     console.say(f"written to {', '.join(str(p) for p in written)}")
     return 0
 
@@ -323,16 +331,17 @@ def _describe(run: EvalSpec, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _at_hand(file: Path, prepared: Prepared, roots: dict[str, Path]) -> results.Record | None:
-    """The last record of exactly this run: same spec, data, weights and code."""
+def _at_hand(file: Path, prepared: Prepared, roots: dict[str, Path]) -> list[results.Record]:
+    """The records of exactly this run, the last where it was made again: same spec, data, weights and code."""
     wanted = identity(prepared, roots)
     same = [r for r in results.read_records(file) if (r.spec, r.inputs) == wanted]
-    return same[-1] if same else None
+    return [r for r in same if r.run_id == same[-1].run_id]
 
 
 def _add(file: Path, record: results.Record) -> None:
-    """Appends a record unless that run is there already."""
-    same = [r for r in results.read_records(file) if (r.run_id, r.method) == (record.run_id, record.method)]
+    """Appends a record unless that figure is there already."""
+    key = (record.run_id, record.method, record.protocol)
+    same = [r for r in results.read_records(file) if (r.run_id, r.method, r.protocol) == key]
     if not same:
         results.append_record(file, record)
     elif same[0].value != record.value:

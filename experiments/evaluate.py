@@ -1,7 +1,9 @@
-"""One row of the CIFAR-10 table, measured: labelled set -> features -> C chosen -> fit -> scored once -> record.
+"""One network's rows of the CIFAR-10 table, measured: labelled set -> features -> C chosen -> fit -> scored once.
 
 PAPER sections 5.1 and the authors' feature code: batch norm calibrated on training images, every layer max-pooled to
-4x4, an L2-SVM on top. C is chosen on held-out training images; the test images are scored once, at the end.
+4x4, an L2-SVM on top. C is chosen on held-out training images; the test images are scored once, at the end. That one
+scoring answers several rows: all test images, those that the network was not trained on, those that do not occur among
+CIFAR-10's own training images.
 """
 
 import dataclasses
@@ -25,13 +27,17 @@ import evaluation
 import features
 import results
 from experiments import datasets
-from experiments.backbones import Contender, resolve
+from experiments.backbones import NOTHING, Contender, resolve
 from experiments.errors import UserError
+from experiments.leakage import find_audit
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 128  # images a batch, in calibration as in extraction (the authors' code)
 MODES = ("calibrated", "running", "batch")
 PROTOCOL = "cifar10/full"
+LEAKAGE = ROOT / "results" / "leakage"
+WITHOUT_LEAKED = "cifar10/full-without-leaked"
+WITHOUT_TRAIN = "cifar10/full-without-train-duplicates"
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class Prepared:
     holdout: np.ndarray  # indices of those on which C is chosen
     device: torch.device
     keys: tuple[dict[str, Any], dict[str, Any]]  # of the training and the test features, before calibration
+    leaked: dict[str, np.ndarray]  # protocol -> indices of the test images that it leaves out
 
 
 def prepare(
@@ -116,7 +123,19 @@ def prepare(
         norm |= {"batch_size": BATCH}
     key = partial(features.feature_key, contender.backbone, batchnorm=norm, pool=contender.pool, device=device)
     keys = key(data_digest=train.digest), key(data_digest=test.digest)
-    return Prepared(spec, contender, train, test, shown, held, torch.device(device), keys)
+    leaked = _leaked(contender, train, test, runs_root) if spec.protocol == PROTOCOL else {}
+    return Prepared(spec, contender, train, test, shown, held, torch.device(device), keys, leaked)
+
+
+def _leaked(contender: Contender, train: Labelled, test: Labelled, runs_root: Path) -> dict[str, np.ndarray]:
+    """Protocol -> test images left out, for every set that an audit is at hand of."""
+    leaked = {}
+    for protocol, against in ((WITHOUT_LEAKED, contender.trained_on), (WITHOUT_TRAIN, train.digest)):
+        if against == NOTHING:
+            leaked[protocol] = np.empty(0, np.int64)
+        elif against is not None and (found := find_audit([LEAKAGE, runs_root / "leakage"], test.digest, against)):
+            leaked[protocol] = found.leaked
+    return leaked
 
 
 def evaluate(
@@ -127,8 +146,11 @@ def evaluate(
     say: Callable[[str], None],
     progress: datasets.Progress | None = None,
     roots: dict[str, Path],
-) -> results.Record:
-    """Measures the row and returns its record; `roots` names the folders that may not appear in it."""
+) -> list[results.Record]:
+    """Measures the network and returns its records: the whole test set's, then one a protocol that leaves images out.
+
+    `roots` names the folders that may not appear in them.
+    """
     spec, contender, device, started = prepared.spec, prepared.contender, prepared.device, results.utc_now()
     seconds: dict[str, float] = {}
     with _timed(seconds, "extract"):
@@ -145,15 +167,15 @@ def evaluate(
     with _timed(seconds, "fit"):
         svm = evaluation.fit_selected(X_train, prepared.train.labels, selection, device=device, progress=progress)
     with _timed(seconds, "test"):
-        accuracy = svm.score(X_test, prepared.test.labels)
+        right = svm.predict(X_test) == prepared.test.labels
     resolved, inputs = identity(prepared, roots)
-    return results.Record(
+    whole = results.Record(
         run_id=results.run_id(resolved, inputs, started),
         table="cifar10",
         method=method(contender),
         protocol=spec.protocol,
         metric="accuracy_percent",
-        value=100 * accuracy,
+        value=100 * float(right.mean()),
         n_runs=1,
         n_test=len(X_test),
         features=X_train.shape[1],
@@ -175,6 +197,11 @@ def evaluate(
         seconds={stage: round(value, 1) for stage, value in seconds.items()},
         started=started,
     )
+    parts = {protocol: np.delete(right, leaked) for protocol, leaked in prepared.leaked.items()}
+    return [whole] + [
+        dataclasses.replace(whole, protocol=protocol, value=100 * float(part.mean()), n_test=len(part))
+        for protocol, part in parts.items()
+    ]
 
 
 def method(contender: Contender) -> str:
@@ -193,6 +220,7 @@ def identity(prepared: Prepared, roots: dict[str, Path]) -> tuple[dict, dict[str
         "features": hashlib.sha256(json.dumps(prepared.keys, sort_keys=True).encode()).hexdigest(),
         "source": results.source_digest(packages),
     }
+    inputs |= {f"left out of {protocol}": _digest(rows) for protocol, rows in prepared.leaked.items()}
     return resolved, inputs
 
 

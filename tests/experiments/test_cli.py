@@ -239,7 +239,7 @@ def test_another_figure_of_the_same_run_is_told(
 ) -> None:
     assert cli.main(["eval", *RANDOM]) == 0
     evaluate = cli.evaluate
-    monkeypatch.setattr(cli, "evaluate", lambda *a, **o: dataclasses.replace(evaluate(*a, **o), value=1.0))
+    monkeypatch.setattr(cli, "evaluate", lambda *a, **o: [dataclasses.replace(r, value=1.0) for r in evaluate(*a, **o)])
     assert cli.main(["eval", *RANDOM, "--fresh"]) == 0
     assert re.search(r"keeps run .* not this 1\.00 %", capsys.readouterr().err) and len(records(roots)) == 1
 

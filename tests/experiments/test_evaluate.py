@@ -26,7 +26,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
 
 
 def run(prepared: Prepared, tmp_path: Path):
-    return evaluate(prepared, runs_root=tmp_path, command=[], say=lambda text: None, roots={".": tmp_path})
+    return evaluate(prepared, runs_root=tmp_path, command=[], say=lambda text: None, roots={".": tmp_path})[0]
 
 
 def test_calibration_and_fit_never_see_the_held_out(prepared: Prepared) -> None:
