@@ -119,9 +119,12 @@ def _decode(data: bytes, side: int) -> tuple[Image.Image, NDArray[np.uint8]]:
 
 def _thumbnail(image: Image.Image, gray: Image.Image, side: int) -> NDArray[np.uint8]:
     """uint8 [side, side, 3]. Images of one channel, whatever its depth, look as their gray version does."""
-    picture = gray if Image.getmodebase(image.mode) == "L" else image.convert("RGB")
-    small = picture.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return np.asarray(small.convert("RGB"))
+    if image.mode == "RGB":  # nearly always: converting would copy it
+        picture = image
+    else:
+        picture = gray if Image.getmodebase(image.mode) == "L" else image.convert("RGB")
+    small = picture.resize((side, side), Image.Resampling.BOX, reducing_gap=1.0)
+    return np.asarray(small if small.mode == "RGB" else small.convert("RGB"))
 
 
 def _one_line(error: Exception) -> str:

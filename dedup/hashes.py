@@ -21,7 +21,7 @@ Gray = NDArray[np.uint8]  # [n, height, width]
 _BITS = 8  # an image's bits in each direction
 _SIDE = 32  # pixels of the gray image that the DCT sees: imagehash's hash_size 8 x highfreq_factor 4
 _CHUNK = 512  # images hashed at once: 4 MB of float64, what caches hold
-_PIXELS = 1 << 24  # ... and pixels of larger ones
+_PIXELS = 1 << 20  # ... and pixels of larger ones
 _DCT = scipy.fftpack.dct(np.eye(_SIDE), axis=0)[:_BITS]  # imagehash's transform, cut to the low frequencies: [8, 32]
 # Rounding in either way of computing a coefficient, at most 70 x 2^-53 x (255 x 4 x 1024), with room to spare
 _ROUNDING = 1e-6
@@ -80,7 +80,9 @@ def gray_codes(grays: Sequence[Image.Image], name: str) -> NDArray[np.uint64]:
     for size, index in by_size.items():
         _met[size, name] += len(index)
         if _met[size, name] >= _OFTEN:
-            small[index] = lanczos.resized(np.stack([np.asarray(grays[i]) for i in index]), width, height)
+            arrays = [np.asarray(grays[i]) for i in index]
+            stacked = np.stack(arrays) if len(arrays) > 1 else arrays[0][None]  # one large image: without a copy
+            small[index] = lanczos.resized(stacked, width, height)
         else:
             for i in index:
                 small[i] = np.asarray(grays[i].resize((width, height), Image.Resampling.LANCZOS))
