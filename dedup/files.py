@@ -57,8 +57,11 @@ def hash_files(
     side: of the thumbnails, in pixels; 0 makes none (`images` is then empty).
     max_file_bytes: a larger file at a path is skipped unread.
 
-    As imagehash does, it takes the first frame, and ignores transparency and the orientation in EXIF. An image of more
-    than `PIL.Image.MAX_IMAGE_PIXELS` pixels is skipped before it is decoded. Raises ValueError for unknown hashes.
+    As imagehash does, it takes the first frame, and ignores transparency and the orientation in EXIF; and as there,
+    gray images of 16 bits are clipped to a byte, after which most are white: their thumbnails alone tell them apart.
+    An image of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels is skipped before it is decoded.
+
+    Raises ValueError for unknown hashes.
     """
     if unknown := sorted(set(hashes) - set(HASHES)):
         raise ValueError(f"hashes must be of {', '.join(HASHES)}, got {unknown[0]!r}")
@@ -118,13 +121,18 @@ def _decode(data: bytes, side: int) -> tuple[Image.Image, NDArray[np.uint8]]:
 
 
 def _thumbnail(image: Image.Image, gray: Image.Image, side: int) -> NDArray[np.uint8]:
-    """uint8 [side, side, 3]. Images of one channel, whatever its depth, look as their gray version does."""
-    if image.mode == "RGB":  # nearly always: converting would copy it
-        picture = image
-    else:
-        picture = gray if Image.getmodebase(image.mode) == "L" else image.convert("RGB")
-    small = picture.resize((side, side), Image.Resampling.BOX, reducing_gap=1.0)
+    """uint8 [side, side, 3]."""
+    small = _picture(image, gray).resize((side, side), Image.Resampling.BOX, reducing_gap=1.0)
     return np.asarray(small if small.mode == "RGB" else small.convert("RGB"))
+
+
+def _picture(image: Image.Image, gray: Image.Image) -> Image.Image:
+    """The image in mode RGB, or L where it has no colours."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16"):  # its gray version is clipped to a byte: nearly always white all over
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return gray if Image.getmodebase(image.mode) == "L" else image.convert("RGB")
 
 
 def _one_line(error: Exception) -> str:

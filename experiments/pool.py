@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -123,10 +124,11 @@ def _serve(connection: Connection) -> None:
     """Answers until the other end closes, which it also does when its process ends in any way."""
     while True:
         try:
-            function, task = connection.recv()
+            message = connection.recv_bytes()
         except (EOFError, OSError):
             return
         try:
+            function, task = pickle.loads(message)
             answer: tuple[Any, Exception | None] = (function(task), None)
         except Exception as error:
             answer = (None, error)
