@@ -1,16 +1,21 @@
-"""Near-duplicate removal: hashes, the learnt code, exact radius search, groups and the mask of images to keep."""
+"""Near-duplicate removal: hashes, the learnt code, exact search, groups and the mask of images to keep."""
 
+from dedup.files import File, HashedFiles, Skipped, hash_files
 from dedup.groups import collision_groups, keep_mask
 from dedup.hashes import ahash, dhash, phash
 from dedup.search import radius_groups, radius_pairs, radius_pairs_between
 from dedup.semantic import SemanticConfig, SemanticHash
 
 __all__ = [
+    "File",
+    "HashedFiles",
     "SemanticConfig",
     "SemanticHash",
+    "Skipped",
     "ahash",
     "collision_groups",
     "dhash",
+    "hash_files",
     "keep_mask",
     "phash",
     "radius_groups",

@@ -1,0 +1,143 @@
+"""Image files -> perceptual hashes and thumbnails; a file that is no image costs itself alone."""
+
+import io
+import stat
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dedup.hashes import HASHES, batches, gray_codes
+
+MAX_FILE_BYTES = 64 * 2**20
+
+File = Path | Callable[[], bytes]
+
+
+class Skipped(NamedTuple):
+    """A file that gave nothing: its place in the list, and why, on one line."""
+
+    place: int
+    reason: str
+    unread: bool  # the bytes could not be had, which may pass; what they hold was not looked at
+
+
+@dataclass(frozen=True)
+class HashedFiles:
+    """What `hash_files` found, in the order of the files.
+
+    kept: int64 [n], places in the list of the files that are images.
+    codes: uint64 [n] for each hash, bit for bit imagehash's for `Image.open(file)`.
+    images: uint8 [n, side, side, 3], RGB, each image squashed to a square.
+    skipped: the other files.
+    """
+
+    kept: NDArray[np.int64]
+    codes: dict[str, NDArray[np.uint64]]
+    images: NDArray[np.uint8]
+    skipped: list[Skipped]
+
+
+def hash_files(
+    files: Sequence[File],
+    *,
+    hashes: Sequence[str] = ("phash",),
+    side: int = 64,
+    max_file_bytes: int = MAX_FILE_BYTES,
+) -> HashedFiles:
+    """Hash image files of any format, size and mode that Pillow reads, in this process, a few at a time in memory.
+
+    files: paths, or callables without arguments that return a file's bytes and raise where they cannot.
+    hashes: of "phash", "ahash", "dhash".
+    side: of the thumbnails, in pixels; 0 makes none (`images` is then empty).
+    max_file_bytes: a larger file at a path is skipped unread.
+
+    As imagehash does, it takes the first frame, and ignores transparency and the orientation in EXIF; and as there,
+    gray images of 16 bits are clipped to a byte, after which most are white: their thumbnails alone tell them apart.
+    An image of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels is skipped before it is decoded.
+
+    Raises ValueError for unknown hashes.
+    """
+    if unknown := sorted(set(hashes) - set(HASHES)):
+        raise ValueError(f"hashes must be of {', '.join(HASHES)}, got {unknown[0]!r}")
+    kept: list[int] = []
+    thumbnails: list[NDArray[np.uint8]] = []
+    skipped: list[Skipped] = []
+
+    def grays() -> Iterator[Image.Image]:
+        for index, file in enumerate(files):
+            unread = True
+            try:
+                data = _read(file, max_file_bytes)
+                unread = False
+                gray, thumbnail = _decode(data, side)
+            except Exception as error:  # Pillow's plugins raise nearly anything for a malformed file
+                skipped.append(Skipped(index, _one_line(error), unread))
+                continue
+            kept.append(index)
+            thumbnails.append(thumbnail)
+            yield gray
+
+    codes: dict[str, list[NDArray[np.uint64]]] = {name: [np.empty(0, np.uint64)] for name in hashes}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about files: they would come by the thousand
+        for batch in batches(grays()):
+            for name in codes:
+                codes[name].append(gray_codes(batch, name))
+    return HashedFiles(
+        np.array(kept, np.int64),
+        {name: np.concatenate(pieces) for name, pieces in codes.items()},
+        np.array(thumbnails, np.uint8).reshape(-1, side, side, 3) if side else np.empty((len(kept), 0, 0, 3), np.uint8),
+        skipped,
+    )
+
+
+def _read(file: File, max_bytes: int) -> bytes:
+    if not isinstance(file, Path):
+        return file()
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise ValueError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
+    if status.st_size > max_bytes:
+        raise ValueError(f"must hold at most {max_bytes:,} bytes, got {status.st_size:,}")
+    return file.read_bytes()
+
+
+def _decode(data: bytes, side: int) -> tuple[Image.Image, NDArray[np.uint8]]:
+    """(the image in mode L, its thumbnail)."""
+    if not data:
+        raise ValueError("is empty")
+    with Image.open(io.BytesIO(data)) as image:
+        pixels = image.width * image.height
+        if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:  # up to twice that Pillow only warns
+            raise ValueError(f"must have at most {Image.MAX_IMAGE_PIXELS:,} pixels, got {pixels:,}")
+        gray = image.convert("L")
+        return gray, _thumbnail(image, gray, side) if side else np.empty(0, np.uint8)
+
+
+def _thumbnail(image: Image.Image, gray: Image.Image, side: int) -> NDArray[np.uint8]:
+    """uint8 [side, side, 3]."""
+    small = _picture(image, gray).resize((side, side), Image.Resampling.BOX, reducing_gap=1.0)
+    return np.asarray(small if small.mode == "RGB" else small.convert("RGB"))
+
+
+def _picture(image: Image.Image, gray: Image.Image) -> Image.Image:
+    """The image in mode RGB, or L where it has no colours."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16"):  # its gray version is clipped to a byte: nearly always white all over
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return gray if Image.getmodebase(image.mode) == "L" else image.convert("RGB")
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # without the path, which the caller knows
+    if isinstance(error, Image.UnidentifiedImageError):  # its text names a buffer in memory
+        return "no image format that Pillow knows"
+    return " ".join(str(error).split()) or type(error).__name__
