@@ -1,5 +1,6 @@
 """Near-duplicate removal: hashes, the learnt code, exact search, groups and the mask of images to keep."""
 
+from dedup.chunks import hash_chunks
 from dedup.files import File, HashedFiles, Skipped, hash_files
 from dedup.groups import collision_groups, keep_mask
 from dedup.hashes import ahash, dhash, phash
@@ -15,6 +16,7 @@ __all__ = [
     "ahash",
     "collision_groups",
     "dhash",
+    "hash_chunks",
     "hash_files",
     "keep_mask",
     "phash",

@@ -1,235 +1,158 @@
 """Exact search for pairs of 64-bit codes within a Hamming radius, within one set and between two.
 
-General pigeonhole (Qin et al., GPH, ICDE 2018): cut the 64 bits into bands with thresholds t whose t + 1 add up to
-radius + 1; two codes within the radius then differ in at most t bits of at least one band, and so agree on that band
-less some t of its bits. Every such choice of bits is a mask: codes that agree on a mask are compared, others never.
-How many bands, the data decide: a sample tells what each plan would cost. No bits at all, where that is cheapest, is
-comparison of everything with everything.
+Equal codes are collapsed first: a million equal codes are one code here. The rest are compared where they agree on one
+of the masks of a plan (`dedup.plan`), in pieces of some masks and part of the codes each (`dedup.join`): by threads
+here, or by the workers of any executor, Dask's over many machines among them.
 
-Equal codes are collapsed first: a million equal codes are one code here.
+Memory: about 60 bytes a code where the search is called, 16 for each pair found or, of groups, for each code that has a
+neighbour; beside it 48 bytes for each of at most 2**26 codes of every piece in work, or as many as agree on a mask.
 """
 
 import itertools
-import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-Codes = NDArray[np.uint64]
+from dedup.join import Piece, components, pairs_of, spanning
+from dedup.plan import BITS, Codes, masks, plan
+
 Pairs = NDArray[np.int64]  # [M, 2]
-Fold = Callable[[Pairs], Pairs]
 
-_BITS = 64
-_SAMPLE = 1024  # codes whose pairs tell what a plan costs
-_MASKS = 5000  # of a plan at most
-_SORT, _COMPARE, _COMPARE_ALL = 60.0, 8.0, 1.5  # ns: a code put in order, a pair met in a bucket, in a large one
-_WIDE = 64  # partners from which codes are compared as a block
-_TILE = 1 << 18  # comparisons at once: temporaries of 2 MB
-_PENDING = 1 << 22  # pairs found before they are folded: 64 MB
+_PART = 1 << 26  # codes in a piece at most, where they can be told apart
+_LEAST = 1 << 18  # and at least, where there are so many
+_KEY = 16  # bits that a piece's masks have in common at least, so that its parts are alike
+_PIECES = 256  # of work, for an executor of unknown size
+_PENDING = 1 << 22  # pairs that wait for being folded: 64 MB
 
 
-def radius_pairs(codes: Codes, radius: int, *, max_pairs: int = 10**8, executor: Executor | None = None) -> Pairs:
+def radius_pairs(
+    codes: Codes,
+    radius: int,
+    *,
+    max_pairs: int = 10**8,
+    executor: Executor | None = None,
+    shared: Path | str | None = None,
+) -> Pairs:
     """All pairs of `codes` (uint64 [N]) within Hamming distance `radius`: int64 [M, 2], i < j, sorted.
 
     Raises ValueError when there are more than `max_pairs`: `radius_groups` answers without listing them.
-    `executor`: where the work runs; by default threads, one for each core.
+    `executor`: where the work runs; by default threads, one for each core. Its workers map the codes from a temporary
+    file in the folder `shared`, which all of them see; by default the system's, right for one machine.
     """
     distinct = _Distinct(codes)
-    between = _search(distinct.codes, None, radius, _Listing(max_pairs), executor)
+    between = _listed(distinct, None, radius, max_pairs, executor, shared)
     count = distinct.count
     total = int((count * (count - 1) // 2).sum() + (count[between[:, 0]] * count[between[:, 1]]).sum())
     if total > max_pairs:
         raise _too_many(total, max_pairs)
     pairs = np.concatenate([_members(distinct, distinct, between), _equal(distinct)])
-    return _each_once(np.sort(pairs, axis=1))
+    return _sorted(np.sort(pairs, axis=1))
 
 
 def radius_pairs_between(
-    a: Codes, b: Codes, radius: int, *, max_pairs: int = 10**8, executor: Executor | None = None
+    a: Codes,
+    b: Codes,
+    radius: int,
+    *,
+    max_pairs: int = 10**8,
+    executor: Executor | None = None,
+    shared: Path | str | None = None,
 ) -> Pairs:
     """All (i, j) with a[i] (uint64 [N]) and b[j] (uint64 [M]) within `radius`: int64 [P, 2], sorted.
 
     Arguments and errors as those of `radius_pairs`.
     """
     distinct_a, distinct_b = _Distinct(a), _Distinct(b)
-    between = _search(distinct_a.codes, distinct_b.codes, radius, _Listing(max_pairs), executor)
+    between = _listed(distinct_a, distinct_b, radius, max_pairs, executor, shared)
     total = int((distinct_a.count[between[:, 0]] * distinct_b.count[between[:, 1]]).sum())
     if total > max_pairs:
         raise _too_many(total, max_pairs)
-    return _each_once(_members(distinct_a, distinct_b, between))
+    return _sorted(_members(distinct_a, distinct_b, between))
 
 
-def radius_groups(codes: Codes, radius: int, *, executor: Executor | None = None) -> NDArray[np.int64]:
+def radius_groups(
+    codes: Codes, radius: int, *, executor: Executor | None = None, shared: Path | str | None = None
+) -> NDArray[np.int64]:
     """Connected groups under `distance <= radius`: int64 [N], each entry the lowest index of its group.
 
-    Memory is that of the codes however many pairs there are. `executor` as for `radius_pairs`.
+    Memory does not grow with the number of pairs. `executor` and `shared` as for `radius_pairs`.
     """
-    unique, first, member = np.unique(_checked(codes), return_index=True, return_inverse=True)
-    forest = _search(unique, None, radius, _Spanning(len(unique)), executor)
-    return _lowest(forest, first)[member]
+    distinct = _Distinct(codes)
+    forest = np.empty((0, 2), np.uint64)
+    pending: list[NDArray[np.uint64]] = []
+    for found in _search(distinct.codes, None, radius, None, executor, shared):
+        pending.append(found)
+        if sum(map(len, pending)) > max(_PENDING, len(forest)):
+            forest, pending = spanning(np.concatenate([forest, *pending])), []
+    nodes, component = components(np.concatenate([forest, *pending]))
+    lowest = distinct.order[distinct.start]
+    at = np.searchsorted(distinct.codes, nodes)
+    of_component = np.full(component.max(initial=-1) + 1, len(codes))
+    np.minimum.at(of_component, component, lowest[at])
+    lowest[at] = of_component[component]
+    groups = np.empty(len(codes), np.int64)
+    groups[distinct.order] = np.repeat(lowest, distinct.count)
+    return groups
 
 
-class _Listing:
-    """Folds pairs into each once."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-
-    def __call__(self, pairs: Pairs) -> Pairs:
-        pairs = _each_once(pairs)
-        if len(pairs) > self.limit:
-            raise _too_many(len(pairs), self.limit)
-        return pairs
-
-
-class _Spanning:
-    """Folds pairs of `n` codes into as few as connect the same."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-
-    def __call__(self, pairs: Pairs) -> Pairs:
-        lowest = _lowest(pairs, np.arange(self.n))
-        child = np.flatnonzero(lowest != np.arange(self.n))
-        return np.stack([lowest[child], child], axis=1)
+def _listed(
+    a: "_Distinct", b: "_Distinct | None", radius: int, limit: int, executor: Executor | None, shared: Path | str | None
+) -> Pairs:
+    """All pairs of positions in the distinct codes; ValueError as soon as more than `limit` are known."""
+    found, count = [np.empty((0, 2), np.uint64)], 0
+    for pairs in _search(a.codes, None if b is None else b.codes, radius, limit, executor, shared):
+        found.append(pairs)
+        count += len(pairs)
+        if count > limit:
+            raise _too_many(count, limit)
+    x, y = np.concatenate(found).T
+    return np.stack([np.searchsorted(a.codes, x), np.searchsorted((a if b is None else b).codes, y)], axis=1)
 
 
-def _lowest(pairs: Pairs, first: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each of n nodes the lowest `first` (int64 [n]) in its connected component."""
-    n = len(first)
-    graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(n, n))
-    components, label = connected_components(graph, directed=False)
-    lowest = np.full(components, np.iinfo(np.int64).max)
-    np.minimum.at(lowest, label, first)
-    return lowest[label]
+def _search(
+    a: Codes, b: Codes | None, radius: int, limit: int | None, executor: Executor | None, shared: Path | str | None
+) -> Iterator[NDArray[np.uint64]]:
+    """Pairs of the distinct codes `a`, or of `a` and `b`, within `radius`, each once: uint64 [M, 2] from each piece."""
+    if not 0 <= radius < BITS:
+        raise ValueError(f"radius must lie in [0, {BITS - 1}], got {radius}")
+    bands = plan(a, a if b is None else b, radius)
+    threads = os.cpu_count() or 1
+    work = pieces(
+        [mask for band in bands for mask in masks(band)],
+        len(a) + (0 if b is None else len(b)),
+        4 * threads if executor is None else _PIECES,
+    )
+    job = partial(pairs_of, bands=bands, radius=radius, limit=limit)
+    if executor is None:
+        with ThreadPoolExecutor(threads) as pool:
+            yield from pool.map(partial(job, a=a, b=b), work)
+        return
+    with tempfile.TemporaryDirectory(prefix="codes-", dir=shared) as folder:
+        files = [Path(folder).resolve() / name for name in ("a.npy", "b.npy")]
+        for file, codes in zip(files, (a, b), strict=True):
+            if codes is not None:
+                np.save(file, codes)
+        yield from executor.map(partial(job, a=files[0], b=None if b is None else files[1]), work)
 
 
-def _search(a: Codes, b: Codes | None, radius: int, fold: Fold, executor: Executor | None) -> Pairs:
-    """Pairs of positions in the distinct codes `a` (i < j), or in `a` and `b`, within `radius`, folded."""
-    if not 0 <= radius < _BITS:
-        raise ValueError(f"radius must lie in [0, {_BITS - 1}], got {radius}")
-    masks = plan(a, a if b is None else b, radius)
-    workers = os.cpu_count() or 1
-    shares = [masks[i :: 4 * workers] for i in range(min(len(masks), 4 * workers))]
-    job = partial(agreeing, a=a, b=b, radius=radius, fold=fold)
-    if executor is not None:
-        return _folded(executor.map(job, shares), fold)
-    with ThreadPoolExecutor(workers) as threads:
-        return _folded(threads.map(job, shares), fold)
-
-
-def agreeing(masks: Sequence[int], a: Codes, b: Codes | None, radius: int, fold: Fold) -> Pairs:
-    """The pairs within `radius` among those that agree on one of `masks`, folded: one piece of a search."""
-    return _folded((pairs for mask in masks for pairs in _on_mask(mask, a, b, radius)), fold)
-
-
-def _folded(found: Iterator[Pairs], fold: Fold) -> Pairs:
-    """`fold` of all pairs found, applied on the way so that they never pile up."""
-    kept, pending = np.empty((0, 2), np.int64), []
-    waiting = 0
-    for pairs in found:
-        pending.append(pairs)
-        waiting += len(pairs)
-        if waiting > max(_PENDING, len(kept)):
-            kept, pending, waiting = fold(np.concatenate([kept, *pending])), [], 0
-    return fold(np.concatenate([kept, *pending]))
-
-
-def plan(a: Codes, b: Codes, radius: int) -> list[int]:
-    """The masks on one of which all pairs within `radius` agree, by the cheapest number of bands for these codes."""
-    rng = np.random.default_rng(0)
-    x, y = (rng.choice(codes, min(len(codes), _SAMPLE), replace=False) for codes in (a, b))
-    differing = (x[:, None] ^ y).ravel()
-    differing = differing[differing != 0]  # a code met with itself
-    pairs = float(len(a)) * len(b) / (2 if a is b else 1)
-    best, cheapest = [0], pairs * _COMPARE_ALL
-    for bands in range(1, radius + 2):
-        cuts = _cut(radius, bands)
-        if sum(math.comb(width, t) for _, width, t in cuts) > _MASKS:
-            continue
-        cost = sum(_cost(differing, low, width, t, len(a) + len(b), pairs) for low, width, t in cuts)
-        if cost < cheapest:
-            best, cheapest = [mask for cut in cuts for mask in _masks(*cut)], cost
-    return best
-
-
-def _cut(radius: int, bands: int) -> list[tuple[int, int, int]]:
-    """(lowest bit, width, threshold) of each band: as even as can be, the thresholds' t + 1 adding to radius + 1."""
-    edges = np.linspace(0, _BITS, bands + 1).astype(int).tolist()
-    more, left = divmod(radius + 1, bands)
-    return [(low, high - low, more - 1 + (i < left)) for i, (low, high) in enumerate(itertools.pairwise(edges))]
-
-
-def _cost(differing: Codes, low: int, width: int, t: int, codes: int, pairs: float) -> float:
-    """Nanoseconds that a band's masks take: each orders all codes, and meets the pairs that agree on it."""
-    distance = np.bitwise_count(differing & np.uint64(((1 << width) - 1) << low))
-    counts = np.bincount(distance, minlength=t + 1)[: t + 1]
-    met = sum(int(count) * math.comb(width - d, t - d) for d, count in enumerate(counts)) / max(1, len(differing))
-    by_chance = math.comb(width, t) / 2 ** (width - t)  # what the sample is too small to see
-    return math.comb(width, t) * codes * _SORT + max(met, by_chance) * pairs * _COMPARE
-
-
-def _masks(low: int, width: int, t: int) -> Iterator[int]:
-    """The bits of a band less every choice of t among them."""
-    band = ((1 << width) - 1) << low
-    for left_out in itertools.combinations(range(low, low + width), t):
-        yield band & ~sum(1 << bit for bit in left_out)
-
-
-def _on_mask(mask: int, a: Codes, b: Codes | None, radius: int) -> Iterator[Pairs]:
-    """Pairs of positions within `radius` that agree on `mask`."""
-    keys_a, codes_a, order_a = _by_key(a, mask)
-    if b is None:  # partners are the later members of the same bucket
-        ends = np.append(np.flatnonzero(keys_a[1:] != keys_a[:-1]) + 1, len(a))
-        stop = np.repeat(ends, np.diff(ends, prepend=0))
-        for i, j in _near(codes_a, codes_a, np.arange(1, len(a) + 1), stop, radius):
-            yield np.sort(np.stack([order_a[i], order_a[j]], axis=1), axis=1)
-    else:
-        keys_b, codes_b, order_b = _by_key(b, mask)
-        start, stop = (np.searchsorted(keys_b, keys_a, side) for side in ("left", "right"))
-        for i, j in _near(codes_a, codes_b, start, stop, radius):
-            yield np.stack([order_a[i], order_b[j]], axis=1)
-
-
-def _by_key(codes: Codes, mask: int) -> tuple[Codes, Codes, NDArray[np.int64]]:
-    """(keys in order, codes in that order, the order)."""
-    keys = codes & np.uint64(mask)
-    order = np.argsort(keys)
-    return keys[order], codes[order], order
-
-
-def _near(
-    a: Codes, b: Codes, start: NDArray[np.int64], stop: NDArray[np.int64], radius: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Positions (i, j) of the pairs within `radius`, where i's partners are b[start[i] : stop[i]]; `stop` ascends."""
-    partners = stop - start
-    wide = partners > _WIDE
-    for low in range(0, len(a), _TILE):
-        i = low + np.flatnonzero((partners[low : low + _TILE] > 0) & ~wide[low : low + _TILE])
-        j = start[i]
-        while len(i):
-            near = np.bitwise_count(a[i] ^ b[j]) <= radius
-            if near.any():
-                yield i[near], j[near]
-            j = j + 1
-            more = j < stop[i]
-            i, j = i[more], j[more]
-    rows = np.flatnonzero(wide)
-    for run in np.split(rows, np.flatnonzero(np.diff(stop[rows])) + 1) if len(rows) else []:
-        for i in np.array_split(run, -(-len(run) // _WIDE)):
-            for left in range(int(start[i].min()), int(stop[i[0]]), _TILE // _WIDE):
-                j = np.arange(left, min(left + _TILE // _WIDE, int(stop[i[0]])))
-                near = np.bitwise_count(a[i, None] ^ b[j]) <= radius
-                if near.any():
-                    row, column = np.nonzero(near)
-                    own = j[column] >= start[i[row]]
-                    yield i[row[own]], j[column[own]]
+def pieces(every: list[int], codes: int, wanted: int) -> list[Piece]:
+    """The work on `every` mask in pieces: about as many as `wanted`, of neighbouring masks and part of the codes."""
+    least = _LEAST if all(every) else 1 << 10
+    parts = max(1, -(-codes // _PART), min(-(-wanted // len(every)), codes // least))
+    most = max(1, len(every) * parts // wanted)
+    shares, first, common = [], 0, every[0]
+    for k in range(1, len(every) + 1):
+        common &= every[k] if k < len(every) else 0
+        if k == len(every) or k - first == most or (parts > 1 and common.bit_count() < _KEY):
+            shares.append((first, k))
+            first, common = k, every[k] if k < len(every) else 0
+    return [Piece(*share, part, parts) for share, part in itertools.product(shares, range(parts))]
 
 
 class _Distinct:
@@ -241,7 +164,11 @@ class _Distinct:
 
     def __init__(self, codes: Codes) -> None:
         self.order = np.argsort(_checked(codes), kind="stable")
-        self.codes, self.start, self.count = np.unique(codes[self.order], return_index=True, return_counts=True)
+        ascending = codes[self.order]
+        new = np.flatnonzero(ascending[1:] != ascending[:-1]) + 1
+        self.start = np.concatenate([np.arange(min(1, len(codes))), new])
+        self.codes = ascending[self.start]
+        self.count = np.diff(self.start, append=len(codes))
 
 
 def _members(a: _Distinct, b: _Distinct, between: Pairs) -> Pairs:
@@ -263,10 +190,8 @@ def _equal(codes: _Distinct) -> Pairs:
     return np.stack([codes.order[left], codes.order[left + 1 + place]], axis=1)
 
 
-def _each_once(pairs: Pairs) -> Pairs:
-    """Sorted, without repeats."""
-    keys = np.unique(pairs[:, 0] << 32 | pairs[:, 1])
-    return np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1)
+def _sorted(pairs: Pairs) -> Pairs:
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 def _checked(codes: Codes) -> Codes:

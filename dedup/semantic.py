@@ -12,15 +12,18 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from dedup.groups import collision_groups
+
+if TYPE_CHECKING:  # imported where an autoencoder is trained: hashing needs no torch, and its workers no seconds for it
+    import torch
 
 FORMAT = "dcgan-eval-semantic-1"
 SIDE = 32  # paper: 32x32
@@ -80,7 +83,7 @@ class SemanticHash:
         images: NDArray[np.uint8],
         config: SemanticConfig | None = None,
         *,
-        device: torch.device | str = "cpu",
+        device: "torch.device | str" = "cpu",
         progress: Callable[[int, float], None] | None = None,
     ) -> "SemanticHash":
         """Trains on `images`: uint8 [N, H, W, 1 or 3], at least 32x32.
@@ -89,6 +92,8 @@ class SemanticHash:
         the same codes on the same machine. Raises ValueError for images of another shape, and where training
         collapsed: the codes of a sample of different images are not worth a quarter as many.
         """
+        import torch
+
         config = config or SemanticConfig()
         _check(images)
         if len(images) < 2:
@@ -167,14 +172,16 @@ def _train(
     images: NDArray[np.uint8],
     sample: NDArray[np.uint8],
     config: SemanticConfig,
-    random: torch.Generator,
-    device: torch.device,
+    random: "torch.Generator",
+    device: "torch.device",
     progress: Callable[[int, float], None] | None,
 ) -> NDArray[np.float64]:
     """The encoder, float64 [128, 3072], on pixels less their channel's mean.
 
     It has no bias, so that neither the contrast nor the colour cast of an image moves its code.
     """
+    import torch
+
     encoder = (torch.randn(BITS, PIXELS, generator=random) / PIXELS**0.5).to(device).requires_grad_()
     decoder = torch.zeros(PIXELS, BITS, device=device, requires_grad=True)  # begins at a loss of 1
     bias = torch.zeros(PIXELS, device=device, requires_grad=True)
@@ -196,8 +203,10 @@ def _train(
     return encoder.detach().cpu().numpy().astype(np.float64)
 
 
-def _minibatches(n: int, size: int, random: torch.Generator) -> Iterator[NDArray[np.int64]]:
+def _minibatches(n: int, size: int, random: "torch.Generator") -> Iterator[NDArray[np.int64]]:
     """Sorted indices [size], for ever: a fresh permutation per pass, its last incomplete minibatch dropped."""
+    import torch
+
     size = min(n, size)
     while True:
         for chosen in torch.randperm(n, generator=random)[: n - n % size].split(size):

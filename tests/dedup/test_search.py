@@ -1,7 +1,9 @@
 """Pairs and groups against brute force, and sizes at which brute force would never end."""
 
 import math
-from concurrent.futures import ProcessPoolExecutor
+import pickle
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dedup
-from dedup import search
+from dedup import join, search
+from dedup.plan import BITS, Band, bands, masks
 
 RADII = [0, 1, 2, 4, 7, 12, 31, 63]
 
@@ -27,8 +30,8 @@ def brute_force_groups(codes, radius):
     """Labels spread along pairs, lowest first, until nothing changes."""
     near = np.bitwise_count(codes[:, None] ^ codes[None]) <= radius
     label = np.arange(len(codes))
-    for _ in codes:
-        label = np.array([label[row].min() for row in near], np.int64)
+    while not np.array_equal(spread := np.where(near, label, len(codes)).min(1, initial=len(codes)), label):
+        label = spread
     return label
 
 
@@ -61,39 +64,102 @@ def test_pairs_between_equal_brute_force(codes, cut, radius):
     assert pairs.tolist() == brute_force_between(a, b, radius).tolist()
 
 
-@pytest.mark.parametrize("radius", [0, 1, 2, 3, 4, 6, 8, 12, 16])
-def test_every_plan_finds_all_pairs(monkeypatch, radius):
-    """However many bands: on random codes with neighbours at every distance, and on codes that share most bits."""
-    rng = np.random.default_rng(radius)
-    base = rng.integers(0, 2**64, 12, np.uint64)
-    near = base.copy()
-    for _ in range(18):  # one more bit each time
-        near = near ^ (np.uint64(1) << rng.integers(0, 64, 12, np.uint64))
-        base = np.concatenate([base, near])
-    adversarial = rng.integers(0, 2**16, 100, np.uint64) << np.uint64(24)  # one band holds every difference
-    for codes in (base, adversarial):
-        wanted = brute_force_pairs(codes, radius)
-        for bands in range(1, radius + 2):
-            cuts = search._cut(radius, bands)
-            assert sum(t + 1 for _, _, t in cuts) == radius + 1 and sum(width for _, width, _ in cuts) == 64
-            if sum(math.comb(width, t) for _, width, t in cuts) > 100:
+def families():
+    """name -> uint64 codes on which a search can go wrong, with neighbours at every distance from 0 to 20."""
+    rng = np.random.default_rng(0)
+
+    def chains(seed, flipped):
+        """Each code and then one more bit (of `flipped`) changed each time, twenty times."""
+        made = [seed]
+        for _ in range(20):
+            made.append(made[-1] ^ np.uint64(1) << rng.choice(np.array(flipped, np.uint64), len(seed)))
+        return np.concatenate(made)
+
+    seed = rng.integers(0, 2**64, 12, np.uint64)
+    return {
+        "random": chains(seed, range(64)),
+        "one band holds every difference": chains(seed[:1].repeat(12), range(20, 36)),
+        "most bands agree": chains(seed[:1].repeat(12), [0, 1, 2, 31, 32, 61, 62, 63]),
+        "a subspace": np.bitwise_xor.reduce(
+            np.where(rng.integers(0, 2, (300, 9), bool), seed[:9], np.uint64(0)), axis=1
+        ),
+        "every other bit is its neighbour": chains(seed, range(0, 64, 2))
+        & np.uint64(0x5555555555555555) * np.uint64(3),
+        "counting": np.arange(300, dtype=np.uint64),
+        "extremes": np.array([0, 2**64 - 1, 2**63, 1, 2**63 - 1, 0, 2**64 - 2] * 20, np.uint64),
+        "many equal": np.concatenate([seed[:2].repeat(100), chains(seed[:4], range(64))]),
+    }
+
+
+@pytest.mark.parametrize("radius", [0, 1, 2, 3, 4, 6, 8, 16])
+@pytest.mark.parametrize("family", families())
+def test_every_plan_finds_all_pairs(monkeypatch, family, radius):
+    """However the bits are cut, and however the work."""
+    codes = families()[family]
+    a, b = codes[:37], codes[30:]
+    pairs, between, groups = (
+        brute_force_pairs(codes, radius),
+        brute_force_between(a, b, radius),
+        brute_force_groups(codes, radius),
+    )
+    order = np.random.default_rng(radius).permutation(64).tolist()
+    numbers = sorted({1, (radius + 3) // 3, (radius + 2) // 2, radius + 1})
+    cuts = [[Band((), 0)], *(bands(radius, n, skew, order) for n in numbers for skew in (0, 3))]
+    monkeypatch.setattr(search, "_LEAST", 50)
+    monkeypatch.setattr(search, "_PIECES", 8)
+    tried = 0
+    with ThreadPoolExecutor(1) as executor:
+        for cut in cuts:
+            if cut is None or sum(math.comb(len(bits), t) for bits, t in cut) > 70:
                 continue
-            masks = [mask for cut in cuts for mask in search._masks(*cut)]
-            monkeypatch.setattr(search, "plan", lambda *_, masks=masks: masks)
-            assert np.array_equal(dedup.radius_pairs(codes, radius), wanted)
-            assert np.array_equal(
-                dedup.radius_pairs_between(codes[:99], codes[99:], radius),
-                brute_force_between(codes[:99], codes[99:], radius),
+            tried += 1
+            monkeypatch.setattr(search, "plan", lambda *_, cut=cut: cut)
+            assert np.array_equal(dedup.radius_pairs(codes, radius, executor=executor), pairs)
+            assert np.array_equal(dedup.radius_pairs_between(a, b, radius), between)
+            assert np.array_equal(dedup.radius_groups(codes, radius), groups)
+    assert tried >= 2
+
+
+@pytest.mark.parametrize("radius", [0, 1, 4, 8])
+def test_the_pieces_report_each_pair_once(radius):
+    """All pieces' pairs together are the distinct pairs, without a repeat: what travels, and what max_pairs counts."""
+    codes = np.unique(families()["random"])
+    for number in range(1, radius + 2):
+        cut = bands(radius, number, 0, list(range(64)))
+        if sum(math.comb(len(bits), t) for bits, t in cut) > 100:
+            continue
+        every = [mask for band in cut for mask in masks(band)]
+        for wanted in (1, 7):
+            work = search.pieces(every, 1 << 20, wanted)
+            found = np.concatenate(
+                [join.pairs_of(p, a=codes, b=None, bands=cut, radius=radius, limit=10**6) for p in work]
             )
+            assert len(np.unique(np.sort(found, axis=1), axis=0)) == len(found)
+            assert len(found) == len(brute_force_pairs(codes, radius)) >= 10 * radius
 
 
-def test_the_plan_follows_the_codes():
-    """Random codes are told apart by a few bands; codes that agree on most bits are not, whatever the band."""
-    spread = np.random.default_rng(0).integers(0, 2**64, 50_000, np.uint64)
-    assert search.plan(spread, spread, 4) != [0]
-    assert search.plan(spread[:100], spread[:100], 4) == [0]  # nothing beats comparing so few
-    crowded = spread & np.uint64(0xFFFF000000000000)
-    assert search._cost(crowded[:-1] ^ crowded[1:], 0, 13, 0, 50_000, 1e9) > 1e9  # all agree on this band
+@pytest.mark.parametrize("wanted", [1, 8, 256])
+@pytest.mark.parametrize("codes", [10, 1 << 20, 3 << 26])
+def test_pieces_cover_every_mask_on_every_part(codes, wanted):
+    for number in (2, 3, 5):
+        every = [mask for band in bands(4, number, 0, list(range(64))) for mask in masks(band)]
+        work = search.pieces(every, codes, wanted)
+        parts = {piece.parts for piece in work}
+        assert len(parts) == 1 and parts.pop() >= codes / (1 << 26)
+        covered = sorted((k, p.part) for p in work for k in range(p.first, p.last))
+        assert covered == [(k, part) for k in range(len(every)) for part in range(work[0].parts)]
+        if work[0].parts > 1:  # parts of bits in common
+            assert all(np.bitwise_and.reduce([*map(np.uint64, every[p.first : p.last])]) for p in work)
+
+
+def test_bits_are_moved_and_distances_kept():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 2**64, 100, np.uint64)
+    assert np.array_equal(join.moved(codes, range(63, -1, -1)), codes)
+    order = rng.permutation(BITS).tolist()
+    there = join.moved(codes, order)
+    assert [int(there[0]) >> 63 - place & 1 for place in range(64)] == [int(codes[0]) >> bit & 1 for bit in order]
+    assert np.array_equal(np.bitwise_count(there[:-1] ^ there[1:]), np.bitwise_count(codes[:-1] ^ codes[1:]))
 
 
 @pytest.mark.parametrize("radius", RADII)
@@ -109,7 +175,7 @@ def test_every_bit_counts(radius):
     assert partners == {i + 1 for i in range(200) if i % 2 == 0}
 
 
-def test_results_do_not_depend_on_the_pieces(monkeypatch):
+def test_results_do_not_depend_on_the_tiles(monkeypatch):
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 2**64, 40, np.uint64)[rng.integers(0, 40, 300)] ^ (
         np.uint64(1) << rng.integers(0, 20, 300, np.uint64)
@@ -124,20 +190,46 @@ def test_results_do_not_depend_on_the_pieces(monkeypatch):
 
     whole = results()
     assert len(whole[0]) > 300
-    for name, value in {"_TILE": 8, "_WIDE": 4, "_PENDING": 5}.items():
-        monkeypatch.setattr(search, name, value)
-    for masks in ([0], [mask for cut in search._cut(4, 5) for mask in search._masks(*cut)]):
-        monkeypatch.setattr(search, "plan", lambda *_, masks=masks: masks)
+    for name, value in {"_TILE": 8, "_WIDE": 4, "_ROWS": 3, "_COLUMNS": 5, "_BATCH": 5}.items():
+        monkeypatch.setattr(join, name, value)
+    monkeypatch.setattr(search, "_PENDING", 5)
+    for cut in ([Band((), 0)], bands(4, 5, 0, list(range(64))), bands(4, 3, 2, list(range(64)))):
+        monkeypatch.setattr(search, "plan", lambda *_, cut=cut: cut)
         assert all(np.array_equal(a, b) for a, b in zip(results(), whole, strict=True))
 
 
-def test_results_do_not_depend_on_where_the_work_runs():
+def test_workers_read_the_codes_from_the_shared_folder(tmp_path):
+    """What a task carries is small however many codes there are, and nothing is left behind."""
     codes = np.random.default_rng(2).integers(0, 2**64, 20_000, np.uint64)
     codes[-500:] = codes[:500] ^ np.uint64(0b1010001)
-    assert len(search.plan(codes, codes, 4)) > 1
-    with ProcessPoolExecutor(1) as processes:
-        assert np.array_equal(dedup.radius_pairs(codes, 4, executor=processes), dedup.radius_pairs(codes, 4))
-        assert np.array_equal(dedup.radius_groups(codes, 4, executor=processes), dedup.radius_groups(codes, 4))
+    seen = []
+
+    class Watching(ThreadPoolExecutor):
+        def map(self, job, work):
+            work = list(work)
+            seen.append((len(pickle.dumps((job, work))), [path.name for path in tmp_path.rglob("*.npy")]))
+            return super().map(job, work)
+
+    with Watching(2) as executor:
+        pairs = dedup.radius_pairs(codes, 4, executor=executor, shared=tmp_path)
+    assert np.array_equal(pairs, dedup.radius_pairs(codes, 4))
+    assert seen[0][0] < 20_000 and seen[0][1] == ["a.npy"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_is_that_of_the_codes_however_many_pairs():
+    """20,000 codes, each three bits from one: listing their 28 million pairs within 4 would take 450 MB."""
+    rng = np.random.default_rng(0)
+    bits = np.uint64(1) << rng.integers(0, 64, (20_000, 3), np.uint64)
+    codes = np.bitwise_xor.reduce(bits, axis=1)
+    tracemalloc.start()
+    try:
+        groups = dedup.radius_groups(codes, 4)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert not groups.any()
+    assert peak < 250 * 2**20
 
 
 def test_the_partition_does_not_depend_on_the_order():

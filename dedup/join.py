@@ -1,0 +1,287 @@
+"""One piece of a search: pairs of codes that agree on a mask and lie within a radius.
+
+The mask's bits are moved to the top of each word, so that sorting plain words lays codes that agree side by side.
+Moving bits keeps distances; no index is carried along. A pair is reported on the first mask on which it agrees, and so
+once.
+
+A piece reads the codes once and keeps those whose bits common to its masks fall into its part. It holds at most about
+48 bytes for each code kept and 100 MB, beside the pairs that it returns.
+"""
+
+import functools
+import itertools
+import operator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from dedup.plan import BITS, Band, Codes, masks
+
+Found = Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]  # positions of pairs, in pieces
+
+_TILE = 1 << 15  # codes, or ...
+_ROWS, _COLUMNS = 64, 4096  # comparisons at once
+_WIDE = 256  # codes from which a bucket is compared as blocks
+_BATCH = 1 << 18  # pairs found before they are looked at further
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: its products' high bits depend on all bits below
+
+_OCTETS = np.arange(256, dtype=np.uint64)[:, None] >> np.arange(8, dtype=np.uint64) & np.uint64(1)  # [value, bit]
+
+
+class Piece(NamedTuple):
+    """The masks [first, last) of all bands' in order, on part `part` of `parts`."""
+
+    first: int
+    last: int
+    part: int
+    parts: int
+
+
+def pairs_of(
+    piece: Piece, *, a: Codes | Path, b: Codes | Path | None, bands: Sequence[Band], radius: int, limit: int | None
+) -> NDArray[np.uint64]:
+    """Pairs of codes within `radius` that agree first on one of the piece's masks: uint64 [M, 2].
+
+    `a`, `b`: distinct codes, or the .npy file that holds them; `b` None: pairs within `a`, each in either order.
+    `limit`: None for as few pairs as connect the same codes; else all, or some if they are more than that.
+    """
+    every = [(number, mask) for number, band in enumerate(bands) for mask in masks(band)]
+    common = functools.reduce(operator.and_, (mask for _, mask in every[piece.first : piece.last]))
+    x = _part(_opened(a), common, piece)
+    y = None if b is None else _part(_opened(b), common, piece)
+    found = np.empty((0, 2), np.uint64)
+    for k in range(piece.first, piece.last):
+        number, mask = every[k]
+        rows = None if mask else range(_ROWS * piece.part, len(x), _ROWS * piece.parts)
+        before = [earlier for same, earlier in every[:k] if same == number]
+        found = np.concatenate([found, _on_mask(x, y, mask, before, bands[: number + 1], rows, radius, limit)])
+        if limit is None:
+            found = spanning(found)
+        elif len(found) > limit:
+            break
+    return found
+
+
+def components(pairs: NDArray) -> tuple[NDArray, NDArray[np.int32]]:
+    """(the nodes that occur in `pairs` [M, 2], ascending; the connected component 0, 1, ... of each)."""
+    nodes, at = np.unique(pairs, return_inverse=True)
+    i, j = at.reshape(-1, 2).T
+    graph = coo_array((np.ones(len(i), bool), (i, j)), shape=(len(nodes), len(nodes)))
+    return nodes, connected_components(graph, directed=False)[1]
+
+
+def spanning(pairs: NDArray) -> NDArray:
+    """As few pairs as connect the same nodes: [F, 2], each node with the lowest one of its component."""
+    nodes, component = components(pairs)
+    root = nodes[np.unique(component, return_index=True)[1]][component]
+    child = nodes != root
+    return np.stack([nodes[child], root[child]], axis=1)
+
+
+def moved(codes: Codes, order: Sequence[int]) -> Codes:
+    """The bits of each code rearranged: order[0] becomes the highest, order[63] the lowest."""
+    shift = np.empty(BITS, np.uint64)
+    shift[list(order)] = np.arange(BITS - 1, -1, -1)
+    table = np.bitwise_or.reduce(_OCTETS << shift.reshape(8, 1, 8), axis=2)  # [octet, its value]
+    out = np.empty(len(codes), np.uint64)
+    for low in range(0, len(codes), _TILE):
+        octets = np.asarray(codes[low : low + _TILE], "<u8").view(np.uint8).reshape(-1, 8)
+        piece = table[0].take(octets[:, 0])
+        for k in range(1, 8):
+            piece |= table[k].take(octets[:, k])
+        out[low : low + _TILE] = piece
+    return out
+
+
+def _opened(codes: Codes | Path) -> Codes:
+    return np.load(codes, mmap_mode="r") if isinstance(codes, Path) else codes
+
+
+def _part(codes: Codes, common: int, piece: Piece) -> Codes:
+    """The codes that fall into the piece's part by their bits in `common`; without such bits, all."""
+    if piece.parts == 1 or not common:
+        return codes
+    kept = []
+    for low in range(0, len(codes), _TILE):
+        tile = np.asarray(codes[low : low + _TILE])
+        spread = (tile & np.uint64(common)) * _SPREAD >> np.uint64(32)
+        kept.append(tile[spread * np.uint64(piece.parts) >> np.uint64(32) == piece.part])
+    return np.concatenate(kept)
+
+
+def _on_mask(
+    a: Codes,
+    b: Codes | None,
+    mask: int,
+    before: Sequence[int],
+    bands: Sequence[Band],
+    rows: range | None,
+    radius: int,
+    limit: int | None,
+) -> NDArray[np.uint64]:
+    """Pairs within `radius` that agree on `mask` and on none before it: uint64 [M, 2].
+
+    `before`: the earlier masks of its band, the last of `bands`. `rows`: of a mask without bits, the places from which
+    _ROWS codes each are compared with all.
+    """
+    order = sorted(range(BITS - 1, -1, -1), key=lambda bit: not mask >> bit & 1)  # the mask's bits first
+    low = BITS - mask.bit_count()  # bits below them
+    x = y = _in_order(a, order)
+    if b is None:
+        found = _within(x, low, radius) if rows is None else _blocks(x, x, rows, range(len(x)), radius, above=True)
+    else:
+        y = _in_order(b, order)
+        found = _between(x, y, low, radius) if rows is None else _blocks(x, y, rows, range(len(y)), radius)
+    back = [BITS - 1 - order.index(BITS - 1 - place) for place in range(BITS)]
+    batches = _new(found, x, y, mask, before, bands, back)
+    kept = _forest(batches, len(x)) if limit is None else _all(batches, limit)
+    return np.stack([moved(x[kept[:, 0]], back), moved(y[kept[:, 1]], back)], axis=1)
+
+
+def _in_order(codes: Codes, order: Sequence[int]) -> Codes:
+    words = moved(codes, order)
+    words.sort()
+    return words
+
+
+def _new(
+    found: Found, x: Codes, y: Codes, mask: int, before: Sequence[int], bands: Sequence[Band], back: Sequence[int]
+) -> Iterator[NDArray[np.int64]]:
+    """Those found that agree on `mask` and on none before it, arguments as above: int64 [m, 2], many at a time."""
+    *earlier, own = bands
+    for i, j in _gathered(found):
+        differing = moved(x[i] ^ y[j], back)
+        new = np.flatnonzero(differing & np.uint64(mask) == 0)
+        for band in earlier:  # agreeing on one of its masks is differing in few enough of its bits
+            new = new[np.bitwise_count(differing[new] & np.uint64(band.mask)) > band.threshold]
+        only = np.bitwise_count(differing[new] & np.uint64(own.mask)) == own.threshold  # no other mask leaves these out
+        rest = new[~only]
+        for other in before:
+            if not len(rest):
+                break
+            rest = rest[differing[rest] & np.uint64(other) != 0]
+        new = np.concatenate([new[only], rest])
+        yield np.stack([i[new], j[new]], axis=1)
+
+
+def _gathered(found: Found) -> Found:
+    """The same in pieces of _BATCH pairs or more, but for the last."""
+    left, right, waiting = [], [], 0
+    for i, j in found:
+        left.append(i)
+        right.append(j)
+        waiting += len(i)
+        if waiting >= _BATCH:
+            yield np.concatenate(left), np.concatenate(right)
+            left, right, waiting = [], [], 0
+    if waiting:
+        yield np.concatenate(left), np.concatenate(right)
+
+
+def _all(batches: Iterator[NDArray], limit: int) -> NDArray[np.int64]:
+    """All pairs, or more than `limit`."""
+    kept, count = [np.empty((0, 2), np.int64)], 0
+    for pairs in batches:
+        kept.append(pairs)
+        count += len(pairs)
+        if count > limit:
+            break
+    return np.concatenate(kept)
+
+
+def _forest(batches: Iterator[NDArray], n: int) -> NDArray[np.int64]:
+    """As few pairs of n positions as connect the same: those connected already are dropped as they come."""
+    kept, label = [np.empty((0, 2), np.int64)], np.arange(n)
+    for pairs in batches:
+        pairs = label[pairs]
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+        if not len(pairs):
+            continue
+        edges = spanning(pairs)
+        kept.append(edges)
+        root = np.arange(n)
+        root[edges[:, 0]] = edges[:, 1]
+        label = root[label]
+    return np.concatenate(kept)
+
+
+def _within(x: Codes, low: int, radius: int) -> Found:
+    """Positions i < j within `radius` in the words `x`, in order, that agree above bit `low` (and some that do not)."""
+    edges = _edges(x, low)
+    size = np.diff(edges)
+    for bucket in np.flatnonzero(size >= _WIDE).tolist():
+        start, stop = edges[bucket : bucket + 2].tolist()
+        yield from _blocks(x, x, range(start, stop, _ROWS), range(start, stop), radius, above=True)
+    for first, last in itertools.pairwise(_tiles(edges)):
+        repeated = np.repeat(size[first:last], size[first:last])
+        i = np.flatnonzero((repeated > 1) & (repeated < _WIDE))
+        left, i = repeated[i], i + edges[first]
+        word = x[i]
+        for step in range(1, _WIDE):
+            if step.bit_count() == 1:  # whole buckets go, and those of a bucket stay side by side
+                stay = left > step
+                left, i, word = left[stay], i[stay], word[stay]
+            if len(i) <= step:
+                break
+            near = np.flatnonzero(np.bitwise_count(word[step:] ^ word[:-step]) <= radius)
+            if len(near):
+                yield i[near], i[near + step]
+
+
+def _between(x: Codes, y: Codes, low: int, radius: int) -> Found:
+    """Positions (i in x, j in y) within `radius` that agree above bit `low`, of words in order."""
+    edges = _edges(x, low)
+    base = x[edges[:-1]] >> np.uint64(low) << np.uint64(low)
+    start = np.searchsorted(y, base)
+    stop = np.searchsorted(y, base + np.uint64((1 << low) - 1), "right")
+    for bucket in np.flatnonzero(stop - start >= _WIDE).tolist():
+        columns = range(int(start[bucket]), int(stop[bucket]))
+        yield from _blocks(x, y, range(int(edges[bucket]), int(edges[bucket + 1]), _ROWS), columns, radius)
+    for first, last in itertools.pairwise(_tiles(edges)):
+        sizes = np.diff(edges[first : last + 1])
+        j, end = np.repeat(start[first:last], sizes), np.repeat(stop[first:last], sizes)
+        stay = np.flatnonzero((j < end) & (end - j < _WIDE))
+        i, j, end = edges[first] + stay, j[stay], end[stay]
+        while len(i):
+            near = np.bitwise_count(x[i] ^ y[j]) <= radius
+            if near.any():
+                yield i[near], j[near]
+            j = j + 1
+            more = j < end
+            i, j, end = i[more], j[more], end[more]
+
+
+def _blocks(x: Codes, y: Codes, rows: range, columns: range, radius: int, *, above: bool = False) -> Found:
+    """Positions within `radius` in the _ROWS words of `x` from each of `rows` and the `columns` of y; `above`: i < j.
+
+    Rows end where the columns do, or x does.
+    """
+    for row in rows:
+        block = x[row : min(row + _ROWS, rows.stop), None]
+        for column in range(max(columns.start, row + 1) if above else columns.start, columns.stop, _COLUMNS):
+            words = y[column : min(column + _COLUMNS, columns.stop)]
+            near = np.flatnonzero(np.bitwise_count(block ^ words) <= radius)
+            if len(near):
+                i, j = np.divmod(near, len(words))
+                i, j = i + row, j + column
+                own = i < j if above else slice(None)
+                yield i[own], j[own]
+
+
+def _edges(x: Codes, low: int) -> NDArray[np.int64]:
+    """Where the words in order begin to differ above bit `low`, and both ends: int64 [buckets + 1]."""
+    new = [
+        i + 1 + np.flatnonzero((x[i : i + _TILE][: len(x) - 1 - i] ^ x[i + 1 : i + 1 + _TILE]) >> np.uint64(low))
+        for i in range(0, len(x) - 1, _TILE)
+    ]
+    return np.concatenate([[0], *new, [len(x)]]) if len(x) else np.zeros(1, np.int64)
+
+
+def _tiles(edges: NDArray[np.int64]) -> list[int]:
+    """Buckets at which to cut, so that pieces of whole buckets begin every _TILE words or so."""
+    return np.unique(np.append(np.searchsorted(edges, np.arange(0, edges[-1], _TILE)), len(edges) - 1)).tolist()
