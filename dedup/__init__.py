@@ -1,6 +1,8 @@
 """Near-duplicate removal: hashes, the learnt code, exact search, groups and the mask of images to keep."""
 
 from dedup.chunks import hash_chunks
+from dedup.confirm import near_duplicates
+from dedup.descriptor import CopyDescriptor, DescriptorConfig
 from dedup.files import File, HashedFiles, Skipped, hash_files
 from dedup.groups import collision_groups, keep_mask
 from dedup.hashes import ahash, dhash, phash
@@ -8,6 +10,8 @@ from dedup.search import radius_groups, radius_pairs, radius_pairs_between
 from dedup.semantic import SemanticConfig, SemanticHash
 
 __all__ = [
+    "CopyDescriptor",
+    "DescriptorConfig",
     "File",
     "HashedFiles",
     "SemanticConfig",
@@ -19,6 +23,7 @@ __all__ = [
     "hash_chunks",
     "hash_files",
     "keep_mask",
+    "near_duplicates",
     "phash",
     "radius_groups",
     "radius_pairs",

@@ -85,6 +85,7 @@ def colliding(codes: Callable[[Images], NDArray[np.uint64]]) -> Method:
 
 
 METHODS: dict[str, Method] = {
+    "near-duplicates": dedup.near_duplicates,
     "phash, radius 4": within_radius(dedup.phash, 4),
     "phash, radius 8": within_radius(dedup.phash, 8),
     "phash, radius 12": within_radius(dedup.phash, 12),

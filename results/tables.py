@@ -59,16 +59,22 @@ class ReportedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRow:
-    """A row answered by the record of its method and protocol; `run` says which where there are several."""
+    """A row answered by the record of its method and protocol; `run` says which where there are several.
+
+    `absent`: why no record can answer it, e.g. "not audited": it then stands empty, with this as its source.
+    """
 
     method: str
     protocol: str
     run: str = ""
+    absent: str = ""
 
     def __post_init__(self) -> None:
         row = _checked_name(self)
         if not isinstance(self.run, str) or (self.run and not RUN_ID.fullmatch(self.run)):
             raise ValueError(f"{row}: run must look like 20261122-1a2b3c4d, got {self.run!r}")
+        if not isinstance(self.absent, str) or (self.run and self.absent):
+            raise ValueError(f"{row}: absent must be text, and stand without a run, got {self.absent!r}")
 
 
 def _checked_name(row: ReportedRow | MeasuredRow) -> str:
@@ -148,7 +154,9 @@ def _reported(row: ReportedRow) -> dict[str, str]:
 
 def _measured(row: MeasuredRow, records: Sequence[Record]) -> dict[str, str]:
     blank = dict.fromkeys(COLUMNS, "")
-    shown = blank | {"method": row.method, "protocol": row.protocol, "source": "measured"}
+    shown = blank | {"method": row.method, "protocol": row.protocol, "source": row.absent or "measured"}
+    if row.absent:
+        return shown
     where = (row.method, row.protocol)
     runs = {record.run_id: record for record in records if (record.method, record.protocol) == where}
     if len(runs) > 1 and not row.run:

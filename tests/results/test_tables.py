@@ -111,6 +111,15 @@ def test_several_runs_need_one_named():
     assert rows_of(render_csv(named, [OTHER]))[1]["value"] == ""
 
 
+def test_a_row_that_no_record_can_answer_says_why():
+    table = table_from_dict(with_rows(REPORTED, {**MEASURED, "absent": "not audited"}))
+    row = rows_of(render_csv(table, [RECORD]))[1]
+    assert {name: text for name, text in row.items() if text} == {**MEASURED, "source": "not audited"}
+    assert rows_of(render_csv(with_run(table, RECORD), [RECORD]))[1]["value"] == "79.41"
+    with pytest.raises(ValueError, match="absent must be text, and stand without a run, got 'not audited'"):
+        MeasuredRow(**MEASURED, run=RECORD.run_id, absent="not audited")
+
+
 def test_a_users_run_takes_its_row_or_gets_one():
     table = table_from_dict(DATA)
     shown = rows_of(render_csv(with_run(table, OTHER), [RECORD, OTHER]))
@@ -249,5 +258,9 @@ def test_the_cifar10_table_carries_the_papers_figures_and_marks():
         for method, (full, small, units) in PAPER.items()
     }
     measured = [row for row in rows if row["source"] == "measured"]
-    assert all(row["protocol"] == "cifar10/full" for row in measured)
-    assert sum(row["method"].startswith(("random-init", "raw pixels")) for row in measured) == 3
+    full = [row["method"] for row in measured if row["protocol"] == "cifar10/full"]
+    assert sum(method.startswith(("random-init", "raw pixels")) for method in full) == 3
+    for part in ("cifar10/full-without-leaked", "cifar10/full-without-train-duplicates"):
+        without = [row for row in rows if row["protocol"] == part]
+        assert [row["method"] for row in without] == full
+        assert {row["source"] for row in without} <= {"measured", "not audited"}

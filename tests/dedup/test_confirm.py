@@ -1,0 +1,109 @@
+"""The calibrated pass: what it finds, and that a pair is a pair whatever else is in the sets."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dedup
+from dedup import confirm
+
+
+def photographs(n: int, seed: int = 0, side: int = 32) -> np.ndarray:
+    """uint8 [n, side, side, 3], smooth, none like another."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (n, 6, 6, 3), dtype=np.uint8)
+    return np.stack([np.asarray(Image.fromarray(c).resize((side, side), Image.Resampling.BICUBIC)) for c in coarse])
+
+
+def recompressed(images: np.ndarray, quality: int = 60) -> np.ndarray:
+    copies = []
+    for image in images:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+        copies.append(np.asarray(Image.open(buffer)))
+    return np.stack(copies)
+
+
+def shifted(images: np.ndarray) -> np.ndarray:
+    return np.concatenate([images[:, :, :1], images[:, :, :-1]], axis=2)
+
+
+def darker(images: np.ndarray) -> np.ndarray:
+    return (images * 0.8).astype(np.uint8)
+
+
+@pytest.mark.parametrize("altered", [recompressed, shifted, darker], ids=lambda f: f.__name__)
+def test_altered_copies_are_found_and_nothing_else(altered) -> None:
+    originals = photographs(60)
+    pairs = dedup.near_duplicates(originals, altered(originals))
+    assert pairs.dtype == np.int64 and pairs.tolist() == [[i, i] for i in range(60)]
+
+
+def test_within_a_set_equal_images_are_paired_with_the_first_alone() -> None:
+    images = photographs(12)
+    copies = recompressed(images[3:5])
+    together = np.concatenate([images, images[5:6], copies, images[5:6], images[3:4]])
+    assert dedup.near_duplicates(together).tolist() == [[3, 13], [3, 16], [4, 14], [5, 12], [5, 15]]
+
+
+def test_a_pair_does_not_depend_on_other_images_their_order_or_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = photographs(40)
+    b = np.concatenate([photographs(30, seed=1), shifted(a[:10])])
+    pairs = dedup.near_duplicates(a, b)
+    assert len(pairs) == 10
+    order = np.random.default_rng(0).permutation(40)
+    again = dedup.near_duplicates(a[order], b)
+    assert sorted([order[i], j] for i, j in again) == pairs.tolist()
+    assert sorted([i, j] for j, i in dedup.near_duplicates(b, a).tolist()) == pairs.tolist()
+    assert dedup.near_duplicates(a[:5], b).tolist() == [pair for pair in pairs.tolist() if pair[0] < 5]
+    within = dedup.near_duplicates(np.concatenate([a, b]))
+    assert within.tolist() == [[i, 40 + j] for i, j in pairs.tolist()]
+    monkeypatch.setattr(confirm, "_BLOCK", 7)
+    monkeypatch.setattr(confirm, "_COLUMNS", 14)
+    assert np.array_equal(dedup.near_duplicates(a, b), pairs)
+    assert np.array_equal(dedup.near_duplicates(np.concatenate([a, b])), within)
+
+
+def test_images_of_other_sizes_are_compared_too() -> None:
+    large = photographs(20, side=96)
+    half = np.stack([np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BOX)) for image in large])
+    assert dedup.near_duplicates(large, half).tolist() == [[i, i] for i in range(20)]
+    gray = large.mean(axis=3, keepdims=True).astype(np.uint8)
+    assert dedup.near_duplicates(gray, recompressed(gray.repeat(3, axis=3))).tolist() == [[i, i] for i in range(20)]
+
+
+def test_images_of_one_colour_are_duplicates_only_where_equal() -> None:
+    flat = np.zeros((40, 32, 32, 3), np.uint8)
+    flat[:] = np.arange(40, dtype=np.uint8)[:, None, None, None] // 2 * 12
+    assert dedup.near_duplicates(flat).tolist() == [[i, i + 1] for i in range(0, 40, 2)]
+
+
+def test_gradients_know_nothing_of_brightness_and_are_zero_without_edges() -> None:
+    images = photographs(10)
+    found = confirm.gradients(images)
+    assert found.shape == (10, 512) and found.dtype == np.float32
+    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    assert (found * confirm.gradients(darker(images))).sum(1).min() > 0.95
+    turned = confirm.gradients(np.rot90(images, axes=(1, 2)).copy())
+    assert (found * turned).sum(1).max() < 0.6
+    assert not confirm.gradients(np.full((2, 32, 32, 3), 77, np.uint8)).any()
+
+
+def test_progress_sees_every_block() -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    def progress(blocks, *, total: int, desc: str, unit: str):
+        blocks = list(blocks)
+        seen.append((desc, total, len(blocks)))
+        return blocks
+
+    dedup.near_duplicates(photographs(600), photographs(5, seed=1), progress=progress)
+    assert seen == [("describing", 2, 2), ("describing", 1, 1), ("comparing", 2, 2)]
+
+
+def test_nothing_and_what_is_no_image() -> None:
+    nothing = np.empty((0, 32, 32, 3), np.uint8)
+    assert dedup.near_duplicates(nothing).shape == dedup.near_duplicates(nothing, photographs(3)).shape == (0, 2)
+    with pytest.raises(ValueError, match=r"images must be uint8 \[N, H, W, 1 or 3\], got float64 \[2, 32, 32, 3\]"):
+        dedup.near_duplicates(np.zeros((2, 32, 32, 3)))
