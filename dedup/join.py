@@ -132,14 +132,19 @@ def _on_mask(
     order = sorted(range(BITS - 1, -1, -1), key=lambda bit: not mask >> bit & 1)  # the mask's bits first
     low = BITS - mask.bit_count()  # bits below them
     x = y = _in_order(a, order)
+    label = np.arange(len(x))  # of groups: equal for those connected so far, brought up to date as pairs are found
     if b is None:
-        found = _within(x, low, radius) if rows is None else _blocks(x, x, rows, range(len(x)), radius, above=True)
+        known = label if limit is None else None
+        if rows is None:
+            found = _within(x, low, radius, known)
+        else:
+            found = _blocks(x, x, rows, range(len(x)), radius, above=True, label=known)
     else:
         y = _in_order(b, order)
         found = _between(x, y, low, radius) if rows is None else _blocks(x, y, rows, range(len(y)), radius)
     back = [BITS - 1 - order.index(BITS - 1 - place) for place in range(BITS)]
     batches = _new(found, x, y, mask, before, bands, back)
-    kept = _forest(batches, len(x)) if limit is None else _all(batches, limit)
+    kept = _forest(batches, label) if limit is None else _all(batches, limit)
     return np.stack([moved(x[kept[:, 0]], back), moved(y[kept[:, 1]], back)], axis=1)
 
 
@@ -194,9 +199,9 @@ def _all(batches: Iterator[NDArray], limit: int) -> NDArray[np.int64]:
     return np.concatenate(kept)
 
 
-def _forest(batches: Iterator[NDArray], n: int) -> NDArray[np.int64]:
-    """As few pairs of n positions as connect the same: those connected already are dropped as they come."""
-    kept, label = [np.empty((0, 2), np.int64)], np.arange(n)
+def _forest(batches: Iterator[NDArray], label: NDArray[np.int64]) -> NDArray[np.int64]:
+    """As few pairs as connect the same positions, whose `label` it keeps: those connected already are dropped."""
+    kept = [np.empty((0, 2), np.int64)]
     for pairs in batches:
         pairs = label[pairs]
         pairs = pairs[pairs[:, 0] != pairs[:, 1]]
@@ -204,19 +209,22 @@ def _forest(batches: Iterator[NDArray], n: int) -> NDArray[np.int64]:
             continue
         edges = spanning(pairs)
         kept.append(edges)
-        root = np.arange(n)
+        root = np.arange(len(label))
         root[edges[:, 0]] = edges[:, 1]
-        label = root[label]
+        label[:] = root[label]
     return np.concatenate(kept)
 
 
-def _within(x: Codes, low: int, radius: int) -> Found:
-    """Positions i < j within `radius` in the words `x`, in order, that agree above bit `low` (and some that do not)."""
+def _within(x: Codes, low: int, radius: int, label: NDArray[np.int64] | None) -> Found:
+    """Positions i < j within `radius` in the words `x`, in order, that agree above bit `low` (and some that do not).
+
+    `label`: pairs of one label are left out.
+    """
     edges = _edges(x, low)
     size = np.diff(edges)
     for bucket in np.flatnonzero(size >= _WIDE).tolist():
         start, stop = edges[bucket : bucket + 2].tolist()
-        yield from _blocks(x, x, range(start, stop, _ROWS), range(start, stop), radius, above=True)
+        yield from _blocks(x, x, range(start, stop, _ROWS), range(start, stop), radius, above=True, label=label)
     for first, last in itertools.pairwise(_tiles(edges)):
         repeated = np.repeat(size[first:last], size[first:last])
         i = np.flatnonzero((repeated > 1) & (repeated < _WIDE))
@@ -230,7 +238,23 @@ def _within(x: Codes, low: int, radius: int) -> Found:
                 break
             near = np.flatnonzero(np.bitwise_count(word[step:] ^ word[:-step]) <= radius)
             if len(near):
-                yield i[near], i[near + step]
+                yield from _apart(i[near], i[near + step], label)
+
+
+def _alike(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
+    """Whether all labels of both are one."""
+    return bool((a == a[0]).all() and (b == a[0]).all())
+
+
+def _apart(
+    i: NDArray[np.int64], j: NDArray[np.int64], label: NDArray[np.int64] | None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The pairs, less those of one label."""
+    if label is not None:
+        own = np.flatnonzero(label[i] != label[j])
+        i, j = i[own], j[own]
+    if len(i):
+        yield i, j
 
 
 def _between(x: Codes, y: Codes, low: int, radius: int) -> Found:
@@ -256,21 +280,32 @@ def _between(x: Codes, y: Codes, low: int, radius: int) -> Found:
             i, j, end = i[more], j[more], end[more]
 
 
-def _blocks(x: Codes, y: Codes, rows: range, columns: range, radius: int, *, above: bool = False) -> Found:
+def _blocks(
+    x: Codes,
+    y: Codes,
+    rows: range,
+    columns: range,
+    radius: int,
+    *,
+    above: bool = False,
+    label: NDArray[np.int64] | None = None,
+) -> Found:
     """Positions within `radius` in the _ROWS words of `x` from each of `rows` and the `columns` of y; `above`: i < j.
 
-    Rows end where the columns do, or x does.
+    Rows end where the columns do, or x does. `label`: pairs of one label are left out, and blocks of one not compared.
     """
     for row in rows:
         block = x[row : min(row + _ROWS, rows.stop), None]
         for column in range(max(columns.start, row + 1) if above else columns.start, columns.stop, _COLUMNS):
             words = y[column : min(column + _COLUMNS, columns.stop)]
+            if label is not None and _alike(label[row : row + len(block)], label[column : column + len(words)]):
+                continue
             near = np.flatnonzero(np.bitwise_count(block ^ words) <= radius)
             if len(near):
                 i, j = np.divmod(near, len(words))
                 i, j = i + row, j + column
                 own = i < j if above else slice(None)
-                yield i[own], j[own]
+                yield from _apart(i[own], j[own], label)
 
 
 def _edges(x: Codes, low: int) -> NDArray[np.int64]:
