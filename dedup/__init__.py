@@ -1,8 +1,9 @@
 """Near-duplicate removal: hashes, the learnt code, exact search, groups and the mask of images to keep."""
 
 from dedup.chunks import hash_chunks
+from dedup.confirm import near_duplicates
 from dedup.files import File, HashedFiles, Skipped, hash_files
-from dedup.groups import collision_groups, keep_mask
+from dedup.groups import collision_groups, keep_mask, pair_groups
 from dedup.hashes import ahash, dhash, phash
 from dedup.search import radius_groups, radius_pairs, radius_pairs_between
 from dedup.semantic import SemanticConfig, SemanticHash
@@ -19,6 +20,8 @@ __all__ = [
     "hash_chunks",
     "hash_files",
     "keep_mask",
+    "near_duplicates",
+    "pair_groups",
     "phash",
     "radius_groups",
     "radius_pairs",

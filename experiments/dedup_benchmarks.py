@@ -53,7 +53,7 @@ def photos(folder: Path | None = None, *, repeats: int = 5, workers: int | None 
 def _photos(name: str, files: Sequence[Path], repeats: int, workers: int) -> Iterator[str]:
     size = min(CHUNK, max(1, len(files) // (4 * workers)))
     chunks = [files[i : i + size] for i in range(0, len(files), size)]
-    for side in (0, 64):
+    for side in (None, 64):
         tasks = [_Task(chunk, side, hashed_first=bool(i % 2)) for i in range(repeats + 1) for chunk in chunks]
         timed = list(in_order(_decoded_and_hashed, tasks, workers=workers))[len(chunks) :]  # the first round warms up
         # [pair, decoded or hashed, seconds or processor time], of all processes together
@@ -72,7 +72,7 @@ class _Seconds:
 @dataclass(frozen=True)
 class _Task:
     files: Sequence[Path]
-    side: int
+    side: int | None
     hashed_first: bool
 
 
