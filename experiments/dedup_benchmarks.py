@@ -1,10 +1,14 @@
 """What hashing costs: against imagehash on arrays, and against merely decoding on image files.
 
+    python -m experiments.dedup_benchmarks --folder photos
+
 Every figure is a median over pairs of runs in turn, so that a machine whose speed drifts drifts for both; ratios of
 processor time stand beside those of seconds, which other programs blur.
 """
 
+import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -127,3 +131,22 @@ def _made(folder: Path, count: int, width: int, height: int) -> list[Path]:
         else:
             file.write_bytes(files[i % len(distinct)].read_bytes())
     return files
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints one line a comparison."""
+    parser = argparse.ArgumentParser(description="Hashing beside imagehash and beside decoding alone.")
+    parser.add_argument("--folder", type=Path, help="of JPEG files (default: files of three sizes are made up)")
+    parser.add_argument("--images", type=int, default=4096, help="arrays hashed (default: 4096)")
+    parser.add_argument("--repeats", type=int, default=5, help="measured pairs (default: 5)")
+    parser.add_argument("--workers", type=int, help="processes for files (default: one a core)")
+    arguments = parser.parse_args(argv)
+    for line in hashing(images=arguments.images, repeats=arguments.repeats):
+        print(line, flush=True)
+    for line in photos(arguments.folder, repeats=arguments.repeats, workers=arguments.workers):
+        print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

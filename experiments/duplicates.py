@@ -1,6 +1,7 @@
 """What the pass of a `DedupSpec` finds: images that are the same, within a set and between two."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -110,13 +111,27 @@ def _by_semantic_hash(images: Searched, against: Searched | None, progress: Prog
     pixels = at_side(images.pixels())
     theirs = pixels if against is None else at_side(against.pixels())
     everything = pixels if against is None else np.concatenate([pixels, theirs])
-    learnt = dedup.SemanticHash.fit(everything, SEMANTIC, progress=_callback(progress))
+    with _one_thread():
+        learnt = dedup.SemanticHash.fit(everything, SEMANTIC, progress=_callback(progress))
     if against is None:
         pairs = staying_and_going(dedup.collision_groups(learnt(pixels)))
     else:
         pairs = colliding(learnt(pixels), learnt(theirs))
     found = _with_gray_levels(pairs, pixels, theirs)
     return Found(found.pairs, found.distances, found.unit, learnt)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Its products are small: a second thread gains little, and waits for its core wherever others work."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _callback(progress: Progress | None) -> Callable[[int, float], None]:

@@ -125,7 +125,7 @@ def describe(name: str, spec: DedupSpec, *, data_root: Path, runs_root: Path) ->
     if name not in datasets.NAMES:
         work = photos.work(Path(name))
         kept = "; chunks finished before are not read again" if (runs_root / "photos").exists() else ""
-        return f"{name}: {work.files:,} image files, {work.bytes / 1e9:.2f} GB, decoded on all cores{kept}"
+        return f"{name}: {work.files:,} image files, {work.bytes / 1e6:,.1f} MB, decoded on all cores{kept}"
     for root in (data_root, runs_root):
         sidecar = root / "packed" / name / "meta.json"
         if sidecar.is_file():

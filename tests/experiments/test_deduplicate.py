@@ -188,7 +188,7 @@ def test_an_earlier_passs_files_do_not_stay(sets: Path) -> None:
 def test_a_dry_run_says_what_would_be_done(album: Path, sets: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["dedup", str(album), "--against", "tiny-imagenet-32", "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "44 image files" in said and "40 images of 32x32, 3 channels" in said
+    assert "44 image files" in said and " MB, decoded on all cores" in said and "40 images of 32x32, 3 channels" in said
     assert "would search by near-duplicates" in said and not sets.exists()
 
 
