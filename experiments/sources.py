@@ -56,9 +56,7 @@ def plain_name(name: str) -> str:
 
 def is_same(a: str, b: str) -> bool:
     """Whether both are the same set, or the same folder or zip."""
-    if datasets.NAMES and (a in datasets.NAMES or b in datasets.NAMES):
-        return a == b
-    return Path(a).resolve() == Path(b).resolve()
+    return a == b or (not {a, b} & set(datasets.NAMES) and Path(a).resolve() == Path(b).resolve())
 
 
 def open_source(
