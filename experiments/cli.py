@@ -1,4 +1,4 @@
-"""The command line: `dcgan-eval data|train|extract|eval|table`.
+"""The command line: `dcgan-eval data|dedup|train|extract|eval|table`.
 
 Exit codes: 0 done, 1 done but the answer is no or an unexpected failure, 2 the user's mistake (one line that names
 the fix), 130 interrupted (run the same command again to go on).
