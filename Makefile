@@ -27,11 +27,12 @@ cifar10-eval: $(READY)
 	@echo "On 2 cores: 5 to 7 minutes the first time, two to three times that at full width; seconds when measured before."
 	$(BIN)/dcgan-eval eval --table cifar10
 
-# SET=tiny-imagenet-32 AGAINST= looks within one set
+# SET and AGAINST: names of sets, folders or zips; AGAINST= looks within one. METHOD: near-duplicates, phash, semantic ...
 SET ?= cifar10-test
 AGAINST ?= cifar10-train
+METHOD ?= near-duplicates
 dedup: $(READY)
-	$(BIN)/dcgan-eval dedup $(SET) $(if $(AGAINST),--against $(AGAINST))
+	$(BIN)/dcgan-eval dedup "$(SET)" $(if $(AGAINST),--against "$(AGAINST)") --method $(METHOD)
 
 tables: $(READY)
 	$(BIN)/dcgan-eval table cifar10
@@ -44,10 +45,13 @@ lint: $(READY)
 test: $(READY)
 	$(BIN)/pytest
 
+# A few minutes. Longer ones, each with --help: experiments.search_benchmarks (beside faiss and imagededup, which are
+# installed by hand) and experiments.planted (recall on altered copies, on Tiny-ImageNet).
 bench: $(READY)
 	$(BIN)/python -m experiments.benchmarks
+	$(BIN)/python -m experiments.dedup_benchmarks
 
 # Caches alone: measured results and trained networks stay.
 clean:
-	cd "$${RUNS_ROOT:-runs}" 2>/dev/null && rm -rf downloads packed features || true
+	cd "$${RUNS_ROOT:-runs}" 2>/dev/null && rm -rf downloads packed features photos || true
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,10 +1,10 @@
-"""Near-duplicate removal: hashes, the learnt code, exact search, groups and the mask of images to keep."""
+"""Near-duplicate removal: hashes, learnt codes, exact search, groups and the mask of images to keep."""
 
 from dedup.chunks import hash_chunks
 from dedup.confirm import near_duplicates
 from dedup.descriptor import CopyDescriptor, DescriptorConfig
 from dedup.files import File, HashedFiles, Skipped, hash_files
-from dedup.groups import collision_groups, keep_mask
+from dedup.groups import collision_groups, keep_mask, pair_groups
 from dedup.hashes import ahash, dhash, phash
 from dedup.search import radius_groups, radius_pairs, radius_pairs_between
 from dedup.semantic import SemanticConfig, SemanticHash
@@ -24,6 +24,7 @@ __all__ = [
     "hash_files",
     "keep_mask",
     "near_duplicates",
+    "pair_groups",
     "phash",
     "radius_groups",
     "radius_pairs",

@@ -33,13 +33,13 @@ class HashedFiles:
 
     kept: int64 [n], places in the list of the files that are images.
     codes: uint64 [n] for each hash, bit for bit imagehash's for `Image.open(file)`.
-    images: uint8 [n, side, side, 3], RGB, each image squashed to a square.
+    images: uint8 [n, side, side, 3], RGB, each image squashed to a square; None where none were asked for.
     skipped: the other files.
     """
 
     kept: NDArray[np.int64]
     codes: dict[str, NDArray[np.uint64]]
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | None
     skipped: list[Skipped]
 
 
@@ -47,14 +47,14 @@ def hash_files(
     files: Sequence[File],
     *,
     hashes: Sequence[str] = ("phash",),
-    side: int = 64,
+    side: int | None = 64,
     max_file_bytes: int = MAX_FILE_BYTES,
 ) -> HashedFiles:
     """Hash image files of any format, size and mode that Pillow reads, in this process, a few at a time in memory.
 
     files: paths, or callables without arguments that return a file's bytes and raise where they cannot.
     hashes: of "phash", "ahash", "dhash".
-    side: of the thumbnails, in pixels; 0 makes none (`images` is then empty).
+    side: of the thumbnails, in pixels; None makes none, which is faster (`images` is then None).
     max_file_bytes: a larger file at a path is skipped unread.
 
     As imagehash does, it takes the first frame, and ignores transparency and the orientation in EXIF; and as there,
@@ -80,7 +80,8 @@ def hash_files(
                 skipped.append(Skipped(index, _one_line(error), unread))
                 continue
             kept.append(index)
-            thumbnails.append(thumbnail)
+            if thumbnail is not None:
+                thumbnails.append(thumbnail)
             yield gray
 
     codes: dict[str, list[NDArray[np.uint64]]] = {name: [np.empty(0, np.uint64)] for name in hashes}
@@ -92,9 +93,22 @@ def hash_files(
     return HashedFiles(
         np.array(kept, np.int64),
         {name: np.concatenate(pieces) for name, pieces in codes.items()},
-        np.array(thumbnails, np.uint8).reshape(-1, side, side, 3) if side else np.empty((len(kept), 0, 0, 3), np.uint8),
+        None if side is None else np.array(thumbnails, np.uint8).reshape(-1, side, side, 3),
         skipped,
     )
+
+
+def read_picture(file: File, side: int, *, max_file_bytes: int = MAX_FILE_BYTES) -> Image.Image:
+    """The image of a file to look at: RGB, in its own proportions, neither edge longer than `side`.
+
+    Raises OSError or ValueError, as Pillow's plugins also others, where the file holds no image.
+    """
+    with warnings.catch_warnings(), _opened(_read(file, max_file_bytes)) as image:
+        warnings.simplefilter("ignore")
+        image.draft(None, (side, side))  # a large JPEG is decoded at a fraction of its size
+        small = _picture(image, image.convert("L")).convert("RGB")
+        small.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=1.0)
+        return small
 
 
 def _read(file: File, max_bytes: int) -> bytes:
@@ -108,16 +122,21 @@ def _read(file: File, max_bytes: int) -> bytes:
     return file.read_bytes()
 
 
-def _decode(data: bytes, side: int) -> tuple[Image.Image, NDArray[np.uint8]]:
-    """(the image in mode L, its thumbnail)."""
+def _decode(data: bytes, side: int | None) -> tuple[Image.Image, NDArray[np.uint8] | None]:
+    """(the image in mode L, its thumbnail where one is asked for)."""
+    with _opened(data) as image:
+        gray = image.convert("L")
+        return gray, None if side is None else _thumbnail(image, gray, side)
+
+
+def _opened(data: bytes) -> Image.Image:
     if not data:
         raise ValueError("is empty")
-    with Image.open(io.BytesIO(data)) as image:
-        pixels = image.width * image.height
-        if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:  # up to twice that Pillow only warns
-            raise ValueError(f"must have at most {Image.MAX_IMAGE_PIXELS:,} pixels, got {pixels:,}")
-        gray = image.convert("L")
-        return gray, _thumbnail(image, gray, side) if side else np.empty(0, np.uint8)
+    image = Image.open(io.BytesIO(data))
+    pixels = image.width * image.height
+    if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:  # up to twice that Pillow only warns
+        raise ValueError(f"must have at most {Image.MAX_IMAGE_PIXELS:,} pixels, got {pixels:,}")
+    return image
 
 
 def _thumbnail(image: Image.Image, gray: Image.Image, side: int) -> NDArray[np.uint8]:

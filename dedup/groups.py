@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dedup.join import components, lowest
+
 
 def collision_groups(codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """Images of equal code are one group: int64 [N], each entry the lowest index with that code.
@@ -22,6 +24,22 @@ def collision_groups(codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     starts[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
     groups = np.empty(len(rows), np.int64)
     groups[order] = order[starts][np.cumsum(starts) - 1]
+    return groups
+
+
+def pair_groups(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Images that pairs connect, directly or through others, are one group: int64 [n], each its group's lowest index.
+
+    `pairs`: int64 [M, 2] in [0, n), in any order, as `near_duplicates` and `radius_pairs` return them.
+    """
+    pairs = np.asarray(pairs)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.issubdtype(pairs.dtype, np.integer):
+        raise ValueError(f"pairs must be integers [M, 2], got {pairs.dtype} {pairs.shape}")
+    if len(pairs) and not (pairs.min() >= 0 and pairs.max() < n):
+        raise ValueError(f"pairs must lie in [0, {n}), got {pairs.min()} .. {pairs.max()}")
+    groups = np.arange(n, dtype=np.int64)
+    nodes, component = components(pairs.astype(np.int64))
+    groups[nodes] = lowest(component, nodes)
     return groups
 
 

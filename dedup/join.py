@@ -75,10 +75,17 @@ def components(pairs: NDArray) -> tuple[NDArray, NDArray[np.int32]]:
     return nodes, connected_components(graph, directed=False)[1]
 
 
+def lowest(component: NDArray[np.int32], labels: NDArray) -> NDArray:
+    """For each node the lowest label of its component: [K], as `labels`; `component` is one of 0, 1, ... for each."""
+    least = np.full(component.max(initial=-1) + 1, np.iinfo(labels.dtype).max, labels.dtype)
+    np.minimum.at(least, component, labels)
+    return least[component]
+
+
 def spanning(pairs: NDArray) -> NDArray:
     """As few pairs as connect the same nodes: [F, 2], each node with the lowest one of its component."""
     nodes, component = components(pairs)
-    root = nodes[np.unique(component, return_index=True)[1]][component]
+    root = lowest(component, nodes)
     child = nodes != root
     return np.stack([nodes[child], root[child]], axis=1)
 

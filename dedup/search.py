@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dedup.join import Piece, components, pairs_of, spanning
+from dedup.join import Piece, components, lowest, pairs_of, spanning
 from dedup.plan import BITS, Codes, masks, plan
 
 Pairs = NDArray[np.int64]  # [M, 2]
@@ -91,13 +91,11 @@ def radius_groups(
         if sum(map(len, pending)) > max(_PENDING, len(forest)):
             forest, pending = spanning(np.concatenate([forest, *pending])), []
     nodes, component = components(np.concatenate([forest, *pending]))
-    lowest = distinct.order[distinct.start]
+    labels = distinct.order[distinct.start]
     at = np.searchsorted(distinct.codes, nodes)
-    of_component = np.full(component.max(initial=-1) + 1, len(codes))
-    np.minimum.at(of_component, component, lowest[at])
-    lowest[at] = of_component[component]
+    labels[at] = lowest(component, labels[at])
     groups = np.empty(len(codes), np.int64)
-    groups[distinct.order] = np.repeat(lowest, distinct.count)
+    groups[distinct.order] = np.repeat(labels, distinct.count)
     return groups
 
 

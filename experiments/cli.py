@@ -1,4 +1,4 @@
-"""The command line: `dcgan-eval data|train|extract|eval|table`.
+"""The command line: `dcgan-eval data|dedup|train|extract|eval|table`.
 
 Exit codes: 0 done, 1 done but the answer is no or an unexpected failure, 2 the user's mistake (one line that names
 the fix), 130 interrupted (run the same command again to go on).
@@ -21,11 +21,12 @@ import torch
 
 import features
 import results
-from experiments import console, datasets, spec
+from experiments import console, datasets, sources, spec
 from experiments.backbones import resolve
-from experiments.deduplicate import deduplicate
+from experiments.deduplicate import check, deduplicate
 from experiments.errors import UserError
 from experiments.evaluate import (
+    LEAKAGE,
     MODES,
     PROTOCOL,
     ROOT,
@@ -104,14 +105,16 @@ def _parser() -> argparse.ArgumentParser:
     dedup = command(
         "dedup",
         _dedup,
-        "Find near-duplicates within a data set, or its images that occur in another: mask, groups and gallery.",
-        "dcgan-eval dedup cifar10-test --against cifar10-train",
+        "Find near-duplicates within images, or the images that occur among others: mask, groups and gallery.",
+        "dcgan-eval dedup cifar10-test --against cifar10-train\n  dcgan-eval dedup ~/photos --method phash --radius 6",
     )
-    dedup.add_argument("name", help=", ".join(datasets.NAMES))
-    dedup.add_argument("--against", help="the other set")
-    dedup.add_argument("--hash", choices=list(spec.HASHES), default="phash", help="default: %(default)s")
-    dedup.add_argument("--radius", type=int, default=4, help="Hamming distance in bits of 64 (default: %(default)s)")
-    dedup.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/dedup/SET[-against-OTHER])")
+    dedup.add_argument("name", metavar="SOURCE", help=f"{', '.join(datasets.NAMES)}, or a folder or zip of image files")
+    dedup.add_argument("--against", metavar="SOURCE", help="the other images")
+    dedup.add_argument("--method", choices=spec.METHODS, default=spec.METHODS[0], help="default: %(default)s")
+    dedup.add_argument("--radius", type=int, help="of the hashes: Hamming distance in bits of 64 (default: 4)")
+    dedup.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/dedup/SOURCE[-against-SOURCE])")
+    dedup.add_argument("--record", action="store_true", help="add the audit to results/leakage (maintainers)")
+    dedup.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
     _add_roots(dedup)
 
     train = command("train", _train, "Train a recipe.", "dcgan-eval train imagenet32-half --out runs/train/mine")
@@ -186,13 +189,23 @@ def _data(arguments: argparse.Namespace) -> int:
 
 
 def _dedup(arguments: argparse.Namespace) -> int:
-    folder = arguments.name if arguments.against is None else f"{arguments.name}-against-{arguments.against}"
-    out = arguments.out or arguments.runs_root / "dedup" / folder
+    wanted = spec.DedupSpec(arguments.method, arguments.radius)
+    check(arguments.name, wanted, against=arguments.against, record=arguments.record)
+    both = [arguments.name, *([arguments.against] if arguments.against is not None else [])]
+    out = arguments.out or arguments.runs_root / "dedup" / "-against-".join(sources.plain_name(name) for name in both)
+    if arguments.dry_run:
+        for name in both:
+            print(sources.describe(name, wanted, data_root=arguments.data_root, runs_root=arguments.runs_root))
+        print(f"would search by {wanted}, which {spec.COSTS[wanted.method]}; into {out}")
+        return 0
+    audits = [arguments.runs_root / "leakage", *([LEAKAGE] if arguments.record else [])]
+    _check_writable(out, *audits[1:])
     summary = deduplicate(
         arguments.name,
         out,
-        spec.DedupSpec(arguments.hash, arguments.radius),
+        wanted,
         against=arguments.against,
+        audits=audits,
         data_root=arguments.data_root,
         runs_root=arguments.runs_root,
         say=console.say,
@@ -200,7 +213,7 @@ def _dedup(arguments: argparse.Namespace) -> int:
     )
     print(json.dumps(summary, indent=2))
     console.say(f"written to {out}; judge the groups in {out / 'gallery.html'}")
-    return 0
+    return 1 if summary["skipped"] else 0
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -360,7 +373,7 @@ def _check_writable(*folders: Path) -> None:
             probe.unlink()
         except OSError as error:
             raise UserError(
-                f"cannot write to {folder}: {error.strerror}; make it writable or change RUNS_ROOT"
+                f"cannot write to {folder}: {error.strerror}; make it writable, or choose another RUNS_ROOT or --out"
             ) from error
 
 

@@ -1,10 +1,14 @@
 """What hashing costs: against imagehash on arrays, and against merely decoding on image files.
 
+    python -m experiments.dedup_benchmarks --folder photos
+
 Every figure is a median over pairs of runs in turn, so that a machine whose speed drifts drifts for both; ratios of
 processor time stand beside those of seconds, which other programs blur.
 """
 
+import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -53,7 +57,7 @@ def photos(folder: Path | None = None, *, repeats: int = 5, workers: int | None 
 def _photos(name: str, files: Sequence[Path], repeats: int, workers: int) -> Iterator[str]:
     size = min(CHUNK, max(1, len(files) // (4 * workers)))
     chunks = [files[i : i + size] for i in range(0, len(files), size)]
-    for side in (0, 64):
+    for side in (None, 64):
         tasks = [_Task(chunk, side, hashed_first=bool(i % 2)) for i in range(repeats + 1) for chunk in chunks]
         timed = list(in_order(_decoded_and_hashed, tasks, workers=workers))[len(chunks) :]  # the first round warms up
         # [pair, decoded or hashed, seconds or processor time], of all processes together
@@ -72,7 +76,7 @@ class _Seconds:
 @dataclass(frozen=True)
 class _Task:
     files: Sequence[Path]
-    side: int
+    side: int | None
     hashed_first: bool
 
 
@@ -127,3 +131,24 @@ def _made(folder: Path, count: int, width: int, height: int) -> list[Path]:
         else:
             file.write_bytes(files[i % len(distinct)].read_bytes())
     return files
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints one line a comparison."""
+    parser = argparse.ArgumentParser(description="Hashing beside imagehash and beside decoding alone.")
+    parser.add_argument("--folder", type=Path, help="of JPEG files (default: files of three sizes are made up)")
+    parser.add_argument("--images", type=int, default=4096, help="arrays hashed (default: 4096)")
+    parser.add_argument("--repeats", type=int, default=5, help="measured pairs (default: 5)")
+    parser.add_argument("--workers", type=int, help="processes for files (default: one a core)")
+    arguments = parser.parse_args(argv)
+    for line in hashing(images=arguments.images, repeats=arguments.repeats):
+        print(line, flush=True)
+    for line in photos(arguments.folder, repeats=arguments.repeats, workers=arguments.workers):
+        print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    from experiments import dedup_benchmarks  # by its name, under which the processes find what they run
+
+    sys.exit(dedup_benchmarks.main())

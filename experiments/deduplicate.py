@@ -1,70 +1,61 @@
-"""The de-duplication pass over a packed set, and what a person looks at to judge it: mask, groups, gallery."""
+"""The de-duplication pass as a person runs it, and what it leaves: mask, groups, gallery, what was skipped."""
 
-import base64
 import csv
 import dataclasses
+import hashlib
 import io
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from PIL import Image
 
 import dedup
 import results
-from experiments import datasets
+from experiments import datasets, duplicates, gallery, sources
 from experiments.atomic import write_bytes
+from experiments.datasets.progress import follow
 from experiments.errors import UserError
+from experiments.leakage import audit, write_audit
+from experiments.sources import Source
 from experiments.spec import HASHES, DedupSpec
 
-SHOWN = 300  # groups in the gallery
-SHOWN_OF_GROUP = 8  # images of each
+NAMED = 3  # skipped files told one by one; the rest are in skipped.csv
 
 
-def keep_mask(images: np.ndarray, spec: DedupSpec | None) -> np.ndarray:
-    """bool [N]: the images that stay. Without a pass, all."""
+@dataclasses.dataclass(frozen=True)
+class _Array:
+    """An array as `duplicates.Searched`."""
+
+    images: np.ndarray
+
+    def pixels(self) -> np.ndarray:
+        return self.images
+
+    def codes(self, name: str) -> np.ndarray:
+        return dedup.hash_chunks(self.images, HASHES[name])
+
+
+def removed(images: np.ndarray, spec: DedupSpec | None, progress: datasets.Progress | None = None) -> np.ndarray:
+    """int64 [M, 2], sorted: (image that stays, image that the pass removes instead). Without a pass, none.
+
+    `images`: uint8 [N, H, W, 1 or 3].
+    """
     if spec is None:
-        return np.ones(len(images), bool)
-    return dedup.keep_mask(dedup.radius_groups(HASHES[spec.hash](images), spec.radius))
+        return np.empty((0, 2), np.int64)
+    return duplicates.find(spec, _Array(images), progress=progress).pairs
 
 
-@dataclass(frozen=True)
-class Match:
-    """Images found to be the same: one group within a set, or one image and what it matches in another."""
-
-    label: int  # index of the image kept, or matched
-    others: list[int]
-    distances: list[int]  # of each of the others from it, bits
-
-
-def within(images: np.ndarray, spec: DedupSpec) -> tuple[np.ndarray, list[Match]]:
-    """(keep mask bool [N], groups of more than one image, in order)."""
-    codes = HASHES[spec.hash](images)
-    groups = dedup.radius_groups(codes, spec.radius)
-    keep = dedup.keep_mask(groups)
-    others = np.flatnonzero(~keep)
-    return keep, _matches(groups[others], others, codes, codes)
-
-
-def between(images: np.ndarray, against: np.ndarray, spec: DedupSpec) -> tuple[np.ndarray, list[Match]]:
-    """(keep mask bool [N]: images without a partner in `against`, [M, H, W, C]; each of the others with its own)."""
-    codes, theirs = HASHES[spec.hash](images), HASHES[spec.hash](against)
-    pairs = dedup.radius_pairs_between(codes, theirs, spec.radius)
-    keep = np.ones(len(images), bool)
-    keep[pairs[:, 0]] = False
-    return keep, _matches(pairs[:, 0], pairs[:, 1], codes, theirs)
-
-
-def _matches(labels: np.ndarray, others: np.ndarray, codes: np.ndarray, theirs: np.ndarray) -> list[Match]:
-    distances = np.bitwise_count(codes[labels] ^ theirs[others])
-    order = np.argsort(labels, kind="stable")
-    runs = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(order) else []
-    return [Match(int(labels[run[0]]), others[run].tolist(), distances[run].tolist()) for run in runs]
+def check(name: str, spec: DedupSpec, *, against: str | None, record: bool) -> None:
+    """UserError for what `deduplicate` could not do, before any work."""
+    sources.check(name)
+    if against is not None:
+        sources.check(against)
+        if sources.is_same(name, against):
+            raise UserError(f"{name} against itself holds every image twice; leave out --against to search within it")
+    if record and not _is_audit(name, spec, against):
+        raise UserError("--record keeps an audit: it needs --against, two named sets, and the method near-duplicates")
 
 
 def deduplicate(
@@ -73,77 +64,110 @@ def deduplicate(
     spec: DedupSpec,
     *,
     against: str | None = None,
+    audits: Sequence[Path] = (),
     data_root: Path,
     runs_root: Path,
     say: Callable[[str], None],
     progress: datasets.Progress | None = None,
 ) -> dict[str, Any]:
-    """Runs the pass over the set `name`, or finds its images that occur in the set `against`.
+    """Runs the pass over the set, folder or zip `name`, or finds its images that occur in `against`.
 
-    Writes keep.npy (bool [N]), groups.csv, gallery.html and summary.json into `out`, each whole or not at all, and
-    returns the summary. Raises UserError for sets that cannot be had, OSError for a folder that cannot be written.
+    Writes into `out`, each whole or not at all: keep.npy (bool [N]), groups.csv, gallery.html, summary.json; of
+    photographs also keep.txt and skipped.csv; of the semantic hash, semantic.safetensors. A pass of near-duplicates
+    between two named sets is also written as a leakage audit into each folder of `audits`. Returns the summary.
+
+    Raises UserError for sources that cannot be had, OSError for a folder that cannot be written.
     """
-    if name == against:
-        raise UserError(f"{name} against itself holds every image twice; leave out --against to search within it")
-    packed = datasets.load(name, data_root=data_root, runs_root=runs_root, progress=progress)
-    other = packed if against is None else datasets.load(against, data_root=data_root, runs_root=runs_root)
+    check(name, spec, against=against, record=False)
+    roots = {"data_root": data_root, "runs_root": runs_root}
+    source = sources.open_source(name, spec, **roots, progress=progress)
+    other = source if against is None else sources.open_source(against, spec, **roots, progress=progress)
+    found = duplicates.find(spec, source, None if against is None else other, progress)
+    keep = np.ones(source.size, bool)
+    keep[found.pairs[:, 1 if against is None else 0]] = False
+    summary = _summary(source, other, spec, found, keep)
+
     out.mkdir(parents=True, exist_ok=True)
-    keep, matches = within(packed.images, spec) if against is None else between(packed.images, other.images, spec)
-    summary = {
-        "set": {"name": packed.name, "digest": packed.digest},
-        "against": None if against is None else {"name": other.name, "digest": other.digest},
-        "pass": dataclasses.asdict(spec),
-        "images": len(keep),
-        "groups": len(matches),
-        "removed": int((~keep).sum()),
-        "versions": results.versions(),
-    }
-    buffer = io.BytesIO()
-    np.save(buffer, keep, allow_pickle=False)
-    write_bytes(out / "keep.npy", buffer.getvalue())
-    write_bytes(out / "groups.csv", _csv(matches).encode())
-    write_bytes(out / "gallery.html", gallery(matches, packed, other, spec).encode())
-    write_bytes(out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
-    say(f"{name}: {len(keep):,} images, {summary['removed']:,} of them in {len(matches):,} groups are not kept")
+    files = {"keep.npy": _npy(keep), "groups.csv": _groups(found, source, other)}
+    if source.names is not None:
+        files["keep.txt"] = "".join(f"{source.names[i]}\n" for i in np.flatnonzero(keep)).encode()
+    if source.names is not None or other.names is not None:
+        rows = [(*row, s.name) for s in _both(source, other) for row in s.skipped]
+        files["skipped.csv"] = _csv(("file", "reason", "source"), rows)
+    groups = gallery.groups_of(found)
+    entries = gallery.entries(groups, source, other, found.unit)
+    total = min(len(groups), gallery.SHOWN)
+    shown = list(follow(progress, entries, total=total, desc="drawing the gallery", unit="group"))
+    html = gallery.render(shown, len(groups), source=source, other=other, method=str(spec), digest=summary["digest"])
+    files["gallery.html"] = html.encode()
+    files["summary.json"] = (json.dumps(summary, indent=2) + "\n").encode()
+    for stale in {"keep.txt", "skipped.csv", "semantic.safetensors"} - set(files):  # of an earlier pass
+        (out / stale).unlink(missing_ok=True)
+    if found.semantic is not None:
+        found.semantic.save(out / "semantic.safetensors")
+    for file, content in files.items():
+        write_bytes(out / file, content)
+    if _is_audit(name, spec, against) and source.packed is not None and other.packed is not None:
+        for folder in audits:
+            made = audit(source.packed, other.packed, found.pairs, dict(results.versions()))
+            say(f"audit written to {write_audit(folder, made)}")
+    _tell_skipped(_both(source, other), out / "skipped.csv", say)
+    gone = "are not kept" if against is None else f"occur in {other.name}"
+    say(f"{source.name}: {source.size:,} images, {summary['removed']:,} of them in {len(groups):,} groups {gone}")
     return summary
 
 
-def _csv(matches: Sequence[Match]) -> str:
+def _tell_skipped(read: Sequence[Source], file: Path, say: Callable[[str], None]) -> None:
+    skipped = [f"{name} ({reason})" for source in read for name, reason in source.skipped]
+    if skipped:
+        more = f" and {len(skipped) - NAMED:,} more" if len(skipped) > NAMED else ""
+        say(f"skipped {len(skipped):,} files, listed in {file}: {', '.join(skipped[:NAMED])}{more}")
+
+
+def _is_audit(name: str, spec: DedupSpec, against: str | None) -> bool:
+    return spec.method == "near-duplicates" and {name, against} <= set(datasets.NAMES)
+
+
+def _both(source: Source, other: Source) -> list[Source]:
+    return [source] if source is other else [source, other]
+
+
+def _summary(source: Source, other: Source, spec: DedupSpec, found: duplicates.Found, keep: np.ndarray) -> dict:
+    pairs = hashlib.sha256(found.pairs.astype("<i8").tobytes()).hexdigest()
+    inputs = [source.digest, other.digest, dataclasses.asdict(spec), pairs]
+    return {
+        "set": {"name": source.name, "digest": source.digest},
+        "against": None if source is other else {"name": other.name, "digest": other.digest},
+        "pass": dataclasses.asdict(spec),
+        "images": source.size,
+        "groups": len(np.unique(found.pairs[:, 0])),
+        "removed": int((~keep).sum()),
+        "skipped": sum(len(s.skipped) for s in _both(source, other)),
+        "digest": hashlib.sha256(json.dumps(inputs).encode()).hexdigest(),
+        "versions": results.versions(),
+    }
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _groups(found: duplicates.Found, source: Source, other: Source) -> bytes:
+    """A row for each pair; beside an index of a photograph, its file."""
+    digits = 0 if found.unit == "bits" else 2
+    columns = {"group": found.pairs[:, 0].tolist(), "index": found.pairs[:, 1].tolist()}
+    columns["distance"] = [f"{distance:.{digits}f}" for distance in found.distances]
+    for column, which in (("group", source), ("index", other)):
+        if which.names is not None:
+            columns[f"{column}_file"] = [which.names[i] for i in columns[column]]
+    return _csv(tuple(columns), zip(*columns.values(), strict=True))
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["group", "index", "distance"])
-    for match in matches:
-        writer.writerows((match.label, i, d) for i, d in zip(match.others, match.distances, strict=True))
-    return text.getvalue()
-
-
-def gallery(matches: Sequence[Match], packed: datasets.PackedSet, other: datasets.PackedSet, spec: DedupSpec) -> str:
-    """One self-contained HTML page with the groups that are farthest apart first, to be judged by eye."""
-    same_set = packed is other
-    shown = sorted(matches, key=lambda match: (-max(match.distances), match.label))[:SHOWN]
-    groups = []
-    for match in shown:
-        farthest = np.argsort(match.distances, kind="stable")[::-1][: SHOWN_OF_GROUP - 1]
-        pictures = [_picture(packed.images[match.label], f"{'kept' if same_set else packed.name} {match.label}")]
-        pictures += [
-            _picture(other.images[match.others[i]], f"{match.others[i]}, {match.distances[i]} bits") for i in farthest
-        ]
-        note = f"{len(match.others) + 1} images" if same_set else f"{len(match.others)} in {other.name}"
-        groups.append({"label": match.label, "heading": f"group {match.label}", "note": note, "pictures": pictures})
-    template = (resources.files("experiments") / "gallery.html").read_text()
-    return (
-        jinja2.Environment(autoescape=True)
-        .from_string(template)
-        .render(
-            title=f"Near-duplicates of {packed.name}" + ("" if same_set else f" in {other.name}"),
-            subtitle=f"{spec.hash}, Hamming radius {spec.radius}.",
-            total=len(matches),
-            groups=groups,
-        )
-    )
-
-
-def _picture(image: np.ndarray, caption: str) -> dict[str, str]:
-    buffer = io.BytesIO()
-    Image.fromarray(image.squeeze(-1) if image.shape[2] == 1 else image).save(buffer, "PNG")
-    return {"png": base64.b64encode(buffer.getvalue()).decode(), "caption": caption}
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()

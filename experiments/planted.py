@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import dedup
-from experiments import datasets
+from experiments import datasets, duplicates
 from experiments.atomic import write_bytes
 from experiments.datasets.tiny_imagenet import halve
 
@@ -77,11 +77,7 @@ def within_radius(codes: Callable[[Images], NDArray[np.uint64]], radius: int) ->
 def colliding(codes: Callable[[Images], NDArray[np.uint64]]) -> Method:
     """The method that calls images of equal code the same (codes of any number of words)."""
 
-    def pairs(originals: Images, copies: Images) -> NDArray[np.int64]:
-        groups = dedup.collision_groups(np.concatenate([codes(originals), codes(copies)])).astype(np.uint64)
-        return dedup.radius_pairs_between(groups[: len(originals)], groups[len(originals) :], 0)
-
-    return pairs
+    return lambda originals, copies: duplicates.colliding(codes(originals), codes(copies))
 
 
 METHODS: dict[str, Method] = {

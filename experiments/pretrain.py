@@ -21,11 +21,12 @@ import gan
 import results
 from experiments import datasets
 from experiments.atomic import write_bytes
-from experiments.deduplicate import keep_mask
+from experiments.deduplicate import removed
 from experiments.errors import UserError
 from experiments.spec import Recipe
 
-STATE, DATA, CURVE, SUMMARY = "state.safetensors", "data.json", "losses.csv", "training.json"
+STATE, DATA, REMOVED = "state.safetensors", "data.json", "removed.csv"
+CURVE, SUMMARY = "losses.csv", "training.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,7 @@ class TrainingSet:
     """The images a network is trained on, after the de-duplication pass."""
 
     images: np.ndarray  # uint8 [N, H, W, C]
+    removed: np.ndarray  # int64 [M, 2]: (index of the image kept instead, index of the one removed), of the whole set
     summary: dict[str, Any]  # name, digest, the pass, images before and after it
 
 
@@ -41,7 +43,9 @@ def training_set(
 ) -> TrainingSet:
     """Loads the recipe's data set and removes near-duplicates as its `[dedup]` says."""
     packed = datasets.load(recipe.dataset, data_root=data_root, runs_root=runs_root, progress=progress)
-    keep = keep_mask(packed.images, recipe.dedup)
+    pairs = removed(packed.images, recipe.dedup, progress)
+    keep = np.ones(len(packed.images), bool)
+    keep[pairs[:, 1]] = False
     summary = {
         "name": packed.name,
         "digest": packed.digest,
@@ -49,7 +53,7 @@ def training_set(
         "images": len(keep),
         "kept": int(keep.sum()),
     }
-    return TrainingSet(packed.images[keep], summary)
+    return TrainingSet(packed.images[keep], pairs, summary)
 
 
 def pretrain(
@@ -65,8 +69,9 @@ def pretrain(
 ) -> Path:
     """Trains `recipe` into the folder `out`, going on from its last checkpoint, and returns the discriminator's file.
 
-    Writes `data.json` before the first step, `samples.png` and `losses.csv` at every checkpoint, and at the end
-    `discriminator.safetensors`, `generator.safetensors` and `training.json`; a finished run stays as it is.
+    Writes `data.json` and `removed.csv` (which image is kept instead of which) before the first step, `samples.png`
+    and `losses.csv` at every checkpoint, and at the end `discriminator.safetensors`, `generator.safetensors` and
+    `training.json`; a finished run stays as it is.
     A checkpoint falls every `checkpoint_images` images. Raises UserError for a folder that holds another run or in
     which another process trains, and FloatingPointError, the last good checkpoint kept, when a loss or a weight is no
     longer finite.
@@ -79,9 +84,8 @@ def pretrain(
     with _alone(out):
         state = _state(out / STATE, arch, config, device, say)
         data = training_set(recipe, data_root=data_root, runs_root=runs_root, progress=progress)
-        removed = data.summary["images"] - data.summary["kept"]
-        say(f"{data.summary['name']}: {data.summary['kept']} images, {removed} near-duplicates removed")
-        _claim(out, data.summary)
+        say(f"{data.summary['name']}: {data.summary['kept']} images, {len(data.removed)} near-duplicates removed")
+        _claim(out, data)
         discriminator = out / "discriminator.safetensors"
         if state.step == config.steps and discriminator.exists() and (out / SUMMARY).exists():
             say(f"trained before; delete {out} to train again, or choose another folder with --out")
@@ -164,15 +168,17 @@ def _state(file: Path, arch: gan.Architecture, config: gan.TrainingConfig, devic
     return state
 
 
-def _claim(out: Path, summary: dict[str, Any]) -> None:
+def _claim(out: Path, data: TrainingSet) -> None:
     """Notes the images of the run in `out`; UserError where a run on others has a checkpoint there."""
     if (out / STATE).exists() and (out / DATA).exists():
         theirs = json.loads((out / DATA).read_text())
-        if theirs != summary:
+        if theirs != data.summary:
             raise UserError(
-                f"{out} holds a run on {theirs}, this one's are {summary}; choose another folder with --out"
+                f"{out} holds a run on {theirs}, this one's are {data.summary}; choose another folder with --out"
             )
-    write_bytes(out / DATA, (json.dumps(summary, indent=2) + "\n").encode())
+    rows = "".join(f"{index},{kept}\n" for kept, index in data.removed.tolist())
+    write_bytes(out / REMOVED, f"index,kept\n{rows}".encode())
+    write_bytes(out / DATA, (json.dumps(data.summary, indent=2) + "\n").encode())
 
 
 def _row(steps: list[gan.Step], seconds: float) -> dict[str, float]:

@@ -11,7 +11,8 @@ PUBLIC = {
         feature_width layer_shapes max_grid max_units tapped weights_digest""",
     "evaluation": "DEFAULT_GRID L2SVM Selection fit_selected l2svm_path select_C stratified_holdout",
     "dedup": """CopyDescriptor DescriptorConfig File HashedFiles SemanticConfig SemanticHash Skipped ahash
-        collision_groups dhash hash_chunks hash_files keep_mask near_duplicates phash radius_groups radius_pairs
+        collision_groups dhash hash_chunks hash_files keep_mask near_duplicates pair_groups phash radius_groups
+        radius_pairs radius_pairs_between""",
         radius_pairs_between""",
     "results": """COLUMNS MeasuredRow Record ReportedRow Table append_record git_commit hardware portable read_records
         render_csv render_latex render_markdown run_id source_digest table_from_dict utc_now versions with_run

@@ -1,4 +1,4 @@
-"""Photographs of any size, mode and format, in a folder or a zip: hashes and thumbnails, on all cores, resumable.
+"""Photographs of any size, mode and format, in a folder or a zip: hashes or thumbnails, on all cores, resumable.
 
 Finished chunks are kept as RUNS_ROOT/photos/<digest>/<number>-<key>.chunk, a SHA-256 and the npz it is of. The key
 covers names, sizes and times of a chunk's files and all that shapes the result, so that a stopped run goes on where it
@@ -29,13 +29,13 @@ from experiments.datasets.progress import Progress, follow
 from experiments.errors import UserError
 from experiments.pool import WorkerDied, cores, in_order
 
-__all__ = ["SUFFIXES", "Photos", "read"]
+__all__ = ["SUFFIXES", "Photos", "Work", "read", "work"]
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".heic", ".heif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx", ".ico"),
 )
-FORMAT = 1  # raise it when hashes, thumbnails or the chunks' layout change: older chunks are then made again
+FORMAT = 2  # raise it when hashes, thumbnails or the chunks' layout change: older chunks are then made again
 CHUNK_FILES, CHUNK_BYTES = 256, 32 * 2**20  # of image files: about a second's work
 
 
@@ -44,17 +44,33 @@ class Photos:
     """What was read, in the order of the names.
 
     names: paths inside the source, sorted, of the files that are images.
-    images: uint8 [N, side, side, 3], RGB thumbnails, each photograph squashed to a square; a read-only memory map.
+    images: uint8 [N, side, side, 3], RGB thumbnails, each photograph squashed to a square, a read-only memory map; None
+    where none were asked for.
     codes: uint64 [N] for each hash, of the photographs themselves, bit for bit imagehash's.
     skipped: (name, reason) of every file that is named like an image and could not be used, sorted.
     digest: SHA-256 over all of the above (64 hex digits).
+    files: where each is read again.
     """
 
     names: list[str]
-    images: np.ndarray
+    images: np.ndarray | None
     codes: dict[str, np.ndarray]
     skipped: list[tuple[str, str]]
     digest: str
+    files: list[dedup.File]
+
+
+class Work(NamedTuple):
+    """How much there is to read."""
+
+    files: int
+    bytes: int
+
+
+def work(source: Path) -> Work:
+    """What `read` would read of the folder or zip `source`, found by names alone. Raises UserError where it is none."""
+    files, _ = _listed(source)
+    return Work(len(files), sum(file.version[0] for file in files))
 
 
 def read(
@@ -62,14 +78,14 @@ def read(
     *,
     runs_root: Path,
     hashes: Sequence[str] = ("phash",),
-    side: int = 64,
+    side: int | None = 64,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Photos:
     """Hash every photograph in the folder (and the folders in it; links to folders are not followed) or zip `source`.
 
-    hashes: of "phash", "ahash", "dhash". side: of the thumbnails, pixels. workers: processes, by default one a core;
-    their number does not change the result.
+    hashes: of "phash", "ahash", "dhash". side: of the thumbnails, pixels; None makes none, and hashing faster by a
+    quarter. workers: processes, by default one a core; their number does not change the result.
 
     Raises UserError where `source` is neither, holds no image, or a worker was killed; OSError where RUNS_ROOT cannot
     be written.
@@ -89,21 +105,25 @@ def read(
     ]
 
     names: list[str] = []
+    readers: list[dedup.File] = []
+    archive = _archive(source)
     codes: dict[str, list[np.ndarray]] = {name: [] for name in hashes}
     digest = hashlib.sha256()
 
     def taken(scratch: IO[bytes]) -> Iterator[str]:
         """Takes up one chunk after the other; yields the name of every file."""
-        work = partial(_result, source, hashes=tuple(hashes), side=side)
+        job = partial(_result, source, hashes=tuple(hashes), side=side)
         missing = sum(not chunk.file.exists() for chunk in chunks)
-        results = in_order(work, chunks, workers=min(workers or cores(), missing))
+        results = in_order(job, chunks, workers=min(workers or cores(), missing))
         for chunk, hashed in zip(chunks, results, strict=True):
             names.extend(chunk.files[i].name for i in hashed.kept)
+            readers.extend(_reader(source, archive, chunk.files[i].path) for i in hashed.kept)
             for name in hashes:
                 codes[name].append(hashed.codes[name])
                 digest.update(hashed.codes[name].data)
-            digest.update(hashed.images.data)
-            scratch.write(hashed.images.data)
+            if hashed.images is not None:
+                digest.update(hashed.images.data)
+                scratch.write(hashed.images.data)
             skipped.extend((chunk.files[file.place].name, file.reason) for file in hashed.skipped)
             yield from (file.name for file in chunk.files)
 
@@ -119,13 +139,18 @@ def read(
         if not names:
             raise UserError(f"no image in {source} can be read ({skipped[0][0]}: {skipped[0][1]}): name another source")
         scratch.flush()
-        images = np.memmap(scratch, np.uint8, "r", shape=(len(names), side, side, 3))
+        images = None if side is None else np.memmap(scratch, np.uint8, "r", shape=(len(names), side, side, 3))
     for stale in set(folder.glob("*.chunk")) - {chunk.file for chunk in chunks}:
         stale.unlink(missing_ok=True)
     skipped.sort()
     digest.update(json.dumps([names, skipped]).encode())
     return Photos(
-        names, images, {name: np.concatenate(parts) for name, parts in codes.items()}, skipped, digest.hexdigest()
+        names,
+        images,
+        {name: np.concatenate(parts) for name, parts in codes.items()},
+        skipped,
+        digest.hexdigest(),
+        readers,
     )
 
 
@@ -135,8 +160,9 @@ class _File(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The path as text that can be written anywhere, whatever bytes the system lets names hold."""
-        return self.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        """The path as text that can be written anywhere and on one line, whatever the system lets names hold."""
+        text = self.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 @dataclass(frozen=True)
@@ -196,17 +222,22 @@ def _cut(files: list[_File]) -> Iterator[list[_File]]:
         yield chunk
 
 
-def _result(source: Path, chunk: _Chunk, *, hashes: Sequence[str], side: int) -> dedup.HashedFiles:
+def _result(source: Path, chunk: _Chunk, *, hashes: Sequence[str], side: int | None) -> dedup.HashedFiles:
     """What was kept of the chunk, or else what its files give now."""
     kept = _load(chunk.file, hashes)
     if kept is not None:
         return kept
-    archive = None if source.is_dir() else (str(source), *_version(source))
+    archive = _archive(source)
     files = [_reader(source, archive, file.path) for file in chunk.files]
     hashed = dedup.hash_files(files, hashes=hashes, side=side, max_file_bytes=MAX_FILE_BYTES)
     if not any(file.unread for file in hashed.skipped):  # that may pass, and leave the key as it is
         _save(chunk.file, hashed)
     return hashed
+
+
+def _archive(source: Path) -> tuple[str, int, int] | None:
+    """What tells a zip from what it becomes later; None for a folder."""
+    return None if source.is_dir() else (str(source), *_version(source))
 
 
 def _reader(source: Path, archive: tuple[str, int, int] | None, path: str) -> dedup.File:
@@ -230,7 +261,8 @@ def _opened(archive: tuple[str, int, int]) -> zipfile.ZipFile:
 def _save(file: Path, hashed: dedup.HashedFiles) -> None:
     buffer = io.BytesIO()
     skipped = np.frombuffer(json.dumps(hashed.skipped).encode(), np.uint8)
-    np.savez(buffer, kept=hashed.kept, images=hashed.images, skipped=skipped, **hashed.codes)  # type: ignore[arg-type]
+    images = {} if hashed.images is None else {"images": hashed.images}
+    np.savez(buffer, kept=hashed.kept, skipped=skipped, **images, **hashed.codes)  # type: ignore[arg-type]
     content = buffer.getvalue()
     write_bytes(file, hashlib.sha256(content).digest() + content)
 
@@ -245,7 +277,8 @@ def _load(file: Path, hashes: Sequence[str]) -> dedup.HashedFiles | None:
         return None
     with np.load(io.BytesIO(content[32:]), allow_pickle=False) as arrays:
         skipped = [dedup.Skipped(*values) for values in json.loads(arrays["skipped"].tobytes())]
-        return dedup.HashedFiles(arrays["kept"], {name: arrays[name] for name in hashes}, arrays["images"], skipped)
+        images = arrays.get("images")
+        return dedup.HashedFiles(arrays["kept"], {name: arrays[name] for name in hashes}, images, skipped)
 
 
 def _digest(*parts: object) -> str:

@@ -100,9 +100,9 @@ def test_every_kind_of_file_has_imagehashs_bits(tmp_path):
 
 def test_many_files_of_a_size_have_the_bits_of_each_alone():
     content = [encoded(smooth(width, 50, seed), "PNG") for seed in range(12) for width in (61, 64)]
-    found = dedup.hash_files([partial(bytes, data) for data in content], side=0)
+    found = dedup.hash_files([partial(bytes, data) for data in content], side=None)
     assert found.codes["phash"].tolist() == [reference(data, "phash") for data in content]
-    assert found.images.shape == (24, 0, 0, 3)
+    assert found.images is None
 
 
 def test_thumbnails_are_the_image_squashed():

@@ -23,7 +23,7 @@ RECIPE = Recipe(
     dataset="tiny-imagenet-32",
     training=gan.TrainingConfig(images=8 * STEPS, decay_from=48, batch_size=8, seed=3),
     width=2,
-    dedup=DedupSpec(),
+    dedup=DedupSpec("phash"),
 )
 NETWORKS = ("discriminator.safetensors", "generator.safetensors")
 
@@ -90,7 +90,7 @@ def curve(out):
 
 
 def test_a_run_writes_its_files(whole):
-    written = {"data.json", "losses.csv", "samples.png", "state.safetensors", "training.json", *NETWORKS}
+    written = {"data.json", "losses.csv", "removed.csv", "samples.png", "state.safetensors", "training.json", *NETWORKS}
     assert {p.name for p in whole.iterdir()} == written
     networks = [gan.load(whole / name) for name in NETWORKS]
     assert [type(n) for n in networks] == [gan.Discriminator, gan.Generator]
@@ -101,7 +101,9 @@ def test_a_run_writes_its_files(whole):
     assert summary["images_seen"] == 96 and summary["recipe"] == json.loads(json.dumps(dataclasses.asdict(RECIPE)))
     assert summary["data"] == json.loads((whole / "data.json").read_text())
     assert (summary["data"]["images"], summary["data"]["kept"]) == (40, 35)
-    assert summary["data"]["dedup"] == {"hash": "phash", "radius": 4}
+    assert summary["data"]["dedup"] == {"method": "phash", "radius": 4}
+    removed = (whole / "removed.csv").read_text().split()
+    assert removed == ["index,kept", *(f"{35 + i},{i}" for i in range(5))]
 
 
 def test_the_curve_holds_mean_losses_of_each_stretch(whole, roots):
@@ -170,7 +172,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path, roots, whole):
             {"dedup": None},
             "holds a run on .*'kept': 35.* this one's are .*'kept': 40.*; choose another folder with --out",
         ),
-        ({"dedup": DedupSpec(radius=3)}, "holds a run on .*'radius': 4.*'radius': 3"),
+        ({"dedup": DedupSpec("phash", 3)}, "holds a run on .*'radius': 4.*'radius': 3"),
     ],
 )
 def test_the_folder_of_another_recipe_is_refused(tmp_path, roots, changes, text):
@@ -232,10 +234,10 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path, roots, monkeypatc
 
 def test_a_finished_run_stays_as_it_is(whole, roots):
     before = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in whole.iterdir()}
-    said = []
+    said, rewritten = [], ("data.json", "removed.csv")  # as they were
     run(whole, roots, said=said)
-    assert "trained before" in said[-1] and {p: before[p][0] for p in before if p != "data.json"} == {
-        p.name: p.stat().st_mtime_ns for p in whole.iterdir() if p.name != "data.json"
+    assert "trained before" in said[-1] and {p: before[p][0] for p in before if p not in rewritten} == {
+        p.name: p.stat().st_mtime_ns for p in whole.iterdir() if p.name not in rewritten
     }
 
 

@@ -36,7 +36,7 @@ def test_shipped_networks():
 
 
 def test_a_recipe_in_a_file(tmp_path):
-    text = f"{HEAD}width = 8\nchannels = 1\nkernel = 4\n{TRAINING}lr = 1\n[dedup]\nradius = 2\n"
+    text = f'{HEAD}width = 8\nchannels = 1\nkernel = 4\n{TRAINING}lr = 1\n[dedup]\nmethod = "phash"\nradius = 2\n'
     assert recipe(tmp_path, text) == Recipe(
         name="mine",
         preset="svhn32",
@@ -53,17 +53,40 @@ def test_a_recipe_in_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f'{HEAD}dedup = "near-duplicates"\n{TRAINING}', DedupSpec("near-duplicates")),
+        (f'{HEAD}dedup = "dhash"\n{TRAINING}', DedupSpec("dhash", 4)),
+        (f'{HEAD}{TRAINING}[dedup]\nmethod = "semantic"\n', DedupSpec("semantic")),
+        (f"{HEAD}{TRAINING}[dedup]\n", DedupSpec("near-duplicates")),
+    ],
+)
+def test_a_pass_is_named_short_or_as_a_table(tmp_path, text, expected):
+    assert recipe(tmp_path, text).dedup == expected
+    assert (expected.radius is None) == (expected.method in ("near-duplicates", "semantic"))
+
+
+@pytest.mark.parametrize(
     "text, error",
     [
         (f"{HEAD}widht = 8\n{TRAINING}", "unknown key 'widht' in mine.toml; known: name, preset, dataset, training, w"),
         (f"{HEAD}{TRAINING}beta2 = 0.9\n", "unknown key 'beta2' in mine.toml [training]; known: images, decay_from, b"),
-        (f"{HEAD}{TRAINING}[dedup]\nbits = 4\n", "unknown key 'bits' in mine.toml [dedup]; known: hash, radius"),
+        (f"{HEAD}{TRAINING}[dedup]\nbits = 4\n", "unknown key 'bits' in mine.toml [dedup]; known: method, radius"),
         (f'{HEAD}{TRAINING}lr = "fast"\n', "lr in mine.toml [training] must be of type float, got 'fast'"),
         (f"{HEAD}{TRAINING}seed = 1.0\n", "seed in mine.toml [training] must be of type int, got 1.0"),
         (f"{HEAD}{TRAINING}seed = true\n", "seed in mine.toml [training] must be of type int, got True"),
-        (f"{HEAD}{TRAINING}[dedup]\nhash = 4\n", "hash in mine.toml [dedup] must be of type str, got 4"),
-        (f'{HEAD}{TRAINING}[dedup]\nhash = "md5"\n', "unknown hash 'md5'; the hashes are phash, dhash, ahash"),
-        (f"{HEAD}{TRAINING}[dedup]\nradius = 64\n", "radius must lie in [0, 63], got 64"),
+        (f"{HEAD}{TRAINING}[dedup]\nmethod = 4\n", "method in mine.toml [dedup] must be of type str, got 4"),
+        (
+            f'{HEAD}{TRAINING}[dedup]\nmethod = "md5"\n',
+            "unknown method 'md5'; the methods are near-duplicates, phash, dhash, ahash, semantic",
+        ),
+        (
+            f"{HEAD}{TRAINING}[dedup]\nradius = 4\n",
+            "near-duplicates takes no radius; leave it out, or name one of phash, dhash, ahash",
+        ),
+        (f'{HEAD}{TRAINING}[dedup]\nmethod = "semantic"\nradius = 0\n', "semantic takes no radius"),
+        (f'{HEAD}{TRAINING}[dedup]\nmethod = "phash"\nradius = 64\n', "radius must be an integer in [0, 63], got 64"),
+        (f'{HEAD}{TRAINING}[dedup]\nmethod = "phash"\nradius = "4"\n', "radius must be an integer in [0, 63], got '4'"),
         (f'{HEAD}width = "8"\n{TRAINING}', "width must be a positive integer, got '8'"),
         (f"{HEAD}training = 3\n", "mine.toml [training] must be a table, got 3"),
         (f"{HEAD}dedup = true\n{TRAINING}", "mine.toml [dedup] must be a table, got True"),

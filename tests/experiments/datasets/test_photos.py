@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import dedup
+from dedup.files import read_picture
 from experiments.datasets import photos
 from experiments.errors import UserError
 
@@ -163,6 +164,31 @@ def test_names_are_text_whatever_the_system_allows(folder: Path, runs: Path) -> 
     except OSError:
         pytest.skip("this file system takes UTF-8 alone")
     assert photos.read(folder, runs_root=runs, workers=1).names == [*GOOD, "\\xff.jpg"]
+
+
+def test_without_thumbnails(folder: Path, runs: Path, hashed: list[int]) -> None:
+    bare, whole = (photos.read(folder, runs_root=runs, side=side, workers=1) for side in (None, 64))
+    assert bare.images is None and bare.names == whole.names and bare.skipped == whole.skipped
+    assert np.array_equal(bare.codes["phash"], whole.codes["phash"]) and bare.digest != whole.digest
+    assert photos.read(folder, runs_root=runs, side=None, workers=1).digest == bare.digest and len(hashed) == 6
+
+
+def test_photographs_are_read_again_one_by_one(folder: Path, runs: Path, tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "zipped"), "zip", folder))
+    for source in (folder, archive):
+        found = photos.read(source, runs_root=runs, side=None, workers=1)
+        pictures = [read_picture(file, 40) for file in found.files]
+        assert [p.size for p in pictures] == [(40, 30), (24, 40), (40, 30), (40, 30), (40, 30)]
+        assert {p.mode for p in pictures} == {"RGB"}
+
+
+def test_work_is_told_without_reading(folder: Path) -> None:
+    assert photos.work(folder) == (7, sum(len(data) for data in CONTENT.values()))
+
+
+def test_names_stay_on_one_line(folder: Path, runs: Path) -> None:
+    (folder / "e\nf\t.jpg").write_bytes(CONTENT["a/1.jpg"])
+    assert photos.read(folder, runs_root=runs, workers=1).names == [*GOOD, "e\\nf\\t.jpg"]
 
 
 def test_progress_counts_files(folder: Path, runs: Path) -> None:
