@@ -7,15 +7,14 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 import dedup
+from dedup.pixels import small
 from experiments.datasets.progress import Progress, follow
 from experiments.spec import HASHES, DedupSpec
 
 Images = NDArray[np.uint8]  # [N, H, W, 1 or 3]
 
-SIDE = 32  # of the images that are compared pixel by pixel
 SEMANTIC = dedup.SemanticConfig()  # its seed too: the same images give the same code
 _PIECE = 4096  # pairs compared at once: 100 MB of float64
 
@@ -78,20 +77,9 @@ def colliding(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.int64]
 
 def apart(a: Images, b: Images) -> NDArray[np.float64]:
     """Mean absolute difference of a[i] and b[i] at 32x32, their mean brightness made equal, in gray levels: [n]."""
-    difference = at_side(a).astype(np.float64) - at_side(b)
+    difference = small(a).astype(np.float64) - small(b)
     difference -= difference.mean(axis=(1, 2, 3), keepdims=True)
     return np.abs(difference).mean(axis=(1, 2, 3))
-
-
-def at_side(images: Images) -> Images:
-    """The images squashed to uint8 [N, 32, 32, 3]; those that are so already, themselves."""
-    if images.shape[1:] == (SIDE, SIDE, 3):
-        return images
-    small = np.empty((len(images), SIDE, SIDE, 3), np.uint8)
-    for out, image in zip(small, images, strict=True):
-        picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-        out[:] = np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
-    return small
 
 
 def _by_hash(spec: DedupSpec, images: Searched, against: Searched | None) -> Found:
@@ -108,8 +96,8 @@ def _by_hash(spec: DedupSpec, images: Searched, against: Searched | None) -> Fou
 
 def _by_semantic_hash(images: Searched, against: Searched | None, progress: Progress | None) -> Found:
     """The hash is learnt from all the images there are."""
-    pixels = at_side(images.pixels())
-    theirs = pixels if against is None else at_side(against.pixels())
+    pixels = small(images.pixels())
+    theirs = pixels if against is None else small(against.pixels())
     everything = pixels if against is None else np.concatenate([pixels, theirs])
     with _one_thread():
         learnt = dedup.SemanticHash.fit(everything, SEMANTIC, progress=_callback(progress))
