@@ -43,7 +43,8 @@ def hash_chunks(
 
 def _is_whole_file(images: NDArray[np.uint8]) -> TypeGuard[np.memmap]:
     """Whether a file's name, an offset and the shape tell it all: of a view the offset is not its own."""
-    return isinstance(images, np.memmap) and isinstance(images.base, mmap.mmap) and images.flags.c_contiguous
+    named = isinstance(images, np.memmap) and images.filename is not None and images.mode != "c"
+    return named and isinstance(images.base, mmap.mmap) and images.flags.c_contiguous and images.dtype == np.uint8
 
 
 def _hashed(file: Path, offset: int, shape: tuple[int, ...], hash: Hash, span: tuple[int, int]) -> NDArray[np.uint64]:

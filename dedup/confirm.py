@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from dedup.descriptor import WIDTH, CopyDescriptor
 from dedup.groups import collision_groups
-from dedup.pixels import SIDE, check, small
+from dedup.pixels import SIDE, small
+from dedup.search import radius_pairs_between
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -47,21 +48,32 @@ def near_duplicates(
     `images`, `against`: uint8 [N, H, W, 1 or 3], of any size; they are compared at 32x32. Pairs are (index in images,
     index in against), or i < j within one set, where images equal to an earlier one are paired with the first such
     only. Whether two images are a pair does not depend on any others; images of hardly any contrast (sd below 4 gray
-    levels) are paired only where equal. Time grows with the product of the sets' sizes,
-    memory with their sum: half a kilobyte an image, and 0.5 GB. `progress` shows blocks of images. Raises ValueError
-    for arrays of other types and shapes, and for sets of more than 10^8 candidates.
+    levels) are paired only where equal. Time grows with the product of the sets' sizes, memory with their sum: 3.5 kB an
+    image, and 0.5 GB. `progress` shows blocks of images. Raises ValueError for arrays of other types and shapes, and
+    where more than 10^8 pairs look alike.
     """
-    check(images)
+    pixels = small(images)
     if against is not None:
-        check(against)
-        a, b = np.arange(len(images)), np.arange(len(against))
-        candidates = _candidates(_described(images, a, progress), _described(against, b, progress), progress)
-        return _sorted(_confirmed(candidates, images, against, progress))
+        theirs = small(against)
+        described = _described(pixels, progress), _described(theirs, progress)
+        found = _confirmed(_candidates(*described, progress), pixels, theirs, progress)
+        return np.unique(np.concatenate([_equal(pixels, theirs), found]), axis=0)
     first = collision_groups(_digests(images))
     kept, later = np.flatnonzero(first == np.arange(len(first))), np.flatnonzero(first != np.arange(len(first)))
-    candidates = kept[_candidates(_described(images, kept, progress), None, progress)]
+    candidates = kept[_candidates(_described(pixels[kept], progress), None, progress)]
     equal = np.stack([first[later], later], axis=1)
-    return _sorted(np.concatenate([equal, _confirmed(candidates, images, images, progress)]))
+    return np.unique(np.concatenate([equal, _confirmed(candidates, pixels, pixels, progress)]), axis=0)
+
+
+def settings() -> dict[str, str | float]:
+    """What decides whether two images are a pair: the descriptor's digest and both thresholds."""
+    return {"descriptor": _descriptor().digest, "candidate": CANDIDATE, "confirmed": CONFIRMED}
+
+
+def _equal(a: Images, b: Images) -> NDArray[np.int64]:
+    """All (i, j) of equal a[i] and b[j], flat ones too: int64 [m, 2]."""
+    groups = collision_groups(np.concatenate([_digests(a), _digests(b)])).astype(np.uint64)
+    return radius_pairs_between(groups[: len(a)], groups[len(a) :], 0)
 
 
 def _whole(pixels: Images) -> Images:
@@ -94,7 +106,7 @@ def _candidates(a: Floats, b: Floats | None, progress: Progress | None) -> NDArr
             count += len(found[-1])
             if count > _MOST:
                 raise ValueError(
-                    f"more than {_MOST} pairs of images look alike; radius_groups groups such sets by hashes"
+                    f"more than {_MOST} pairs look alike: remove equal images first, or use a hash's groups"
                 )
     return np.concatenate(found)
 
@@ -104,21 +116,19 @@ def _confirmed(pairs: NDArray[np.int64], a: Images, b: Images, progress: Progres
     (rows, i), (columns, j) = (np.unique(side, return_inverse=True) for side in pairs.T)
     total = np.zeros(len(pairs), np.float32)
     for view in VIEWS:
-        mine, theirs = _described(a, rows, progress, view), _described(b, columns, progress, view)
+        mine, theirs = (_described(x[at], progress, view) for x, at in ((a, rows), (b, columns)))
         for k in _blocks(len(pairs), None, ""):  # rows of many pairs are gathered a block at a time
             total[k : k + _BLOCK] += (mine[i[k : k + _BLOCK]] * theirs[j[k : k + _BLOCK]]).sum(axis=1)
     return pairs[total >= CONFIRMED * len(VIEWS)]
 
 
-def _described(
-    images: Images, rows: NDArray[np.int64], progress: Progress | None, view: Callable[[Images], Images] = _whole
-) -> Floats:
-    """Descriptors of a view of the images at `rows`: float32 [n, 128], zero for one of hardly any contrast."""
-    made = np.empty((len(rows), WIDTH), np.float32)
-    for i in _blocks(len(rows), progress, "describing"):
-        pixels = view(small(images[rows[i : i + _BLOCK]]))
-        flat = pixels.std(axis=(1, 2, 3)) < _FLAT
-        made[i : i + _BLOCK] = np.where(flat[:, None], 0, _descriptor()(pixels))
+def _described(pixels: Images, progress: Progress | None, view: Callable[[Images], Images] = _whole) -> Floats:
+    """Descriptors of a view of each image: float32 [n, 128], zero for an image of hardly any contrast."""
+    made = np.empty((len(pixels), WIDTH), np.float32)
+    for i in _blocks(len(pixels), progress, "describing"):
+        block = pixels[i : i + _BLOCK]
+        flat = block.std(axis=(1, 2, 3)) < _FLAT
+        made[i : i + _BLOCK] = np.where(flat[:, None], 0, _descriptor()(view(block)))
     return made
 
 
@@ -136,7 +146,3 @@ def _digests(images: Images) -> NDArray[np.uint64]:
     """128 bits of each image's bytes: uint64 [N, 2]."""
     digests = [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
     return np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)
-
-
-def _sorted(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

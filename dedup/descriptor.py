@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from dedup.pixels import SIDE, small
+from dedup.tensors import write
 
 if TYPE_CHECKING:  # imported where it is used: hashing needs no torch, and its workers no seconds for it
     import torch
@@ -106,7 +107,8 @@ class CopyDescriptor:
             if progress is not None:
                 found = (logits.argmax(dim=1) == own).float().mean()
                 progress(step + 1, loss.item(), found.item())
-        return cls({name: array.detach().numpy() for name, array in weights.items()}, config)
+        # as the file holds them
+        return cls({name: array.detach().half().float().numpy() for name, array in weights.items()}, config)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """float32 [N, 128] of `images`: uint8 [N, H, W, 1 or 3] of any size, looked at as 32x32."""
@@ -126,11 +128,9 @@ class CopyDescriptor:
         return hashlib.sha256(b"".join(self.weights[name].tobytes() for name in sorted(self.weights))).hexdigest()
 
     def save(self, file: str | os.PathLike[str]) -> None:
-        """Writes safetensors, float16, with the configuration in the header."""
-        from safetensors.numpy import save_file
-
+        """Writes safetensors, float16, with the configuration in the header, atomically; OSError where it cannot."""
         header = {"format": FORMAT, "config": json.dumps(dataclasses.asdict(self.config), sort_keys=True)}
-        save_file({name: array.astype(np.float16) for name, array in self.weights.items()}, file, header)
+        write({name: array.astype(np.float16) for name, array in self.weights.items()}, header, Path(file))
 
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> "CopyDescriptor":

@@ -76,6 +76,9 @@ def hash_files(
                 data = _read(file, max_file_bytes)
                 unread = False
                 gray, thumbnail = _decode(data, side)
+            except MemoryError:  # which may pass
+                skipped.append(Skipped(index, "not enough memory", True))
+                continue
             except Exception as error:  # Pillow's plugins raise nearly anything for a malformed file
                 skipped.append(Skipped(index, _one_line(error), unread))
                 continue

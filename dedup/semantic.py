@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from dedup.groups import collision_groups
+from dedup.tensors import write
 
 if TYPE_CHECKING:  # imported where an autoencoder is trained: hashing needs no torch, and its workers no seconds for it
     import torch
@@ -125,21 +125,8 @@ class SemanticHash:
 
     def save(self, file: str | os.PathLike[str]) -> None:
         """Writes safetensors with the configuration in the header, atomically; OSError where it cannot."""
-        path = Path(file)
-        temporary = path.with_name(f".{path.name}.partial")
         header = {"format": FORMAT, "config": json.dumps(dataclasses.asdict(self.config), sort_keys=True)}
-        try:
-            save_file({"weight": self.weight}, temporary, header)
-            temporary.chmod(0o644)  # safetensors makes files for their owner's eyes alone
-            with open(temporary, "rb+") as written:
-                os.fsync(written.fileno())
-            os.replace(temporary, path)
-        except SafetensorError as error:  # a full disk, a folder gone
-            temporary.unlink(missing_ok=True)
-            raise OSError(f"cannot write {path} ({error}); free space there or choose another folder") from error
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write({"weight": self.weight}, header, Path(file))
 
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> "SemanticHash":

@@ -8,6 +8,7 @@ module:factory, file.py:factory     a callable without arguments that returns a 
 """
 
 import dataclasses
+import hashlib
 import importlib
 import importlib.util
 import json
@@ -112,13 +113,16 @@ def _checkpoint(file: Path, layers: Sequence[str] | None) -> Contender:
 
 
 def _trained_on(file: Path) -> str | None:
-    """The digest of the training images, from what training wrote beside the network."""
+    """The digest of the training images, from what training wrote of exactly this file; None where nothing did."""
+    with file.open("rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     for summary in (file.with_suffix(".json"), file.with_name("training.json")):
-        if summary.is_file():
-            try:
-                return str(json.loads(summary.read_text())["data"]["digest"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{summary} beside it is not what training wrote: {error!r}; restore it") from error
+        try:
+            written = json.loads(summary.read_text())
+            if written["discriminator"] == sha256:
+                return str(written["data"]["digest"])
+        except (OSError, ValueError, KeyError, TypeError):  # none there, or some other JSON of the user's
+            continue
     return None
 
 

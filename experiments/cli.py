@@ -23,7 +23,7 @@ import features
 import results
 from experiments import console, datasets, sources, spec
 from experiments.backbones import resolve
-from experiments.deduplicate import check, deduplicate
+from experiments.deduplicate import check, deduplicate, is_audit
 from experiments.errors import UserError
 from experiments.evaluate import (
     LEAKAGE,
@@ -199,7 +199,7 @@ def _dedup(arguments: argparse.Namespace) -> int:
         print(f"would search by {wanted}, which {spec.COSTS[wanted.method]}; into {out}")
         return 0
     audits = [arguments.runs_root / "leakage", *([LEAKAGE] if arguments.record else [])]
-    _check_writable(out, *audits[1:])
+    _check_writable(out, *(audits if is_audit(arguments.name, wanted, arguments.against) else ()))
     summary = deduplicate(
         arguments.name,
         out,
@@ -286,7 +286,7 @@ def _eval(arguments: argparse.Namespace) -> int:
     for record in measured:
         on = f"{record.n_test:,} images, {record.protocol}"
         console.say(f"{record.method}: {record.value:.2f} % of {on} (C = {record.solver['C']:g}, run {record.run_id})")
-    if WITHOUT_LEAKED not in prepared.leaked and not arguments.subset:
+    if prepared.spec.protocol == PROTOCOL and WITHOUT_LEAKED not in prepared.leaked:
         console.say("not audited: which test images its training images hold (see dcgan-eval dedup --help)")
     console.say(f"written to {', '.join(str(p) for p in written)}")
     return 0
@@ -348,7 +348,9 @@ def _at_hand(file: Path, prepared: Prepared, roots: dict[str, Path]) -> list[res
     """The records of exactly this run, the last where it was made again: same spec, data, weights and code."""
     wanted = identity(prepared, roots)
     same = [r for r in results.read_records(file) if (r.spec, r.inputs) == wanted]
-    return [r for r in same if r.run_id == same[-1].run_id]
+    last = [r for r in same if r.run_id == same[-1].run_id]
+    whole = {r.protocol for r in last} == {prepared.spec.protocol, *prepared.leaked}  # not stopped while writing them
+    return last if whole else []
 
 
 def _add(file: Path, record: results.Record) -> None:

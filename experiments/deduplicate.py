@@ -54,7 +54,7 @@ def check(name: str, spec: DedupSpec, *, against: str | None, record: bool) -> N
         sources.check(against)
         if sources.is_same(name, against):
             raise UserError(f"{name} against itself holds every image twice; leave out --against to search within it")
-    if record and not _is_audit(name, spec, against):
+    if record and not is_audit(name, spec, against):
         raise UserError("--record keeps an audit: it needs --against, two named sets, and the method near-duplicates")
 
 
@@ -101,13 +101,14 @@ def deduplicate(
     html = gallery.render(shown, len(groups), source=source, other=other, method=str(spec), digest=summary["digest"])
     files["gallery.html"] = html.encode()
     files["summary.json"] = (json.dumps(summary, indent=2) + "\n").encode()
+    (out / "summary.json").unlink(missing_ok=True)  # written last: without it the folder is not finished
     for stale in {"keep.txt", "skipped.csv", "semantic.safetensors"} - set(files):  # of an earlier pass
         (out / stale).unlink(missing_ok=True)
     if found.semantic is not None:
         found.semantic.save(out / "semantic.safetensors")
     for file, content in files.items():
         write_bytes(out / file, content)
-    if _is_audit(name, spec, against) and source.packed is not None and other.packed is not None:
+    if is_audit(name, spec, against) and source.packed is not None and other.packed is not None:
         for folder in audits:
             made = audit(source.packed, other.packed, found.pairs, dict(results.versions()))
             say(f"audit written to {write_audit(folder, made)}")
@@ -124,7 +125,8 @@ def _tell_skipped(read: Sequence[Source], file: Path, say: Callable[[str], None]
         say(f"skipped {len(skipped):,} files, listed in {file}: {', '.join(skipped[:NAMED])}{more}")
 
 
-def _is_audit(name: str, spec: DedupSpec, against: str | None) -> bool:
+def is_audit(name: str, spec: DedupSpec, against: str | None) -> bool:
+    """Whether that pass is a leakage audit: the calibrated one, between two named sets."""
     return spec.method == "near-duplicates" and {name, against} <= set(datasets.NAMES)
 
 

@@ -134,6 +134,10 @@ def _leaked(contender: Contender, train: Labelled, test: Labelled, runs_root: Pa
         if against == NOTHING:
             leaked[protocol] = np.empty(0, np.int64)
         elif against is not None and (found := find_audit([LEAKAGE, runs_root / "leakage"], test.digest, against)):
+            if found.leaked.max(initial=-1) >= len(test.images):
+                raise UserError(
+                    f"the audit of {found.images['name']} names images beyond it; delete it and make it again"
+                )
             leaked[protocol] = found.leaked
     return leaked
 

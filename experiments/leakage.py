@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dedup.confirm import settings
 from experiments import datasets
 from experiments.atomic import write_bytes
 
@@ -26,6 +27,7 @@ class Audit:
     images: dict[str, str]  # name and digest of the evaluation set
     against: dict[str, str]  # ... and of the other
     pairs: NDArray[np.int64]  # [M, 2]: (index in the evaluation set, index in the other), sorted
+    found_by: dict[str, str | float]  # the pass: `dedup.confirm.settings`
     made_with: dict[str, str | None]  # versions of what found them
 
     @property
@@ -40,16 +42,17 @@ def audit(
     pairs: NDArray[np.int64],
     versions: dict[str, str | None],
 ) -> Audit:
-    """The audit that `pairs`, found between these two sets, amount to."""
+    """The audit that `pairs` (int64 [M, 2], sorted), found between these two sets now, amount to."""
     first, second = ({"name": packed.name, "digest": packed.digest} for packed in (images, against))
-    return Audit(first, second, pairs, versions)
+    return Audit(first, second, pairs, settings(), versions)
 
 
 def write_audit(folder: Path, found: Audit) -> Path:
     """Writes `folder`/<set>-in-<other>.json, whole or not at all; returns the file."""
     file = folder / f"{found.images['name']}-in-{found.against['name']}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    head = {"format": FORMAT, "images": found.images, "against": found.against, "made_with": found.made_with}
+    head = {"format": FORMAT, "images": found.images, "against": found.against}
+    head |= {"found_by": found.found_by, "made_with": found.made_with}
     text = json.dumps(head | {"leaked": len(found.leaked)}, indent=1)[:-2]
     pairs = ",\n".join(f"  [{i}, {j}]" for i, j in found.pairs.tolist())
     write_bytes(file, f'{text},\n "pairs": [\n{pairs}\n ]\n}}\n'.encode())
@@ -63,7 +66,10 @@ def read_audit(file: Path) -> Audit:
         if found["format"] != FORMAT:
             raise ValueError(f"its format is {found['format']!r}, not {FORMAT!r}")
         pairs = np.array(found["pairs"], np.int64).reshape(-1, 2)
-        read = Audit(found["images"], found["against"], pairs, found["made_with"])
+        first, second = ({key: str(found[which][key]) for key in ("name", "digest")} for which in ("images", "against"))
+        read = Audit(first, second, pairs, dict(found["found_by"]), dict(found["made_with"]))
+        if (pairs < 0).any():
+            raise ValueError("an index is negative")
         if len(read.leaked) != found["leaked"]:
             raise ValueError(f"it names {found['leaked']} leaked images and lists {len(read.leaked)}")
         return read
@@ -72,10 +78,11 @@ def read_audit(file: Path) -> Audit:
 
 
 def find_audit(folders: Sequence[Path], images: str, against: str) -> Audit | None:
-    """The audit of exactly these two sets (digests) in the first of `folders` that has one."""
+    """The audit of exactly these two sets (digests) by the present pass, in the first of `folders` that has one."""
     for folder in folders:
         for file in sorted(folder.glob("*.json")):
             found = read_audit(file)
-            if (found.images["digest"], found.against["digest"]) == (images, against):
+            sets = found.images["digest"], found.against["digest"]
+            if sets == (images, against) and found.found_by == settings():
                 return found
     return None

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import fcntl
+import hashlib
 import io
 import json
 import math
@@ -102,6 +103,7 @@ def pretrain(
         summary = {
             "recipe": dataclasses.asdict(recipe),
             "data": data.summary,
+            "discriminator": hashlib.sha256(discriminator.read_bytes()).hexdigest(),
             "images_seen": state.step * config.batch_size,
             "seconds": round(seconds, 1),
             "versions": results.versions(),

@@ -155,10 +155,14 @@ def _reported(row: ReportedRow) -> dict[str, str]:
 def _measured(row: MeasuredRow, records: Sequence[Record]) -> dict[str, str]:
     blank = dict.fromkeys(COLUMNS, "")
     shown = blank | {"method": row.method, "protocol": row.protocol, "source": row.absent or "measured"}
-    if row.absent:
-        return shown
     where = (row.method, row.protocol)
     runs = {record.run_id: record for record in records if (record.method, record.protocol) == where}
+    if row.absent and runs:
+        raise ValueError(
+            f"row {row.method!r}, {row.protocol!r} is said to be {row.absent}, and {', '.join(runs)} has it"
+        )
+    if row.absent:
+        return shown
     if len(runs) > 1 and not row.run:
         raise ValueError(
             f"row {row.method!r}, {row.protocol!r} must be answered by one run, got {', '.join(runs)}; "

@@ -33,7 +33,7 @@ def imported_packages(source: str) -> set[str]:
 
 def texts() -> list[Path]:
     """Files that are, or could be, under version control."""
-    folders = [ROOT / name for name in (*PACKAGES, "tests", ".ci")]
+    folders = [ROOT / name for name in (*PACKAGES, "tests", "docs", ".ci")]
     files = [path for path in ROOT.iterdir() if path.is_file()]
     files += [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return sorted(p for p in files if p.suffix in TEXTS or p.name in ("Makefile", "LICENSE") or p.parent.name == ".ci")

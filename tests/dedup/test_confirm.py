@@ -77,6 +77,16 @@ def test_images_of_one_colour_are_duplicates_only_where_equal() -> None:
     flat = np.zeros((40, 32, 32, 3), np.uint8)
     flat[:] = np.arange(40, dtype=np.uint8)[:, None, None, None] // 2 * 12
     assert dedup.near_duplicates(flat).tolist() == [[i, i + 1] for i in range(0, 40, 2)]
+    assert dedup.near_duplicates(flat[::2], flat[1::2]).tolist() == [[i, i] for i in range(20)]
+
+
+def test_a_frame_around_nothing_is_found() -> None:
+    framed = np.full((2, 32, 32, 3), 250, np.uint8)
+    framed[0, :3] = framed[0, :, 29:] = 20
+    framed[1, :3] = framed[1, 29:] = 20
+    other = framed.copy()
+    other[:, 0, 0] = 21
+    assert dedup.near_duplicates(framed, other).tolist() == [[0, 0], [1, 1]]
 
 
 def test_too_many_alike_are_refused_before_memory_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +94,9 @@ def test_too_many_alike_are_refused_before_memory_is_gone(monkeypatch: pytest.Mo
     images[:, 0, 0, 0] = np.arange(9)
     assert len(dedup.near_duplicates(images)) == 36
     monkeypatch.setattr(confirm, "_MOST", 35)
-    with pytest.raises(ValueError, match="more than 35 pairs of images look alike; radius_groups groups such sets"):
+    with pytest.raises(
+        ValueError, match="more than 35 pairs look alike: remove equal images first, or use a hash's groups"
+    ):
         dedup.near_duplicates(images)
 
 

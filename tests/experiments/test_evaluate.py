@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import evaluation
+from dedup.confirm import settings
 from experiments import evaluate as module
 from experiments.backbones import NOTHING, resolve
 from experiments.evaluate import (
@@ -112,7 +113,9 @@ def test_what_is_left_out_comes_from_the_audits_at_hand(tmp_path: Path, monkeypa
     assert protocols(None) == {}
     assert protocols(NOTHING) == {WITHOUT_LEAKED: []}
     for folder, against, pairs in (("committed", train.digest, [[3, 0]]), ("leakage", "photos", [[4, 9], [6, 2]])):
-        found = Audit({"name": "t", "digest": test.digest}, {"name": against, "digest": against}, np.array(pairs), {})
+        found = Audit(
+            {"name": "t", "digest": test.digest}, {"name": against, "digest": against}, np.array(pairs), settings(), {}
+        )
         write_audit(tmp_path / folder, found)
     assert protocols(None) == {WITHOUT_TRAIN: [3]}
     assert protocols("photos") == {WITHOUT_LEAKED: [4, 6], WITHOUT_TRAIN: [3]}

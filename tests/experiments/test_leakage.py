@@ -1,5 +1,6 @@
 """Audits: what is written is read again, found by digests alone, and never trusted when damaged."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def test_what_is_written_is_found_by_its_digests(sets: tuple[PackedSet, PackedSe
     assert find_audit(folders[:1], test.digest, train.digest) is None
 
 
+def test_what_another_pass_found_is_no_audit_of_this_one(sets: tuple[PackedSet, PackedSet], tmp_path: Path) -> None:
+    made = audit(*sets, PAIRS, {})
+    write_audit(tmp_path, dataclasses.replace(made, found_by={**made.found_by, "confirmed": 0.5}))
+    assert find_audit([tmp_path], sets[0].digest, sets[1].digest) is None
+
+
 def test_nothing_leaked_is_an_audit_too(sets: tuple[PackedSet, PackedSet], tmp_path: Path) -> None:
     file = write_audit(tmp_path, audit(*sets, np.empty((0, 2), np.int64), {}))
     assert read_audit(file).leaked.tolist() == []
@@ -46,6 +53,8 @@ def test_nothing_leaked_is_an_audit_too(sets: tuple[PackedSet, PackedSet], tmp_p
         lambda text: text.replace("dcgan-eval-leakage-1", "another"),
         lambda text: text.replace("  [5, 0]", "  [2, 0]"),
         lambda text: text.replace("[5, 0]", "[5, 0, 1]"),
+        lambda text: text.replace("[5, 0]", "[-5, 0]"),
+        lambda text: text.replace('"digest"', '"other"', 1),
         lambda text: "[]",
     ],
 )

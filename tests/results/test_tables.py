@@ -113,8 +113,10 @@ def test_several_runs_need_one_named():
 
 def test_a_row_that_no_record_can_answer_says_why():
     table = table_from_dict(with_rows(REPORTED, {**MEASURED, "absent": "not audited"}))
-    row = rows_of(render_csv(table, [RECORD]))[1]
+    row = rows_of(render_csv(table, []))[1]
     assert {name: text for name, text in row.items() if text} == {**MEASURED, "source": "not audited"}
+    with pytest.raises(ValueError, match=f"is said to be not audited, and {RECORD.run_id} has it"):
+        render_csv(table, [RECORD])
     assert rows_of(render_csv(with_run(table, RECORD), [RECORD]))[1]["value"] == "79.41"
     with pytest.raises(ValueError, match="absent must be text, and stand without a run, got 'not audited'"):
         MeasuredRow(**MEASURED, run=RECORD.run_id, absent="not audited")
