@@ -48,9 +48,10 @@ def near_duplicates(
     `images`, `against`: uint8 [N, H, W, 1 or 3], of any size; they are compared at 32x32. Pairs are (index in images,
     index in against), or i < j within one set, where images equal to an earlier one are paired with the first such
     only. Whether two images are a pair does not depend on any others; images of hardly any contrast (sd below 4 gray
-    levels) are paired only where equal. Time grows with the product of the sets' sizes, memory with their sum: 3.5 kB an
-    image, and 0.5 GB. `progress` shows blocks of images. Raises ValueError for arrays of other types and shapes, and
-    where more than 10^8 pairs look alike.
+    levels) are paired only where equal. Time grows with the product of the sets' sizes, memory with their sum: 3.5 kB
+    an image, and 0.5 GB. `progress` shows blocks of images.
+
+    Raises ValueError for arrays of other types and shapes, and where more than 10^8 pairs look alike.
     """
     pixels = small(images)
     if against is not None:
