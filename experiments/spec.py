@@ -17,7 +17,7 @@ HASHES = {"phash": dedup.phash, "dhash": dedup.dhash, "ahash": dedup.ahash}
 
 METHODS = ("near-duplicates", *HASHES, "semantic")
 COSTS = {  # in words, of 100,000 images of 32x32 on two cores
-    "near-duplicates": "takes under a minute for 100,000 images",
+    "near-duplicates": "takes a minute or two for 100,000 images, and grows with the product of the sets' sizes",
     **dict.fromkeys(HASHES, "takes seconds for 100,000 images"),
     "semantic": "learns a code first, in about a minute whatever the number of images",
 }
