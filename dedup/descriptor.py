@@ -13,14 +13,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from dedup.pixels import SIDE, small
-from dedup.tensors import write
+from dedup.tensors import read, write
 
 if TYPE_CHECKING:  # imported where it is used: hashing needs no torch, and its workers no seconds for it
     import torch
@@ -135,18 +134,12 @@ class CopyDescriptor:
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> "CopyDescriptor":
         """What `save` wrote. Raises FileNotFoundError, or ValueError for any other file."""
-        path = Path(file)
-        if not path.is_file():
-            raise FileNotFoundError(f"no copy descriptor at {path}")
-        try:
-            with safe_open(path, "numpy") as opened:
-                header = opened.metadata() or {}
-                if header.get("format") != FORMAT:
-                    raise ValueError(f"its format is {header.get('format')!r}, not {FORMAT!r}")
-                weights = {name: opened.get_tensor(name).astype(np.float32) for name in opened.keys()}  # noqa: SIM118
-                return cls(weights, DescriptorConfig(**json.loads(header["config"])))
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} holds no copy descriptor: {' '.join(str(error).split())}") from error
+
+        def make(arrays: dict[str, np.ndarray], config: dict[str, Any]) -> "CopyDescriptor":
+            weights = {name: array.astype(np.float32) for name, array in arrays.items()}
+            return cls(weights, DescriptorConfig(**config))
+
+        return read(file, FORMAT, "copy descriptor", make)
 
 
 def _shapes() -> dict[str, tuple[int, ...]]:

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 
 from dedup.groups import collision_groups
-from dedup.tensors import write
+from dedup.tensors import read, write
 
 if TYPE_CHECKING:  # imported where an autoencoder is trained: hashing needs no torch, and its workers no seconds for it
     import torch
@@ -131,18 +130,9 @@ class SemanticHash:
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> "SemanticHash":
         """What `save` wrote. Raises FileNotFoundError, or ValueError for any other file."""
-        path = Path(file)
-        if not path.is_file():
-            raise FileNotFoundError(f"no semantic hash at {path}")
-        try:
-            with safe_open(path, "numpy") as opened:
-                header = opened.metadata() or {}
-                if header.get("format") != FORMAT:
-                    raise ValueError(f"its format is {header.get('format')!r}, not {FORMAT!r}")
-                config = SemanticConfig(**json.loads(header["config"]))
-                return cls(opened.get_tensor("weight"), config)
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} holds no semantic hash: {' '.join(str(error).split())}") from error
+        return read(
+            file, FORMAT, "semantic hash", lambda arrays, config: cls(arrays["weight"], SemanticConfig(**config))
+        )
 
     def _refuse_collapse(self, images: NDArray[np.uint8]) -> None:
         different = images[np.unique(images.reshape(len(images), -1), axis=0, return_index=True)[1]]

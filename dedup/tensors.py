@@ -1,12 +1,16 @@
-"""Arrays written as safetensors, whole or not at all."""
+"""Arrays as safetensors: written whole or not at all, read only where the file says what it holds."""
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+
+Made = TypeVar("Made")
 
 
 def write(arrays: Mapping[str, np.ndarray], header: Mapping[str, str], file: Path) -> None:
@@ -24,3 +28,24 @@ def write(arrays: Mapping[str, np.ndarray], header: Mapping[str, str], file: Pat
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def read(
+    file: str | os.PathLike[str], format: str, what: str, make: Callable[[dict[str, np.ndarray], dict[str, Any]], Made]
+) -> Made:
+    """`make(arrays, config)` of a file whose header names `format` and holds the configuration as JSON.
+
+    Raises FileNotFoundError, or ValueError ("... holds no `what`") for any other file.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"no {what} at {path}")
+    try:
+        with safe_open(path, "numpy") as opened:
+            header = opened.metadata() or {}
+            if header.get("format") != format:
+                raise ValueError(f"its format is {header.get('format')!r}, not {format!r}")
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        return make(arrays, json.loads(header["config"]))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds no {what}: {' '.join(str(error).split())}") from error
