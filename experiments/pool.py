@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import ModuleType
@@ -105,6 +106,7 @@ def _started(count: int) -> Iterator[tuple[Connection, BaseProcess]]:
 def _light_start() -> Iterator[None]:
     """Processes started here do not import the main module anew, have one BLAS thread, and never hear of SIGINT."""
     main, environment = sys.modules["__main__"], {name: os.environ.get(name) for name in _THREADS}
+    resource_tracker.ensure_running()  # which unblocks SIGINT when it starts, as it would between the lines below
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a terminal sends it to all: this one decides
     sys.modules["__main__"] = ModuleType("__main__")
     os.environ.update(dict.fromkeys(_THREADS, "1"))
