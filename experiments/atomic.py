@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and files that grow."""
 
 import os
 from pathlib import Path
@@ -13,3 +13,11 @@ def write_bytes(file: Path, content: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def append_bytes(file: Path, content: bytes) -> None:
+    """Adds to the end of `file`; on disk when it returns. A stop in between leaves a part: the reader must cut it."""
+    with open(file, "ab") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())

@@ -121,7 +121,21 @@ def _parser() -> argparse.ArgumentParser:
 
     train = command("train", _train, "Train a recipe.", "dcgan-eval train imagenet32-half --out runs/train/mine")
     train.add_argument("recipe", help=f"{', '.join(spec.recipe_names())}, or a .toml file")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the recipe, e.g. width=16 or training.images=1000 (repeatable; another --out for each)",
+    )
     train.add_argument("--out", type=Path, help="folder of the run (default: RUNS_ROOT/train/RECIPE)")
+    train.add_argument(
+        "--checkpoint-images",
+        type=int,
+        default=25_600,
+        metavar="N",
+        help="save every N images, and every 5 minutes (default: %(default)s)",
+    )
     train.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
     _add_roots(train, device=True)
 
@@ -219,7 +233,7 @@ def _dedup(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    recipe = spec.load_recipe(arguments.recipe)
+    recipe = spec.load_recipe(arguments.recipe, arguments.set)
     out = arguments.out or arguments.runs_root / "train" / recipe.name
     if arguments.dry_run:
         print(json.dumps(dataclasses.asdict(recipe), indent=2))
@@ -234,6 +248,8 @@ def _train(arguments: argparse.Namespace) -> int:
         device=_device(arguments.device),
         say=console.say,
         progress=console.progress,
+        checkpoint_images=arguments.checkpoint_images,
+        command=results.portable(arguments.command, _roots(arguments)),
     )
     print(file)
     return 0

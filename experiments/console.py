@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -17,31 +17,64 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def progress(iterable: Iterable[T], *, total: int | None, desc: str, unit: str) -> Iterator[T]:
-    """Passes items through and shows how far it is, with the time left."""
+def progress(
+    iterable: Iterable[T],
+    *,
+    total: int | None,
+    desc: str,
+    unit: str,
+    step: int = 1,
+    done: int = 0,
+    postfix: Callable[[], str] | None = None,
+) -> Iterator[T]:
+    """Passes items through and shows how far it is, how fast, and the time left.
+
+    step: units an item stands for. done: units of `total` done before. postfix: what to show besides, asked for only
+    when it is shown.
+    """
     if sys.stderr.isatty():
-        yield from tqdm(iterable, total=total, desc=desc, unit=f" {unit}", dynamic_ncols=True, leave=True)
+        yield from _bar(iterable, total=total, desc=desc, unit=unit, step=step, done=done, postfix=postfix)
         return
     started = last = time.monotonic()
-    done = 0
+    now_done = done
     for item in iterable:
         yield item
-        done += 1
+        now_done += step
         now = time.monotonic()
         if now - last >= _INTERVAL:
             last = now
-            say(_line(desc, unit, done, total, now - started))
-    if done and time.monotonic() - started >= 1:
-        say(f"{desc}: {done} {unit} in {_duration(time.monotonic() - started)}")
+            say(_line(desc, unit, now_done, total, (now_done - done) / (now - started), postfix))
+    if now_done > done and time.monotonic() - started >= 1:
+        say(f"{desc}: {now_done - done:,} {unit} in {_duration(time.monotonic() - started)}")
 
 
-def _line(desc: str, unit: str, done: int, total: int | None, seconds: float) -> str:
+def _bar(iterable, *, total, desc, unit, step, done, postfix):
+    shown = time.monotonic()
+    with tqdm(
+        total=total, initial=done, desc=desc, unit=f" {unit}", unit_scale=step > 1, dynamic_ncols=True, leave=True
+    ) as bar:
+        for item in iterable:
+            yield item
+            bar.update(step)
+            if postfix is not None and time.monotonic() - shown >= 1:
+                shown = time.monotonic()
+                bar.set_postfix_str(postfix())
+
+
+def _line(
+    desc: str, unit: str, done: int, total: int | None, rate: float, postfix: Callable[[], str] | None = None
+) -> str:
+    """`rate`: units a second, > 0."""
+    besides = f", {text}" if postfix is not None and (text := postfix()) else ""
     if not total:
-        return f"{desc}: {done} {unit}"
-    left = seconds / done * (total - done)
-    return f"{desc}: {done}/{total} {unit}, {100 * done // total} %, {_duration(left)} left"
+        return f"{desc}: {done:,} {unit}, {rate:,.3g} {unit}/s{besides}"
+    left = _duration((total - done) / rate)
+    return f"{desc}: {done:,}/{total:,} {unit}, {100 * done // total} %, {rate:,.3g} {unit}/s, {left} left{besides}"
 
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,60 +1,73 @@
 """A recipe, run: photographs -> de-duplication pass -> training -> networks, with checkpoints to resume from."""
 
-import csv
 import dataclasses
 import fcntl
 import hashlib
-import io
 import json
-import math
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 import gan
 import results
-from experiments import datasets
+from experiments import datasets, loop
 from experiments.atomic import write_bytes
+from experiments.curve import Curve
 from experiments.deduplicate import removed
 from experiments.errors import UserError
+from experiments.loop import STATE
 from experiments.spec import Recipe
+from experiments.watch import Watch
 
-STATE, DATA, REMOVED = "state.safetensors", "data.json", "removed.csv"
-CURVE, SUMMARY = "losses.csv", "training.json"
+DATA, REMOVED, CURVE, SUMMARY = "data.json", "removed.csv", "losses.csv", "training.json"
+Progress = Callable[..., Iterable[Any]]  # console.progress
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSet:
-    """The images a network is trained on, after the de-duplication pass."""
+    """The images a network is trained on, after the de-duplication pass, and those kept from it."""
 
     images: np.ndarray  # uint8 [N, H, W, C]
+    held_out: np.ndarray  # uint8 [recipe.held_out, H, W, C], drawn by the recipe's seed; none of them among `images`
     removed: np.ndarray  # int64 [M, 2]: (index of the image kept instead, index of the one removed), of the whole set
-    summary: dict[str, Any]  # name, digest, the pass, images before and after it
+    summary: dict[str, Any]  # name, digest, the pass, images before it, those trained on, those held out
 
 
 def training_set(
     recipe: Recipe, *, data_root: Path, runs_root: Path, progress: datasets.Progress | None = None
 ) -> TrainingSet:
-    """Loads the recipe's data set and removes near-duplicates as its `[dedup]` says."""
+    """Loads the recipe's data set, removes near-duplicates as its `[dedup]` says and holds out `held_out` images.
+
+    UserError where too few stay for a minibatch.
+    """
     packed = datasets.load(recipe.dataset, data_root=data_root, runs_root=runs_root, progress=progress)
     pairs = removed(packed.images, recipe.dedup, progress)
     keep = np.ones(len(packed.images), bool)
     keep[pairs[:, 1]] = False
+    left = int(keep.sum()) - recipe.held_out
+    if left < recipe.training.batch_size:
+        raise UserError(
+            f"{recipe.dataset} leaves {left} images to train on, fewer than a minibatch of "
+            f"{recipe.training.batch_size}; lower held_out or batch_size"
+        )
+    drawn = np.random.default_rng(recipe.training.seed).choice(np.flatnonzero(keep), recipe.held_out, replace=False)
+    held_out = np.sort(drawn)
+    keep[held_out] = False
     summary = {
         "name": packed.name,
         "digest": packed.digest,
         "dedup": None if recipe.dedup is None else dataclasses.asdict(recipe.dedup),
         "images": len(keep),
-        "kept": int(keep.sum()),
+        "kept": left,
     }
-    return TrainingSet(packed.images[keep], pairs, summary)
+    if recipe.held_out:
+        summary["held_out"] = recipe.held_out
+    return TrainingSet(packed.images[keep], packed.images[held_out], pairs, summary)
 
 
 def pretrain(
@@ -65,17 +78,17 @@ def pretrain(
     runs_root: Path,
     device: torch.device | str,
     say: Callable[[str], None],
-    progress: datasets.Progress | None = None,
+    progress: Progress | None = None,
     checkpoint_images: int = 25_600,
+    command: Sequence[str] = (),
 ) -> Path:
     """Trains `recipe` into the folder `out`, going on from its last checkpoint, and returns the discriminator's file.
 
-    Writes `data.json` and `removed.csv` (which image is kept instead of which) before the first step, `samples.png`
-    and `losses.csv` at every checkpoint, and at the end `discriminator.safetensors`, `generator.safetensors` and
-    `training.json`; a finished run stays as it is.
-    A checkpoint falls every `checkpoint_images` images. Raises UserError for a folder that holds another run or in
-    which another process trains, and FloatingPointError, the last good checkpoint kept, when a loss or a weight is no
-    longer finite.
+    Writes `data.json` and `removed.csv` (which image is kept instead of which) before the first step, `losses.csv` and
+    what `watch.Watch` shows while it trains, and at the end `discriminator.safetensors`, `generator.safetensors` and
+    `training.json` with the `command`; a finished run stays as it is. Checkpoints fall as `loop.run` says.
+    Raises UserError for a folder that holds another run or in which another process trains, and FloatingPointError,
+    the last good checkpoint kept, when a loss or a weight is no longer finite.
     """
     config, arch = recipe.training, recipe.architecture
     try:
@@ -93,19 +106,34 @@ def pretrain(
             return discriminator
 
         images = torch.from_numpy(data.images).to(device)
-        steps = gan.train(state, images, config)
-        if progress is not None:
-            left = config.steps - state.step
-            steps = iter(progress(steps, total=left, desc=f"train {recipe.name}", unit="step"))
-        seconds = _with_checkpoints(steps, state, config, out, checkpoint_images)
+        curve = Curve(out / CURVE, state.step)
+        watch = Watch(
+            out, state, config, curve, training=images, held_out=torch.from_numpy(data.held_out).to(device), say=say
+        )
+        seconds = loop.run(
+            _shown(gan.train(state, images, config), state, recipe, progress),
+            state,
+            config,
+            out,
+            curve=curve,
+            watch=watch,
+            checkpoint_images=checkpoint_images,
+            say=say,
+        )
+        generator = out / "generator.safetensors"
         gan.save(discriminator, state.discriminator)
-        gan.save(out / "generator.safetensors", state.generator)
+        gan.save(generator, state.generator)
+        images_seen = state.step * config.batch_size
         summary = {
             "recipe": dataclasses.asdict(recipe),
             "data": data.summary,
+            "command": list(command),
+            "seed": config.seed,
             "discriminator": hashlib.sha256(discriminator.read_bytes()).hexdigest(),
-            "images_seen": state.step * config.batch_size,
+            "generator": hashlib.sha256(generator.read_bytes()).hexdigest(),
+            "images_seen": images_seen,
             "seconds": round(seconds, 1),
+            "images_per_second": round(images_seen / seconds, 1) if seconds else None,
             "versions": results.versions(),
             "hardware": results.hardware(str(device)),
         }
@@ -113,36 +141,30 @@ def pretrain(
     return discriminator
 
 
-def _with_checkpoints(
-    steps: Iterator[gan.Step], state: gan.TrainingState, config: gan.TrainingConfig, out: Path, checkpoint_images: int
-) -> float:
-    """Exhausts `steps`, writing curve, state and samples at every checkpoint; the seconds that the run has taken."""
-    # the same z after every checkpoint; its own generator leaves the training noise alone
-    shown_z = gan.sample_z(state.generator.arch, 64, torch.Generator().manual_seed(config.seed))
-    shown_z = shown_z.to(next(state.generator.parameters()).device)
-    every = max(2, checkpoint_images // config.batch_size)
-    rows, pending = _curve(out / CURVE, state.step), []
-    before = rows[-1]["seconds"] if rows else 0.0
-    started = time.monotonic()
-    for step in steps:
-        pending.append(step)
-        if step.step % every and step.step != config.steps:
-            continue
-        if not (all(math.isfinite(float(s.loss)) for s in pending) and _finite(state)):
-            raise FloatingPointError(
-                f"a loss or a weight is not finite at step {step.step}; the checkpoint before it is kept in {out}"
-            )
-        rows.append(_row(pending, before + time.monotonic() - started))
-        pending = []
-        _write_curve(out / CURVE, rows)  # before the state: after a kill between the two, `_curve` drops the extra row
-        gan.save_state(out / STATE, state, config)
-        write_bytes(out / "samples.png", _grid(gan.sample(state.generator, shown_z).cpu().numpy()))
-    return rows[-1]["seconds"] if rows else 0.0
+def _shown(
+    steps: Iterator[gan.Step], state: gan.TrainingState, recipe: Recipe, progress: Progress | None
+) -> Iterator[gan.Step]:
+    """The same steps, shown by `progress` in images, with the last losses where it asks for them."""
+    if progress is None:
+        return steps
+    config, latest = recipe.training, {}
 
+    def noted() -> Iterator[gan.Step]:
+        for step in steps:
+            latest[step.network] = step.loss
+            yield step
 
-def _finite(state: gan.TrainingState) -> bool:
-    networks = (state.generator, state.discriminator)
-    return all(bool(torch.isfinite(weight).all()) for network in networks for weight in network.parameters())
+    shown = progress(
+        noted(),
+        total=config.steps * config.batch_size,
+        desc=f"train {recipe.name}",
+        unit="image",
+        step=config.batch_size,
+        done=state.step * config.batch_size,
+        # read only when it is shown: reading waits for the device
+        postfix=lambda: ", ".join(f"{network} {float(loss):.3f}" for network, loss in sorted(latest.items())),
+    )
+    return iter(shown)
 
 
 @contextmanager
@@ -181,43 +203,3 @@ def _claim(out: Path, data: TrainingSet) -> None:
     rows = "".join(f"{index},{kept}\n" for kept, index in data.removed.tolist())
     write_bytes(out / REMOVED, f"index,kept\n{rows}".encode())
     write_bytes(out / DATA, (json.dumps(data.summary, indent=2) + "\n").encode())
-
-
-def _row(steps: list[gan.Step], seconds: float) -> dict[str, float]:
-    """Mean losses of both networks over a stretch of steps; nan for one that had no step."""
-    row = {
-        "step": steps[-1].step,
-        "images_seen": steps[-1].images_seen,
-        "lr": steps[-1].lr,
-        "seconds": seconds,
-    }
-    for network in ("generator", "discriminator"):
-        losses = [float(s.loss) for s in steps if s.network == network]
-        row[f"loss_{network}"] = sum(losses) / len(losses) if losses else math.nan
-    return row
-
-
-def _curve(file: Path, step: int) -> list[dict[str, float]]:
-    """Rows written up to `step`: after a kill the curve may be one checkpoint ahead of the state."""
-    if not file.exists():
-        return []
-    with open(file, newline="") as opened:
-        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(opened)]
-    return [row for row in rows if row["step"] <= step]
-
-
-def _write_curve(file: Path, rows: list[dict[str, float]]) -> None:
-    lines = [",".join(rows[0])] + [
-        ",".join(f"{v:.0f}" if k in ("step", "images_seen") else f"{v:.6g}" for k, v in row.items()) for row in rows
-    ]
-    write_bytes(file, ("\n".join(lines) + "\n").encode())
-
-
-def _grid(images: np.ndarray) -> bytes:
-    """PNG of images uint8 [n * n, H, W, C] as an n x n grid."""
-    n = math.isqrt(len(images))
-    _, h, w, c = images.shape
-    grid = images[: n * n].reshape(n, n, h, w, c).swapaxes(1, 2).reshape(n * h, n * w, c)
-    buffer = io.BytesIO()
-    Image.fromarray(grid.squeeze()).save(buffer, "PNG")
-    return buffer.getvalue()

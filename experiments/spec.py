@@ -2,6 +2,7 @@
 
 import dataclasses
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -62,6 +63,11 @@ class Recipe:
     channels: int | None = None
     kernel: int | None = None
     dedup: DedupSpec | None = None  # absent: no pass
+    held_out: int = 0  # images kept from training, beside which samples are judged for memorisation
+
+    def __post_init__(self) -> None:
+        if self.held_out < 0:
+            raise ValueError(f"held_out must be 0 or more images, got {self.held_out}")
 
     @property
     def architecture(self) -> gan.Architecture:
@@ -76,8 +82,11 @@ def recipe_names() -> list[str]:
     return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
 
 
-def load_recipe(name: str) -> Recipe:
-    """The recipe of that name, or in the TOML file at that path. Raises UserError naming what is wrong and allowed."""
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of that name, or in the TOML file at that path, with `overrides` ("training.images=1000") applied.
+
+    Raises UserError naming what is wrong and allowed.
+    """
     if name.endswith(".toml"):
         source, stem = Path(name), Path(name).stem
     elif name in recipe_names():
@@ -86,6 +95,8 @@ def load_recipe(name: str) -> Recipe:
         raise UserError(f"unknown recipe {name!r}; the recipes are {', '.join(recipe_names())}, or give a .toml file")
     values = read_toml(source)
     try:
+        for override in overrides:
+            _override(values, override)
         training = build(gan.TrainingConfig, values.pop("training", {}), f"{source.name} [training]")
         dedup = values.pop("dedup", None)
         if dedup is not None:  # `dedup = "semantic"` is short for a table of that method
@@ -96,6 +107,29 @@ def load_recipe(name: str) -> Recipe:
     except ValueError as error:
         raise UserError(f"{source.name}: {error}") from error
     return recipe
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    """Sets `key=value` in a recipe's table; a dot leads into a table, and a word that is no TOML value is a string."""
+    key, equals, text = (part.strip() for part in override.partition("="))
+    table, _, last = key.rpartition(".")
+    if not (equals and key and text) or "." in table:
+        raise ValueError(f"an override must be key=value or table.key=value, got {override!r}")
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        parsed = {"value": text}
+    if list(parsed) != ["value"]:  # a line break in it
+        raise ValueError(f"an override must be one value, got {override!r}")
+    if table:
+        inner = values.setdefault(table, {})
+        if isinstance(inner, str):  # `dedup = "phash"`
+            inner = values[table] = {"method": inner}
+        if not isinstance(inner, dict):
+            raise ValueError(f"{table} holds {inner!r} and no keys, in {override!r}")
+        inner[last] = parsed["value"]
+    else:
+        values[key] = parsed["value"]
 
 
 def read_toml(path: Path) -> dict[str, Any]:

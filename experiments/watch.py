@@ -1,0 +1,193 @@
+"""What a person looks at while a network trains: pictures of the same z, and numbers that say whether it goes well.
+
+A look falls at the end of every epoch (one pass over the training images) and at the end of the run; where a run has
+fewer than `LOOKS` epochs, each is divided evenly, so that there are about as many looks. What a look shows depends on
+the state alone and draws from generators of its own: training goes on as if nobody had looked.
+"""
+
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import evaluation
+import gan
+from experiments.alarm import Alarm
+from experiments.atomic import write_bytes
+from experiments.curve import Curve
+from results import figures
+
+LOOKS = 20
+SHOWN = 64  # samples of a grid
+COMPARED = 256  # samples, and training images, whose distances from one another are taken
+SAMPLES = 1_000  # whose nearest images are sought; no more than there are training images, but at least SHOWN
+REFERENCES = 10_000  # training images among which, where none is held out: a second of one core at 32x32
+PAIRED, SEARCHED = 32, 50_000  # samples shown beside their nearest, and the training images searched for those
+CHUNK = 128  # samples drawn at once; batch norm uses the statistics of a chunk
+UNIT = 127.5  # uint8 steps in 1 of the networks' [-1, 1]
+COLUMNS = (
+    *("epoch", "step", "images_seen", "seconds", "images_per_second"),
+    *("loss_generator", "loss_discriminator", "loss_generator_sd", "diversity"),
+    *("nearest_training", "nearest_held_out", "nearest_ratio", "warning"),
+)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When looks fall: `per_epoch` minibatches make an epoch, `steps` the run."""
+
+    per_epoch: int
+    steps: int
+
+    @property
+    def parts(self) -> int:
+        """Looks in an epoch."""
+        return min(self.per_epoch, max(1, math.ceil(LOOKS * self.per_epoch / self.steps)))
+
+    def due(self, step: int) -> bool:
+        """Whether a look falls after `step` minibatches, from 1."""
+        within = (step - 1) % self.per_epoch  # 0-based minibatch of its epoch: due where a part ends with it
+        ends = (within + 1) * self.parts // self.per_epoch > within * self.parts // self.per_epoch
+        return ends or step == self.steps
+
+    def epoch(self, step: int) -> float:
+        """Passes done."""
+        return step / self.per_epoch
+
+
+class Watch:
+    """The looks at one run, into its folder: `epochs.csv`, `epochs/*.png`, and pictures of the last look.
+
+    Opening it drops what a stopped run had seen after `state.step`. `training` and `held_out`: uint8 [N, H, W, C] on
+    the networks' device; `held_out` may be empty.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        state: gan.TrainingState,
+        config: gan.TrainingConfig,
+        curve: Curve,
+        *,
+        training: Tensor,
+        held_out: Tensor,
+        say: Callable[[str], None],
+    ) -> None:
+        self.schedule = Schedule(len(training) // config.batch_size, config.steps)
+        self._out, self._state, self._config, self._curve, self._say = out, state, config, curve, say
+        self._training, self._held_out = training, held_out
+        seeded = torch.Generator().manual_seed(config.seed)
+        n = min(SAMPLES, max(COMPARED, len(training)))
+        self._z = gan.sample_z(state.generator.arch, n, seeded).to(training.device)
+        self._order = torch.randperm(len(training), generator=seeded).to(training.device)
+        self._alarm = Alarm()
+        self._rows = self._resumed()
+        self._drawn, self._cost = -math.inf, 0.0
+
+    def look(self, seconds: float, images_per_second: float) -> None:
+        """Draws, measures and writes; every minibatch up to the state's step must be in the curve."""
+        samples = self._samples()
+        epoch = self.schedule.epoch(self._state.step)
+        frame = figures.grid(samples[:SHOWN].cpu().numpy())
+        write_bytes(self._out / "epochs" / self._frame(self._state.step), frame)
+        write_bytes(self._out / "samples.png", frame)
+        numbers = {
+            "epoch": epoch,
+            "step": self._state.step,
+            "images_seen": self._state.step * self._config.batch_size,
+            "seconds": seconds,
+            "images_per_second": images_per_second,
+            **self._losses(),
+            "diversity": evaluation.mean_distance(samples[:COMPARED]) / self._real_distance,
+            **self._nearest(samples),
+        }
+        row = {name: _text(value) for name, value in numbers.items()}
+        warnings = self._alarm.look({name: float(value) for name, value in row.items()})
+        for warning in warnings:
+            self._say(f"warning: {warning}")
+        self._rows.append(row | {"warning": " | ".join(warnings)})
+        self._write_rows()
+        self._draw(samples)
+
+    def _resumed(self) -> list[dict[str, str]]:
+        """The rows up to the state's step; later ones and their frames are removed, the alarm hears the rest again."""
+        (self._out / "epochs").mkdir(exist_ok=True)
+        rows = []
+        if (self._out / "epochs.csv").exists():
+            with open(self._out / "epochs.csv", newline="") as opened:
+                rows = [row for row in csv.DictReader(opened) if int(row["step"]) <= self._state.step]
+        kept = {self._frame(int(row["step"])) for row in rows}
+        for file in (self._out / "epochs").glob("*.png"):
+            if file.name not in kept:
+                file.unlink()
+        for row in rows:
+            self._alarm.look({name: float(value) for name, value in row.items() if name != "warning"})
+        return rows
+
+    def _frame(self, step: int) -> str:
+        """0007.png after epoch 7, 0007.250.png a quarter of an epoch later."""
+        whole, part = divmod(step, self.schedule.per_epoch)
+        return f"{whole:04d}{f'{part / self.schedule.per_epoch:.3f}'[1:] if part else ''}.png"
+
+    def _samples(self) -> Tensor:
+        """uint8 [n, H, W, C] of the fixed z; the first chunk does not depend on how many follow."""
+        return torch.cat([gan.sample(self._state.generator, z) for z in self._z.split(CHUNK)])
+
+    @cached_property
+    def _real_distance(self) -> float:
+        distance = evaluation.mean_distance(self._training[self._order[:COMPARED]])
+        return distance if distance > 0 else math.nan
+
+    def _losses(self) -> dict[str, float]:
+        """Means over the minibatches since the last look; the spread of the generator's, of 8 minibatches or more."""
+        since = int(self._rows[-1]["images_seen"]) if self._rows else 0
+        generator, discriminator = (self._curve.since(since, name) for name in ("generator", "discriminator"))
+        return {
+            "loss_generator": float(generator.mean()) if len(generator) else math.nan,
+            "loss_discriminator": float(discriminator.mean()) if len(discriminator) else math.nan,
+            "loss_generator_sd": float(generator.std()) if len(generator) >= 8 else math.nan,
+        }
+
+    def _nearest(self, samples: Tensor) -> dict[str, float]:
+        """Mean distance, in [-1, 1] pixel space, to the nearest of training images and of as many held-out ones."""
+        among = len(self._held_out) or REFERENCES
+        training = _mean_nearest(samples, self._training[self._order[:among]])
+        held_out = _mean_nearest(samples, self._held_out[:among]) if len(self._held_out) else math.nan
+        ratio = training / held_out if held_out > 0 else math.nan
+        return {"nearest_training": training, "nearest_held_out": held_out, "nearest_ratio": ratio}
+
+    def _write_rows(self) -> None:
+        lines = [",".join(COLUMNS)]
+        lines += [",".join([*(row[name] for name in COLUMNS[:-1]), f'"{row["warning"]}"']) for row in self._rows]
+        write_bytes(self._out / "epochs.csv", ("\n".join(lines) + "\n").encode())
+
+    def _draw(self, samples: Tensor) -> None:
+        """The pictures that take a while: at the end, before it for at most a tenth of the time."""
+        started = time.monotonic()
+        if self._state.step < self._config.steps and started - self._drawn < 10 * self._cost:
+            return
+        searched = self._training[self._order[:SEARCHED]]
+        _, index = evaluation.nearest(samples[:PAIRED], searched)
+        shown, neighbours = samples[:PAIRED].cpu().numpy(), searched[torch.from_numpy(index).to(searched.device)]
+        write_bytes(self._out / "neighbours.png", figures.pairs(shown, neighbours.cpu().numpy()))
+        frames = [self._out / "epochs" / self._frame(int(row["step"])) for row in self._rows]
+        movie = figures.animation([f.read_bytes() for f in frames if f.exists()])
+        write_bytes(self._out / "samples.webp", movie)
+        write_bytes(self._out / "losses.png", figures.loss_plot(self._curve.all()))
+        self._drawn = time.monotonic()
+        self._cost = self._drawn - started
+
+
+def _mean_nearest(samples: Tensor, images: Tensor) -> float:
+    return float(np.mean(evaluation.nearest(samples, images)[0], dtype=np.float64)) / UNIT
+
+
+def _text(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
