@@ -46,6 +46,9 @@ class ConditionalArchitecture:
         return (self.channels, self.size, self.size)
 
 
+CONDITIONAL_PRESETS = {"conditional28": ConditionalArchitecture()}
+
+
 def _join(inputs: Tensor, label: Tensor) -> Tensor:
     """Units [N, D] or maps [N, C, H, W] with the one-hot label [N, classes] appended, as constant maps there."""
     if inputs.dim() == 4:

@@ -16,7 +16,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -160,25 +159,31 @@ def to_range(images: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
 
 
 def train(
-    state: TrainingState, images: Tensor | np.ndarray, config: TrainingConfig, labels: Tensor | None = None
+    state: TrainingState,
+    images: Tensor,
+    config: TrainingConfig,
+    *,
+    labels: Tensor | None = None,
+    rows: Tensor | None = None,
 ) -> Iterator[Step]:
     """Trains in place from `state.step` to `config.steps`, yielding after every minibatch.
 
-    `images`: uint8 [N, H, W, C], a tensor on the networks' device or an array (a memory map, say) of which every
-    minibatch is taken. `labels`: int64 [N] on the CPU, for class-conditional networks alone. Where several processes
-    train together, each is called alike. Raises ValueError for images of another shape or type, for fewer than one
-    minibatch, for labels where there must be none and for none where there must be some.
+    `images`: uint8 [N, H, W, C], on the networks' device or, larger than it, on the CPU (where they may be a memory
+    map). `labels`: int64 [N], for class-conditional networks alone. `rows`: int64 [M], the images to train on, all
+    when None. Where several processes train together, each is called alike. Raises ValueError for images of another
+    shape or type, for fewer than one minibatch, for labels where there must be none and for none where there must be.
     """
     arch = state.discriminator.arch
     expected = (*arch.image_shape[1:], arch.channels)
-    if images.dtype not in (torch.uint8, np.uint8) or tuple(images.shape[1:]) != expected:
+    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != expected:
         raise ValueError(f"images must be uint8 [N, {expected}], got {images.dtype} {tuple(images.shape)}")
     classes = arch.classes if isinstance(arch, ConditionalArchitecture) else None
     if (labels is None) != (classes is None):
         raise ValueError("class-conditional networks are trained with labels, and no others are")
     if labels is not None and not (len(labels) == len(images) and 0 <= labels.min() <= labels.max() < (classes or 0)):
         raise ValueError(f"labels must be int64 [{len(images)}] in [0, {classes}), got {tuple(labels.shape)}")
-    minibatch_indices(len(images), config, state.step)  # too few images: refused before the first step
+    rows = torch.arange(len(images)) if rows is None else rows.cpu()
+    minibatch_indices(len(rows), config, state.step)  # too few images: refused before the first step
     if config.batch_size % processes():
         raise ValueError(f"batch_size {config.batch_size} must divide by the {processes()} processes")
     state.generator.train()
@@ -186,24 +191,16 @@ def train(
     device = next(state.generator.parameters()).device
     while state.step < config.steps:
         lr = config.lr_at(state.step)
-        rows = share(minibatch_indices(len(images), config, state.step))
+        chosen = rows[share(minibatch_indices(len(rows), config, state.step))]
         z = share(sample_z(arch, config.batch_size, state.noise)).to(device)
-        given = () if labels is None else (labels[rows].to(device),)
+        given = () if labels is None else (labels[chosen.to(labels.device)].to(device),)
         if state.step % (1 + config.discriminator_steps) == 0:
             loss, updated = _update_generator(state, z, given, config, lr), "generator"
         else:
-            loss, updated = (
-                _update_discriminator(state, _take(images, rows, device), z, given, config, lr),
-                "discriminator",
-            )
+            batch = images[chosen.to(images.device)].to(device)
+            loss, updated = _update_discriminator(state, batch, z, given, config, lr), "discriminator"
         state.step += 1
         yield Step(state.step, state.step * config.batch_size, updated, average(loss.detach()), lr)
-
-
-def _take(images: Tensor | np.ndarray, rows: Tensor, device: torch.device) -> Tensor:
-    """Those images, uint8, on the device."""
-    taken = images[rows.to(images.device)] if isinstance(images, Tensor) else torch.from_numpy(images[rows.numpy()])
-    return taken.to(device)
 
 
 def _update_generator(

@@ -56,14 +56,14 @@ def test_a_round_trip_and_training(tmp_path):
     images = torch.randint(0, 256, (40, 28, 28, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
     labels = torch.arange(40) % 10
     whole, first = gan.new_state(ARCH, config), gan.new_state(ARCH, config)
-    losses = [s.loss for s in gan.train(whole, images, config, labels)]
-    steps = gan.train(first, images, config, labels)
+    losses = [s.loss for s in gan.train(whole, images, config, labels=labels)]
+    steps = gan.train(first, images, config, labels=labels)
     for _ in range(3):
         next(steps)
     gan.save_state(tmp_path / "state", first, config)
     resumed = gan.load_state(tmp_path / "state", ARCH, config)
     assert torch.equal(
-        torch.stack([s.loss for s in gan.train(resumed, images, config, labels)]), torch.stack(losses[3:])
+        torch.stack([s.loss for s in gan.train(resumed, images, config, labels=labels)]), torch.stack(losses[3:])
     )
     gan.save(tmp_path / "g", whole.generator)
     loaded = gan.load(tmp_path / "g")
@@ -85,7 +85,9 @@ def test_a_round_trip_and_training(tmp_path):
 def test_labels_that_do_not_fit_are_refused(arch, labels, text):
     config = gan.TrainingConfig(images=64, decay_from=64, batch_size=8)
     with pytest.raises(ValueError, match=text):
-        next(gan.train(gan.new_state(arch, config), torch.zeros(16, 28, 28, 1, dtype=torch.uint8), config, labels))
+        next(
+            gan.train(gan.new_state(arch, config), torch.zeros(16, 28, 28, 1, dtype=torch.uint8), config, labels=labels)
+        )
 
 
 def test_rotation_needs_an_unconditional_network():
