@@ -136,7 +136,7 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise ValueError(f"an override must be one value, got {override!r}")
     if table:
         inner = values.setdefault(table, {})
-        if isinstance(inner, str):  # `dedup = "phash"`
+        if table == "dedup" and isinstance(inner, str):  # short for a table of that method
             inner = values[table] = {"method": inner}
         if not isinstance(inner, dict):
             raise ValueError(f"{table} holds {inner!r} and no keys, in {override!r}")

@@ -159,8 +159,11 @@ class Watch:
         return distance if distance > 0 else math.nan
 
     def _losses(self) -> dict[str, float]:
-        """Means over the minibatches since the last look; the spread of the generator's, of 8 minibatches or more."""
-        since = int(self._rows[-1]["images_seen"]) if self._rows else 0
+        """Means over the minibatches since the last look, or the last two of them (one of each network), and the
+        spread of the generator's where there are 8 or more.
+        """
+        last = int(self._rows[-1]["step"]) if self._rows else 0
+        since = min(last, self._state.step - 2) * self._config.batch_size
         generator, discriminator = (self._curve.since(since, name) for name in ("generator", "discriminator"))
         return {
             "loss_generator": float(generator.mean()) if len(generator) else math.nan,

@@ -11,12 +11,13 @@ from PIL import Image
 
 import gan
 from experiments import pretrain as module
+from experiments import watch
 from experiments.datasets.packed import pack
 from experiments.errors import UserError
 from experiments.pretrain import pretrain
 from experiments.spec import DedupSpec, Recipe
 
-STEPS, EVERY = 12, 4  # a checkpoint after steps 4, 8 and 12
+STEPS, EVERY = 12, 3  # a checkpoint after every third step, a look after steps 4, 8 and 12
 RECIPE = Recipe(
     name="tiny",
     preset="imagenet32",
@@ -36,6 +37,13 @@ def photographs(n=40, copies=5):
 
 def put(root, images):
     pack(root / "packed" / "tiny-imagenet-32", [images], shape=images.shape, source="made up", transform="none")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_looks():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watch, "LOOKS", 3)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +80,10 @@ def stop_after(n):
     return progress
 
 
+def files(out):
+    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
 def tensors(file):
     return gan.load(file).state_dict()
 
@@ -91,8 +103,10 @@ def curve(out):
 
 
 def test_a_run_writes_its_files(whole):
-    written = {"data.json", "losses.csv", "removed.csv", "samples.png", "state.safetensors", "training.json", *NETWORKS}
-    assert {p.name for p in whole.iterdir()} == written
+    seen = {"epochs.csv", "losses.csv", "losses.png", "samples.png", "samples.webp", "neighbours.png"}
+    frames = {f"epochs/{n:04d}.png" for n in (1, 2, 3)}
+    kept = {"data.json", "removed.csv", "state.safetensors", "clock.json", "training.json", *NETWORKS}
+    assert set(files(whole)) == seen | frames | kept
     networks = [gan.load(whole / name) for name in NETWORKS]
     assert [type(n) for n in networks] == [gan.Discriminator, gan.Generator]
     assert {n.arch for n in networks} == {RECIPE.architecture}
@@ -107,24 +121,32 @@ def test_a_run_writes_its_files(whole):
     assert removed == ["index,kept", *(f"{35 + i},{i}" for i in range(5))]
 
 
-def test_the_curve_holds_mean_losses_of_each_stretch(whole, roots):
+def test_the_curve_holds_every_minibatch_and_each_look_their_means(whole, roots):
     kept = module.training_set(RECIPE, **roots).images
     assert np.array_equal(kept, photographs()[:35])
     config = RECIPE.training
     steps = list(gan.train(gan.new_state(RECIPE.architecture, config), torch.from_numpy(kept), config))
-    rows = curve(whole)
-    assert [row["step"] for row in rows] == ["4", "8", "12"]
-    assert [row["images_seen"] for row in rows] == ["32", "64", "96"]
-    for i, row in enumerate(rows):
-        stretch = steps[i * EVERY : (i + 1) * EVERY]
+    with open(whole / "losses.csv", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert [(int(r["step"]), int(r["images_seen"]), r["network"]) for r in rows] == [
+        (s.step, s.images_seen, s.network) for s in steps
+    ]
+    assert [np.float32(r["loss"]) for r in rows] == [s.loss.numpy() for s in steps]  # nine digits: the same float32
+    assert [float(r["lr"]) for r in rows] == [pytest.approx(s.lr, rel=1e-5) for s in steps]
+    looks = curve(whole)[1]
+    assert [(r["epoch"], r["step"], r["images_seen"]) for r in looks] == [
+        ("1", "4", "32"),
+        ("2", "8", "64"),
+        ("3", "12", "96"),
+    ]
+    for look, stretch in zip(looks, (steps[:4], steps[4:8], steps[8:]), strict=True):
         for network in ("generator", "discriminator"):
             losses = [float(s.loss) for s in stretch if s.network == network]
             assert len(losses) == 2
-            assert float(row[f"loss_{network}"]) == pytest.approx(np.mean(losses), rel=1e-5)  # six digits are written
-        assert float(row["lr"]) == pytest.approx(stretch[-1].lr, rel=1e-5)
+            assert float(look[f"loss_{network}"]) == pytest.approx(np.mean(losses), rel=1e-5)  # six digits are written
 
 
-@pytest.mark.parametrize("n, resumed_from", [(2, None), (5, 4), (9, 8)])
+@pytest.mark.parametrize("n, resumed_from", [(2, None), (5, 3), (9, 9), (11, 9)])
 def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(tmp_path, roots, whole, n, resumed_from):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, roots, progress=stop_after(n))
@@ -136,12 +158,13 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(tmp_path
         [f"going on from step {resumed_from} of 12 ({tmp_path / 'state.safetensors'})"] if resumed_from else []
     )
     assert same_networks(tmp_path, whole) and curve(tmp_path) == curve(whole)
-    assert (tmp_path / "samples.png").read_bytes() == (whole / "samples.png").read_bytes()
+    pictures = [name for name in files(whole) if name.endswith((".png", ".webp"))]
+    assert len(pictures) == 7 and {n: files(tmp_path)[n] for n in pictures} == {n: files(whole)[n] for n in pictures}
 
 
 def test_a_kill_between_curve_and_state_leaves_no_row_out(tmp_path, roots, whole, monkeypatch):
     def killed(file, state, config):
-        if state.step == 8:
+        if state.step == 9:
             raise KeyboardInterrupt
         save_state(file, state, config)
 
@@ -179,10 +202,10 @@ def test_a_finished_run_is_not_trained_again(tmp_path, roots, whole):
 def test_the_folder_of_another_recipe_is_refused(tmp_path, roots, changes, text):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, roots, progress=stop_after(5))
-    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    before = files(tmp_path)
     with pytest.raises(UserError, match=text):
         run(tmp_path, roots, dataclasses.replace(RECIPE, **changes))
-    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    assert files(tmp_path) == before
 
 
 def test_the_folder_of_a_run_on_other_photographs_is_refused(tmp_path, roots):
@@ -207,39 +230,54 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_pat
             yield dataclasses.replace(step, loss=step.loss * torch.nan) if step.step == 7 else step
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, roots, progress=stop_after(4))
-    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+        run(tmp_path, roots, progress=stop_after(6))
+    before = files(tmp_path)
     monkeypatch.setattr(gan, "train", broken)
     with pytest.raises(
         FloatingPointError, match="a loss or a weight is not finite at step 8; the checkpoint before it is kept in"
     ):
         run(tmp_path, roots)
-    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
-    assert gan.load_state(tmp_path / "state.safetensors", RECIPE.architecture, RECIPE.training).step == 4
+    assert files(tmp_path) == before
+    assert gan.load_state(tmp_path / "state.safetensors", RECIPE.architecture, RECIPE.training).step == 6
 
 
-def test_weights_that_are_no_numbers_are_never_saved(tmp_path, roots, monkeypatch):
+@pytest.mark.parametrize("at", [8, 9, 12])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda state: state.discriminator.logit.weight.data[0].fill_(torch.nan),
+        lambda state: state.generator.get_buffer(next(n for n, _ in state.generator.named_buffers())).fill_(torch.inf),
+        lambda state: next(iter(state.discriminator_optimizer.state.values()))["exp_avg_sq"].fill_(torch.inf),
+    ],
+    ids=["weight", "batch norm", "Adam"],
+)
+def test_what_is_no_number_is_never_saved(tmp_path, roots, monkeypatch, spoil, at):
+    """Spoilt by a step whose own loss is finite, be it the last before a look, a checkpoint or the end."""
     train = gan.train
 
     def broken(state, images, config):
         for step in train(state, images, config):
-            if step.step == 8:  # its loss was finite, its update is not
-                state.discriminator.logit.weight.data[0] = torch.nan
+            if step.step == at:
+                spoil(state)
             yield step
 
     monkeypatch.setattr(gan, "train", broken)
-    with pytest.raises(FloatingPointError, match="at step 8"):
+    with pytest.raises(FloatingPointError, match=f"at step {at}; the checkpoint before it is kept"):
         run(tmp_path, roots)
-    assert gan.load_state(tmp_path / "state.safetensors", RECIPE.architecture, RECIPE.training).step == 4
+    last = (at - 1) // EVERY * EVERY
+    assert gan.load_state(tmp_path / "state.safetensors", RECIPE.architecture, RECIPE.training).step == last
+    assert not (tmp_path / "discriminator.safetensors").exists()
+    assert f"\n{at}," not in (tmp_path / "losses.csv").read_text()
 
 
 def test_a_finished_run_stays_as_it_is(whole, roots):
-    before = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in whole.iterdir()}
-    said, rewritten = [], ("data.json", "removed.csv")  # as they were
+    def times():
+        rewritten = ("data.json", "removed.csv")  # as they were
+        return {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.name not in rewritten and p.is_file()}
+
+    before, content, said = times(), files(whole), []
     run(whole, roots, said=said)
-    assert "trained before" in said[-1] and {p: before[p][0] for p in before if p not in rewritten} == {
-        p.name: p.stat().st_mtime_ns for p in whole.iterdir() if p.name not in rewritten
-    }
+    assert "trained before" in said[-1] and times() == before and files(whole) == content
 
 
 def test_two_processes_never_train_in_one_folder(tmp_path, roots):
@@ -252,16 +290,33 @@ def test_two_processes_never_train_in_one_folder(tmp_path, roots):
     run(tmp_path, roots)
 
 
-def test_a_last_stretch_of_one_minibatch_has_no_discriminator_loss(tmp_path, roots):
+def test_a_last_stretch_of_one_minibatch_takes_the_one_before_it_too(tmp_path, roots):
     nine = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, images=72))
-    last = curve(run(tmp_path, roots, nine))[-1]
-    assert (last["step"], last["loss_discriminator"]) == ("9", "nan") and float(last["loss_generator"]) > 0
+    text, looks = curve(run(tmp_path, roots, nine))
+    discriminator, generator = (float(line.split(",")[3]) for line in text.splitlines()[-2:])
+    last = looks[-1]
+    assert (last["step"], last["epoch"]) == ("9", "2.25") and (tmp_path / "epochs" / "0002.250.png").exists()
+    assert float(last["loss_discriminator"]) == pytest.approx(discriminator, rel=1e-5)
+    assert float(last["loss_generator"]) == pytest.approx(generator, rel=1e-5)
 
 
-def test_counts_in_the_curve_are_exact_however_long_the_run(tmp_path):
-    row = {"step": 46_876, "images_seen": 6_000_128, "lr": 2e-4, "seconds": 1.5}
-    module._write_curve(tmp_path / "losses.csv", [row | {"step": 46_875, "images_seen": 6_000_000}, row])
-    assert module._curve(tmp_path / "losses.csv", 46_876)[1] == row
+def test_held_out_images_are_not_trained_on(roots, tmp_path):
+    some = dataclasses.replace(RECIPE, held_out=10)
+    split, all_of_them = module.training_set(some, **roots), module.training_set(RECIPE, **roots)
+    assert (len(split.images), len(split.held_out), len(all_of_them.held_out)) == (25, 10, 0)
+    both = np.concatenate([split.images, split.held_out])
+    assert sorted(i.tobytes() for i in both) == sorted(i.tobytes() for i in all_of_them.images)
+    assert np.array_equal(module.training_set(some, **roots).held_out, split.held_out)
+    other = dataclasses.replace(some, training=dataclasses.replace(RECIPE.training, seed=4))
+    assert not np.array_equal(module.training_set(other, **roots).held_out, split.held_out)
+    assert split.summary["held_out"] == 10 and "held_out" not in all_of_them.summary
+    with pytest.raises(UserError, match="leaves 5 images to train on, fewer than a minibatch of 8; lower held_out"):
+        module.training_set(dataclasses.replace(RECIPE, held_out=30), **roots)
+    looks = curve(run(tmp_path, roots, some))[1]
+    assert all(float(r["nearest_held_out"]) > 0 for r in looks)
+    assert [float(r["nearest_ratio"]) for r in looks] == [
+        pytest.approx(float(r["nearest_training"]) / float(r["nearest_held_out"]), rel=1e-4) for r in looks
+    ]
 
 
 def test_what_cannot_be_done_is_said_at_once(tmp_path, roots):

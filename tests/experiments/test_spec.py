@@ -116,3 +116,40 @@ def test_tables_load():
     assert load_table("cifar10").rows
     with pytest.raises(UserError, match=r"no file .*imagenet.toml"):
         load_table("imagenet")
+
+
+def test_overrides_change_keys_and_tables(tmp_path):
+    (tmp_path / "mine.toml").write_text(f'{HEAD}width = 8\ndedup = "phash"\n{TRAINING}')
+    loaded = load_recipe(
+        str(tmp_path / "mine.toml"),
+        ["width=16", "training.images = 2_000", "training.lr=1e-3", "dataset=cifar10-train", "dedup.radius=2"],
+    )
+    assert (loaded.name, loaded.width, loaded.dataset) == ("mine", 16, "cifar10-train")
+    assert loaded.training == gan.TrainingConfig(images=2000, decay_from=500, lr=1e-3)
+    assert loaded.dedup == DedupSpec("phash", 2)
+    assert load_recipe(str(tmp_path / "mine.toml"), ['dataset="a b"', "width=2", "width=4"]).width == 4  # the last holds
+
+
+def test_overrides_of_a_shipped_recipe_make_a_table_that_is_not_there():
+    assert load_recipe("imagenet32", ["dedup.method=dhash", "held_out=100"]) == dataclasses.replace(
+        load_recipe("imagenet32"), dedup=DedupSpec("dhash", 4), held_out=100
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "error"),
+    [
+        ("widht=8", "unknown key 'widht' in imagenet32.toml; known: name, preset"),
+        ("training.image=8", "unknown key 'image' in imagenet32.toml [training]; known: images"),
+        ("training.images=many", "images in imagenet32.toml [training] must be of type int, got 'many'"),
+        ("held_out=-1", "held_out must be 0 or more images, got -1"),
+        ("width", "an override must be key=value or table.key=value, got 'width'"),
+        ("width=", "an override must be key=value or table.key=value, got 'width='"),
+        ("a.b.c=1", "an override must be key=value or table.key=value, got 'a.b.c=1'"),
+        ("width=1\nchannels=1", "an override must be one value, got"),
+        ("preset.x=1", "preset holds 'imagenet32' and no keys, in 'preset.x=1'"),
+    ],
+)
+def test_overrides_that_cannot_be_are_refused(override, error):
+    with pytest.raises(UserError, match=re.escape(error)):
+        load_recipe("imagenet32", [override])
