@@ -7,21 +7,17 @@ as a person would start it (`python -m experiments train`). SIGKILL, SIGTERM and
 from the time that a whole run takes, start of the process included. Networks and losses are compared byte for byte.
 """
 
-import argparse
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from experiments.atomic import write_bytes
 from experiments.datasets.packed import pack
 from experiments.loop import STATE
 from experiments.pretrain import CURVE

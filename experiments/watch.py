@@ -25,6 +25,9 @@ from experiments.curve import Curve
 from results import figures
 
 LOOKS = 20
+SNAPSHOTS = (
+    "snapshots"  # folder of the discriminators at up to LOOKS looks, evenly chosen, as <images seen>.safetensors
+)
 SHOWN = 64  # samples of a grid
 COMPARED = 256  # samples, and training images, whose distances from one another are taken
 SAMPLES = 1_000  # whose nearest images are sought; no more than there are training images, but at least SHOWN
@@ -120,11 +123,13 @@ class Watch:
             self._say(f"warning: {warning}")
         self._rows.append(row | {"warning": " | ".join(warnings)})
         self._write_rows()
+        self._keep()
         self._draw(samples)
 
     def _resumed(self) -> list[dict[str, str]]:
         """The rows up to the state's step; later ones and their frames are removed, the alarm hears the rest again."""
-        (self._out / "epochs").mkdir(exist_ok=True)
+        for folder in ("epochs", SNAPSHOTS):
+            (self._out / folder).mkdir(exist_ok=True)
         rows = []
         if (self._out / "epochs.csv").exists():
             with open(self._out / "epochs.csv", newline="") as opened:
@@ -186,6 +191,14 @@ class Watch:
         lines = [",".join(COLUMNS)]
         lines += [",".join([*(row[name] for name in COLUMNS[:-1]), f'"{row["warning"]}"']) for row in self._rows]
         write_bytes(self._out / "epochs.csv", ("\n".join(lines) + "\n").encode())
+
+    def _keep(self) -> None:
+        """The discriminator of this look, in half precision, where a twentieth of the run ends with it."""
+        before = int(self._rows[-2]["step"]) if len(self._rows) > 1 else 0
+        if self._state.step * LOOKS // self._config.steps > before * LOOKS // self._config.steps:
+            seen = self._state.step * self._config.batch_size
+            file = self._out / SNAPSHOTS / f"{seen:012d}.safetensors"
+            gan.save(file, self._state.discriminator, dtype=torch.float16)
 
     def _draw(self, samples: Tensor) -> None:
         """The pictures that take a while: at the end, before it for at most a tenth of the time."""
