@@ -11,9 +11,7 @@ def looks(**columns):
     """Rows of a healthy run, with columns replaced."""
     n = max(len(values) for values in columns.values())
     healthy = {"loss_generator": 1.2, "loss_generator_sd": 0.2, "loss_discriminator": 1.0, "diversity": 0.9}
-    return [
-        {"epoch": float(i + 1)} | healthy | {name: values[i] for name, values in columns.items()} for i in range(n)
-    ]
+    return [{"epoch": float(i + 1)} | healthy | {name: values[i] for name, values in columns.items()} for i in range(n)]
 
 
 def heard(rows):

@@ -58,7 +58,13 @@ def test_a_terminal_gets_a_bar(clock, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     asked = []
     shown = console.progress(
-        clock.items(3), total=512, desc="x", unit="image", step=128, done=128, postfix=lambda: asked.append(1) or "g 0.7"
+        clock.items(3),
+        total=512,
+        desc="x",
+        unit="image",
+        step=128,
+        done=128,
+        postfix=lambda: asked.append(1) or "g 0.7",
     )
     assert list(shown) == [0, 1, 2]
     assert "512/512" in terminal.getvalue() and "image/s" in terminal.getvalue() and "g 0.7" in terminal.getvalue()

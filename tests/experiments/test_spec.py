@@ -127,7 +127,9 @@ def test_overrides_change_keys_and_tables(tmp_path):
     assert (loaded.name, loaded.width, loaded.dataset) == ("mine", 16, "cifar10-train")
     assert loaded.training == gan.TrainingConfig(images=2000, decay_from=500, lr=1e-3)
     assert loaded.dedup == DedupSpec("phash", 2)
-    assert load_recipe(str(tmp_path / "mine.toml"), ['dataset="a b"', "width=2", "width=4"]).width == 4  # the last holds
+    assert (
+        load_recipe(str(tmp_path / "mine.toml"), ['dataset="a b"', "width=2", "width=4"]).width == 4
+    )  # the last holds
 
 
 def test_overrides_of_a_shipped_recipe_make_a_table_that_is_not_there():
