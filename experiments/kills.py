@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     """Kills, compares, prints the table and writes it; 1 where the runs differ."""
     parser = argparse.ArgumentParser(description="Kills a training run at random moments and compares its end.")
     parser.add_argument("--kills", type=int, default=20, help="default: %(default)s")
-    parser.add_argument("--images", type=int, default=64_000, help="length of the run (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=32_000, help="length of the run (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="CSV file to write")
     arguments = parser.parse_args(argv)

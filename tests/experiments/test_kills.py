@@ -7,7 +7,7 @@ from experiments import kills
 
 def test_a_killed_run_ends_as_the_uninterrupted_one(tmp_path):
     n = int(os.environ.get("DCGAN_KILLS", "3"))
-    found, different = kills.compare(tmp_path, kills=n, images=3200 * n, seed=1)
+    found, different = kills.compare(tmp_path, kills=n, images=1200 * n, seed=1)
     assert different == []
     assert len(found) == n and {kill.signal for kill in found} <= {"SIGKILL", "SIGTERM", "SIGINT", "none"}
     assert any(kill.saved_step for kill in found)  # not all before the first checkpoint
