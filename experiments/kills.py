@@ -3,21 +3,27 @@
     python -m experiments.kills --kills 20 --out results/training/kills.csv
 
 A tiny network is trained on made-up images, once without and once with kills, each session in a process of its own
-as a person would start it (`python -m experiments train`). SIGKILL, SIGTERM and SIGINT take turns; the moment is drawn
-from the time that a whole run takes, start of the process included. Networks and losses are compared byte for byte.
+as a person would start it (`python -m experiments train`). SIGKILL, SIGTERM and SIGINT take turns, each at a moment
+drawn from the time after the data are read. Networks and losses are compared byte for byte.
 """
 
+import argparse
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from safetensors import safe_open
 
+from experiments.atomic import write_bytes
 from experiments.datasets.packed import pack
 from experiments.loop import STATE
 from experiments.pretrain import CURVE
@@ -40,8 +46,8 @@ batch_size = 16
 class Kill:
     """One session: what ended it, and how much of the run was on disk then."""
 
-    signal: str  # "none" where it came to its end before the signal
-    seconds: float  # after the start of the process
+    signal: str  # "none" where the process ended before the signal
+    seconds: float  # after training began
     exit_code: int  # negative: the signal that ended the process
     saved_step: int  # of the checkpoint, 0 where there is none
     written_step: int  # of the last minibatch in losses.csv: what was done beyond the checkpoint is done again
@@ -68,31 +74,50 @@ def start(folder: Path, out: Path) -> subprocess.Popen:
     )
 
 
-def whole(folder: Path, out: Path) -> float:
-    """Runs to the end without a kill; seconds. RuntimeError with its words where it fails."""
-    started = time.monotonic()
+def finish(folder: Path, out: Path) -> float:
+    """Runs to the end; the seconds that it trained. RuntimeError with the program's words where it fails."""
     process = start(folder, out)
+    begun = _training(process)
     _, said = process.communicate()
     if process.returncode:
         raise RuntimeError(f"training failed with {process.returncode}: {said.decode(errors='replace')[-2000:]}")
-    return time.monotonic() - started
+    return time.monotonic() - begun
 
 
 def killed(folder: Path, out: Path, *, kills: int, longest: float, seed: int = 0) -> Iterator[Kill]:
-    """Starts the run in `out` again and again, yielding each kill, at most `kills`, up to `longest` seconds after its
-    start; a session that came to its end starts the run over in an emptied folder.
-    """
-    moments = np.random.default_rng(seed).uniform(0, longest, kills)
-    for number, moment in enumerate(moments):
+    """Starts the run in `out` and kills it, `kills` times, each up to `longest` seconds after training began."""
+    for number, moment in enumerate(np.random.default_rng(seed).uniform(0, longest, kills)):
         process = start(folder, out)
-        name = SIGNALS[number % len(SIGNALS)]
+        _training(process)
+        sent, name = SIGNALS[number % len(SIGNALS)], "none"
         try:
             process.communicate(timeout=float(moment))
-            yield Kill("none", float(moment), process.returncode, *_steps(out))
         except subprocess.TimeoutExpired:
-            process.send_signal(name)
+            name = sent.name
+            process.send_signal(sent)
             process.communicate()
-            yield Kill(name.name, float(moment), process.returncode, *_steps(out))
+        yield Kill(name, round(float(moment), 3), process.returncode, *_steps(out))
+
+
+def compare(folder: Path, *, kills: int, images: int, seed: int = 0) -> tuple[list[Kill], list[str]]:
+    """The kills of one run, and the files in which it differs from a run that nothing interrupted.
+
+    The moments are drawn so that the run is about half done when the last comes.
+    """
+    prepare(folder, images=images)
+    seconds = finish(folder, folder / "whole")
+    found = list(killed(folder, folder / "killed", kills=kills, longest=seconds / kills, seed=seed))
+    finish(folder, folder / "killed")
+    return found, differing(folder / "whole", folder / "killed")
+
+
+def _training(process: subprocess.Popen) -> float:
+    """Waits until the data are read and training begins; when that was."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"near-duplicates removed" in line:
+            break
+    return time.monotonic()
 
 
 def differing(a: Path, b: Path) -> list[str]:
@@ -102,15 +127,34 @@ def differing(a: Path, b: Path) -> list[str]:
 
 
 def _steps(out: Path) -> tuple[int, int]:
-    from safetensors import safe_open
-
     saved = written = 0
     if (out / STATE).exists():
-        import json
-
         with safe_open(out / STATE, "pt") as opened:
             saved = int(json.loads(opened.metadata()["dcgan-eval"])["step"])
     if (out / CURVE).exists():
-        lines = (out / CURVE).read_text().splitlines()[1:]
-        written = int(lines[-1].split(",")[0]) if lines else 0
+        *_, last = (out / CURVE).read_text().splitlines()
+        written = int(last.split(",")[0]) if last[0].isdigit() else 0
     return saved, written
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Kills, compares, prints the table and writes it; 1 where the runs differ."""
+    parser = argparse.ArgumentParser(description="Kills a training run at random moments and compares its end.")
+    parser.add_argument("--kills", type=int, default=20, help="default: %(default)s")
+    parser.add_argument("--images", type=int, default=32_000, help="length of the run (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="CSV file to write")
+    arguments = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        kills, different = compare(Path(folder), kills=arguments.kills, images=arguments.images, seed=arguments.seed)
+    table = pd.DataFrame([asdict(kill) for kill in kills])
+    print(table.to_string())
+    if arguments.out:
+        write_bytes(arguments.out, table.to_csv(index=False).encode())
+    given = int((table["signal"] != "none").sum())
+    print(f"{given} kills; files that differ from the uninterrupted run's: {', '.join(different) or 'none'}")
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

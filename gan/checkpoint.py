@@ -151,7 +151,8 @@ def _first_line(error: Exception) -> str:
 
 def _write(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
     temporary = path.with_name(f".{path.name}.partial")
-    metadata = {"format": FORMAT, "dcgan-eval": json.dumps(header, sort_keys=True)}
+    # one entry: of several, safetensors writes them in an order of its own, and equal networks must be equal files
+    metadata = {"dcgan-eval": json.dumps({"format": FORMAT} | header, sort_keys=True)}
     try:
         save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, temporary, metadata)
         temporary.chmod(0o644)  # safetensors makes files for their owner's eyes alone
@@ -174,8 +175,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         with safe_open(path, "pt") as opened:
             metadata = opened.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(f"{path} is a safetensors file of another program (format {metadata.get('format')!r})")
-            return {key: opened.get_tensor(key) for key in opened.keys()}, json.loads(metadata["dcgan-eval"])  # noqa: SIM118
+            header = json.loads(metadata.get("dcgan-eval", "{}"))
+            form = header.pop("format", metadata.get("format"))  # beside the header in the weights of version 0.1
+            if form != FORMAT:
+                raise ValueError(f"{path} is a safetensors file of another program (format {form!r})")
+            return {key: opened.get_tensor(key) for key in opened.keys()}, header  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({_first_line(error)})") from error
