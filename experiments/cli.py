@@ -22,6 +22,7 @@ import torch
 import features
 import results
 from experiments import console, datasets, sources, spec
+from experiments.allocator import keep_freed_memory
 from experiments.backbones import resolve
 from experiments.deduplicate import check, deduplicate, is_audit
 from experiments.errors import UserError
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     arguments = _parser().parse_args(argv)
     arguments.command = ["dcgan-eval", *(sys.argv[1:] if argv is None else argv)]
+    keep_freed_memory()
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     # libraries' warnings (a rebuilt cache, say) are for the user too, but as plain lines
     warnings.showwarning = lambda message, *_, **__: console.say(f"warning: {message}")

@@ -127,7 +127,7 @@ def _tell_skipped(read: Sequence[Source], file: Path, say: Callable[[str], None]
 
 def is_audit(name: str, spec: DedupSpec, against: str | None) -> bool:
     """Whether that pass is a leakage audit: the calibrated one, between two named sets."""
-    return spec.method == "near-duplicates" and {name, against} <= set(datasets.NAMES)
+    return spec.method == "near-duplicates" and all(n is not None and datasets.is_name(n) for n in (name, against))
 
 
 def _both(source: Source, other: Source) -> list[Source]:

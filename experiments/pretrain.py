@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,8 +33,10 @@ Progress = Callable[..., Iterable[Any]]  # console.progress
 class TrainingSet:
     """The images a network is trained on, after the de-duplication pass, and those kept from it."""
 
-    images: np.ndarray  # uint8 [N, H, W, C]
-    held_out: np.ndarray  # uint8 [recipe.held_out, H, W, C], drawn by the recipe's seed; none of them among `images`
+    images: np.ndarray  # uint8 [N, H, W, C], the whole packed set, a memory map
+    labels: np.ndarray | None  # int64 [N] of a labelled set
+    rows: np.ndarray  # int64 [M], sorted: the images trained on
+    held_out: np.ndarray  # int64 [recipe.held_out], sorted: images kept from training, drawn by the recipe's seed
     removed: np.ndarray  # int64 [M, 2]: (index of the image kept instead, index of the one removed), of the whole set
     summary: dict[str, Any]  # name, digest, the pass, images before it, those trained on, those held out
 
@@ -67,7 +70,7 @@ def training_set(
     }
     if recipe.held_out:
         summary["held_out"] = recipe.held_out
-    return TrainingSet(packed.images[keep], packed.images[held_out], pairs, summary)
+    return TrainingSet(packed.images, packed.labels, np.flatnonzero(keep), held_out, pairs, summary)
 
 
 def pretrain(
@@ -105,13 +108,13 @@ def pretrain(
             say(f"trained before; delete {out} to train again, or choose another folder with --out")
             return discriminator
 
-        images = torch.from_numpy(data.images).to(device)
+        images = _on_device(data.images, torch.device(device))
+        labels = torch.from_numpy(data.labels.copy()) if recipe.conditional and data.labels is not None else None
+        rows, held_out = torch.from_numpy(data.rows), torch.from_numpy(data.held_out)
         curve = Curve(out / CURVE, state.step)
-        watch = Watch(
-            out, state, config, curve, training=images, held_out=torch.from_numpy(data.held_out).to(device), say=say
-        )
+        watch = Watch(out, state, config, curve, images=images, rows=rows, held_out=held_out, say=say)
         seconds = loop.run(
-            _shown(gan.train(state, images, config), state, recipe, progress),
+            _shown(gan.train(state, images, config, labels=labels, rows=rows), state, recipe, progress),
             state,
             config,
             out,
@@ -139,6 +142,16 @@ def pretrain(
         }
         write_bytes(out / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
     return discriminator
+
+
+def _on_device(images: np.ndarray, device: torch.device) -> torch.Tensor:
+    """uint8 [N, H, W, C]: on a GPU where the set takes up to half of its memory, else the memory map itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nothing writes to it
+        tensor = torch.from_numpy(images)
+    if device.type == "cuda" and images.nbytes <= torch.cuda.get_device_properties(device).total_memory // 2:
+        return tensor.to(device)
+    return tensor
 
 
 def _shown(
@@ -181,7 +194,9 @@ def _alone(out: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _state(file: Path, arch: gan.Architecture, config: gan.TrainingConfig, device, say) -> gan.TrainingState:
+def _state(
+    file: Path, arch: gan.Architecture | gan.ConditionalArchitecture, config: gan.TrainingConfig, device, say
+) -> gan.TrainingState:
     if not file.exists():
         return gan.new_state(arch, config, device)
     try:

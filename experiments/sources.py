@@ -43,7 +43,7 @@ class Source:
 
 def check(name: str) -> None:
     """UserError for what is neither the name of a set nor an existing path."""
-    if name not in datasets.NAMES and not Path(name).exists():
+    if not datasets.is_name(name) and not Path(name).exists():
         raise UserError(
             f"{name!r} is neither a data set nor an existing folder or zip; the sets are {', '.join(datasets.NAMES)}"
         )
@@ -51,12 +51,12 @@ def check(name: str) -> None:
 
 def plain_name(name: str) -> str:
     """What the outputs of the source are filed under: the set's name, or the last part of the path."""
-    return name if name in datasets.NAMES else Path(name).resolve().name or "photos"
+    return name if datasets.is_name(name) else Path(name).resolve().name or "photos"
 
 
 def is_same(a: str, b: str) -> bool:
     """Whether both are the same set, or the same folder or zip."""
-    return a == b or (not {a, b} & set(datasets.NAMES) and Path(a).resolve() == Path(b).resolve())
+    return a == b or (not (datasets.is_name(a) or datasets.is_name(b)) and Path(a).resolve() == Path(b).resolve())
 
 
 def open_source(
@@ -64,7 +64,7 @@ def open_source(
 ) -> Source:
     """The source, with what the pass `spec` needs of it. Raises UserError, with the fix, where it cannot be had."""
     check(name)
-    if name in datasets.NAMES:
+    if datasets.is_name(name):
         return _packed(datasets.load(name, data_root=data_root, runs_root=runs_root, progress=progress))
     return _photos(name, spec, runs_root, progress)
 
@@ -120,7 +120,7 @@ def _photos(name: str, spec: DedupSpec, runs_root: Path, progress: datasets.Prog
 def describe(name: str, spec: DedupSpec, *, data_root: Path, runs_root: Path) -> str:
     """What there is to read of the source, in words, found without reading it."""
     check(name)
-    if name not in datasets.NAMES:
+    if not datasets.is_name(name):
         work = photos.work(Path(name))
         kept = "; chunks finished before are not read again" if (runs_root / "photos").exists() else ""
         return f"{name}: {work.files:,} image files, {work.bytes / 1e6:,.1f} MB, decoded on all cores{kept}"

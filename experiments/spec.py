@@ -62,6 +62,7 @@ class Recipe:
     width: int | None = None  # channels of the first stage; the preset's when absent
     channels: int | None = None
     kernel: int | None = None
+    spectral_norm: bool | None = None
     dedup: DedupSpec | None = None  # absent: no pass
     held_out: int = 0  # images kept from training, beside which samples are judged for memorisation
 
@@ -70,10 +71,22 @@ class Recipe:
             raise ValueError(f"held_out must be 0 or more images, got {self.held_out}")
 
     @property
-    def architecture(self) -> gan.Architecture:
-        """The preset with this recipe's changes."""
-        changes = {k: getattr(self, k) for k in ("width", "channels", "kernel") if getattr(self, k) is not None}
-        return dataclasses.replace(gan.architecture(self.preset), **changes)
+    def architecture(self) -> gan.Architecture | gan.ConditionalArchitecture:
+        """The preset with this recipe's changes; ValueError for one that it has no place for."""
+        presets = gan.PRESETS | gan.CONDITIONAL_PRESETS
+        if self.preset not in presets:
+            raise ValueError(f"unknown preset {self.preset!r}; the presets are {', '.join(presets)}")
+        preset = presets[self.preset]
+        keys = ("width", "channels", "kernel", "spectral_norm")
+        changes = {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
+        if unknown := [key for key in changes if not hasattr(preset, key)]:
+            raise ValueError(f"{self.preset} has no {unknown[0]}; leave it out")
+        return dataclasses.replace(preset, **changes)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the networks are given the labels."""
+        return self.preset in gan.CONDITIONAL_PRESETS
 
 
 def recipe_names() -> list[str]:

@@ -25,6 +25,9 @@ from experiments.curve import Curve
 from results import figures
 
 LOOKS = 20
+SNAPSHOTS = (
+    "snapshots"  # folder of the discriminators at up to LOOKS looks, evenly chosen, as <images seen>.safetensors
+)
 SHOWN = 64  # samples of a grid
 COMPARED = 256  # samples, and training images, whose distances from one another are taken
 SAMPLES = 1_000  # whose nearest images are sought; no more than there are training images, but at least SHOWN
@@ -65,8 +68,8 @@ class Schedule:
 class Watch:
     """The looks at one run, into its folder: `epochs.csv`, `epochs/*.png`, and pictures of the last look.
 
-    Opening it drops what a stopped run had seen after `state.step`. `training` and `held_out`: uint8 [N, H, W, C] on
-    the networks' device; `held_out` may be empty.
+    Opening it drops what a stopped run had seen after `state.step`. `images`: uint8 [N, H, W, C]; `rows`, `held_out`:
+    int64, those of them that are trained on, and those that are not, of which there may be none.
     """
 
     def __init__(
@@ -76,17 +79,23 @@ class Watch:
         config: gan.TrainingConfig,
         curve: Curve,
         *,
-        training: Tensor,
+        images: Tensor,
+        rows: Tensor,
         held_out: Tensor,
         say: Callable[[str], None],
     ) -> None:
-        self.schedule = Schedule(len(training) // config.batch_size, config.steps)
+        self.schedule = Schedule(len(rows) // config.batch_size, config.steps)
         self._out, self._state, self._config, self._curve, self._say = out, state, config, curve, say
-        self._training, self._held_out = training, held_out
+        self._images, self._held_out = images, held_out
+        device = next(state.generator.parameters()).device
         seeded = torch.Generator().manual_seed(config.seed)
-        n = min(SAMPLES, max(COMPARED, len(training)))
-        self._z = gan.sample_z(state.generator.arch, n, seeded).to(training.device)
-        self._order = torch.randperm(len(training), generator=seeded).to(training.device)
+        n = min(SAMPLES, max(COMPARED, len(rows)))
+        arch = state.generator.arch
+        self._z = gan.sample_z(arch, n, seeded).to(device)
+        self._labels, self._shown = None, SHOWN
+        if isinstance(arch, gan.ConditionalArchitecture):  # each column of the grid is one class
+            self._labels, self._shown = torch.arange(n, device=device) % arch.classes, arch.classes**2
+        self._order = rows[torch.randperm(len(rows), generator=seeded)]
         self._alarm = Alarm()
         self._rows = self._resumed()
         self._drawn, self._cost = -math.inf, 0.0
@@ -95,7 +104,7 @@ class Watch:
         """Draws, measures and writes; every minibatch up to the state's step must be in the curve."""
         samples = self._samples()
         epoch = self.schedule.epoch(self._state.step)
-        frame = figures.grid(samples[:SHOWN].cpu().numpy())
+        frame = figures.grid(samples[: self._shown].cpu().numpy())
         write_bytes(self._out / "epochs" / self._frame(self._state.step), frame)
         write_bytes(self._out / "samples.png", frame)
         numbers = {
@@ -114,11 +123,13 @@ class Watch:
             self._say(f"warning: {warning}")
         self._rows.append(row | {"warning": " | ".join(warnings)})
         self._write_rows()
+        self._keep()
         self._draw(samples)
 
     def _resumed(self) -> list[dict[str, str]]:
         """The rows up to the state's step; later ones and their frames are removed, the alarm hears the rest again."""
-        (self._out / "epochs").mkdir(exist_ok=True)
+        for folder in ("epochs", SNAPSHOTS):
+            (self._out / folder).mkdir(exist_ok=True)
         rows = []
         if (self._out / "epochs.csv").exists():
             with open(self._out / "epochs.csv", newline="") as opened:
@@ -138,11 +149,18 @@ class Watch:
 
     def _samples(self) -> Tensor:
         """uint8 [n, H, W, C] of the fixed z; the first chunk does not depend on how many follow."""
-        return torch.cat([gan.sample(self._state.generator, z) for z in self._z.split(CHUNK)])
+        labels = [None] * len(self._z) if self._labels is None else self._labels.split(CHUNK)
+        return torch.cat(
+            [gan.sample(self._state.generator, *given) for given in zip(self._z.split(CHUNK), labels, strict=False)]
+        )
+
+    def _training(self, most: int) -> Tensor:
+        """At most so many of the training images, drawn once for the run, where the samples are."""
+        return self._images[self._order[:most].to(self._images.device)].to(self._z.device)
 
     @cached_property
     def _real_distance(self) -> float:
-        distance = evaluation.mean_distance(self._training[self._order[:COMPARED]])
+        distance = evaluation.mean_distance(self._training(COMPARED))
         return distance if distance > 0 else math.nan
 
     def _losses(self) -> dict[str, float]:
@@ -161,8 +179,11 @@ class Watch:
     def _nearest(self, samples: Tensor) -> dict[str, float]:
         """Mean distance, in [-1, 1] pixel space, to the nearest of training images and of as many held-out ones."""
         among = len(self._held_out) or REFERENCES
-        training = _mean_nearest(samples, self._training[self._order[:among]])
-        held_out = _mean_nearest(samples, self._held_out[:among]) if len(self._held_out) else math.nan
+        training = _mean_nearest(samples, self._training(among))
+        held_out = math.nan
+        if len(self._held_out):
+            unseen = self._images[self._held_out.to(self._images.device)].to(self._z.device)
+            held_out = _mean_nearest(samples, unseen)
         ratio = training / held_out if held_out > 0 else math.nan
         return {"nearest_training": training, "nearest_held_out": held_out, "nearest_ratio": ratio}
 
@@ -171,12 +192,20 @@ class Watch:
         lines += [",".join([*(row[name] for name in COLUMNS[:-1]), f'"{row["warning"]}"']) for row in self._rows]
         write_bytes(self._out / "epochs.csv", ("\n".join(lines) + "\n").encode())
 
+    def _keep(self) -> None:
+        """The discriminator of this look, in half precision, where a twentieth of the run ends with it."""
+        before = int(self._rows[-2]["step"]) if len(self._rows) > 1 else 0
+        if self._state.step * LOOKS // self._config.steps > before * LOOKS // self._config.steps:
+            seen = self._state.step * self._config.batch_size
+            file = self._out / SNAPSHOTS / f"{seen:012d}.safetensors"
+            gan.save(file, self._state.discriminator, dtype=torch.float16)
+
     def _draw(self, samples: Tensor) -> None:
         """The pictures that take a while: at the end, before it for at most a tenth of the time."""
         started = time.monotonic()
         if self._state.step < self._config.steps and started - self._drawn < 10 * self._cost:
             return
-        searched = self._training[self._order[:SEARCHED]]
+        searched = self._training(SEARCHED)
         _, index = evaluation.nearest(samples[:PAIRED], searched)
         shown, neighbours = samples[:PAIRED].cpu().numpy(), searched[torch.from_numpy(index).to(searched.device)]
         write_bytes(self._out / "neighbours.png", figures.pairs(shown, neighbours.cpu().numpy()))

@@ -2,13 +2,18 @@
 
 from gan.architectures import PRESETS, Architecture, Discriminator, Generator, architecture, initialise
 from gan.checkpoint import load, load_state, save, save_state
+from gan.conditional import CONDITIONAL_PRESETS, ConditionalArchitecture, ConditionalDiscriminator, ConditionalGenerator
 from gan.sampling import interpolate, sample, sample_z
 from gan.theano_weights import load_theano
 from gan.training import Step, TrainingConfig, TrainingState, new_state, train
 
 __all__ = [
+    "CONDITIONAL_PRESETS",
     "PRESETS",
     "Architecture",
+    "ConditionalArchitecture",
+    "ConditionalDiscriminator",
+    "ConditionalGenerator",
     "Discriminator",
     "Generator",
     "Step",

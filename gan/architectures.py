@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from gan.parallel import BatchNorm1d, BatchNorm2d
 
 BATCHNORM_EPS = 1e-8  # the authors' code; PyTorch's default would be 1e-5
 INIT_SD = 0.02  # weights ~ N(0, 0.02), gains ~ N(1, 0.02): paper section 4 and the authors' code
@@ -36,6 +39,9 @@ class Architecture:
     size: int = 32  # image height and width, pixels
     channels: int = 3  # image channels
     flat_batchnorm: bool = False  # the generator's first batch norm works on flat units, not on 4x4 maps
+    spectral_norm: bool = (
+        False  # the discriminator's weights at spectral norm 1 in place of batch norm (Miyato et al. 2018)
+    )
 
     def __post_init__(self) -> None:
         stages = len(self.strides)
@@ -67,6 +73,11 @@ class Architecture:
     def stage_names(self) -> tuple[str, ...]:
         """conv1 .. convK: the names of the discriminator's stages."""
         return tuple(f"conv{i}" for i in range(1, len(self.strides) + 1))
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Of the images: Tanh."""
+        return (-1.0, 1.0)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -151,20 +162,30 @@ class Discriminator(nn.Module):
             stage = OrderedDict[str, nn.Module](
                 conv=nn.Conv2d(inputs, outputs, a.kernel, stride, _padding(a.kernel), bias=False)
             )
-            if i > 0:  # "not applying batchnorm to ... the discriminator input layer" (paper section 3)
-                stage["norm"] = nn.BatchNorm2d(outputs, eps=BATCHNORM_EPS)
+            if (
+                i > 0 and not a.spectral_norm
+            ):  # "not applying batchnorm to ... the discriminator input layer" (paper section 3)
+                stage["norm"] = BatchNorm2d(outputs, eps=BATCHNORM_EPS)
             stage["act"] = nn.LeakyReLU(LEAK, inplace=True)
             self.add_module(name, nn.Sequential(stage))
             inputs = outputs
         self.logit = nn.Linear(inputs * 4 * 4, 1, bias=False)
+        if a.spectral_norm:
+            for module in [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.Linear)]:
+                spectral_norm(module)
         initialise(self)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """float32 [N, C, H, W] in [-1, 1] -> logits float32 [N]."""
+    def units(self, images: Tensor) -> Tensor:
+        """float32 [N, C, H, W] in [-1, 1] -> the flattened last map, float32 [N, C_last * 16]."""
         maps = images
         for name in self.arch.stage_names:
             maps = self.get_submodule(name)(maps)
-        return self.logit(maps.flatten(1)).squeeze(1)
+        return maps.flatten(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float32 [N, C, H, W] in [-1, 1] -> logits float32 [N]."""
+        units = self.units(images)
+        return self.logit(units).squeeze(1)
 
 
 class Generator(nn.Module):
@@ -178,9 +199,9 @@ class Generator(nn.Module):
         self._first = inputs[0]
         self.project = nn.Linear(a.nz, inputs[0] * 4 * 4, bias=False)
         self.project_norm: nn.Module = (
-            nn.BatchNorm1d(inputs[0] * 4 * 4, eps=BATCHNORM_EPS)
+            BatchNorm1d(inputs[0] * 4 * 4, eps=BATCHNORM_EPS)
             if a.flat_batchnorm
-            else nn.BatchNorm2d(inputs[0], eps=BATCHNORM_EPS)
+            else BatchNorm2d(inputs[0], eps=BATCHNORM_EPS)
         )
         strides = a.strides[::-1]
         for i, (channels, stride) in enumerate(zip(inputs, strides, strict=True), start=1):
@@ -194,7 +215,7 @@ class Generator(nn.Module):
             if last:
                 stage["act"] = nn.Tanh()
             else:
-                stage["norm"] = nn.BatchNorm2d(outputs, eps=BATCHNORM_EPS)
+                stage["norm"] = BatchNorm2d(outputs, eps=BATCHNORM_EPS)
                 stage["act"] = nn.ReLU(inplace=True)
             self.add_module(f"deconv{i}", nn.Sequential(stage))
         initialise(self)
@@ -225,8 +246,12 @@ def initialise(module: nn.Module, generator: torch.Generator | None = None) -> N
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            part.weight.normal_(0.0, INIT_SD, generator=generator)
+            # the parameter itself, also where spectral norm makes `part.weight` a product of it
+            next(part.parameters()).normal_(0.0, INIT_SD, generator=generator)
+            if isinstance(part, nn.Linear) and part.bias is not None:  # of the rotation task
+                part.bias.zero_()
         elif isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
-            part.weight.normal_(1.0, INIT_SD, generator=generator)
-            part.bias.zero_()
             part.reset_running_stats()
+            if part.affine:
+                part.weight.normal_(1.0, INIT_SD, generator=generator)
+                part.bias.zero_()

@@ -14,16 +14,23 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan.architectures import Architecture, Discriminator, Generator
+from gan.conditional import ConditionalArchitecture, ConditionalDiscriminator, ConditionalGenerator
 from gan.training import TrainingConfig, TrainingState, new_state
 
 FORMAT = "dcgan-eval-1"
-_KINDS: dict[str, type[Discriminator] | type[Generator]] = {"discriminator": Discriminator, "generator": Generator}
+Network = Discriminator | Generator | ConditionalDiscriminator | ConditionalGenerator
+_KINDS: dict[str, type[Network]] = {
+    "discriminator": Discriminator,
+    "generator": Generator,
+    "conditional-discriminator": ConditionalDiscriminator,
+    "conditional-generator": ConditionalGenerator,
+}
 
 
-def save(file: str | os.PathLike[str], network: Discriminator | Generator, *, dtype: torch.dtype | None = None) -> None:
+def save(file: str | os.PathLike[str], network: Network, *, dtype: torch.dtype | None = None) -> None:
     """Writes one network, atomically; OSError where it cannot, the old file whole.
 
     `dtype` converts floating-point tensors (torch.float16 halves the file).
@@ -36,7 +43,7 @@ def save(file: str | os.PathLike[str], network: Discriminator | Generator, *, dt
     _write(Path(file), tensors, {"kind": kind, "architecture": dataclasses.asdict(network.arch)})
 
 
-def load(file: str | os.PathLike[str]) -> Discriminator | Generator:
+def load(file: str | os.PathLike[str]) -> Network:
     """The network in a file written by `save`, float32, on the CPU, in eval mode.
 
     Raises FileNotFoundError, or ValueError for a file that is no such checkpoint (truncated, other kind, other shapes).
@@ -47,7 +54,7 @@ def load(file: str | os.PathLike[str]) -> Discriminator | Generator:
     if kind not in _KINDS:
         raise ValueError(f"{path} holds no network but {kind!r}; expected one of {', '.join(_KINDS)}")
     try:
-        network = _KINDS[kind](architecture_from(header["architecture"]))
+        network = _KINDS[kind](architecture_from(header["architecture"]))  # type: ignore[arg-type]
         network.load_state_dict(tensors)  # into float32, whatever the file holds
     except (RuntimeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} does not fit its own architecture: {_first_line(error)}") from error
@@ -57,7 +64,7 @@ def load(file: str | os.PathLike[str]) -> Discriminator | Generator:
 def save_state(file: str | os.PathLike[str], state: TrainingState, config: TrainingConfig) -> None:
     """Writes the whole training state, atomically; OSError where it cannot, the old file whole."""
     tensors: dict[str, Tensor] = {"noise": state.noise.get_state()}
-    for name, network in (("generator", state.generator), ("discriminator", state.discriminator)):
+    for name, network in _networks(state).items():
         tensors |= {f"{name}.{key}": t for key, t in network.state_dict().items()}
     for name, optimizer in _optimizers(state).items():
         for index, slots in optimizer.state_dict()["state"].items():
@@ -73,7 +80,7 @@ def save_state(file: str | os.PathLike[str], state: TrainingState, config: Train
 
 def load_state(
     file: str | os.PathLike[str],
-    arch: Architecture,
+    arch: Architecture | ConditionalArchitecture,
     config: TrainingConfig,
     device: torch.device | str = "cpu",
 ) -> TrainingState:
@@ -95,8 +102,8 @@ def load_state(
             raise ValueError(f"{path} belongs to another run: its {name} is {theirs}, this run's is {ours}")
     state = new_state(arch, config, device)
     try:
-        state.generator.load_state_dict(_under(tensors, "generator."))
-        state.discriminator.load_state_dict(_under(tensors, "discriminator."))
+        for name, network in _networks(state).items():
+            network.load_state_dict(_under(tensors, f"{name}."))
         for name, optimizer in _optimizers(state).items():
             slots: dict[int, dict[str, Tensor]] = {}
             for key, t in _under(tensors, f"{name}.").items():
@@ -112,16 +119,22 @@ def load_state(
     return state
 
 
-def architecture_from(fields: dict[str, Any]) -> Architecture:
-    """The `Architecture` of a header's JSON fields (lists become tuples); ValueError for unknown or missing fields."""
-    known = {f.name for f in dataclasses.fields(Architecture)}
+def architecture_from(fields: dict[str, Any]) -> Architecture | ConditionalArchitecture:
+    """The architecture of a header's JSON fields (lists become tuples); ValueError for unknown or missing fields."""
+    kind = ConditionalArchitecture if "classes" in fields else Architecture
+    known = {f.name for f in dataclasses.fields(kind)}
     if unknown := set(fields) - known:
         raise ValueError(f"unknown architecture fields {sorted(unknown)}; known: {sorted(known)}")
     try:
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return Architecture(**plain)
+        return kind(**plain)
     except TypeError as error:
         raise ValueError(f"incomplete architecture: {error}") from error
+
+
+def _networks(state: TrainingState) -> dict[str, nn.Module]:
+    networks: dict[str, nn.Module] = {"generator": state.generator, "discriminator": state.discriminator}
+    return networks if state.rotation_head is None else networks | {"rotation_head": state.rotation_head}
 
 
 def _optimizers(state: TrainingState) -> dict[str, torch.optim.Adam]:

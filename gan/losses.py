@@ -4,6 +4,7 @@ The paper (section 3; Goodfellow et al., arXiv 1406.2661) uses binary cross-entr
 loss; the authors' code (train_uncond_dcgan.py) takes the mean over the minibatch and adds the real and the fake half.
 """
 
+import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -19,3 +20,12 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 def generator_loss(fake: Tensor) -> Tensor:
     """Non-saturating generator loss: -mean log D(G(z)). `fake`: logits, float [N]."""
     return softplus(-fake.float()).mean()
+
+
+def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """Half the mean squared norm of the logit's gradient at real images: R1 / gamma (Mescheder et al. 2018, eq. 9).
+
+    `images`: float [N, C, H, W] that require gradients and that `logits` [N] were computed from.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return 0.5 * gradient.float().square().sum((1, 2, 3)).mean()

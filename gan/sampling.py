@@ -2,11 +2,13 @@
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from gan.architectures import Architecture, Generator
+from gan.conditional import ConditionalArchitecture, ConditionalGenerator
 
 
-def sample_z(arch: Architecture, n: int, generator: torch.Generator | None = None) -> Tensor:
+def sample_z(arch: Architecture | ConditionalArchitecture, n: int, generator: torch.Generator | None = None) -> Tensor:
     """z float32 [n, nz] from the architecture's prior, uniform[-1, 1] or standard normal, on the CPU."""
     if arch.z_distribution == "uniform":
         return torch.rand(n, arch.nz, generator=generator).mul_(2).sub_(1)
@@ -21,17 +23,19 @@ def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
 
 
 @torch.no_grad()
-def sample(generator: Generator, z: Tensor) -> Tensor:
-    """Images uint8 [N, H, W, C] for z [N, nz]. Batch norm uses the statistics of this batch, as the authors' code does.
+def sample(generator: Generator | ConditionalGenerator, z: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Images uint8 [N, H, W, C] for z [N, nz], and labels int64 [N] where the network is class-conditional.
 
-    The network is left as it was: its running averages, which training updates, are not touched.
+    Batch norm uses the statistics of this batch, as the authors' code does. The network is left as it was: its running
+    averages, which training updates, are not touched.
     """
-    from torch.func import functional_call
-
     was_training = generator.training
     buffers = {name: b.clone() for name, b in generator.named_buffers()}
+    given = (z,) if labels is None else (z, labels)
     try:
-        images = functional_call(generator.train(), buffers, (z,))  # updates the copies
+        images = functional_call(generator.train(), buffers, given)  # updates the copies
     finally:
         generator.train(was_training)
-    return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    low, high = generator.arch.value_range
+    images = images.sub(low).mul(255 / (high - low)).round().clamp(0, 255)
+    return images.to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -2,21 +2,32 @@
 
 As in the authors' code (train_uncond_dcgan.py), one minibatch updates the generator and the *next* one the
 discriminator, so that in one epoch each network takes half the steps. Learning rates stay constant, then fall
-linearly to zero. Images live on the device as uint8; a minibatch is an index look-up.
+linearly to zero. Images live on the device as uint8, or come from a memory map; a minibatch is an index look-up.
+
+What the field has learned since joins the discriminator's objective where the configuration says so: R1
+(Mescheder et al. 2018), DiffAugment (Zhao et al. 2020), and the self-supervised rotation task on real images
+(Chen et al. 2019; the generator's own share of it is left out).
 
 `train` yields after every step; the caller logs, saves and prints.
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from gan.architectures import Architecture, Discriminator, Generator, initialise
-from gan.losses import discriminator_loss, generator_loss
+from gan.augmentation import POLICIES, diff_augment, rotate
+from gan.conditional import ConditionalArchitecture, ConditionalDiscriminator, ConditionalGenerator
+from gan.losses import discriminator_loss, generator_loss, r1_penalty
+from gan.parallel import average, average_gradients, processes, share
 from gan.sampling import sample_z
+
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,11 @@ class TrainingConfig:
     beta1: float = 0.5  # paper section 4
     weight_decay: float = 0.0  # L2, added to the gradient; 1e-5 for faces in the authors' code
     seed: int = 0
+    discriminator_steps: int = 1  # minibatches that update the discriminator for each that updates the generator
+    rotation: float = 0.0  # weight of the rotation task; 1 in Chen et al.
+    r1: float = 0.0  # gamma of the R1 penalty; 10 in Mescheder et al.
+    augment: tuple[str, ...] = ()  # DiffAugment: any of color, translation, cutout
+    precision: str = "float32"  # bfloat16: autocast, for GPUs
 
     def __post_init__(self) -> None:
         if self.images < self.batch_size:
@@ -42,10 +58,19 @@ class TrainingConfig:
             raise ValueError(
                 f"need lr > 0, 0 <= beta1 < 1 and weight_decay >= 0, got {self.lr}, {self.beta1}, {self.weight_decay}"
             )
+        if self.discriminator_steps < 1:
+            raise ValueError(f"discriminator_steps must be at least 1, got {self.discriminator_steps}")
+        if not (self.rotation >= 0 and self.r1 >= 0):
+            raise ValueError(f"need rotation >= 0 and r1 >= 0, got {self.rotation} and {self.r1}")
+        object.__setattr__(self, "augment", tuple(self.augment))  # JSON and TOML have lists
+        if unknown := [policy for policy in self.augment if policy not in POLICIES]:
+            raise ValueError(f"unknown augmentation {unknown[0]!r}; known: {', '.join(POLICIES)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 
     @property
     def steps(self) -> int:
-        """Minibatches in all; half of them update the generator, half the discriminator."""
+        """Minibatches in all; each updates one network, by default half of them the generator."""
         return self.images // self.batch_size
 
     def lr_at(self, step: int) -> float:
@@ -58,13 +83,14 @@ class TrainingConfig:
 
 @dataclass
 class TrainingState:
-    """Everything that a run needs to go on: both networks, both optimisers, the noise generator, the step."""
+    """Everything that a run needs to go on: the networks, both optimisers, the noise generator, the step."""
 
-    generator: Generator
-    discriminator: Discriminator
+    generator: Generator | ConditionalGenerator
+    discriminator: Discriminator | ConditionalDiscriminator
+    rotation_head: nn.Linear | None  # last map -> which of four turns; updated with the discriminator
     generator_optimizer: torch.optim.Adam
     discriminator_optimizer: torch.optim.Adam
-    noise: torch.Generator  # draws z; on the CPU, so that a run does not depend on the device's generator
+    noise: torch.Generator  # draws z and all else; on the CPU, so that a run does not depend on the device's generator
     step: int = 0  # minibatches done
 
 
@@ -75,22 +101,37 @@ class Step:
     step: int  # steps done, from 1
     images_seen: int
     network: str  # "generator" or "discriminator": the one that was updated
-    loss: Tensor
+    loss: Tensor  # of the adversarial game alone
     lr: float
 
 
-def new_state(arch: Architecture, config: TrainingConfig, device: torch.device | str = "cpu") -> TrainingState:
+def new_state(
+    arch: Architecture | ConditionalArchitecture, config: TrainingConfig, device: torch.device | str = "cpu"
+) -> TrainingState:
     """Fresh networks, initialised from `config.seed` (on the CPU: the same weights on every device)."""
     seeded = torch.Generator().manual_seed(config.seed)
-    generator, discriminator = Generator(arch), Discriminator(arch)
-    for network in (generator, discriminator):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)  # spectral norm's vectors are drawn from the global generator
+        generator: Generator | ConditionalGenerator
+        discriminator: Discriminator | ConditionalDiscriminator
+        if isinstance(arch, ConditionalArchitecture):
+            generator, discriminator = ConditionalGenerator(arch), ConditionalDiscriminator(arch)
+        else:
+            generator, discriminator = Generator(arch), Discriminator(arch)
+    head = None
+    if config.rotation:
+        if not isinstance(discriminator, Discriminator):
+            raise ValueError("rotation must be 0 for class-conditional networks")
+        head = nn.Linear(discriminator.logit.in_features, 4)
+    for network in (generator, discriminator) if head is None else (generator, discriminator, head):
         initialise(network, seeded)
         # convolutions run on NHWC maps, the layout in which the uint8 images already lie
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    adam = partial(torch.optim.Adam, lr=config.lr, betas=(config.beta1, 0.999), weight_decay=config.weight_decay)
-    return TrainingState(
-        generator, discriminator, adam(generator.parameters()), adam(discriminator.parameters()), noise=seeded
+    judged = [*discriminator.parameters(), *(() if head is None else head.parameters())]
+    adam = partial(
+        torch.optim.Adam, lr=config.lr, betas=(config.beta1, 0.999), weight_decay=config.weight_decay, fused=True
     )
+    return TrainingState(generator, discriminator, head, adam(generator.parameters()), adam(judged), noise=seeded)
 
 
 def minibatch_indices(n: int, config: TrainingConfig, step: int) -> Tensor:
@@ -102,50 +143,114 @@ def minibatch_indices(n: int, config: TrainingConfig, step: int) -> Tensor:
     if per_pass == 0:
         raise ValueError(f"need at least one minibatch of {config.batch_size} images, got {n}")
     epoch, position = divmod(step, per_pass)
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(config.seed * 1_000_003 + epoch))
+    order = _order(n, config.seed * 1_000_003 + epoch)
     return order[position * config.batch_size : (position + 1) * config.batch_size]
 
 
-def to_unit_range(images: Tensor) -> Tensor:
-    """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [-1, 1]: x / 127.5 - 1 (the authors' code), channels last."""
-    return images.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0)
+@lru_cache(1)
+def _order(n: int, seed: int) -> Tensor:
+    """A permutation of n images: drawn once a pass, since a million take as long as a step."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
 
 
-def train(state: TrainingState, images: Tensor, config: TrainingConfig) -> Iterator[Step]:
+def to_range(images: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
+    """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [low, high], channels last: x / 127.5 - 1 (the authors' code)."""
+    return images.permute(0, 3, 1, 2).to(torch.float32).div_(255 / (high - low)).add_(low)
+
+
+def train(
+    state: TrainingState,
+    images: Tensor,
+    config: TrainingConfig,
+    *,
+    labels: Tensor | None = None,
+    rows: Tensor | None = None,
+) -> Iterator[Step]:
     """Trains in place from `state.step` to `config.steps`, yielding after every minibatch.
 
-    `images`: uint8 [N, H, W, C] on the networks' device. Raises ValueError for images of another shape or type, and
-    for fewer than one minibatch.
+    `images`: uint8 [N, H, W, C], on the networks' device or, larger than it, on the CPU (where they may be a memory
+    map). `labels`: int64 [N], for class-conditional networks alone. `rows`: int64 [M], the images to train on, all
+    when None. Where several processes train together, each is called alike. Raises ValueError for images of another
+    shape or type, for fewer than one minibatch, for labels where there must be none and for none where there must be.
     """
-    expected = (*state.discriminator.arch.image_shape[1:], state.discriminator.arch.channels)
+    arch = state.discriminator.arch
+    expected = (*arch.image_shape[1:], arch.channels)
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != expected:
         raise ValueError(f"images must be uint8 [N, {expected}], got {images.dtype} {tuple(images.shape)}")
-    minibatch_indices(len(images), config, state.step)  # too few images: refused before the first step
-    device = images.device
-    g, d = state.generator.train(), state.discriminator.train()
+    classes = arch.classes if isinstance(arch, ConditionalArchitecture) else None
+    if (labels is None) != (classes is None):
+        raise ValueError("class-conditional networks are trained with labels, and no others are")
+    if labels is not None and not (len(labels) == len(images) and 0 <= labels.min() <= labels.max() < (classes or 0)):
+        raise ValueError(f"labels must be int64 [{len(images)}] in [0, {classes}), got {tuple(labels.shape)}")
+    rows = torch.arange(len(images)) if rows is None else rows.cpu()
+    minibatch_indices(len(rows), config, state.step)  # too few images: refused before the first step
+    if config.batch_size % processes():
+        raise ValueError(f"batch_size {config.batch_size} must divide by the {processes()} processes")
+    state.generator.train()
+    state.discriminator.train()
+    device = next(state.generator.parameters()).device
     while state.step < config.steps:
         lr = config.lr_at(state.step)
-        z = sample_z(g.arch, config.batch_size, state.noise).to(device)
-        if state.step % 2 == 0:
-            d.requires_grad_(False)  # the discriminator is only a function here: no gradients for its weights
-            loss = generator_loss(d(g(z)))
-            _update(state.generator_optimizer, loss, lr)
-            d.requires_grad_(True)
-            updated = "generator"
+        chosen = rows[share(minibatch_indices(len(rows), config, state.step))]
+        z = share(sample_z(arch, config.batch_size, state.noise)).to(device)
+        given = () if labels is None else (labels[chosen.to(labels.device)].to(device),)
+        if state.step % (1 + config.discriminator_steps) == 0:
+            loss, updated = _update_generator(state, z, given, config, lr), "generator"
         else:
-            real = to_unit_range(images[minibatch_indices(len(images), config, state.step).to(device)])
-            with torch.no_grad():
-                fake = g(z)
-            loss = discriminator_loss(d(real), d(fake))
-            _update(state.discriminator_optimizer, loss, lr)
-            updated = "discriminator"
+            batch = images[chosen.to(images.device)].to(device)
+            loss, updated = _update_discriminator(state, batch, z, given, config, lr), "discriminator"
         state.step += 1
-        yield Step(state.step, state.step * config.batch_size, updated, loss.detach(), lr)
+        yield Step(state.step, state.step * config.batch_size, updated, average(loss.detach()), lr)
 
 
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor, lr: float) -> None:
+def _update_generator(
+    state: TrainingState, z: Tensor, given: tuple[Tensor, ...], config: TrainingConfig, lr: float
+) -> Tensor:
+    g, d = state.generator, state.discriminator
+    d.requires_grad_(False)  # the discriminator is only a function here: no gradients for its weights
+    with _precision(config, z.device):
+        loss = generator_loss(d(_augmented(g(z, *given), config, state.noise), *given))
+    _step(state.generator_optimizer, loss, lr)
+    d.requires_grad_(True)
+    return loss
+
+
+def _update_discriminator(
+    state: TrainingState, batch: Tensor, z: Tensor, given: tuple[Tensor, ...], config: TrainingConfig, lr: float
+) -> Tensor:
+    """`batch`: uint8 [n, H, W, C]. The loss of the game; what else is in the objective is not part of it."""
+    g, d, head = state.generator, state.discriminator, state.rotation_head
+    real = to_range(batch, *d.arch.value_range)
+    if config.r1:
+        real.requires_grad_(True)
+    with _precision(config, z.device):
+        with torch.no_grad():
+            fake = g(z, *given)
+        logits = d(_augmented(real, config, state.noise), *given)
+        loss = discriminator_loss(logits, d(_augmented(fake, config, state.noise), *given))
+        objective = loss
+        if config.r1:
+            objective = objective + config.r1 * r1_penalty(logits, real)
+        if head is not None:
+            turns = share(torch.randint(4, (config.batch_size,), generator=state.noise)).to(z.device)
+            assert isinstance(d, Discriminator)
+            objective = objective + config.rotation * cross_entropy(head(d.units(rotate(real.detach(), turns))), turns)
+    _step(state.discriminator_optimizer, objective, lr)
+    return loss
+
+
+def _augmented(images: Tensor, config: TrainingConfig, generator: torch.Generator) -> Tensor:
+    return diff_augment(images, config.augment, generator) if config.augment else images
+
+
+def _precision(config: TrainingConfig, device: torch.device) -> AbstractContextManager:
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
+
+
+def _step(optimizer: torch.optim.Optimizer, objective: Tensor, lr: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    objective.backward()
+    average_gradients(p for group in optimizer.param_groups for p in group["params"])
     optimizer.step()

@@ -5,7 +5,8 @@ import importlib
 import pytest
 
 PUBLIC = {
-    "gan": """PRESETS Architecture Discriminator Generator Step TrainingConfig TrainingState architecture initialise
+    "gan": """CONDITIONAL_PRESETS PRESETS Architecture ConditionalArchitecture ConditionalDiscriminator
+        ConditionalGenerator Discriminator Generator Step TrainingConfig TrainingState architecture initialise
         interpolate load load_state load_theano new_state sample sample_z save save_state train""",
     "features": """Backbone FeatureStore MaxGrid batch_statistics calibrate_batchnorm check_backbone extract feature_key
         feature_width layer_shapes max_grid max_units tapped weights_digest""",

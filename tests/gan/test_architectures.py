@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import gan
+from gan.parallel import BatchNorm2d
 
 # (in, out, stride) of every convolution, from the discriminator's images to the generator's
 PAPER = {
@@ -94,7 +95,7 @@ def test_discriminator_is_the_papers(case):
     assert d.arch.stage_names == tuple(f"conv{i + 1}" for i in range(len(paper["conv"])))
     assert [[type(m) for m in stage] for stage in stages] == [
         [nn.Conv2d, nn.LeakyReLU],
-        *[[nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU]] * (len(paper["conv"]) - 1),
+        *[[nn.Conv2d, BatchNorm2d, nn.LeakyReLU]] * (len(paper["conv"]) - 1),
     ]
     assert {m.negative_slope for m in parts(d, nn.LeakyReLU)} == {0.2}
     assert {m.eps for m in parts(d, nn.BatchNorm2d)} == {1e-8}

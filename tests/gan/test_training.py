@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import softplus
 
 import gan
-from gan.training import minibatch_indices, to_unit_range
+from gan.training import minibatch_indices, to_range
 
 ARCH = gan.Architecture(
     width=4,
@@ -53,7 +53,9 @@ def test_first_steps_equal_a_reference_written_by_hand(weight_decay):
     g, d = copy.deepcopy(state.generator), copy.deepcopy(state.discriminator)
     noise = torch.Generator()
     noise.set_state(state.noise.get_state())
-    adams = [torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999), weight_decay=weight_decay) for n in (g, d)]
+    adams = [
+        torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999), weight_decay=weight_decay, fused=True) for n in (g, d)
+    ]
     steps = gan.train(state, IMAGES, config)
     for i, lr in enumerate([2e-4, 2e-4, 2e-4 * 6 / 7, 2e-4 * 5 / 7]):  # of 64 images, 8 at full rate
         z = torch.rand(8, 6, generator=noise) * 2 - 1
@@ -155,7 +157,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, stop):
 
 def test_images_are_scaled_to_the_unit_range():
     images = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
-    scaled = to_unit_range(images)
+    scaled = to_range(images)
     assert scaled.shape == (1, 1, 16, 16) and scaled.dtype == torch.float32
     torch.testing.assert_close(scaled.flatten(), torch.arange(256) / 127.5 - 1, rtol=0, atol=1e-7)
     assert float(scaled.min()) == -1 and float(scaled.max()) == 1

@@ -93,7 +93,7 @@ def cifar(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         return file
 
     nowhere = SimpleNamespace(url="http://127.0.0.1:9/cifar-10-python.tar.gz", tgz_md5="0" * 32)
-    monkeypatch.setattr(cifar10, "import_torchvision", lambda module: SimpleNamespace(CIFAR10=nowhere))
+    monkeypatch.setattr(cifar10, "torchvision_datasets", lambda: SimpleNamespace(CIFAR10=nowhere))
     monkeypatch.setenv("PATH", "")
     return SimpleNamespace(
         planes=planes,

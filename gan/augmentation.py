@@ -1,0 +1,78 @@
+"""Transformations of minibatches inside the objective, all drawn from an explicit generator.
+
+`diff_augment` is DiffAugment (Zhao et al. 2020, arXiv 2006.10738): the same family of transformations in front of the
+discriminator for real and generated images, differentiable, so that the generator learns through them.
+`rotate` makes the images of the self-supervised rotation task (Gidaris et al. 2018; Chen et al. 2019).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gan.parallel import processes, share
+
+POLICIES = ("color", "translation", "cutout")
+
+
+def rotate(images: Tensor, turns: Tensor) -> Tensor:
+    """Each image turned counter-clockwise by its number of quarter turns: float32 [N, C, S, S], int64 [N] in [0, 3]."""
+    turned = torch.empty_like(images)  # keeps the memory layout
+    for k in range(4):
+        chosen = turns == k
+        turned[chosen] = torch.rot90(images[chosen], k, (2, 3))
+    return turned
+
+
+def diff_augment(images: Tensor, policies: Sequence[str], generator: torch.Generator) -> Tensor:
+    """Images float32 [N, C, H, W] in about [-1, 1] -> the same, transformed by every policy in turn.
+
+    color: brightness +-0.5, saturation x [0, 2], contrast x [0.5, 1.5]; translation: up to an eighth of each side,
+    zeros from outside; cutout: a square of half a side set to zero. One draw an image, from `generator` (on the CPU).
+    """
+    for policy in policies:
+        images = _BY_NAME[policy](images, generator)
+    return images
+
+
+def _uniform(images: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:
+    """float32 [N, 1, 1, 1] in [low, high] on the images' device."""
+    drawn = share(torch.rand(len(images) * processes(), 1, 1, 1, generator=generator))
+    return drawn.mul_(high - low).add_(low).to(images.device)
+
+
+def _color(images: Tensor, generator: torch.Generator) -> Tensor:
+    images = images + _uniform(images, generator, -0.5, 0.5)
+    gray = images.mean(1, keepdim=True)
+    images = gray + (images - gray) * _uniform(images, generator, 0.0, 2.0)
+    level = images.mean((1, 2, 3), keepdim=True)
+    return level + (images - level) * _uniform(images, generator, 0.5, 1.5)
+
+
+def _places(images: Tensor, generator: torch.Generator, low: int, high: int, axis: int) -> Tensor:
+    """For every image the coordinates of its `axis` (2 or 3) less one integer drawn from [low, high]: int64 [N, L]."""
+    drawn = share(torch.randint(low, high + 1, (len(images) * processes(), 1), generator=generator))
+    return (torch.arange(images.shape[axis]) - drawn).to(images.device)
+
+
+def _translation(images: Tensor, generator: torch.Generator) -> Tensor:
+    n, _, height, width = images.shape
+    rows = _places(images, generator, -(height // 8), height // 8, 2).clamp(-1, height) + 1
+    columns = _places(images, generator, -(width // 8), width // 8, 3).clamp(-1, width) + 1
+    padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
+    each = torch.arange(n, device=images.device)
+    moved = padded.permute(0, 2, 3, 1)[each[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2)
+
+
+def _cutout(images: Tensor, generator: torch.Generator) -> Tensor:
+    _, _, height, width = images.shape
+    rows = _places(images, generator, -(height // 4), height - height // 4, 2)
+    columns = _places(images, generator, -(width // 4), width - width // 4, 3)
+    inside = ((rows >= 0) & (rows < height // 2))[:, None, :, None] & ((columns >= 0) & (columns < width // 2))[
+        :, None, None, :
+    ]
+    return images * ~inside
+
+
+_BY_NAME = {"color": _color, "translation": _translation, "cutout": _cutout}
