@@ -111,7 +111,8 @@ def test_a_run_writes_its_files(whole):
     seen = {"epochs.csv", "losses.csv", "losses.png", "samples.png", "samples.webp", "neighbours.png"}
     frames = {f"epochs/{n:04d}.png" for n in (1, 2, 3)}
     kept = {"data.json", "removed.csv", "state.safetensors", "clock.json", "training.json", *NETWORKS}
-    assert set(files(whole)) == seen | frames | kept
+    snapshots = {f"snapshots/{images:012d}.safetensors" for images in (32, 64, 96)}
+    assert set(files(whole)) == seen | frames | kept | snapshots
     networks = [gan.load(whole / name) for name in NETWORKS]
     assert [type(n) for n in networks] == [gan.Discriminator, gan.Generator]
     assert {n.arch for n in networks} == {RECIPE.architecture}

@@ -25,17 +25,19 @@ def train(out, monkeypatch, *, spoil=None, samples=None, held_out=None, looks=4)
     monkeypatch.setattr(watch, "LOOKS", looks)
     monkeypatch.setattr(alarm, "YOUNG", 10)
     if samples is not None:
-        monkeypatch.setattr(gan, "sample", lambda generator, z: samples(len(z)))
+        monkeypatch.setattr(gan, "sample", lambda generator, z, *labels: samples(len(z)))
     out.mkdir(exist_ok=True)
     state, images, said = gan.new_state(ARCH, CONFIG), noise(80), []
+    n = 0 if held_out is None else len(held_out)
     curve = Curve(out / "losses.csv", 0)
     seen = watch.Watch(
         out,
         state,
         CONFIG,
         curve,
-        training=images,
-        held_out=images[:0] if held_out is None else held_out,
+        images=images if held_out is None else torch.cat([images, held_out]),
+        rows=torch.arange(80),
+        held_out=torch.arange(80, 80 + n),
         say=said.append,
     )
     steps = gan.train(state, images, CONFIG)
