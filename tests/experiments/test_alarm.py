@@ -11,7 +11,10 @@ def looks(**columns):
     """Rows of a healthy run, with columns replaced."""
     n = max(len(values) for values in columns.values())
     healthy = {"loss_generator": 1.2, "loss_generator_sd": 0.2, "loss_discriminator": 1.0, "diversity": 0.9}
-    return [{"epoch": float(i + 1)} | healthy | {name: values[i] for name, values in columns.items()} for i in range(n)]
+    return [
+        {"epoch": i + 1.0, "step": 1000.0 * (i + 1)} | healthy | {name: values[i] for name, values in columns.items()}
+        for i in range(n)
+    ]
 
 
 def heard(rows):
@@ -30,9 +33,18 @@ def test_a_collapse_is_told_at_the_second_look_that_shows_it():
     ]
 
 
+def test_a_young_network_is_not_judged():
+    rows = looks(diversity=[0.09, 0.08, 0.1, 0.1], loss_discriminator=[0.0] * 4, loss_generator=[9.0] * 4)
+    assert heard([row | {"step": 499.0} for row in rows]) == {}
+    assert list(heard([row | {"step": 250.0 * i} for i, row in enumerate(rows, start=1)])) == [3]
+    lost = looks(diversity=[0.5, 0.1, 0.1])  # its samples had differed already
+    assert list(heard([row | {"step": 99.0} for row in lost])) == [3]
+
+
 @pytest.mark.parametrize(
     "diversity",
     [
+        [0.087, 0.392, 0.589, 0.486, 0.489, 0.595, 0.528],  # width 16 on CIFAR-10, five looks an epoch
         [0.05, 0.6, 0.8, 0.9],  # a first look at next to nothing
         [0.9, 0.2, 0.9, 0.2, 0.9],  # single looks
         [0.5, 0.55, 0.6, 0.4, 0.35],  # less, but not half of its best

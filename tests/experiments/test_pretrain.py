@@ -2,16 +2,21 @@
 
 import csv
 import dataclasses
+import errno
+import hashlib
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import experiments.curve
 import gan
+from experiments import loop, watch
 from experiments import pretrain as module
-from experiments import watch
 from experiments.datasets.packed import pack
 from experiments.errors import UserError
 from experiments.pretrain import pretrain
@@ -106,7 +111,8 @@ def test_a_run_writes_its_files(whole):
     seen = {"epochs.csv", "losses.csv", "losses.png", "samples.png", "samples.webp", "neighbours.png"}
     frames = {f"epochs/{n:04d}.png" for n in (1, 2, 3)}
     kept = {"data.json", "removed.csv", "state.safetensors", "clock.json", "training.json", *NETWORKS}
-    assert set(files(whole)) == seen | frames | kept
+    snapshots = {f"snapshots/{images:012d}.safetensors" for images in (32, 64, 96)}
+    assert set(files(whole)) == seen | frames | kept | snapshots
     networks = [gan.load(whole / name) for name in NETWORKS]
     assert [type(n) for n in networks] == [gan.Discriminator, gan.Generator]
     assert {n.arch for n in networks} == {RECIPE.architecture}
@@ -161,6 +167,75 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(tmp_path
     assert same_networks(tmp_path, whole) and curve(tmp_path) == curve(whole)
     pictures = [name for name in files(whole) if name.endswith((".png", ".webp"))]
     assert len(pictures) == 7 and {n: files(tmp_path)[n] for n in pictures} == {n: files(whole)[n] for n in pictures}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_loses_nothing(tmp_path, roots, whole, monkeypatch, number):
+    """It arrives in the middle of step 5, which is finished and saved; no checkpoint was due."""
+    update = torch.optim.Adam.step
+
+    def signalled(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 5:
+            os.kill(os.getpid(), number)
+        return update(*arguments, **options)
+
+    calls, said = [], []
+    monkeypatch.setattr(torch.optim.Adam, "step", signalled)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, roots, said=said)
+    assert said[-1] == f"stopped at step 5 of 12, saved in {tmp_path}"
+    run(tmp_path, roots, said=said)
+    assert f"going on from step 5 of 12 ({tmp_path / 'state.safetensors'})" in said and len(calls) == 12
+    assert same_networks(tmp_path, whole) and curve(tmp_path) == curve(whole)
+
+
+@pytest.mark.parametrize("full_for", ["losses.csv", "epochs.csv", "samples.png", "losses.png", "clock.json", "state"])
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, roots, whole, monkeypatch, full_for):
+    """Whichever write it is that finds no room."""
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, roots, progress=stop_after(6))
+    state = (tmp_path / "state.safetensors").read_bytes()
+
+    def no_room(file, *_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(file))
+
+    def torn(file, content):  # a part of it is there
+        if file.name != full_for:
+            return append(file, content)
+        append(file, content[: len(content) // 2 + 3])
+        return no_room(file)
+
+    def write(file, content):
+        return no_room(file) if file.name == full_for else original(file, content)
+
+    append, original = experiments.curve.append_bytes, watch.write_bytes
+    with monkeypatch.context() as patch:
+        patch.setattr(experiments.curve, "append_bytes", torn)
+        patch.setattr(watch, "write_bytes", write)
+        patch.setattr(loop, "write_bytes", write)
+        if full_for == "state":
+            patch.setattr(gan, "save_state", no_room)
+        with pytest.raises(OSError, match="No space left on device"):
+            run(tmp_path, roots)
+    assert (tmp_path / "state.safetensors").read_bytes() == state
+    run(tmp_path, roots)
+    assert same_networks(tmp_path, whole) and curve(tmp_path) == curve(whole)
+
+
+def test_a_curve_of_another_form_is_refused(tmp_path, roots):
+    (tmp_path / "losses.csv").write_text("step,loss\n")
+    with pytest.raises(UserError, match=r"losses.csv does not begin with step,images_seen,.*; move it away"):
+        run(tmp_path, roots)
+
+
+def test_the_summary_says_what_was_run(tmp_path, roots):
+    run(tmp_path, roots, command=["dcgan-eval", "train", "tiny"])
+    summary = json.loads((tmp_path / "training.json").read_text())
+    assert (summary["command"], summary["seed"]) == (["dcgan-eval", "train", "tiny"], 3)
+    assert summary["images_per_second"] > 0
+    for network in ("discriminator", "generator"):
+        assert summary[network] == hashlib.sha256((tmp_path / f"{network}.safetensors").read_bytes()).hexdigest()
 
 
 def test_a_kill_between_curve_and_state_leaves_no_row_out(tmp_path, roots, whole, monkeypatch):

@@ -63,7 +63,8 @@ def test_the_header_says_what_the_file_is(tmp_path):
         metadata = opened.metadata()
     assert list(metadata) == ["dcgan-eval"]  # one entry: their order in the file is not ours to choose
     header = json.loads(metadata["dcgan-eval"])
-    assert header.keys() == {"kind", "architecture"} and header["kind"] == "generator"
+    assert header.keys() == {"format", "kind", "architecture"}
+    assert (header["format"], header["kind"]) == ("dcgan-eval-1", "generator")
     assert gan.checkpoint.architecture_from(header["architecture"]) == ARCH
     assert header["architecture"]["strides"] == [2, 2, 2] and header["architecture"]["width"] == 2
 
