@@ -13,7 +13,7 @@ from PIL import Image
 
 import dedup
 from dedup.files import read_picture
-from experiments.datasets import photos
+from experiments.datasets import image_files, photos
 from experiments.errors import UserError
 
 
@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(photos, "CHUNK_FILES", 3)
+    monkeypatch.setattr(image_files, "CHUNK_FILES", 3)
     return tmp_path / "runs"
 
 
