@@ -25,7 +25,7 @@ class Range(NamedTuple):
     environment: str
     version: tuple[int, int]  # size and time of its file
     first: bytes
-    count: int
+    size: int
 
 
 def is_lmdb(folder: Path) -> bool:
@@ -65,7 +65,7 @@ def records(part: Range) -> Iterator[tuple[str, Callable[[], bytes]]]:
             cursor = transaction.cursor()
             if not cursor.set_key(part.first):
                 raise ValueError("a key is gone")
-            left = part.count
+            left = part.size
             for key, value in cursor.iternext():
                 yield bytes(key).decode("ascii", "backslashreplace"), functools.partial(_bytes, value)
                 left -= 1

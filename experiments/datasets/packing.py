@@ -56,11 +56,11 @@ class _Records(NamedTuple):
 
     @property
     def size(self) -> int:
-        return self.part.count
+        return self.part.size
 
     @property
     def key(self) -> object:
-        return [self.part.version, self.part.first.hex(), self.part.count]
+        return [self.part.version, self.part.first.hex(), self.part.size]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def plan(source: Path) -> Plan:
             (ranges,) = in_processes(lmdb_records.ranges, [str(source)], workers=1)
         except WorkerDied as error:
             raise UserError(f"{source} is no whole LMDB ({error} while reading it): fetch it again") from error
-        return Plan(source, sum(part.count for part in ranges), [_Records(part) for part in ranges], [])
+        return Plan(source, sum(part.size for part in ranges), [_Records(part) for part in ranges], [])
     files, unread = list_images(source)
     return Plan(source, len(files), [_Files(str(source), part) for part in cut(files)], unread)
 

@@ -161,8 +161,13 @@ def _result(source: Path, chunk: _Chunk, *, hashes: Sequence[str], side: int | N
 
 
 def _save(file: Path, hashed: dedup.HashedFiles) -> None:
-    arrays = {"kept": hashed.kept, "skipped": np.frombuffer(json.dumps(hashed.skipped).encode(), np.uint8)}
-    chunks.save(file, arrays | hashed.codes | ({} if hashed.images is None else {"images": hashed.images}))
+    arrays: dict[str, np.ndarray] = {
+        "kept": hashed.kept,
+        "skipped": np.frombuffer(json.dumps(hashed.skipped).encode(), np.uint8),
+    }
+    if hashed.images is not None:
+        arrays["images"] = hashed.images
+    chunks.save(file, {**arrays, **hashed.codes})
 
 
 def _load(file: Path, hashes: Sequence[str]) -> dedup.HashedFiles | None:

@@ -204,7 +204,8 @@ def test_progress_counts_files(folder: Path, runs: Path) -> None:
 
 
 def test_a_member_that_would_unfold_to_too_much(folder: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photos, "MAX_FILE_BYTES", 3000)
+    for module in (photos, image_files):
+        monkeypatch.setattr(module, "MAX_FILE_BYTES", 3000)
     archive = Path(shutil.make_archive(str(runs) + "-album", "zip", folder))
     for source in (folder, archive):
         found = photos.read(source, runs_root=runs, workers=1)
