@@ -73,7 +73,7 @@ def hash_files(
         for index, file in enumerate(files):
             unread = True
             try:
-                data = _read(file, max_file_bytes)
+                data = read_file(file, max_file_bytes)
                 unread = False
                 gray, thumbnail = _decode(data, side)
             except MemoryError:  # which may pass
@@ -106,7 +106,7 @@ def read_picture(file: File, side: int, *, max_file_bytes: int = MAX_FILE_BYTES)
 
     Raises OSError or ValueError, as Pillow's plugins also others, where the file holds no image.
     """
-    with warnings.catch_warnings(), _opened(_read(file, max_file_bytes)) as image:
+    with warnings.catch_warnings(), _opened(read_file(file, max_file_bytes)) as image:
         warnings.simplefilter("ignore")
         image.draft(None, (side, side))  # a large JPEG is decoded at a fraction of its size
         small = _picture(image, image.convert("L")).convert("RGB")
@@ -114,7 +114,8 @@ def read_picture(file: File, side: int, *, max_file_bytes: int = MAX_FILE_BYTES)
         return small
 
 
-def _read(file: File, max_bytes: int) -> bytes:
+def read_file(file: File, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """The bytes of a regular file. Raises ValueError for a larger one or what is none, OSError where it fails."""
     if not isinstance(file, Path):
         return file()
     status = file.stat()

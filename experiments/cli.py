@@ -21,7 +21,7 @@ import torch
 
 import features
 import results
-from experiments import console, datasets, sources, spec
+from experiments import console, data_commands, datasets, sources, spec
 from experiments.allocator import keep_freed_memory
 from experiments.backbones import resolve
 from experiments.deduplicate import check, deduplicate, is_audit
@@ -48,7 +48,7 @@ RECORDS, TABLES = ROOT / "results" / "runs", ROOT / "results" / "tables"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(data_commands.one_word(list(sys.argv[1:] if argv is None else argv)))
     arguments.command = ["dcgan-eval", *(sys.argv[1:] if argv is None else argv)]
     keep_freed_memory()
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
@@ -100,9 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    data = command("data", _data, "Get a data set and pack it.", "DATA_ROOT=~/data dcgan-eval data cifar10-train")
-    data.add_argument("name", nargs="+", help=", ".join(datasets.NAMES))
-    _add_roots(data)
+    data_commands.add(command, _add_roots)
 
     dedup = command(
         "dedup",
@@ -189,19 +187,6 @@ def _add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None
         parser.add_argument(
             "--device", default=os.environ.get("DEVICE") or best, help="default: DEVICE, or %(default)s"
         )
-
-
-def _data(arguments: argparse.Namespace) -> int:
-    skipped = 0
-    for name in arguments.name:
-        packed = datasets.load(
-            name, data_root=arguments.data_root, runs_root=arguments.runs_root, progress=console.progress
-        )
-        print(f"{name}: uint8 {list(packed.images.shape)}, digest {packed.digest[:16]}, from {packed.meta['source']}")
-        for file in packed.meta.get("skipped_files", ()):
-            console.say(f"skipped {file}")
-            skipped += 1
-    return 1 if skipped else 0
 
 
 def _dedup(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any, TypeVar
 
-__all__ = ["WorkerDied", "cores", "in_order"]
+__all__ = ["WorkerDied", "cores", "in_order", "in_processes"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -39,9 +39,11 @@ def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], *, worke
     the program that was started, so a large import there is not repeated. What the function raises is raised here.
     Raises WorkerDied where a process ends. However the loop ends, no process is left.
     """
-    if workers <= 1:
-        yield from map(function, tasks)
-        return
+    yield from map(function, tasks) if workers <= 1 else in_processes(function, tasks, workers=workers)
+
+
+def in_processes(function: Callable[[Task], Result], tasks: Iterable[Task], *, workers: int) -> Iterator[Result]:
+    """`in_order` that never computes in this process: what kills a process there is WorkerDied here."""
     numbered = enumerate(tasks)
     processes: dict[Connection, BaseProcess] = {}
     running: dict[Connection, int] = {}  # the numbers of the tasks

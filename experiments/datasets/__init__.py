@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from experiments.datasets import cifar10, mnist, svhn, tiny_imagenet
+from experiments.datasets import cifar10, imagenet32, mnist, photographs, svhn, tiny_imagenet
 from experiments.datasets.packed import PackedSet, open_packed
 from experiments.datasets.progress import Progress
 from experiments.errors import UserError
@@ -74,10 +74,27 @@ def _svhn(split: str) -> _Dataset:
     return _Dataset(partial(svhn.build, split), source_at=partial(svhn.source_at, split))
 
 
+def _imagenet32(split: str) -> _Dataset:
+    return _Dataset(partial(imagenet32.build, split), source_at=partial(imagenet32.source_at, split))
+
+
+def _celeba(side: str) -> _Dataset:
+    return _Dataset(partial(photographs.build_celeba, int(side)), source_at=photographs.celeba_at)
+
+
+def _lsun(category: str, side: str) -> _Dataset:
+    return _Dataset(
+        partial(photographs.build_lsun, category, int(side)), source_at=partial(photographs.lsun_at, category)
+    )
+
+
 _FAMILIES = (
     _Family("cifar10-train|test", "cifar10-(train|test)", _cifar10),
     _Family("svhn-train|test", "svhn-(train|test)", _svhn),
     _Family("[fashion-]mnist[-test]-28|32|64", "(fashion-)?mnist-(test-)?(28|32|64)", _mnist),
+    _Family("imagenet32-train|val", "imagenet32-(train|val)", _imagenet32),
+    _Family("celeba-32|64", "celeba-(32|64)", _celeba),
+    _Family("lsun-CATEGORY-32|64", "lsun-([a-z0-9_]+)-(32|64)", _lsun),
     _Family("tiny-imagenet-32|64", "tiny-imagenet-(32|64)", _tiny_imagenet),
 )
 NAMES = tuple(family.shown for family in _FAMILIES)

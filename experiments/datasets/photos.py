@@ -5,13 +5,9 @@ covers names, sizes and times of a chunk's files and all that shapes the result,
 was, a changed file is hashed again, and a damaged chunk is made anew.
 """
 
-import functools
 import hashlib
-import io
 import json
-import os
 import tempfile
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,20 +19,16 @@ import PIL
 from PIL import features
 
 import dedup
-from experiments.atomic import write_bytes
+from experiments.datasets import chunks
+from experiments.datasets.image_files import File, archive_version, cut, list_images, listed, reader
 from experiments.datasets.images import MAX_FILE_BYTES
 from experiments.datasets.progress import Progress, follow
 from experiments.errors import UserError
 from experiments.pool import WorkerDied, cores, in_order
 
-__all__ = ["SUFFIXES", "Photos", "Work", "read", "work"]
+__all__ = ["Photos", "Work", "read", "work"]
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".heic", ".heif", ".bmp", ".dib"),
-    *(".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx", ".ico"),
-)
 FORMAT = 2  # raise it when hashes, thumbnails or the chunks' layout change: older chunks are then made again
-CHUNK_FILES, CHUNK_BYTES = 256, 32 * 2**20  # of image files: about a second's work
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,7 @@ class Work(NamedTuple):
 
 def work(source: Path) -> Work:
     """What `read` would read of the folder or zip `source`, found by names alone. Raises UserError where it is none."""
-    files, _ = _listed(source)
+    files, _ = listed(source)
     return Work(len(files), sum(file.version[0] for file in files))
 
 
@@ -90,34 +82,29 @@ def read(
     Raises UserError where `source` is neither, holds no image, or a worker was killed; OSError where RUNS_ROOT cannot
     be written.
     """
-    files, skipped = _listed(source)
-    if not files:
-        why = f" ({skipped[0][0]}: {skipped[0][1]})" if skipped else ""
-        raise UserError(
-            f"no images in {source}{why}: name a folder or a zip that holds .jpg, .png or other image files"
-        )
+    files, skipped = list_images(source)
     made_by = [FORMAT, sorted(hashes), side, PIL.__version__, features.version("libjpeg_turbo")]
-    folder = runs_root / "photos" / _digest(str(source.resolve()), made_by)
+    folder = runs_root / "photos" / chunks.digest(str(source.resolve()), made_by)
     folder.mkdir(parents=True, exist_ok=True)
-    chunks = [
-        _Chunk(folder / f"{number:05}-{_digest(files, made_by)}.chunk", files)
-        for number, files in enumerate(_cut(files))
+    pieces = [
+        _Chunk(folder / f"{number:05}-{chunks.digest(files, made_by)}.chunk", files)
+        for number, files in enumerate(cut(files))
     ]
 
     names: list[str] = []
     readers: list[dedup.File] = []
-    archive = _archive(source)
+    archive = archive_version(source)
     codes: dict[str, list[np.ndarray]] = {name: [] for name in hashes}
     digest = hashlib.sha256()
 
     def taken(scratch: IO[bytes]) -> Iterator[str]:
         """Takes up one chunk after the other; yields the name of every file."""
         job = partial(_result, source, hashes=tuple(hashes), side=side)
-        missing = sum(not chunk.file.exists() for chunk in chunks)
-        results = in_order(job, chunks, workers=min(workers or cores(), missing))
-        for chunk, hashed in zip(chunks, results, strict=True):
+        missing = sum(not chunk.file.exists() for chunk in pieces)
+        results = in_order(job, pieces, workers=min(workers or cores(), missing))
+        for chunk, hashed in zip(pieces, results, strict=True):
             names.extend(chunk.files[i].name for i in hashed.kept)
-            readers.extend(_reader(source, archive, chunk.files[i].path) for i in hashed.kept)
+            readers.extend(reader(source, archive, chunk.files[i].path) for i in hashed.kept)
             for name in hashes:
                 codes[name].append(hashed.codes[name])
                 digest.update(hashed.codes[name].data)
@@ -140,7 +127,7 @@ def read(
             raise UserError(f"no image in {source} can be read ({skipped[0][0]}: {skipped[0][1]}): name another source")
         scratch.flush()
         images = None if side is None else np.memmap(scratch, np.uint8, "r", shape=(len(names), side, side, 3))
-    for stale in set(folder.glob("*.chunk")) - {chunk.file for chunk in chunks}:
+    for stale in set(folder.glob("*.chunk")) - {chunk.file for chunk in pieces}:
         stale.unlink(missing_ok=True)
     skipped.sort()
     digest.update(json.dumps([names, skipped]).encode())
@@ -154,72 +141,10 @@ def read(
     )
 
 
-class _File(NamedTuple):
-    path: str  # inside the source, as the system spells it
-    version: tuple[int, int]  # (size in bytes, time of the last change or CRC): another one, another content
-
-    @property
-    def name(self) -> str:
-        """The path as text that can be written anywhere and on one line, whatever the system lets names hold."""
-        text = self.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 @dataclass(frozen=True)
 class _Chunk:
     file: Path  # where its result is kept
-    files: list[_File]
-
-
-def _listed(source: Path) -> tuple[list[_File], list[tuple[str, str]]]:
-    """(what is named like an image, sorted; folders that cannot be looked into, with the reason)."""
-    if source.is_dir():
-        unread: list[tuple[str, str]] = []
-
-        def refused(error: OSError) -> None:
-            unread.append((os.path.relpath(error.filename, source), error.strerror or str(error)))
-
-        paths = [
-            os.path.relpath(os.path.join(folder, name), source)
-            for folder, folders, files in os.walk(source, onerror=refused)
-            for name in (*folders, *files)
-            if _is_named_like_an_image(name)
-        ]
-        return [_File(path.replace(os.sep, "/"), _version(source / path)) for path in sorted(paths)], unread
-    if not source.exists():
-        raise UserError(f"no folder or zip {source}: check the path")
-    try:
-        with zipfile.ZipFile(source) as archive:
-            members = {info.filename: (info.file_size, info.CRC) for info in archive.infolist()}
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UserError(f"{source} is neither a folder nor a complete zip ({error}): fetch it again") from error
-    return [_File(*member) for member in sorted(members.items()) if _is_named_like_an_image(member[0])], []
-
-
-def _is_named_like_an_image(path: str) -> bool:
-    name = path.rsplit("/", 1)[-1]
-    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("._")  # a Mac's notes on a file
-
-
-def _version(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-        return status.st_size, status.st_mtime_ns
-    except OSError:  # a dangling link, say: reading it will tell
-        return 0, 0
-
-
-def _cut(files: list[_File]) -> Iterator[list[_File]]:
-    chunk: list[_File] = []
-    size = 0
-    for file in files:
-        chunk.append(file)
-        size += file.version[0]
-        if len(chunk) == CHUNK_FILES or size >= CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+    files: list[File]
 
 
 def _result(source: Path, chunk: _Chunk, *, hashes: Sequence[str], side: int | None) -> dedup.HashedFiles:
@@ -227,59 +152,28 @@ def _result(source: Path, chunk: _Chunk, *, hashes: Sequence[str], side: int | N
     kept = _load(chunk.file, hashes)
     if kept is not None:
         return kept
-    archive = _archive(source)
-    files = [_reader(source, archive, file.path) for file in chunk.files]
+    archive = archive_version(source)
+    files = [reader(source, archive, file.path) for file in chunk.files]
     hashed = dedup.hash_files(files, hashes=hashes, side=side, max_file_bytes=MAX_FILE_BYTES)
     if not any(file.unread for file in hashed.skipped):  # that may pass, and leave the key as it is
         _save(chunk.file, hashed)
     return hashed
 
 
-def _archive(source: Path) -> tuple[str, int, int] | None:
-    """What tells a zip from what it becomes later; None for a folder."""
-    return None if source.is_dir() else (str(source), *_version(source))
-
-
-def _reader(source: Path, archive: tuple[str, int, int] | None, path: str) -> dedup.File:
-    return source / path if archive is None else partial(_read_member, archive, path)
-
-
-def _read_member(archive: tuple[str, int, int], path: str) -> bytes:
-    opened = _opened(archive)
-    size = opened.getinfo(path).file_size
-    if size > MAX_FILE_BYTES:
-        raise ValueError(f"must hold at most {MAX_FILE_BYTES:,} bytes, got {size:,}")
-    return opened.read(path)
-
-
-@functools.lru_cache(1)
-def _opened(archive: tuple[str, int, int]) -> zipfile.ZipFile:
-    """Opened once in a process: the list of a large zip takes longer to read than an image."""
-    return zipfile.ZipFile(archive[0])
-
-
 def _save(file: Path, hashed: dedup.HashedFiles) -> None:
-    buffer = io.BytesIO()
-    skipped = np.frombuffer(json.dumps(hashed.skipped).encode(), np.uint8)
-    images = {} if hashed.images is None else {"images": hashed.images}
-    np.savez(buffer, kept=hashed.kept, skipped=skipped, **images, **hashed.codes)  # type: ignore[arg-type]
-    content = buffer.getvalue()
-    write_bytes(file, hashlib.sha256(content).digest() + content)
+    arrays: dict[str, np.ndarray] = {
+        "kept": hashed.kept,
+        "skipped": np.frombuffer(json.dumps(hashed.skipped).encode(), np.uint8),
+    }
+    if hashed.images is not None:
+        arrays["images"] = hashed.images
+    chunks.save(file, {**arrays, **hashed.codes})
 
 
 def _load(file: Path, hashes: Sequence[str]) -> dedup.HashedFiles | None:
     """The kept result; None where there is none or where it is damaged."""
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError:
+    arrays = chunks.load(file)
+    if arrays is None:
         return None
-    if hashlib.sha256(content[32:]).digest() != content[:32]:
-        return None
-    with np.load(io.BytesIO(content[32:]), allow_pickle=False) as arrays:
-        skipped = [dedup.Skipped(*values) for values in json.loads(arrays["skipped"].tobytes())]
-        images = arrays.get("images")
-        return dedup.HashedFiles(arrays["kept"], {name: arrays[name] for name in hashes}, images, skipped)
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    skipped = [dedup.Skipped(*values) for values in json.loads(arrays["skipped"].tobytes())]
+    return dedup.HashedFiles(arrays["kept"], {name: arrays[name] for name in hashes}, arrays.get("images"), skipped)

@@ -65,7 +65,7 @@ def test_nothing_is_executed(tmp_path: Path, protocol: int) -> None:
     ("content", "message"),
     [
         ({"data": PLANES.astype(np.int64), "labels": LABELS}, "arrays must be uint8"),
-        ({"data": np.array([[os]], dtype=object)[:0], "labels": []}, "arrays must be uint8"),
+        ({"data": np.array([[os]], dtype=object)[:0], "labels": []}, "arrays must hold numbers"),
         ({"data": np.asfortranarray(PLANES), "labels": LABELS}, "C order"),
         ({"data": PLANES[:, :5], "labels": LABELS}, r"got \[3, 5\] and 3"),
         ({"data": PLANES, "labels": LABELS[:2]}, r"got \[3, 3072\] and 2"),

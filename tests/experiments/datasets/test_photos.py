@@ -13,7 +13,7 @@ from PIL import Image
 
 import dedup
 from dedup.files import read_picture
-from experiments.datasets import photos
+from experiments.datasets import image_files, photos
 from experiments.errors import UserError
 
 
@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(photos, "CHUNK_FILES", 3)
+    monkeypatch.setattr(image_files, "CHUNK_FILES", 3)
     return tmp_path / "runs"
 
 
@@ -204,7 +204,8 @@ def test_progress_counts_files(folder: Path, runs: Path) -> None:
 
 
 def test_a_member_that_would_unfold_to_too_much(folder: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photos, "MAX_FILE_BYTES", 3000)
+    for module in (photos, image_files):
+        monkeypatch.setattr(module, "MAX_FILE_BYTES", 3000)
     archive = Path(shutil.make_archive(str(runs) + "-album", "zip", folder))
     for source in (folder, archive):
         found = photos.read(source, runs_root=runs, workers=1)

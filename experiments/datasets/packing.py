@@ -1,0 +1,173 @@
+"""Photographs of a folder, a zip or an LSUN LMDB -> a packed set, on all cores, resumable, a few chunks in memory.
+
+Finished chunks are kept as <work>/<digest of the source>/<number>-<key>.chunk until the set is whole; the key covers
+what the chunk is made of and all that shapes it, so that a stopped run goes on where it was.
+"""
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dedup.files import read_file
+from experiments.datasets import chunks, lmdb_records
+from experiments.datasets.image_files import File, archive_version, cut, list_images, reader
+from experiments.datasets.images import MAX_FILE_BYTES
+from experiments.datasets.packed import PackedSet, pack
+from experiments.datasets.progress import Progress, follow
+from experiments.datasets.squares import DECODER, Squares, squares, transform
+from experiments.errors import UserError
+from experiments.pool import WorkerDied, cores, in_processes
+
+__all__ = ["Plan", "pack_images", "plan"]
+
+FORMAT = 1  # raise it when the pixels or the chunks' layout change: older chunks are then made again
+
+
+class _Files(NamedTuple):
+    source: str
+    files: list[File]
+
+    def records(self) -> Iterator[tuple[str, Any]]:
+        archive = archive_version(Path(self.source))
+        for file in self.files:
+            yield file.name, partial(read_file, reader(Path(self.source), archive, file.path), MAX_FILE_BYTES)
+
+    @property
+    def size(self) -> int:
+        return len(self.files)
+
+    @property
+    def key(self) -> object:
+        return self.files
+
+
+class _Records(NamedTuple):
+    part: lmdb_records.Range
+
+    def records(self) -> Iterator[tuple[str, Any]]:
+        return lmdb_records.records(self.part)
+
+    @property
+    def size(self) -> int:
+        return self.part.size
+
+    @property
+    def key(self) -> object:
+        return [self.part.version, self.part.first.hex(), self.part.size]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is to pack.
+
+    count: images at most. parts: the chunks. unread: (folder, reason) of what cannot be looked into.
+    """
+
+    source: Path
+    count: int
+    parts: Sequence[_Files | _Records]
+    unread: list[tuple[str, str]]
+
+
+def plan(source: Path) -> Plan:
+    """Look at names or keys alone. Raises UserError for what holds no images."""
+    if lmdb_records.is_lmdb(source):
+        try:
+            (ranges,) = in_processes(lmdb_records.ranges, [str(source)], workers=1)
+        except WorkerDied as error:
+            raise UserError(f"{source} is no whole LMDB ({error} while reading it): fetch it again") from error
+        return Plan(source, sum(part.size for part in ranges), [_Records(part) for part in ranges], [])
+    files, unread = list_images(source)
+    return Plan(source, len(files), [_Files(str(source), part) for part in cut(files)], unread)
+
+
+def pack_images(
+    planned: Plan,
+    folder: Path,
+    *,
+    side: int,
+    channels: int = 3,
+    work: Path,
+    source: str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> PackedSet:
+    """Pack the plan's images into `folder`, uint8 [N, side, side, channels], in the order of their names or keys.
+
+    work: where chunks are kept meanwhile. source: for the sidecar, by default the source's last name.
+    What cannot be decoded is left out and listed in the sidecar as `skipped_files`.
+
+    Raises UserError where nothing can be decoded, a worker dies or the disk is too small.
+    """
+    made_by = [FORMAT, side, channels, DECODER]
+    kept = work / chunks.digest(str(planned.source.resolve()), made_by)
+    details: dict[str, Any] = {"skipped_files": [f"{name}: {reason}" for name, reason in planned.unread]}
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        needed, free = planned.count * side * side * channels, shutil.disk_usage(kept).free
+        there = sum(file.stat().st_size for file in kept.glob("*.chunk"))
+        if free + there < 2 * needed:  # pack() looks for its own half again
+            raise OSError(f"{2 * needed:,} bytes needed, half of them for a while, {free:,} free")
+    except OSError as error:
+        raise UserError(f"cannot write to {work} ({error}): make room, or set RUNS_ROOT elsewhere") from error
+    tasks = [
+        (kept / f"{number:06}-{chunks.digest(part.key, made_by)}.chunk", part)
+        for number, part in enumerate(planned.parts)
+    ]
+
+    def squared() -> Iterator[np.ndarray | None]:
+        """One item an image: a chunk's pixels, then nothing so often that progress counts images."""
+        job = partial(_result, side=side, channels=channels)
+        missing = sum(not file.exists() for file, _ in tasks)
+        results = in_processes(job, tasks, workers=max(1, min(workers or cores(), missing)))
+        for (_, part), result in zip(tasks, results, strict=True):
+            details["skipped_files"].extend(f"{name}: {reason}" for name, reason in result.skipped)
+            yield result.images
+            yield from itertools.repeat(None, part.size - 1)
+
+    def batches() -> Iterator[np.ndarray]:
+        found = 0
+        what = f"packing {planned.source.name}"
+        for images in follow(progress, squared(), total=planned.count, desc=what, unit="image"):
+            if images is not None:
+                found += len(images)
+                yield images
+        if not found:
+            raise UserError(f"no image in {planned.source} can be read ({details['skipped_files'][0]})")
+
+    try:
+        packed = pack(
+            folder,
+            batches(),
+            shape=(planned.count, side, side, channels),
+            source=source or planned.source.name,
+            transform=transform(side, channels),
+            details={"decoder": DECODER, **details},
+        )
+    except WorkerDied as error:
+        raise UserError(
+            f"{error}, for want of memory or because {planned.source} is damaged: free some, or fetch it again; "
+            "what was finished is kept"
+        ) from error
+    shutil.rmtree(kept, ignore_errors=True)
+    return packed
+
+
+def _result(task: tuple[Path, _Files | _Records], *, side: int, channels: int) -> Squares:
+    """What was kept of the chunk, or else what its images give now."""
+    file, part = task
+    kept = chunks.load(file)
+    if kept is not None:
+        return Squares(kept["images"], [tuple(pair) for pair in json.loads(kept["skipped"].tobytes())], False)
+    result = squares(part.records(), side=side, channels=channels)
+    if not result.may_pass:  # what may be read the next time leaves the key as it is
+        skipped = np.frombuffer(json.dumps(result.skipped).encode(), np.uint8)
+        chunks.save(file, {"images": result.images, "skipped": skipped})
+    return result

@@ -1,0 +1,86 @@
+"""Encoded photographs -> uint8 squares, in one process; one that cannot be decoded costs itself alone."""
+
+import io
+import warnings
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import PIL
+from PIL import Image, ImageOps, features
+
+from experiments.datasets.resizing import SHRUNK, centre_square
+
+__all__ = ["DECODER", "Squares", "square", "squares", "transform"]
+
+DECODER = f"Pillow {PIL.__version__}, libjpeg-turbo {features.version('libjpeg_turbo')}"
+ORIENTATION = 0x0112  # the EXIF tag
+
+
+class Squares(NamedTuple):
+    """uint8 [n, side, side, channels]; the rest as (name, reason); whether some of that may pass (a disk's error)."""
+
+    images: np.ndarray
+    skipped: list[tuple[str, str]]
+    may_pass: bool
+
+
+def transform(side: int, channels: int) -> str:
+    """What `square` does, for the sidecar."""
+    mode = "gray" if channels == 1 else "RGB"
+    draft = f"a JPEG of {4 * side} pixels and more at a fraction (DCT scaling to no less than {2 * side})"
+    return f"{mode}; EXIF orientation; {SHRUNK.format(side=side)}, bilinear where smaller; {draft}"
+
+
+def square(data: bytes, side: int, channels: int) -> np.ndarray:
+    """uint8 [side, side, channels] of one image file: its first frame, upright, gray as three equal channels.
+
+    Raises whatever Pillow's plugins do for what is no image, and ValueError for one of too many pixels.
+    """
+    if not data:
+        raise ValueError("is empty")
+    with Image.open(io.BytesIO(data)) as image:
+        pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+        if most is not None and pixels > most:  # up to twice that Pillow only warns
+            raise ValueError(f"must have at most {most:,} pixels, got {pixels:,}")
+        upright: Image.Image = image
+        if min(image.size) >= 4 * side:
+            image.draft(None, (2 * side, 2 * side))  # the libjpeg's own halving, where twice the size is left
+        if image.getexif().get(ORIENTATION, 1) != 1:
+            upright = ImageOps.exif_transpose(image)
+        mode = "L" if channels == 1 else "RGB"
+        if upright.mode.startswith("I;16"):  # convert() clips it to a byte: white nearly all over
+            upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+        small = centre_square(upright if upright.mode in (mode, "L") else upright.convert(mode), side)
+        return np.asarray(small if small.mode == mode else small.convert(mode)).reshape(side, side, channels)
+
+
+def squares(records: Iterable[tuple[str, Callable[[], bytes]]], *, side: int, channels: int) -> Squares:
+    """`square` of every record (name, what reads it)."""
+    images: list[np.ndarray] = []
+    skipped: list[tuple[str, str]] = []
+    may_pass = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about files: they would come by the thousand
+        for name, read in records:
+            unread = True
+            try:
+                data = read()
+                unread = False
+                images.append(square(data, side, channels))
+            except MemoryError:
+                skipped.append((name, "not enough memory"))
+                may_pass = True
+            except Exception as error:  # Pillow's plugins raise nearly anything for a malformed file
+                skipped.append((name, one_line(error)))
+                may_pass |= unread
+    return Squares(np.array(images, np.uint8).reshape(-1, side, side, channels), skipped, may_pass)
+
+
+def one_line(error: Exception) -> str:
+    """The reason, without what only a programmer could read."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # without the path, which the caller knows
+    if isinstance(error, Image.UnidentifiedImageError):  # its text names a buffer in memory
+        return "no image format that Pillow knows"
+    return " ".join(str(error).split()) or type(error).__name__
