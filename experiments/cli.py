@@ -41,6 +41,8 @@ from experiments.evaluate import (
     prepare,
 )
 from experiments.pretrain import STATE, pretrain
+from experiments.processes import joined
+from gan import parallel
 
 SHIPPED = ROOT / "results" / "weights" / "imagenet32-half.safetensors"
 RECORDS, TABLES = ROOT / "results" / "runs", ROOT / "results" / "tables"
@@ -225,18 +227,20 @@ def _train(arguments: argparse.Namespace) -> int:
         begun = "goes on from the checkpoint there" if (out / STATE).exists() else "from the start"
         print(f"would train {recipe.training.steps:,} minibatches on {arguments.device} into {out}, {begun}")
         return 0
-    file = pretrain(
-        recipe,
-        out,
-        data_root=arguments.data_root,
-        runs_root=arguments.runs_root,
-        device=_device(arguments.device),
-        say=console.say,
-        progress=console.progress,
-        checkpoint_images=arguments.checkpoint_images,
-        command=results.portable(arguments.command, _roots(arguments)),
-    )
-    print(file)
+    with joined(_device(arguments.device)) as device:
+        file = pretrain(
+            recipe,
+            out,
+            data_root=arguments.data_root,
+            runs_root=arguments.runs_root,
+            device=device,
+            say=console.say,
+            progress=console.progress,
+            checkpoint_images=arguments.checkpoint_images,
+            command=results.portable(arguments.command, _roots(arguments)),
+        )
+        if parallel.rank() == 0:
+            print(file)
     return 0
 
 

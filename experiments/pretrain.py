@@ -22,10 +22,13 @@ from experiments.curve import Curve
 from experiments.deduplicate import removed
 from experiments.errors import UserError
 from experiments.loop import STATE
+from experiments.processes import wait_for_all
 from experiments.spec import Recipe
 from experiments.watch import Watch
+from gan import parallel
 
 DATA, REMOVED, CURVE, SUMMARY = "data.json", "removed.csv", "losses.csv", "training.json"
+DISCRIMINATOR = "discriminator.safetensors"
 Progress = Callable[..., Iterable[Any]]  # console.progress
 
 
@@ -90,10 +93,13 @@ def pretrain(
     Writes `data.json` and `removed.csv` (which image is kept instead of which) before the first step, `losses.csv` and
     what `watch.Watch` shows while it trains, and at the end `discriminator.safetensors`, `generator.safetensors` and
     `training.json` with the `command`; a finished run stays as it is. Checkpoints fall as `loop.run` says.
+    Of several processes the first does all that, the others assist it.
     Raises UserError for a folder that holds another run or in which another process trains, and FloatingPointError,
     the last good checkpoint kept, when a loss or a weight is no longer finite.
     """
     config, arch = recipe.training, recipe.architecture
+    if parallel.rank() > 0:
+        return _assist(recipe, out, data_root=data_root, runs_root=runs_root, device=device)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -103,18 +109,18 @@ def pretrain(
         data = training_set(recipe, data_root=data_root, runs_root=runs_root, progress=progress)
         say(f"{data.summary['name']}: {data.summary['kept']} images, {len(data.removed)} near-duplicates removed")
         _claim(out, data)
-        discriminator = out / "discriminator.safetensors"
+        wait_for_all()
+        discriminator = out / DISCRIMINATOR
         if state.step == config.steps and discriminator.exists() and (out / SUMMARY).exists():
             say(f"trained before; delete {out} to train again, or choose another folder with --out")
             return discriminator
 
-        images = _on_device(data.images, torch.device(device))
-        labels = torch.from_numpy(data.labels.copy()) if recipe.conditional and data.labels is not None else None
-        rows, held_out = torch.from_numpy(data.rows), torch.from_numpy(data.held_out)
+        given = _given(recipe, data, torch.device(device))
+        held_out = torch.from_numpy(data.held_out)
         curve = Curve(out / CURVE, state.step)
-        watch = Watch(out, state, config, curve, images=images, rows=rows, held_out=held_out, say=say)
+        watch = Watch(out, state, config, curve, images=given["images"], rows=given["rows"], held_out=held_out, say=say)
         seconds = loop.run(
-            _shown(gan.train(state, images, config, labels=labels, rows=rows), state, recipe, progress),
+            _shown(gan.train(state, config=config, **given), state, recipe, progress),
             state,
             config,
             out,
@@ -142,6 +148,22 @@ def pretrain(
         }
         write_bytes(out / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
     return discriminator
+
+
+def _assist(recipe: Recipe, out: Path, *, data_root: Path, runs_root: Path, device: torch.device | str) -> Path:
+    """The same steps, in a process that only takes its share of every minibatch."""
+    wait_for_all()  # the first has packed the set and knows that the run can be had
+    state = _state(out / STATE, recipe.architecture, recipe.training, device, lambda text: None)
+    data = training_set(recipe, data_root=data_root, runs_root=runs_root)
+    for _ in gan.train(state, config=recipe.training, **_given(recipe, data, torch.device(device))):
+        pass
+    return out / DISCRIMINATOR
+
+
+def _given(recipe: Recipe, data: TrainingSet, device: torch.device) -> dict[str, Any]:
+    """What `gan.train` takes of the set."""
+    labels = torch.from_numpy(data.labels.copy()) if recipe.conditional and data.labels is not None else None
+    return {"images": _on_device(data.images, device), "labels": labels, "rows": torch.from_numpy(data.rows)}
 
 
 def _on_device(images: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -5,22 +5,41 @@ sensitive to them and because a result must not depend on the number of processe
 by the order of additions alone. Everything here is the identity where there is one process.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+_apart = False
+
 
 def processes() -> int:
     """How many processes train together."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if not _apart and dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is, from 0."""
+    return dist.get_rank() if processes() > 1 else 0
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Inside, this process works for itself, as on what the others do not take part in."""
+    global _apart
+    before, _apart = _apart, True
+    try:
+        yield
+    finally:
+        _apart = before
 
 
 def share(batch: Tensor) -> Tensor:
     """This process's rows of a minibatch that every process has drawn alike; its size must divide by `processes`."""
     n = processes()
-    return batch if n == 1 else batch[dist.get_rank() :: n]
+    return batch if n == 1 else batch[rank() :: n]
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

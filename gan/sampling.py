@@ -6,6 +6,7 @@ from torch.func import functional_call
 
 from gan.architectures import Architecture, Generator
 from gan.conditional import ConditionalArchitecture, ConditionalGenerator
+from gan.parallel import apart
 
 
 def sample_z(arch: Architecture | ConditionalArchitecture, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -33,7 +34,8 @@ def sample(generator: Generator | ConditionalGenerator, z: Tensor, labels: Tenso
     buffers = {name: b.clone() for name, b in generator.named_buffers()}
     given = (z,) if labels is None else (z, labels)
     try:
-        images = functional_call(generator.train(), buffers, given)  # updates the copies
+        with apart():
+            images = functional_call(generator.train(), buffers, given)  # updates the copies
     finally:
         generator.train(was_training)
     low, high = generator.arch.value_range

@@ -1,4 +1,4 @@
-"""Every recipe that comes with the project: it loads, says what it costs and how it is run, and its command is its own."""
+"""Every recipe that comes with the project: it loads, says what it costs and how it is run, by its own name."""
 
 import re
 from importlib import resources
