@@ -3,7 +3,7 @@
     python -m experiments.data_benchmarks data/tiny-imagenet-200/train-0.zip --files 5000
 
 Every figure is a median over pairs of runs in turn, so that a machine whose speed drifts drifts for both. Both runs
-start their processes anew and read the same chunks of files; packing also keeps its chunks, writes the set and checks it.
+start their processes anew and read the same chunks; packing also keeps its chunks, writes the set and checks it.
 """
 
 import argparse
