@@ -166,7 +166,7 @@ def _result(task: tuple[Path, _Files | _Records], *, side: int, channels: int) -
     kept = chunks.load(file)
     if kept is not None:
         return Squares(kept["images"], [tuple(pair) for pair in json.loads(kept["skipped"].tobytes())], False)
-    result = squares(part.records(), side=side, channels=channels)
+    result = squares(part.records(), side=side, channels=channels, most=part.size)
     if not result.may_pass:  # what may be read the next time leaves the key as it is
         skipped = np.frombuffer(json.dumps(result.skipped).encode(), np.uint8)
         chunks.save(file, {"images": result.images, "skipped": skipped})

