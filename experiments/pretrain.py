@@ -21,6 +21,7 @@ from experiments.atomic import write_bytes
 from experiments.curve import Curve
 from experiments.deduplicate import removed
 from experiments.errors import UserError
+from experiments.evaluate import ROOT
 from experiments.loop import STATE
 from experiments.processes import wait_for_all
 from experiments.spec import Recipe
@@ -97,7 +98,7 @@ def pretrain(
     Raises UserError for a folder that holds another run or in which another process trains, and FloatingPointError,
     the last good checkpoint kept, when a loss or a weight is no longer finite.
     """
-    config, arch = recipe.training, recipe.architecture
+    config = recipe.training
     if parallel.rank() > 0:
         return _assist(recipe, out, data_root=data_root, runs_root=runs_root, device=device)
     try:
@@ -105,7 +106,7 @@ def pretrain(
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
     with _alone(out):
-        state = _state(out / STATE, arch, config, device, say)
+        state = _state(out / STATE, recipe, device, say)
         data = training_set(recipe, data_root=data_root, runs_root=runs_root, progress=progress)
         say(f"{data.summary['name']}: {data.summary['kept']} images, {len(data.removed)} near-duplicates removed")
         _claim(out, data)
@@ -153,7 +154,7 @@ def pretrain(
 def _assist(recipe: Recipe, out: Path, *, data_root: Path, runs_root: Path, device: torch.device | str) -> Path:
     """The same steps, in a process that only takes its share of every minibatch."""
     wait_for_all()  # the first has packed the set and knows that the run can be had
-    state = _state(out / STATE, recipe.architecture, recipe.training, device, lambda text: None)
+    state = _state(out / STATE, recipe, device, lambda text: None)
     data = training_set(recipe, data_root=data_root, runs_root=runs_root)
     for _ in gan.train(state, config=recipe.training, **_given(recipe, data, torch.device(device))):
         pass
@@ -216,16 +217,23 @@ def _alone(out: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _state(
-    file: Path, arch: gan.Architecture | gan.ConditionalArchitecture, config: gan.TrainingConfig, device, say
-) -> gan.TrainingState:
-    if not file.exists():
-        return gan.new_state(arch, config, device)
-    try:
-        state = gan.load_state(file, arch, config, device)
-    except ValueError as error:
-        raise UserError(f"{error}; delete {file} to start over, or choose another folder with --out") from error
-    say(f"going on from step {state.step} of {config.steps} ({file})")
+def _state(file: Path, recipe: Recipe, device, say) -> gan.TrainingState:
+    """Of the checkpoint, or else fresh, with the networks that the recipe starts from."""
+    arch, config = recipe.architecture, recipe.training
+    if file.exists():
+        try:
+            state = gan.load_state(file, arch, config, device)
+        except ValueError as error:
+            raise UserError(f"{error}; delete {file} to start over, or choose another folder with --out") from error
+        say(f"going on from step {state.step} of {config.steps} ({file})")
+        return state
+    state = gan.new_state(arch, config, device)
+    for name, start in (("discriminator", recipe.discriminator), ("generator", recipe.generator)):
+        if start is not None:
+            network = gan.load(start if Path(start).exists() else ROOT / start)
+            if type(network) is not type(getattr(state, name)) or network.arch != arch:
+                raise UserError(f"{start} is no {name} of this recipe's architecture; name another, or leave it out")
+            getattr(state, name).load_state_dict(network.state_dict())
     return state
 
 

@@ -64,6 +64,8 @@ class Recipe:
     kernel: int | None = None
     spectral_norm: bool | None = None
     dedup: DedupSpec | None = None  # absent: no pass
+    discriminator: str | None = None  # file of the networks to start from; initialised where absent
+    generator: str | None = None
     held_out: int = 0  # images kept from training, beside which samples are judged for memorisation
 
     def __post_init__(self) -> None:
