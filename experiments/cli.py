@@ -40,12 +40,12 @@ from experiments.evaluate import (
     method,
     prepare,
 )
-from experiments.pretrain import STATE, pretrain
+from experiments.pretrain import STATE, pretrain, record
 from experiments.processes import joined
 from gan import parallel
 
 SHIPPED = ROOT / "results" / "weights" / "imagenet32-half.safetensors"
-RECORDS, TABLES = ROOT / "results" / "runs", ROOT / "results" / "tables"
+RECORDS, TABLES, TRAINING = (ROOT / "results" / name for name in ("runs", "tables", "training"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -136,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="save every N images, and every 5 minutes (default: %(default)s)",
     )
+    train.add_argument("--record", action="store_true", help="keep its pictures in results/training (maintainers)")
     train.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
     _add_roots(train, device=True)
 
@@ -241,6 +242,8 @@ def _train(arguments: argparse.Namespace) -> int:
         )
         if parallel.rank() == 0:
             print(file)
+            if arguments.record:
+                record(out, TRAINING / recipe.name)
     return 0
 
 

@@ -30,6 +30,7 @@ from gan import parallel
 
 DATA, REMOVED, CURVE, SUMMARY = "data.json", "removed.csv", "losses.csv", "training.json"
 DISCRIMINATOR = "discriminator.safetensors"
+KEPT = (SUMMARY, "epochs.csv", "losses.png", "samples.png", "samples.webp")  # of a recorded run: no training image
 Progress = Callable[..., Iterable[Any]]  # console.progress
 
 
@@ -149,6 +150,13 @@ def pretrain(
         }
         write_bytes(out / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
     return discriminator
+
+
+def record(run: Path, folder: Path) -> None:
+    """Copies what a finished run shows of itself, `KEPT`, into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        write_bytes(folder / name, (run / name).read_bytes())
 
 
 def _assist(recipe: Recipe, out: Path, *, data_root: Path, runs_root: Path, device: torch.device | str) -> Path:
