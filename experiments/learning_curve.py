@@ -47,11 +47,15 @@ def accuracy(network: gan.Discriminator, images: np.ndarray, labels: np.ndarray,
     return {"C": -C, "accuracy_percent": 100 * share, "ci95": 196 * (share * (1 - share) / SCORED) ** 0.5}
 
 
-def curve(run: Path, train: datasets.PackedSet, *, device: str) -> Iterator[dict[str, Any]]:
-    """A row for the initialisation, then one for every snapshot in the run's folder. ValueError where there is none."""
+def curve(run: Path, train: datasets.PackedSet, *, points: int, device: str) -> Iterator[dict[str, Any]]:
+    """A row for the initialisation, then one for each of `points` snapshots in the run's folder, evenly chosen.
+
+    ValueError where there is none.
+    """
     files = sorted((run / SNAPSHOTS).glob("*.safetensors"))
     if not files:
         raise ValueError(f"no snapshots in {run / SNAPSHOTS}: train a recipe there first")
+    files = [files[i] for i in sorted({round((k + 1) * len(files) / points) - 1 for k in range(points)} - {-1})]
     images, labels = part(train)
     first = gan.load(files[0])
     assert isinstance(first, gan.Discriminator)
@@ -68,6 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     """Prints the rows as they come; writes them as CSV."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, nargs="+", help="folders of training runs")
+    parser.add_argument("--points", type=int, default=20, help="snapshots of each, the last among them")
     parser.add_argument("--data-root", type=Path, default=Path("data"))
     parser.add_argument("--runs-root", type=Path, default=Path("runs"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -81,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     rows = []
     for run in arguments.run:
-        for row in curve(run, train, device=arguments.device):
+        for row in curve(run, train, points=arguments.points, device=arguments.device):
             rows.append(row)
             print(f"{row['run']} {row['images_seen']:>9,} images: {row['accuracy_percent']:.2f} %", flush=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
