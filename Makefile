@@ -50,6 +50,7 @@ test: $(READY)
 bench: $(READY)
 	$(BIN)/python -m experiments.benchmarks
 	$(BIN)/python -m experiments.dedup_benchmarks
+	$(BIN)/python -m experiments.training_benchmarks --width 64 --repeats 3
 
 # Caches alone: measured results and trained networks stay.
 clean:
