@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments import console, datasets
+from experiments import console, datasets, sources
 from experiments.datasets.lmdb_writer import write_lmdb
 from experiments.datasets.packing import pack_images, plan
 from experiments.errors import UserError
@@ -114,7 +114,7 @@ def _lmdb(arguments: argparse.Namespace) -> int:
     name, out = arguments.source, arguments.out
     if out.exists():
         raise UserError(f"{out} exists: name a folder that does not, or remove it")
-    is_set = datasets.is_name(name) or (not Path(name).exists() and datasets.is_packed(name, **roots))
+    is_set = sources.is_set(name, **roots)
     if not is_set and not Path(name).exists():
         raise UserError(f"{name!r} is neither a folder, a zip nor a set: check the path, or name a set")
     if arguments.dry_run:

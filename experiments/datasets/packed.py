@@ -32,7 +32,7 @@ ABANDONED_AFTER = 3600.0  # seconds without a write after which a temporary fold
 
 @dataclass(frozen=True)
 class PackedSet:
-    """An opened, verified set.
+    """An opened, verified set; its name is the folder's.
 
     images: uint8 [N, H, W, C] in [0, 255], a read-only memory map.
     labels: int64 [N], or None for an unlabelled set.
@@ -66,7 +66,7 @@ def open_packed(folder: Path | str) -> PackedSet:
 
     try:
         meta = json.loads(sidecar.read_text(encoding="utf-8"))
-        name, shape, sha256 = str(meta["name"]), tuple(int(n) for n in meta["shape"]), meta["sha256"]
+        shape, sha256 = tuple(int(n) for n in meta["shape"]), meta["sha256"]
         expected_images, expected_labels, found_format = sha256["images"], sha256["labels"], meta["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise refuse(f"meta.json cannot be read: {error!r}") from error
@@ -92,7 +92,7 @@ def open_packed(folder: Path | str) -> PackedSet:
         if labels.dtype != np.int64 or labels.shape != shape[:1] or _array_digest(labels) != expected_labels:
             raise refuse("labels.npy differs from meta.json")
         labels.setflags(write=False)
-    return PackedSet(name, images, labels, meta)
+    return PackedSet(folder.absolute().name, images, labels, meta)
 
 
 def pack(

@@ -95,6 +95,28 @@ def test_an_audit_is_written_of_two_sets(sets: Path, monkeypatch: pytest.MonkeyP
     assert cli.main([*command, "--method", "phash"]) == 0 and not own.exists()
 
 
+def test_a_set_that_was_packed_before(sets: Path, capsys: pytest.CaptureFixture) -> None:
+    (sets.parent / "packed" / "tiny-imagenet-64").rename(sets.parent / "packed" / "mine")
+    command = ["dedup", "tiny-imagenet-32", "--against", "mine"]
+    assert cli.main([*command, "--dry-run"]) == 0 and "mine: 12 images of 32x32" in capsys.readouterr().out
+    assert cli.main(command) == 0
+    own = leakage.read_audit(sets.parent / "leakage" / "tiny-imagenet-32-in-mine.json")  # `eval` looks for it
+    assert own.against["name"] == "mine" and set(own.leaked.tolist()) >= {3, 7}
+    capsys.readouterr()
+    assert cli.main([*command, "--record"]) == 2  # the committed ones are of sets that others can have
+    assert "two named sets" in capsys.readouterr().err
+    assert cli.main(["dedup", "mine", "--against", "mine"]) == 2
+    assert cli.main(["dedup", "mine", "--method", "phash"]) == 0 and gone(sets / "mine") == []
+    assert cli.main(["dedup", "../packed/mine"]) == 2
+
+
+def test_a_path_that_exists_comes_before_a_packed_set(sets: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    (sets.parent / "packed" / "tiny-imagenet-64").rename(sets.parent / "packed" / "mine")
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["dedup", "mine"]) == 2 and "no images in mine" in capsys.readouterr().err
+
+
 def test_the_gallery_holds_the_images_the_farthest_apart_first(sets: Path) -> None:
     assert cli.main(["dedup", "tiny-imagenet-32", "--method", "phash", "--radius", "12"]) == 0
     page = (sets / "tiny-imagenet-32" / "gallery.html").read_text()

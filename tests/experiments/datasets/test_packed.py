@@ -227,3 +227,12 @@ def test_what_a_killed_run_left_goes_and_a_running_one_stays(tmp_path: Path) -> 
         os.utime(path, (long_ago, long_ago))
     _pack(tmp_path / "x")
     assert sorted(os.listdir(tmp_path)) == [".x.alive.partial", ".y.dead.partial", "x"]
+
+
+def test_the_name_is_the_folders(tmp_path: Path) -> None:
+    images = np.zeros((1, 2, 2, 1), np.uint8)
+    pack(tmp_path / "a", [images], shape=images.shape, source="s", transform="t")
+    sidecar = tmp_path / "a" / "meta.json"
+    sidecar.write_text(sidecar.read_text().replace('"name": "a"', '"name": "../evil"'))  # files are named after it
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert open_packed(tmp_path / "b").name == "b"
