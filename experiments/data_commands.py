@@ -41,7 +41,9 @@ def add(command: Command, add_roots: Callable[[argparse.ArgumentParser], None]) 
         "Pack the images of a folder, a zip or an LSUN LMDB: the shorter side resized, then the centre square.",
         "dcgan-eval data pack ~/lsun/bedroom_train_lmdb --size 64 --name bedrooms",
     )
-    packing.add_argument("source", metavar="SOURCE", type=Path, help="folder, zip, or folder of an LMDB")
+    packing.add_argument(
+        "source", metavar="SOURCE", type=Path, help="folder (of images, or of zips alone), zip, or folder of an LMDB"
+    )
     packing.add_argument("--size", type=int, choices=SIDES, required=True, help="pixels")
     packing.add_argument("--name", help="of the set, for recipes (default: the source's, with the size)")
     packing.add_argument("--gray", action="store_true", help="one channel instead of three")

@@ -1,4 +1,7 @@
-"""The image files of a folder or zip, found by name: listed in order, cut into chunks, read one by one."""
+"""The image files of a folder or zip, found by name: listed in order, cut into chunks, read one by one.
+
+A folder that holds zips and no image counts as one zip of them all; a path there begins with its zip's name.
+"""
 
 import functools
 import os
@@ -22,7 +25,7 @@ CHUNK_FILES, CHUNK_BYTES = 256, 32 * 2**20  # of image files: about a second's w
 
 
 class File(NamedTuple):
-    path: str  # inside the source, as the system spells it
+    path: str  # inside the source, as the system spells it; in one of a folder's zips: "a.zip/path inside"
     version: tuple[int, int]  # (size in bytes, time of the last change or CRC): another one, another content
 
     @property
@@ -44,7 +47,10 @@ def list_images(source: Path) -> tuple[list[File], list[tuple[str, str]]]:
 
 
 def listed(source: Path) -> tuple[list[File], list[tuple[str, str]]]:
-    """(what is named like an image, sorted; folders that cannot be looked into, with the reason)."""
+    """(what is named like an image, sorted; folders that cannot be looked into, with the reason).
+
+    What lies in a folder's zips is sorted by the path inside, then by the zip. Raises UserError for a broken zip.
+    """
     if source.is_dir():
         unread: list[tuple[str, str]] = []
 
@@ -57,15 +63,31 @@ def listed(source: Path) -> tuple[list[File], list[tuple[str, str]]]:
             for name in (*folders, *files)
             if _is_named_like_an_image(name)
         ]
-        return [File(path.replace(os.sep, "/"), _version(source / path)) for path in sorted(paths)], unread
+        if paths:
+            return [File(path.replace(os.sep, "/"), _version(source / path)) for path in sorted(paths)], unread
+        zipped = [(member.path, z.name, member.version) for z in _zips(source) for member in _members(z)]
+        return [File(f"{archive}/{path}", version) for path, archive, version in sorted(zipped)], unread
     if not source.exists():
         raise UserError(f"no folder or zip {source}: check the path")
+    return _members(source), []
+
+
+def _zips(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*") if _is_named_like_a_zip(path.name) and path.is_file()]
+
+
+def _is_named_like_a_zip(name: str) -> bool:
+    return name.lower().endswith(".zip") and not name.startswith("._")
+
+
+def _members(source: Path) -> list[File]:
+    """The images of a zip, sorted."""
     try:
         with zipfile.ZipFile(source) as archive:
             members = {info.filename: (info.file_size, info.CRC) for info in archive.infolist()}
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:  # names, versions that it does not know
         raise UserError(f"{source} is neither a folder nor a complete zip ({error}): fetch it again") from error
-    return [File(*member) for member in sorted(members.items()) if _is_named_like_an_image(member[0])], []
+    return [File(*member) for member in sorted(members.items()) if _is_named_like_an_image(member[0])]
 
 
 def _is_named_like_an_image(path: str) -> bool:
@@ -100,7 +122,12 @@ def archive_version(source: Path) -> tuple[str, int, int] | None:
 
 
 def reader(source: Path, archive: tuple[str, int, int] | None, path: str) -> dedup.File:
-    return source / path if archive is None else partial(_read_member, archive, path)
+    if archive is not None:
+        return partial(_read_member, archive, path)
+    first, _, inner = path.partition("/")
+    if inner and _is_named_like_a_zip(first) and (source / first).is_file():
+        return partial(_read_member, (str(source / first), *_version(source / first)), inner)
+    return source / path
 
 
 def _read_member(archive: tuple[str, int, int], path: str) -> bytes:
@@ -111,7 +138,7 @@ def _read_member(archive: tuple[str, int, int], path: str) -> bytes:
     return opened.read(path)
 
 
-@functools.lru_cache(1)
+@functools.lru_cache(16)
 def _opened(archive: tuple[str, int, int]) -> zipfile.ZipFile:
     """Opened once in a process: the list of a large zip takes longer to read than an image."""
     return zipfile.ZipFile(archive[0])

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from experiments import cli, console, datasets
-from experiments.datasets import image_files, lmdb_writer, packing
+from experiments.datasets import image_files, lmdb_writer, packing, photos
 from experiments.datasets.squares import square
 from experiments.pool import in_order
 
@@ -39,7 +39,8 @@ def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """No processes except where a test asks for them: they take a second to start."""
     if not request.node.name.startswith("test_processes"):
         monkeypatch.setattr(packing, "in_processes", lambda f, tasks, workers: in_order(f, tasks, workers=1))
-        monkeypatch.setattr(lmdb_writer, "cores", lambda: 1)
+        for module in (lmdb_writer, photos):
+            monkeypatch.setattr(module, "cores", lambda: 1)
 
 
 @pytest.fixture
@@ -247,3 +248,58 @@ def test_an_idx_file_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture) ->
         file.write_bytes(struct.pack(f">{len(head)}I", *head) + bytes(1000))
     assert cli.main(["data", "mnist-28"]) == 2
     assert "must hold 47,040,016 bytes, got 1,016" in _one_line(capsys)
+
+
+# A folder of zips.
+
+
+def _zip(file: Path, files: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+
+
+@pytest.fixture
+def zips(tmp_path: Path) -> Path:
+    """Five photographs, the even ones in b.zip, the odd ones in a.zip, and x/0.jpg in both."""
+    (tmp_path / "zips").mkdir()
+    _zip(tmp_path / "zips" / "b.zip", {f"x/{i}.jpg": _photograph(i) for i in (4, 2, 0)})
+    _zip(tmp_path / "zips" / "a.zip", {f"x/{i}.jpg": _photograph(i) for i in (1, 3)} | {"x/0.jpg": _photograph(7)})
+    (tmp_path / "zips" / "._a.zip").write_bytes(b"a Mac's notes")
+    (tmp_path / "zips" / "words.txt").write_bytes(b"")
+    return tmp_path / "zips"
+
+
+def test_a_folder_of_zips_is_one_source(zips: Path, tmp_path: Path) -> None:
+    assert cli.main(["data", "pack", "zips", "--size", "32"]) == 0
+    expected = [_photograph(i) for i in (7, 0, 1, 2, 3, 4)]  # by the path inside, then by the zip
+    made = datasets.load("zips-32", **_roots(tmp_path)).images
+    np.testing.assert_array_equal(made, [np.asarray(square(data, 32, 3)) for data in expected])
+    assert cli.main(["data", "lmdb", "zips", "out"]) == 0
+    with lmdb.open("out", readonly=True, lock=False) as opened, opened.begin() as transaction:
+        assert sorted(bytes(value) for _, value in transaction.cursor()) == sorted(expected)
+    assert cli.main(["dedup", "zips", "--method", "phash"]) == 0
+    kept = (tmp_path / "runs" / "dedup" / "zips" / "keep.txt").read_text().splitlines()
+    assert kept == ["a.zip/x/0.jpg", *(f"{'ba'[i % 2]}.zip/x/{i}.jpg" for i in range(5))]
+
+
+def test_a_broken_zip_in_a_folder_is_named(zips: Path, capsys: pytest.CaptureFixture) -> None:
+    os.truncate(zips / "b.zip", 1000)
+    assert cli.main(["data", "pack", "zips", "--size", "32"]) == 2
+    assert "zips/b.zip is neither a folder nor a complete zip" in _one_line(capsys)
+
+
+def test_a_zip_of_a_kind_that_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    _zip(tmp_path / "new.zip", {"a.jpg": _photograph(0)})
+    data = bytearray((tmp_path / "new.zip").read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 99  # the version that it needs
+    (tmp_path / "new.zip").write_bytes(data)
+    assert cli.main(["data", "pack", "new.zip", "--size", "32"]) == 2
+    assert "nor a complete zip (zip file version 9.9)" in _one_line(capsys)
+
+
+def test_a_folder_named_like_a_zip_is_a_folder(album: Path, tmp_path: Path) -> None:
+    (tmp_path / "outer").mkdir()
+    album.rename(tmp_path / "outer" / "x.zip")
+    assert cli.main(["data", "pack", "outer", "--size", "32"]) == 0
+    np.testing.assert_array_equal(datasets.load("outer-32", **_roots(tmp_path)).images, _squares(32))
