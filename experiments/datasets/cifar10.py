@@ -125,7 +125,7 @@ def _read(source: Path, split: str, progress: Progress | None) -> tuple[np.ndarr
     images, labels = [], []
     for name in follow(progress, batches, total=len(batches), desc=f"CIFAR-10 {split}", unit="file"):
         if of_package:
-            rows, _ = decode_rgb(files[f"{name}.png"])  # 1024 wide: row i, reshaped, is image i
+            rows = decode_rgb(files[f"{name}.png"])  # 1024 wide: row i, reshaped, is image i
             images.append(rows.reshape(-1, 32, 32, 3))
         else:
             planes, batch_labels = read_batch(files[name])

@@ -15,7 +15,18 @@ import dedup
 from experiments.datasets.images import MAX_FILE_BYTES
 from experiments.errors import UserError
 
-__all__ = ["SUFFIXES", "File", "archive_version", "cut", "list_images", "listed", "reader"]
+__all__ = [
+    "SUFFIXES",
+    "File",
+    "archive_version",
+    "cut",
+    "file_at",
+    "list_images",
+    "listed",
+    "members",
+    "reader",
+    "zips",
+]
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".heic", ".heif", ".bmp", ".dib"),
@@ -64,16 +75,27 @@ def listed(source: Path) -> tuple[list[File], list[tuple[str, str]]]:
             if _is_named_like_an_image(name)
         ]
         if paths:
-            return [File(path.replace(os.sep, "/"), _version(source / path)) for path in sorted(paths)], unread
-        zipped = [(member.path, z.name, member.version) for z in _zips(source) for member in _members(z)]
-        return [File(f"{archive}/{path}", version) for path, archive, version in sorted(zipped)], unread
+            return [file_at(source, path.replace(os.sep, "/")) for path in sorted(paths)], unread
+        return members(source), unread
     if not source.exists():
         raise UserError(f"no folder or zip {source}: check the path")
     return _members(source), []
 
 
-def _zips(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("*") if _is_named_like_a_zip(path.name) and path.is_file()]
+def file_at(folder: Path, path: str) -> File:
+    """The file of that path inside the folder."""
+    return File(path, _version(folder / path))
+
+
+def members(folder: Path) -> list[File]:
+    """The images in the folder's zips, sorted by the path inside, then the zip. Raises UserError for a broken zip."""
+    zipped = [(member.path, archive.name, member.version) for archive in zips(folder) for member in _members(archive)]
+    return [File(f"{archive}/{path}", version) for path, archive, version in sorted(zipped)]
+
+
+def zips(folder: Path) -> list[Path]:
+    """The folder's own zips, sorted."""
+    return [path for path in sorted(folder.glob("*")) if _is_named_like_a_zip(path.name) and path.is_file()]
 
 
 def _is_named_like_a_zip(name: str) -> bool:
