@@ -85,10 +85,12 @@ def _told(packed: datasets.PackedSet) -> int:
 def _pack(arguments: argparse.Namespace) -> int:
     source: Path = arguments.source
     name = arguments.name or f"{_plain(source)}-{arguments.size}"
-    if name != Path(name).name or name.startswith("."):
-        raise UserError(f"--name must be one word that can name a folder, got {name!r}")
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UserError(f"--name must be one word of letters, digits, '_', '-' and '.', got {name!r}")
     if datasets.is_name(name):
         raise UserError(f"{name!r} is the name of a set that has its own source: choose another --name")
+    if (given := arguments.data_root / "packed" / name).exists():
+        raise UserError(f"{given} is a set of that name, which would be taken before this one: choose another --name")
     folder = arguments.runs_root / "packed" / name
     planned, channels = plan(source), 1 if arguments.gray else 3
     if arguments.dry_run:
@@ -108,7 +110,8 @@ def _pack(arguments: argparse.Namespace) -> int:
 
 def _plain(source: Path) -> str:
     """A name made of the source's own."""
-    return re.sub(r"[^\w.-]+", "-", source.resolve().stem if source.is_file() else source.resolve().name) or "images"
+    own = source.resolve().stem if source.is_file() else source.resolve().name
+    return re.sub(r"[^\w.-]+", "-", own).strip("-.") or "images"
 
 
 def _lmdb(arguments: argparse.Namespace) -> int:

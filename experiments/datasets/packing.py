@@ -4,8 +4,11 @@ Finished chunks are kept as <work>/<digest of the source>/<number>-<key>.chunk u
 what the chunk is made of and all that shapes it, so that a stopped run goes on where it was.
 """
 
+import contextlib
+import fcntl
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,14 +125,6 @@ def pack_images(
     told = {"decoder": DECODER, "gray_files": 0, **(details or {})}  # filled while the images come
     told["skipped_files"] = [f"{name}: {reason}" for name, reason in planned.unread]
     kept_labels: list[int] | None = None if labels is None else []
-    try:
-        kept.mkdir(parents=True, exist_ok=True)
-        needed, free = planned.count * side * side * channels, shutil.disk_usage(kept).free
-        there = sum(file.stat().st_size for file in kept.glob("*.chunk"))
-        if free + there < 2 * needed:  # pack() looks for its own half again
-            raise OSError(f"{2 * needed:,} bytes needed, half of them for a while, {free:,} free")
-    except OSError as error:
-        raise UserError(f"cannot write to {work} ({error}): make room, or set RUNS_ROOT elsewhere") from error
     tasks = [
         (kept / f"{number:06}-{chunks.digest(part.key, made_by)}.chunk", part)
         for number, part in enumerate(planned.parts)
@@ -161,22 +156,48 @@ def pack_images(
             raise UserError(f"no image in {planned.source} can be read ({told['skipped_files'][0]})")
 
     try:
-        packed = pack(
-            folder,
-            batches(),
-            shape=(planned.count, side, side, channels),
-            source=source or planned.source.name,
-            transform=made or transform(side, channels),
-            labels=kept_labels,
-            details=told,
-        )
+        with _working_in(kept, planned, side * side * channels):
+            return pack(
+                folder,
+                batches(),
+                shape=(planned.count, side, side, channels),
+                source=source or planned.source.name,
+                transform=made or transform(side, channels),
+                labels=kept_labels,
+                details=told,
+            )
     except WorkerDied as error:
         raise UserError(
             f"{error}, for want of memory or because {planned.source} is damaged: free some, or fetch it again; "
             "what was finished is kept"
         ) from error
-    shutil.rmtree(kept, ignore_errors=True)
-    return packed
+
+
+@contextlib.contextmanager
+def _working_in(kept: Path, planned: Plan, image_bytes: int) -> Iterator[None]:
+    """The folder of finished chunks: one process's at a time, with room for them, gone after a good end."""
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        needed, free = planned.count * image_bytes, shutil.disk_usage(kept).free
+        there = sum(file.stat().st_size for file in kept.glob("*.chunk"))
+        if free + there < 2 * needed:  # pack() looks for its own half again
+            raise OSError(f"{2 * needed:,} bytes needed, half of them for a while, {free:,} free")
+        opened = os.open(kept, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"cannot write to {kept} ({error}): make room, or set RUNS_ROOT elsewhere") from error
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another run is packing {planned.source}: wait for its end, then run the same command again"
+            ) from error
+        except OSError:  # a file system without locks: two runs at once then do the work twice
+            pass
+        yield
+        shutil.rmtree(kept, ignore_errors=True)
+    finally:
+        os.close(opened)
 
 
 def _result(task: tuple[Path, _Files | _Records], *, side: int, channels: int, exact: int | None) -> Squares:

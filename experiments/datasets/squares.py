@@ -1,6 +1,5 @@
 """Encoded photographs -> uint8 squares, in one process; one that cannot be decoded costs itself alone."""
 
-import io
 import warnings
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -9,6 +8,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageFile, ImageOps, features
 
+from dedup.files import open_image
 from experiments.datasets.resizing import SHRUNK, centre_square
 
 __all__ = ["DECODER", "Squares", "square", "squares", "transform"]
@@ -41,19 +41,9 @@ def transform(side: int, channels: int) -> str:
 def square(data: bytes, side: int, channels: int) -> Image.Image:
     """`side` x `side` pixels of an image file, mode L or RGB: its first frame, upright.
 
-    Raises whatever Pillow's plugins do for what is no image, and ValueError for one of too many pixels.
+    Raises whatever Pillow's plugins do for what is no image, and what `open_image` does.
     """
-    return _fitted(_opened(data), side, channels)
-
-
-def _opened(data: bytes) -> ImageFile.ImageFile:
-    if not data:
-        raise ValueError("is empty")
-    image = Image.open(io.BytesIO(data))
-    pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
-    if most is not None and pixels > most:  # up to twice that Pillow only warns
-        raise ValueError(f"must have at most {most:,} pixels, got {pixels:,}")
-    return image
+    return _fitted(open_image(data), side, channels)
 
 
 def _fitted(image: ImageFile.ImageFile, side: int, channels: int) -> Image.Image:
@@ -90,7 +80,7 @@ def squares(
             try:
                 data = read()
                 unread = False
-                image = _opened(data)
+                image = open_image(data)
                 if exact is not None and image.size != (exact, exact):
                     raise ValueError(f"must be {exact}x{exact} pixels, got {image.width}x{image.height}")
                 of_gray = image.mode == "L"

@@ -14,7 +14,9 @@ from PIL import Image
 
 from experiments import cli, console, datasets
 from experiments.datasets import image_files, lmdb_writer, packing, photos
+from experiments.datasets.packed import pack
 from experiments.datasets.squares import square
+from experiments.errors import UserError
 from experiments.pool import in_order
 
 
@@ -77,7 +79,7 @@ def test_pack_then_load_by_name(album: Path, tmp_path: Path, capsys: pytest.Capt
     assert cli.main(["data", "pack", "album", "--size", "32", "--gray", "--name", "mine"]) == 0
     assert datasets.load("mine", **_roots(tmp_path)).images.shape == (5, 32, 32, 1)
     os.truncate(tmp_path / "runs" / "packed" / "mine" / "images.u8", 7)
-    with pytest.warns(UserWarning, match="must hold 5,120 bytes, got 7"), pytest.raises(datasets.UserError) as caught:
+    with pytest.warns(UserWarning, match="must hold 5,120 bytes, got 7"), pytest.raises(UserError) as caught:
         datasets.load("mine", **_roots(tmp_path))
     assert "pack it again with `dcgan-eval data pack SOURCE --name mine`" in str(caught.value)
 
@@ -134,7 +136,10 @@ def test_an_interruption_is_130_and_the_same_command_goes_on(
     ("command", "text"),
     [
         ("pack nowhere --size 32", "no folder or zip nowhere: check the path"),
-        ("pack album --size 32 --name ../evil", "--name must be one word that can name a folder, got '../evil'"),
+        (
+            "pack album --size 32 --name ../evil",
+            "--name must be one word of letters, digits, '_', '-' and '.', got '../evil'",
+        ),
         ("pack album --size 32 --name ..", "--name must be one word"),
         ("pack album --size 32 --name mnist-32", "is the name of a set that has its own source: choose another"),
         ("lmdb nowhere out", "'nowhere' is neither a folder, a zip nor a set: check the path"),
@@ -303,3 +308,31 @@ def test_a_folder_named_like_a_zip_is_a_folder(album: Path, tmp_path: Path) -> N
     album.rename(tmp_path / "outer" / "x.zip")
     assert cli.main(["data", "pack", "outer", "--size", "32"]) == 0
     np.testing.assert_array_equal(datasets.load("outer-32", **_roots(tmp_path)).images, _squares(32))
+
+
+# Names.
+
+
+def test_a_set_that_would_be_taken_first_is_told(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "data" / "packed" / "album-32").mkdir(parents=True)
+    assert cli.main(["data", "pack", "album", "--size", "32"]) == 2
+    assert "data/packed/album-32 is a set of that name, which would be taken before this one" in _one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [(".hidden", "hidden-32"), ("a b!c", "a-b-c-32"), ("--size", "size-32"), ("ümläut.v2", "ümläut.v2-32")],
+)
+def test_the_name_is_the_sources_own(album: Path, tmp_path: Path, own: str, name: str) -> None:
+    album.rename(tmp_path / own)
+    assert cli.main(["data", "pack", f"./{own}", "--size", "32"]) == 0
+    assert os.listdir(tmp_path / "runs" / "packed") == [name]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../packed/mine", "mine/", ".mine", "a\0b"])
+def test_no_name_leads_elsewhere(tmp_path: Path, name: str) -> None:
+    images = np.zeros((1, 32, 32, 3), np.uint8)
+    for folder in ("mine", ".mine"):
+        pack(tmp_path / "runs" / "packed" / folder, [images], shape=images.shape, source="s", transform="t")
+    with pytest.raises(UserError, match="the data set must be one of"):
+        datasets.load(name, **_roots(tmp_path))
