@@ -24,6 +24,7 @@ __all__ = [
     "list_images",
     "listed",
     "members",
+    "printable",
     "reader",
     "zips",
 ]
@@ -42,8 +43,13 @@ class File(NamedTuple):
     @property
     def name(self) -> str:
         """The path as text that can be written anywhere and on one line, whatever the system lets names hold."""
-        text = self.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        return printable(self.path.encode("utf-8", "surrogateescape"))
+
+
+def printable(name: bytes) -> str:
+    """A name as text on one line; what cannot be shown is escaped."""
+    text = name.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def list_images(source: Path) -> tuple[list[File], list[tuple[str, str]]]:

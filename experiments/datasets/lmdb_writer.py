@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import lmdb
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dedup.files import open_image, read_file
 from experiments.datasets.image_files import archive_version, list_images, reader
@@ -122,7 +122,8 @@ def _file(content: object) -> bytes:
         image.load()
         if image.format in KEPT:
             return data
-        return _png(image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else image.convert("RGB"))
+        upright = ImageOps.exif_transpose(image)  # a PNG is written without EXIF
+        return _png(upright if upright.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else upright.convert("RGB"))
 
 
 def _png(image: Image.Image) -> bytes:

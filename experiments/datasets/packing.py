@@ -178,26 +178,42 @@ def _working_in(kept: Path, planned: Plan, image_bytes: int) -> Iterator[None]:
     """The folder of finished chunks: one process's at a time, with room for them, gone after a good end."""
     try:
         kept.mkdir(parents=True, exist_ok=True)
-        needed, free = planned.count * image_bytes, shutil.disk_usage(kept).free
-        there = sum(file.stat().st_size for file in kept.glob("*.chunk"))
-        if free + there < 2 * needed:  # pack() looks for its own half again
-            raise OSError(f"{2 * needed:,} bytes needed, half of them for a while, {free:,} free")
         opened = os.open(kept, os.O_RDONLY)
     except OSError as error:
-        raise UserError(f"cannot write to {kept} ({error}): make room, or set RUNS_ROOT elsewhere") from error
+        raise _unwritable(kept, error) from error
     try:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another run is packing {planned.source}: wait for its end, then run the same command again"
-            ) from error
-        except OSError:  # a file system without locks: two runs at once then do the work twice
-            pass
+        _lock(opened, planned.source)
+        _check_room(kept, 2 * planned.count * image_bytes)
         yield
         shutil.rmtree(kept, ignore_errors=True)
     finally:
         os.close(opened)
+
+
+def _lock(opened: int, source: Path) -> None:
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(
+            f"another run is packing {source}: wait for its end, then run the same command again"
+        ) from error
+    except OSError:  # a file system without locks: two runs at once then do the work twice
+        pass
+
+
+def _check_room(kept: Path, needed: int) -> None:
+    """Half of it for the chunks, some of which are there; the other half for the set, where pack() looks again."""
+    try:
+        free = shutil.disk_usage(kept).free
+        there = sum(file.stat().st_size for file in kept.glob("*.chunk"))
+        if free + there < needed:
+            raise OSError(f"{needed:,} bytes needed, half of them for a while, {free:,} free")
+    except OSError as error:
+        raise _unwritable(kept, error) from error
+
+
+def _unwritable(kept: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write to {kept} ({error}): make room, or set RUNS_ROOT elsewhere")
 
 
 def _result(task: tuple[Path, _Files | _Records], *, side: int, channels: int, exact: int | None) -> Squares:

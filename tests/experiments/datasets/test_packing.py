@@ -396,3 +396,29 @@ def test_a_packed_set_is_not_held_image_by_image(tmp_path: Path) -> None:
     images = np.zeros((2, 2, 2, 1), np.uint8)
     packed = pack(tmp_path / "p", [images], shape=images.shape, source="s", transform="t")
     assert [image.content for image in lmdb_writer._listed(packed)[0]] == [None, None]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "WEBP"])
+def test_orientation_survives_the_lmdb(tmp_path: Path, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(_photograph(1, kind, exif=exif))
+    write_lmdb(tmp_path / "a", tmp_path / "out", workers=1)
+    assert _pack(tmp_path / "out", tmp_path).digest == _pack(tmp_path / "a", tmp_path).digest
+
+
+def test_hostile_keys_stay_on_one_line(tmp_path: Path) -> None:
+    out = _environment(tmp_path / "x_lmdb", {b"a\n\x1b[2J\xff": b"no image", b"b": _photograph(1)})
+    (line,) = _pack(out, tmp_path).meta["skipped_files"]
+    assert line.startswith(r"a\n\x1b[2J\xff: no image") and line.isprintable()
+
+
+def test_an_empty_folder_of_celebas_is_none(tmp_path: Path) -> None:
+    roots = {"data_root": tmp_path / "data", "runs_root": tmp_path / "runs"}
+    for name in ("celeba", "faces"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    (tmp_path / "data" / "faces" / "1.jpg").write_bytes(_photograph(1))
+    assert len(load("celeba-32", **roots).images) == 1
+    (tmp_path / "data" / "faces" / "1.jpg").unlink()
+    assert len(load("celeba-32", **roots).images) == 1  # where nothing is there, what was packed serves
