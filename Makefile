@@ -54,5 +54,5 @@ bench: $(READY)
 
 # Caches alone: measured results and trained networks stay.
 clean:
-	cd "$${RUNS_ROOT:-runs}" 2>/dev/null && rm -rf downloads packed features photos || true
+	cd "$${RUNS_ROOT:-runs}" 2>/dev/null && rm -rf downloads packed packing features photos || true
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis

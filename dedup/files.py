@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from dedup.hashes import HASHES, batches, gray_codes
 
 MAX_FILE_BYTES = 64 * 2**20
+POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
 
 File = Path | Callable[[], bytes]
 
@@ -106,7 +107,7 @@ def read_picture(file: File, side: int, *, max_file_bytes: int = MAX_FILE_BYTES)
 
     Raises OSError or ValueError, as Pillow's plugins also others, where the file holds no image.
     """
-    with warnings.catch_warnings(), _opened(read_file(file, max_file_bytes)) as image:
+    with warnings.catch_warnings(), open_image(read_file(file, max_file_bytes)) as image:
         warnings.simplefilter("ignore")
         image.draft(None, (side, side))  # a large JPEG is decoded at a fraction of its size
         small = _picture(image, image.convert("L")).convert("RGB")
@@ -128,14 +129,21 @@ def read_file(file: File, max_bytes: int = MAX_FILE_BYTES) -> bytes:
 
 def _decode(data: bytes, side: int | None) -> tuple[Image.Image, NDArray[np.uint8] | None]:
     """(the image in mode L, its thumbnail where one is asked for)."""
-    with _opened(data) as image:
+    with open_image(data) as image:
         gray = image.convert("L")
         return gray, None if side is None else _thumbnail(image, gray, side)
 
 
-def _opened(data: bytes) -> Image.Image:
+def open_image(data: bytes) -> ImageFile.ImageFile:
+    """The image of a file's bytes, not decoded yet.
+
+    Raises ValueError for none, for one of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels (before it is decoded) and for
+    PostScript whatever its name: a program, which Pillow would give to Ghostscript to run.
+    """
     if not data:
         raise ValueError("is empty")
+    if data.startswith(POSTSCRIPT):
+        raise ValueError("is PostScript, not an image")
     image = Image.open(io.BytesIO(data))
     pixels = image.width * image.height
     if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:  # up to twice that Pillow only warns

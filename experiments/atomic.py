@@ -5,8 +5,11 @@ from pathlib import Path
 
 
 def write_bytes(file: Path, content: bytes) -> None:
-    """Writes under a temporary name, then renames: a stop in between leaves the old file, a full disk no other."""
-    temporary = file.with_name(f".{file.name}.partial")
+    """Writes under a temporary name, then renames: a stop in between leaves the old file, a full disk no other.
+
+    Of two processes that write it at once, the last one's stays.
+    """
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         temporary.write_bytes(content)
         os.replace(temporary, file)

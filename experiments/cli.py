@@ -110,7 +110,11 @@ def _parser() -> argparse.ArgumentParser:
         "Find near-duplicates within images, or the images that occur among others: mask, groups and gallery.",
         "dcgan-eval dedup cifar10-test --against cifar10-train\n  dcgan-eval dedup ~/photos --method phash --radius 6",
     )
-    dedup.add_argument("name", metavar="SOURCE", help=f"{', '.join(datasets.NAMES)}, or a folder or zip of image files")
+    dedup.add_argument(
+        "name",
+        metavar="SOURCE",
+        help=f"{', '.join(datasets.NAMES)}, a set packed before, or a folder or zip of image files",
+    )
     dedup.add_argument("--against", metavar="SOURCE", help="the other images")
     dedup.add_argument("--method", choices=spec.METHODS, default=spec.METHODS[0], help="default: %(default)s")
     dedup.add_argument("--radius", type=int, help="of the hashes: Hamming distance in bits of 64 (default: 4)")
@@ -194,24 +198,24 @@ def _add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None
 
 def _dedup(arguments: argparse.Namespace) -> int:
     wanted = spec.DedupSpec(arguments.method, arguments.radius)
-    check(arguments.name, wanted, against=arguments.against, record=arguments.record)
+    roots = {"data_root": arguments.data_root, "runs_root": arguments.runs_root}
+    check(arguments.name, wanted, against=arguments.against, record=arguments.record, **roots)
     both = [arguments.name, *([arguments.against] if arguments.against is not None else [])]
     out = arguments.out or arguments.runs_root / "dedup" / "-against-".join(sources.plain_name(name) for name in both)
     if arguments.dry_run:
         for name in both:
-            print(sources.describe(name, wanted, data_root=arguments.data_root, runs_root=arguments.runs_root))
+            print(sources.describe(name, wanted, **roots))
         print(f"would search by {wanted}, which {spec.COSTS[wanted.method]}; into {out}")
         return 0
     audits = [arguments.runs_root / "leakage", *([LEAKAGE] if arguments.record else [])]
-    _check_writable(out, *(audits if is_audit(arguments.name, wanted, arguments.against) else ()))
+    _check_writable(out, *(audits if is_audit(arguments.name, wanted, arguments.against, **roots) else ()))
     summary = deduplicate(
         arguments.name,
         out,
         wanted,
         against=arguments.against,
         audits=audits,
-        data_root=arguments.data_root,
-        runs_root=arguments.runs_root,
+        **roots,
         say=console.say,
         progress=console.progress,
     )

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments import console, datasets
+from experiments import console, datasets, sources
 from experiments.datasets.lmdb_writer import write_lmdb
 from experiments.datasets.packing import pack_images, plan
 from experiments.errors import UserError
@@ -41,7 +41,9 @@ def add(command: Command, add_roots: Callable[[argparse.ArgumentParser], None]) 
         "Pack the images of a folder, a zip or an LSUN LMDB: the shorter side resized, then the centre square.",
         "dcgan-eval data pack ~/lsun/bedroom_train_lmdb --size 64 --name bedrooms",
     )
-    packing.add_argument("source", metavar="SOURCE", type=Path, help="folder, zip, or folder of an LMDB")
+    packing.add_argument(
+        "source", metavar="SOURCE", type=Path, help="folder (of images, or of zips alone), zip, or folder of an LMDB"
+    )
     packing.add_argument("--size", type=int, choices=SIDES, required=True, help="pixels")
     packing.add_argument("--name", help="of the set, for recipes (default: the source's, with the size)")
     packing.add_argument("--gray", action="store_true", help="one channel instead of three")
@@ -83,10 +85,12 @@ def _told(packed: datasets.PackedSet) -> int:
 def _pack(arguments: argparse.Namespace) -> int:
     source: Path = arguments.source
     name = arguments.name or f"{_plain(source)}-{arguments.size}"
-    if name != Path(name).name or name.startswith("."):
-        raise UserError(f"--name must be one word that can name a folder, got {name!r}")
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UserError(f"--name must be one word of letters, digits, '_', '-' and '.', got {name!r}")
     if datasets.is_name(name):
         raise UserError(f"{name!r} is the name of a set that has its own source: choose another --name")
+    if (given := arguments.data_root / "packed" / name).exists():
+        raise UserError(f"{given} is a set of that name, which would be taken before this one: choose another --name")
     folder = arguments.runs_root / "packed" / name
     planned, channels = plan(source), 1 if arguments.gray else 3
     if arguments.dry_run:
@@ -106,7 +110,8 @@ def _pack(arguments: argparse.Namespace) -> int:
 
 def _plain(source: Path) -> str:
     """A name made of the source's own."""
-    return re.sub(r"[^\w.-]+", "-", source.resolve().stem if source.is_file() else source.resolve().name) or "images"
+    own = source.resolve().stem if source.is_file() else source.resolve().name
+    return re.sub(r"[^\w.-]+", "-", own).strip("-.") or "images"
 
 
 def _lmdb(arguments: argparse.Namespace) -> int:
@@ -114,7 +119,7 @@ def _lmdb(arguments: argparse.Namespace) -> int:
     name, out = arguments.source, arguments.out
     if out.exists():
         raise UserError(f"{out} exists: name a folder that does not, or remove it")
-    is_set = datasets.is_name(name) or (not Path(name).exists() and datasets.is_packed(name, **roots))
+    is_set = sources.is_set(name, **roots)
     if not is_set and not Path(name).exists():
         raise UserError(f"{name!r} is neither a folder, a zip nor a set: check the path, or name a set")
     if arguments.dry_run:

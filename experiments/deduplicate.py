@@ -47,14 +47,16 @@ def removed(images: np.ndarray, spec: DedupSpec | None, progress: datasets.Progr
     return duplicates.find(spec, _Array(images), progress=progress).pairs
 
 
-def check(name: str, spec: DedupSpec, *, against: str | None, record: bool) -> None:
+def check(name: str, spec: DedupSpec, *, against: str | None, record: bool, data_root: Path, runs_root: Path) -> None:
     """UserError for what `deduplicate` could not do, before any work."""
-    sources.check(name)
+    roots = {"data_root": data_root, "runs_root": runs_root}
+    sources.check(name, **roots)
     if against is not None:
-        sources.check(against)
+        sources.check(against, **roots)
         if sources.is_same(name, against):
             raise UserError(f"{name} against itself holds every image twice; leave out --against to search within it")
-    if record and not is_audit(name, spec, against):
+    known = all(n is not None and datasets.is_name(n) for n in (name, against))  # whoever reads it can have them
+    if record and not (known and is_audit(name, spec, against, **roots)):
         raise UserError("--record keeps an audit: it needs --against, two named sets, and the method near-duplicates")
 
 
@@ -74,12 +76,12 @@ def deduplicate(
 
     Writes into `out`, each whole or not at all: keep.npy (bool [N]), groups.csv, gallery.html, summary.json; of
     photographs also keep.txt and skipped.csv; of the semantic hash, semantic.safetensors. A pass of near-duplicates
-    between two named sets is also written as a leakage audit into each folder of `audits`. Returns the summary.
+    between two sets is also written as a leakage audit into each folder of `audits`. Returns the summary.
 
     Raises UserError for sources that cannot be had, OSError for a folder that cannot be written.
     """
-    check(name, spec, against=against, record=False)
     roots = {"data_root": data_root, "runs_root": runs_root}
+    check(name, spec, against=against, record=False, **roots)
     source = sources.open_source(name, spec, **roots, progress=progress)
     other = source if against is None else sources.open_source(against, spec, **roots, progress=progress)
     found = duplicates.find(spec, source, None if against is None else other, progress)
@@ -108,7 +110,7 @@ def deduplicate(
         found.semantic.save(out / "semantic.safetensors")
     for file, content in files.items():
         write_bytes(out / file, content)
-    if is_audit(name, spec, against) and source.packed is not None and other.packed is not None:
+    if is_audit(name, spec, against, **roots) and source.packed is not None and other.packed is not None:
         for folder in audits:
             made = audit(source.packed, other.packed, found.pairs, dict(results.versions()))
             say(f"audit written to {write_audit(folder, made)}")
@@ -125,9 +127,12 @@ def _tell_skipped(read: Sequence[Source], file: Path, say: Callable[[str], None]
         say(f"skipped {len(skipped):,} files, listed in {file}: {', '.join(skipped[:NAMED])}{more}")
 
 
-def is_audit(name: str, spec: DedupSpec, against: str | None) -> bool:
-    """Whether that pass is a leakage audit: the calibrated one, between two named sets."""
-    return spec.method == "near-duplicates" and all(n is not None and datasets.is_name(n) for n in (name, against))
+def is_audit(name: str, spec: DedupSpec, against: str | None, *, data_root: Path, runs_root: Path) -> bool:
+    """Whether that pass is a leakage audit: the calibrated one, between two sets."""
+    both = (name, against)
+    return spec.method == "near-duplicates" and all(
+        n is not None and sources.is_set(n, data_root=data_root, runs_root=runs_root) for n in both
+    )
 
 
 def _both(source: Source, other: Source) -> list[Source]:

@@ -2,8 +2,8 @@
 
     python -m experiments.digits runs/train/mnist-64/generator.safetensors --out results/training/mnist-64/digits.csv
 
-The classifier, a convolutional network of two stages, is trained on the training digits at 32x32 and is right on about
-99 % of the test digits. 1,000 samples of fixed z, brought to 32x32 by the mean of 2x2 blocks where they are larger, are
+The classifier, a convolutional network of two stages, is trained on the training digits at 32x32, each image scaled to
+mean 0 and sd 1, and is right on 99 % of the test digits. 1,000 samples of fixed z, brought to 32x32 by the mean of 2x2 blocks where they are larger, are
 given its labels: how many it is sure of (over 0.9), and how many of each digit. So are 1,000 test digits.
 """
 
@@ -25,7 +25,7 @@ from experiments.datasets.tiny_imagenet import halve
 SAMPLES, SURE, CHUNK = 1_000, 0.9, 100
 
 
-def classifier(images: np.ndarray, labels: np.ndarray, *, passes: int = 2, seed: int = 0) -> nn.Module:
+def classifier(images: np.ndarray, labels: np.ndarray, *, passes: int = 5, seed: int = 0) -> nn.Module:
     """Trained on uint8 [N, 32, 32, 1] and int64 [N]; gives logits [N, 10] for what `_scaled` makes of images."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -34,7 +34,7 @@ def classifier(images: np.ndarray, labels: np.ndarray, *, passes: int = 2, seed:
             *(nn.Conv2d(16, 32, 5, 2, 2), nn.BatchNorm2d(32), nn.ReLU()),
             *(nn.Flatten(), nn.Linear(32 * 64, 128), nn.ReLU(), nn.Linear(128, 10)),
         )
-    adam = torch.optim.Adam(net.parameters(), 1e-3)
+    adam = torch.optim.Adam(net.parameters(), 1e-3, weight_decay=1e-5)
     order = torch.Generator().manual_seed(seed)
     for _ in range(passes):
         for rows in torch.randperm(len(images), generator=order).split(128):
@@ -46,7 +46,10 @@ def classifier(images: np.ndarray, labels: np.ndarray, *, passes: int = 2, seed:
 
 
 def _scaled(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255)
+    """Each image with mean 0 and sd 1: a digit is judged by its shape, whatever its contrast."""
+    pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
+    deviation, mean = torch.std_mean(pixels, (1, 2, 3), keepdim=True)
+    return (pixels - mean) / deviation.clamp_min(1.0)
 
 
 @torch.no_grad()

@@ -41,11 +41,18 @@ class Source:
     packed: datasets.PackedSet | None = None
 
 
-def check(name: str) -> None:
+def is_set(name: str, *, data_root: Path, runs_root: Path) -> bool:
+    """Whether `name` is a set's: of a known kind, at hand or not, or else packed before and no path that exists."""
+    roots = {"data_root": data_root, "runs_root": runs_root}
+    return datasets.is_name(name) or (not Path(name).exists() and datasets.is_packed(name, **roots))
+
+
+def check(name: str, *, data_root: Path, runs_root: Path) -> None:
     """UserError for what is neither the name of a set nor an existing path."""
-    if not datasets.is_name(name) and not Path(name).exists():
+    if not is_set(name, data_root=data_root, runs_root=runs_root) and not Path(name).exists():
         raise UserError(
-            f"{name!r} is neither a data set nor an existing folder or zip; the sets are {', '.join(datasets.NAMES)}"
+            f"{name!r} is neither a data set nor an existing folder or zip; the sets are {', '.join(datasets.NAMES)}, "
+            "and those packed before"
         )
 
 
@@ -63,9 +70,10 @@ def open_source(
     name: str, spec: DedupSpec, *, data_root: Path, runs_root: Path, progress: datasets.Progress | None = None
 ) -> Source:
     """The source, with what the pass `spec` needs of it. Raises UserError, with the fix, where it cannot be had."""
-    check(name)
-    if datasets.is_name(name):
-        return _packed(datasets.load(name, data_root=data_root, runs_root=runs_root, progress=progress))
+    roots = {"data_root": data_root, "runs_root": runs_root}
+    check(name, **roots)
+    if is_set(name, **roots):
+        return _packed(datasets.load(name, **roots, progress=progress))
     return _photos(name, spec, runs_root, progress)
 
 
@@ -119,8 +127,9 @@ def _photos(name: str, spec: DedupSpec, runs_root: Path, progress: datasets.Prog
 
 def describe(name: str, spec: DedupSpec, *, data_root: Path, runs_root: Path) -> str:
     """What there is to read of the source, in words, found without reading it."""
-    check(name)
-    if not datasets.is_name(name):
+    roots = {"data_root": data_root, "runs_root": runs_root}
+    check(name, **roots)
+    if not is_set(name, **roots):
         work = photos.work(Path(name))
         kept = "; chunks finished before are not read again" if (runs_root / "photos").exists() else ""
         return f"{name}: {work.files:,} image files, {work.bytes / 1e6:,.1f} MB, decoded on all cores{kept}"

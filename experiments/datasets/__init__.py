@@ -29,7 +29,13 @@ class _Build(Protocol):
 
 
 def _accept(packed: PackedSet) -> None:
-    """For a set without published digests: the packed form's own are all there is."""
+    """For a set of any images."""
+
+
+def _check_side(side: int, packed: PackedSet) -> None:
+    """For a set of colour images without published digests: the packed form's own are all there is."""
+    if packed.images.shape[1:] != (side, side, 3):
+        raise ValueError(f"images must be [N, {side}, {side}, 3], got {list(packed.images.shape)}")
 
 
 def _check_cifar10(split: str, packed: PackedSet) -> None:
@@ -62,7 +68,7 @@ def _cifar10(split: str) -> _Dataset:
 
 def _tiny_imagenet(side: str) -> _Dataset:
     build = tiny_imagenet.build_32 if side == "32" else tiny_imagenet.build_64
-    return _Dataset(build, source_at=tiny_imagenet.source_at)
+    return _Dataset(build, partial(_check_side, int(side)), tiny_imagenet.source_at)
 
 
 def _mnist(fashion: str | None, test: str | None, side: str) -> _Dataset:
@@ -71,21 +77,21 @@ def _mnist(fashion: str | None, test: str | None, side: str) -> _Dataset:
 
 
 def _svhn(split: str) -> _Dataset:
-    return _Dataset(partial(svhn.build, split), source_at=partial(svhn.source_at, split))
+    return _Dataset(partial(svhn.build, split), partial(_check_side, 32), partial(svhn.source_at, split))
 
 
 def _imagenet32(split: str) -> _Dataset:
-    return _Dataset(partial(imagenet32.build, split), source_at=partial(imagenet32.source_at, split))
+    return _Dataset(partial(imagenet32.build, split), partial(_check_side, 32), partial(imagenet32.source_at, split))
 
 
 def _celeba(side: str) -> _Dataset:
-    return _Dataset(partial(photographs.build_celeba, int(side)), source_at=photographs.celeba_at)
+    build = partial(photographs.build_celeba, int(side))
+    return _Dataset(build, partial(_check_side, int(side)), photographs.celeba_at)
 
 
 def _lsun(category: str, side: str) -> _Dataset:
-    return _Dataset(
-        partial(photographs.build_lsun, category, int(side)), source_at=partial(photographs.lsun_at, category)
-    )
+    build = partial(photographs.build_lsun, category, int(side))
+    return _Dataset(build, partial(_check_side, int(side)), partial(photographs.lsun_at, category))
 
 
 _FAMILIES = (
@@ -113,7 +119,7 @@ def is_packed(name: str, *, data_root: Path, runs_root: Path) -> bool:
 
 def _is_plain(name: str) -> bool:
     """Whether it names a folder itself, and none elsewhere."""
-    return name == Path(name).name and not name.startswith(".")
+    return name != "" and name == Path(name).name and not name.startswith(".")
 
 
 def _dataset(name: str) -> _Dataset | None:

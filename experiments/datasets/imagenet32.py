@@ -91,7 +91,7 @@ def _most(file: Path) -> int:
     try:
         with zipfile.ZipFile(file) as archive:
             return min(archive.getinfo("data.npy").file_size // PIXELS, LARGEST)
-    except (zipfile.BadZipFile, KeyError, OSError):
+    except (zipfile.BadZipFile, KeyError, OSError, ValueError, RuntimeError):
         return 0  # reading it says why
 
 
@@ -116,8 +116,8 @@ def _read_npz(file: Path) -> tuple[np.ndarray, np.ndarray]:
             if _header(archive, "labels", np.integer, ()) != count:
                 raise ValueError("`labels` must be as many as the images")
         with np.load(file, allow_pickle=False) as arrays:
-            return arrays["data"], arrays["labels"].astype(np.int64) - 1
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            return arrays["data.npy"], arrays["labels.npy"].astype(np.int64) - 1  # the members looked at, by full name
+    except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # encrypted, of unknown kinds, endless headers
         raise ValueError(f"not a whole npz: {error}") from error
 
 

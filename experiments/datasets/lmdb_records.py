@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import lmdb
 
+from experiments.datasets.image_files import printable
 from experiments.datasets.images import MAX_FILE_BYTES
 from experiments.errors import UserError
 
@@ -67,7 +68,7 @@ def records(part: Range) -> Iterator[tuple[str, Callable[[], bytes]]]:
                 raise ValueError("a key is gone")
             left = part.size
             for key, value in cursor.iternext():
-                yield bytes(key).decode("ascii", "backslashreplace"), functools.partial(_bytes, value)
+                yield printable(bytes(key)), functools.partial(_bytes, value)
                 left -= 1
                 if not left:
                     return

@@ -4,12 +4,9 @@ JPEG and WebP files keep their bytes, others become PNG without loss. A key is t
 source, so that equal images stay apart; records come in the order of the keys, as in LSUN's files a shuffled one.
 """
 
-import contextlib
 import hashlib
 import io
 import itertools
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,13 +14,14 @@ from typing import NamedTuple
 
 import lmdb
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from dedup.files import read_file
+from dedup.files import open_image, read_file
 from experiments.datasets.image_files import archive_version, list_images, reader
 from experiments.datasets.packed import PackedSet
 from experiments.datasets.progress import Progress, follow
 from experiments.datasets.squares import one_line
+from experiments.datasets.whole_folder import remove_abandoned, whole_folder
 from experiments.errors import UserError
 from experiments.pool import WorkerDied, cores, in_order
 
@@ -45,7 +43,7 @@ class Written(NamedTuple):
 class _Image(NamedTuple):
     key: bytes
     name: str
-    content: object  # what reads an image file's bytes, or a packed set's array
+    content: object  # what reads an image file's bytes; of a packed set its array, once it is its turn
 
 
 def write_lmdb(
@@ -59,18 +57,25 @@ def write_lmdb(
         raise UserError(f"{out} exists: name a folder that does not, or remove it")
     images, unread = _listed(source)
     skipped, records = list(unread), 0
-    tasks = [images[i : i + CHUNK_IMAGES] for i in range(0, len(images), CHUNK_IMAGES)]
+    pixels = source.images if isinstance(source, PackedSet) else None
+    tasks = (_task(images[i : i + CHUNK_IMAGES], pixels) for i in range(0, len(images), CHUNK_IMAGES))
     what = f"writing {out.name}"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with _building(out) as building, lmdb.open(str(building), map_size=OVERHEAD, lock=False, sync=False) as opened:
-            encoded = in_order(_encoded, tasks, workers=min(workers or cores(), len(tasks)))
+        remove_abandoned(out)
+        with (
+            whole_folder(out) as building,
+            lmdb.open(str(building), map_size=OVERHEAD, lock=False, sync=False) as opened,
+        ):
+            encoded = in_order(_encoded, tasks, workers=min(workers or cores(), -(-len(images) // CHUNK_IMAGES)))
             each = itertools.chain.from_iterable(map(partial(_put, opened, skipped), encoded))
             for stored in follow(progress, each, total=len(images), desc=what, unit="image"):
                 records += stored
             if not records:
                 raise UserError(f"no image in {source} can be read ({skipped[0][0]}: {skipped[0][1]})")
             opened.sync(True)
+            if out.exists():  # which would be replaced
+                raise UserError(f"{out} has come meanwhile: name a folder that does not exist, or remove it")
     except WorkerDied as error:
         raise UserError(f"{error}, perhaps for want of memory: free some, and run it again") from error
     except (lmdb.Error, OSError) as error:
@@ -81,12 +86,17 @@ def write_lmdb(
 def _listed(source: Path | PackedSet) -> tuple[list[_Image], list[tuple[str, str]]]:
     """In the order of the keys, which is the fastest to write."""
     if isinstance(source, PackedSet):
-        found = [_Image(_key(f"{source.name}/{i}"), str(i), image) for i, image in enumerate(source.images)]
+        found = [_Image(_key(f"{source.name}/{i}"), str(i), None) for i in range(len(source.images))]
         return sorted(found, key=lambda image: image.key), []
     files, unread = list_images(source)
     archive = archive_version(source)
     images = [_Image(_key(file.path), file.name, reader(source, archive, file.path)) for file in files]
     return sorted(images, key=lambda image: image.key), unread
+
+
+def _task(images: list[_Image], pixels: np.ndarray | None) -> list[_Image]:
+    """A few arrays at a time: those of all images at once, empty as they are, take a gigabyte for a million."""
+    return images if pixels is None else [image._replace(content=pixels[int(image.name)]) for image in images]
 
 
 def _key(name: str) -> bytes:
@@ -108,16 +118,12 @@ def _file(content: object) -> bytes:
     if isinstance(content, np.ndarray):
         return _png(Image.fromarray(content[..., 0] if content.shape[2] == 1 else content))
     data = read_file(content)  # type: ignore[arg-type]
-    if not data:
-        raise ValueError("is empty")
-    with Image.open(io.BytesIO(data)) as image:
-        pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
-        if most is not None and pixels > most:
-            raise ValueError(f"must have at most {most:,} pixels, got {pixels:,}")
+    with open_image(data) as image:
         image.load()
         if image.format in KEPT:
             return data
-        return _png(image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else image.convert("RGB"))
+        upright = ImageOps.exif_transpose(image)  # a PNG is written without EXIF
+        return _png(upright if upright.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else upright.convert("RGB"))
 
 
 def _png(image: Image.Image) -> bytes:
@@ -141,16 +147,3 @@ def _put(
             else:
                 transaction.put(key, data, append=True)
     return iter([data is not None for _, _, data, _ in encoded])
-
-
-@contextlib.contextmanager
-def _building(out: Path) -> Iterator[Path]:
-    """A temporary sibling that becomes `out` when the block ends well, and goes when it does not."""
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    try:
-        yield building
-        building.chmod(0o755)
-        building.rename(out)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise

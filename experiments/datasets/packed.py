@@ -8,31 +8,29 @@ A finished folder appears in one rename, so a stopped run leaves nothing that lo
 are verified at every opening, so nothing that was altered is used.
 """
 
-import contextlib
 import hashlib
 import json
+import math
 import shutil
-import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments.datasets.whole_folder import remove_abandoned, whole_folder
 from experiments.errors import UserError
 
 __all__ = ["FORMAT", "PackedSet", "open_packed", "pack"]
 
 FORMAT = 1  # raise it when the layout above changes: older folders are then refused, and built again
 DISK_MARGIN = 16 * 2**20  # bytes beyond the images: sidecar, labels, and room for the rest of the machine
-ABANDONED_AFTER = 3600.0  # seconds without a write after which a temporary folder belongs to a killed run
 
 
 @dataclass(frozen=True)
 class PackedSet:
-    """An opened, verified set.
+    """An opened, verified set; its name is the folder's.
 
     images: uint8 [N, H, W, C] in [0, 255], a read-only memory map.
     labels: int64 [N], or None for an unlabelled set.
@@ -66,16 +64,17 @@ def open_packed(folder: Path | str) -> PackedSet:
 
     try:
         meta = json.loads(sidecar.read_text(encoding="utf-8"))
-        name, shape, sha256 = str(meta["name"]), tuple(int(n) for n in meta["shape"]), meta["sha256"]
+        shape, sha256 = tuple(int(n) for n in meta["shape"]), meta["sha256"]
         expected_images, expected_labels, found_format = sha256["images"], sha256["labels"], meta["format"]
-    except (ValueError, KeyError, TypeError) as error:
+        str(meta["source"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise refuse(f"meta.json cannot be read: {error!r}") from error
     if found_format != FORMAT:
         raise refuse(f"format must be {FORMAT}, got {found_format!r}")
     if len(shape) != 4 or min(shape) < 1:
         raise refuse(f"shape must be four positive numbers [N, H, W, C], got {list(shape)}")
 
-    path, size = folder / "images.u8", int(np.prod(shape, dtype=np.int64))
+    path, size = folder / "images.u8", math.prod(shape)
     found_size = path.stat().st_size if path.is_file() else 0
     if found_size != size:
         raise refuse(f"images.u8 must hold {size:,} bytes, got {found_size:,}")
@@ -87,12 +86,12 @@ def open_packed(folder: Path | str) -> PackedSet:
     if expected_labels is not None:
         try:
             labels = np.load(folder / "labels.npy", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, MemoryError) as error:
             raise refuse(f"labels.npy cannot be read: {error}") from error
         if labels.dtype != np.int64 or labels.shape != shape[:1] or _array_digest(labels) != expected_labels:
             raise refuse("labels.npy differs from meta.json")
         labels.setflags(write=False)
-    return PackedSet(name, images, labels, meta)
+    return PackedSet(folder.absolute().name, images, labels, meta)
 
 
 def pack(
@@ -120,11 +119,11 @@ def pack(
     needed = int(np.prod(shape, dtype=np.int64)) + DISK_MARGIN
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder)
+        remove_abandoned(folder)
         free = shutil.disk_usage(folder.parent).free
         if free < needed:
             raise OSError(f"{needed:,} bytes needed, {free:,} free")
-        with _building(folder) as building:
+        with whole_folder(folder) as building:
             count, images_digest = _write_images(building / "images.u8", batches, shape)
             labels_digest = None
             if labels is not None:
@@ -150,29 +149,6 @@ def pack(
     return open_packed(folder)
 
 
-@contextlib.contextmanager
-def _building(folder: Path) -> Iterator[Path]:
-    """A temporary sibling that becomes `folder` when the block ends well, and goes when it does not."""
-    building = _sibling(folder)
-    try:
-        yield building
-        building.chmod(0o755)  # mkdtemp makes folders that only their owner can read
-        if folder.exists():  # a folder cannot be renamed onto one with content: that one moves away first
-            aside = _sibling(folder)
-            folder.rename(aside / "replaced")
-            building.rename(folder)
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            building.rename(folder)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
-
-
-def _sibling(folder: Path) -> Path:
-    return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
-
-
 def _write_images(path: Path, batches: Iterable[np.ndarray], shape: tuple[int, int, int, int]) -> tuple[int, str]:
     """Write the batches end to end; return how many images there were and their SHA-256."""
     count, digest = 0, hashlib.sha256()
@@ -191,15 +167,6 @@ def _write_images(path: Path, batches: Iterable[np.ndarray], shape: tuple[int, i
     if count == 0:
         raise ValueError("a packed set must hold at least one image, got none")
     return count, digest.hexdigest()
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed runs left beside `folder`; a younger one may belong to a run beside this one."""
-    for partial in folder.parent.glob(f".{folder.name}.*.partial"):
-        with contextlib.suppress(OSError):
-            newest = max(path.stat().st_mtime for path in [partial, *partial.rglob("*")])
-            if time.time() - newest > ABANDONED_AFTER:
-                shutil.rmtree(partial, ignore_errors=True)
 
 
 def _file_digest(path: Path) -> str:

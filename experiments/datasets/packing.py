@@ -4,10 +4,13 @@ Finished chunks are kept as <work>/<digest of the source>/<number>-<key>.chunk u
 what the chunk is made of and all that shapes it, so that a stopped run goes on where it was.
 """
 
+import contextlib
+import fcntl
 import itertools
 import json
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,9 +28,9 @@ from experiments.datasets.squares import DECODER, Squares, squares, transform
 from experiments.errors import UserError
 from experiments.pool import WorkerDied, cores, in_processes
 
-__all__ = ["Plan", "pack_images", "plan"]
+__all__ = ["Plan", "pack_images", "plan", "plan_of"]
 
-FORMAT = 1  # raise it when the pixels or the chunks' layout change: older chunks are then made again
+FORMAT = 2  # raise it when the pixels or the chunks' layout change: older chunks are then made again
 
 
 class _Files(NamedTuple):
@@ -85,6 +88,11 @@ def plan(source: Path) -> Plan:
             raise UserError(f"{source} is no whole LMDB ({error} while reading it): fetch it again") from error
         return Plan(source, sum(part.size for part in ranges), [_Records(part) for part in ranges], [])
     files, unread = list_images(source)
+    return plan_of(source, files, unread)
+
+
+def plan_of(source: Path, files: list[File], unread: list[tuple[str, str]]) -> Plan:
+    """These files of the folder or zip, in this order."""
     return Plan(source, len(files), [_Files(str(source), part) for part in cut(files)], unread)
 
 
@@ -94,29 +102,29 @@ def pack_images(
     *,
     side: int,
     channels: int = 3,
+    exact: int | None = None,
+    labels: Sequence[int] | None = None,
     work: Path,
     source: str | None = None,
+    made: str | None = None,
+    details: Mapping[str, Any] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> PackedSet:
     """Pack the plan's images into `folder`, uint8 [N, side, side, channels], in the order of their names or keys.
 
-    work: where chunks are kept meanwhile. source: for the sidecar, by default the source's last name.
+    exact: pixels of both sides that every image must have. labels: one for each image of the plan, in its order.
+    work: where chunks are kept meanwhile. source, made, details: for the sidecar, what the images are (by default the
+    source's last name), the transform (by default in full), and more.
     What cannot be decoded is left out and listed in the sidecar as `skipped_files`.
 
     Raises UserError where nothing can be decoded, a worker dies or the disk is too small.
     """
-    made_by = [FORMAT, side, channels, DECODER]
+    made_by = [FORMAT, side, channels, exact, DECODER]
     kept = work / chunks.digest(str(planned.source.resolve()), made_by)
-    details: dict[str, Any] = {"skipped_files": [f"{name}: {reason}" for name, reason in planned.unread]}
-    try:
-        kept.mkdir(parents=True, exist_ok=True)
-        needed, free = planned.count * side * side * channels, shutil.disk_usage(kept).free
-        there = sum(file.stat().st_size for file in kept.glob("*.chunk"))
-        if free + there < 2 * needed:  # pack() looks for its own half again
-            raise OSError(f"{2 * needed:,} bytes needed, half of them for a while, {free:,} free")
-    except OSError as error:
-        raise UserError(f"cannot write to {work} ({error}): make room, or set RUNS_ROOT elsewhere") from error
+    told = {"decoder": DECODER, "gray_files": 0, **(details or {})}  # filled while the images come
+    told["skipped_files"] = [f"{name}: {reason}" for name, reason in planned.unread]
+    kept_labels: list[int] | None = None if labels is None else []
     tasks = [
         (kept / f"{number:06}-{chunks.digest(part.key, made_by)}.chunk", part)
         for number, part in enumerate(planned.parts)
@@ -124,11 +132,16 @@ def pack_images(
 
     def squared() -> Iterator[np.ndarray | None]:
         """One item an image: a chunk's pixels, then nothing so often that progress counts images."""
-        job = partial(_result, side=side, channels=channels)
+        job = partial(_result, side=side, channels=channels, exact=exact)
         missing = sum(not file.exists() for file, _ in tasks)
         results = in_processes(job, tasks, workers=max(1, min(workers or cores(), missing)))
+        first = 0
         for (_, part), result in zip(tasks, results, strict=True):
-            details["skipped_files"].extend(f"{name}: {reason}" for name, reason in result.skipped)
+            told["skipped_files"].extend(f"{name}: {reason}" for name, reason in result.skipped)
+            told["gray_files"] += result.gray
+            if labels is not None and kept_labels is not None:
+                kept_labels.extend(labels[first + place] for place in result.places.tolist())
+            first += part.size
             yield result.images
             yield from itertools.repeat(None, part.size - 1)
 
@@ -140,34 +153,78 @@ def pack_images(
                 found += len(images)
                 yield images
         if not found:
-            raise UserError(f"no image in {planned.source} can be read ({details['skipped_files'][0]})")
+            raise UserError(f"no image in {planned.source} can be read ({told['skipped_files'][0]})")
 
     try:
-        packed = pack(
-            folder,
-            batches(),
-            shape=(planned.count, side, side, channels),
-            source=source or planned.source.name,
-            transform=transform(side, channels),
-            details={"decoder": DECODER, **details},
-        )
+        with _working_in(kept, planned, side * side * channels):
+            return pack(
+                folder,
+                batches(),
+                shape=(planned.count, side, side, channels),
+                source=source or planned.source.name,
+                transform=made or transform(side, channels),
+                labels=kept_labels,
+                details=told,
+            )
     except WorkerDied as error:
         raise UserError(
             f"{error}, for want of memory or because {planned.source} is damaged: free some, or fetch it again; "
             "what was finished is kept"
         ) from error
-    shutil.rmtree(kept, ignore_errors=True)
-    return packed
 
 
-def _result(task: tuple[Path, _Files | _Records], *, side: int, channels: int) -> Squares:
+@contextlib.contextmanager
+def _working_in(kept: Path, planned: Plan, image_bytes: int) -> Iterator[None]:
+    """The folder of finished chunks: one process's at a time, with room for them, gone after a good end."""
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        opened = os.open(kept, os.O_RDONLY)
+    except OSError as error:
+        raise _unwritable(kept, error) from error
+    try:
+        _lock(opened, planned.source)
+        _check_room(kept, 2 * planned.count * image_bytes)
+        yield
+        shutil.rmtree(kept, ignore_errors=True)
+    finally:
+        os.close(opened)
+
+
+def _lock(opened: int, source: Path) -> None:
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(
+            f"another run is packing {source}: wait for its end, then run the same command again"
+        ) from error
+    except OSError:  # a file system without locks: two runs at once then do the work twice
+        pass
+
+
+def _check_room(kept: Path, needed: int) -> None:
+    """Half of it for the chunks, some of which are there; the other half for the set, where pack() looks again."""
+    try:
+        free = shutil.disk_usage(kept).free
+        there = sum(file.stat().st_size for file in kept.glob("*.chunk"))
+        if free + there < needed:
+            raise OSError(f"{needed:,} bytes needed, half of them for a while, {free:,} free")
+    except OSError as error:
+        raise _unwritable(kept, error) from error
+
+
+def _unwritable(kept: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write to {kept} ({error}): make room, or set RUNS_ROOT elsewhere")
+
+
+def _result(task: tuple[Path, _Files | _Records], *, side: int, channels: int, exact: int | None) -> Squares:
     """What was kept of the chunk, or else what its images give now."""
     file, part = task
     kept = chunks.load(file)
     if kept is not None:
-        return Squares(kept["images"], [tuple(pair) for pair in json.loads(kept["skipped"].tobytes())], False)
-    result = squares(part.records(), side=side, channels=channels, most=part.size)
+        skipped = [tuple(pair) for pair in json.loads(kept["skipped"].tobytes())]
+        return Squares(kept["images"], kept["places"], int(kept["gray"]), skipped, False)
+    result = squares(part.records(), side=side, channels=channels, most=part.size, exact=exact)
     if not result.may_pass:  # what may be read the next time leaves the key as it is
-        skipped = np.frombuffer(json.dumps(result.skipped).encode(), np.uint8)
-        chunks.save(file, {"images": result.images, "skipped": skipped})
+        arrays = {"images": result.images, "places": result.places, "gray": np.array(result.gray)}
+        chunks.save(file, {**arrays, "skipped": np.frombuffer(json.dumps(result.skipped).encode(), np.uint8)})
     return result

@@ -61,7 +61,7 @@ def _lsun(category: str, data_root: Path) -> Path | None:
 
 def _celeba(data_root: Path) -> Path | None:
     for root in (data_root / "celeba", data_root / "faces"):
-        if not root.is_dir():
+        if not root.is_dir() or not any(root.iterdir()):
             continue
         for official in (root / CELEBA, root / f"{CELEBA}.zip"):
             if official.exists():

@@ -1,14 +1,14 @@
 """Encoded photographs -> uint8 squares, in one process; one that cannot be decoded costs itself alone."""
 
-import io
 import warnings
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 import PIL
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageFile, ImageOps, features
 
+from dedup.files import open_image
 from experiments.datasets.resizing import SHRUNK, centre_square
 
 __all__ = ["DECODER", "Squares", "square", "squares", "transform"]
@@ -18,9 +18,15 @@ ORIENTATION = 0x0112  # the EXIF tag
 
 
 class Squares(NamedTuple):
-    """uint8 [n, side, side, channels]; the rest as (name, reason); whether some of that may pass (a disk's error)."""
+    """What became of the records.
+
+    images: uint8 [n, side, side, channels]. places: int64 [n], which of the records they are. gray: of how many the
+    file is gray. skipped: the others, (name, reason). may_pass: whether some of that may pass (a disk's error).
+    """
 
     images: np.ndarray
+    places: np.ndarray
+    gray: int
     skipped: list[tuple[str, str]]
     may_pass: bool
 
@@ -35,14 +41,12 @@ def transform(side: int, channels: int) -> str:
 def square(data: bytes, side: int, channels: int) -> Image.Image:
     """`side` x `side` pixels of an image file, mode L or RGB: its first frame, upright.
 
-    Raises whatever Pillow's plugins do for what is no image, and ValueError for one of too many pixels.
+    Raises whatever Pillow's plugins do for what is no image, and what `open_image` does.
     """
-    if not data:
-        raise ValueError("is empty")
-    image = Image.open(io.BytesIO(data))
-    pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
-    if most is not None and pixels > most:  # up to twice that Pillow only warns
-        raise ValueError(f"must have at most {most:,} pixels, got {pixels:,}")
+    return _fitted(open_image(data), side, channels)
+
+
+def _fitted(image: ImageFile.ImageFile, side: int, channels: int) -> Image.Image:
     upright: Image.Image = image
     if min(image.size) >= 4 * side:
         image.draft(None, (2 * side, 2 * side))  # the libjpeg's own halving, where twice the size is left
@@ -57,28 +61,40 @@ def square(data: bytes, side: int, channels: int) -> Image.Image:
     return small if small.mode == mode else small.convert(mode)
 
 
-def squares(records: Iterable[tuple[str, Callable[[], bytes]]], *, side: int, channels: int, most: int) -> Squares:
-    """`square` of every record (name, what reads it), of which there are `most` at most."""
+def squares(
+    records: Iterable[tuple[str, Callable[[], bytes]]], *, side: int, channels: int, most: int, exact: int | None = None
+) -> Squares:
+    """`square` of every record (name, what reads it), of which there are `most` at most.
+
+    exact: pixels of both sides that every image must have.
+    """
     sheet = Image.new("L" if channels == 1 else "RGB", (side, side * most))  # one conversion to an array, not `most`
-    count = 0
+    places: list[int] = []
+    gray = 0
     skipped: list[tuple[str, str]] = []
     may_pass = False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about files: they would come by the thousand
-        for name, read in records:
+        for place, (name, read) in enumerate(records):
             unread = True
             try:
                 data = read()
                 unread = False
-                sheet.paste(square(data, side, channels), (0, side * count))
-                count += 1
+                image = open_image(data)
+                if exact is not None and image.size != (exact, exact):
+                    raise ValueError(f"must be {exact}x{exact} pixels, got {image.width}x{image.height}")
+                of_gray = image.mode == "L"
+                sheet.paste(_fitted(image, side, channels), (0, side * len(places)))
+                places.append(place)
+                gray += of_gray
             except MemoryError:
                 skipped.append((name, "not enough memory"))
                 may_pass = True
             except Exception as error:  # Pillow's plugins raise nearly anything for a malformed file
                 skipped.append((name, one_line(error)))
                 may_pass |= unread
-    return Squares(np.asarray(sheet).reshape(most, side, side, channels)[:count], skipped, may_pass)
+    images = np.asarray(sheet).reshape(most, side, side, channels)[: len(places)]
+    return Squares(images, np.array(places, np.int64), gray, skipped, may_pass)
 
 
 def one_line(error: Exception) -> str:

@@ -39,11 +39,11 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """tiny-imagenet-32: 40 images, the last two copies of 3 and 5; tiny-imagenet-64: 10 others, 7 recompressed, 3."""
+    """tiny-imagenet-32: 40 images, the last two copies of 3 and 5; lsun-others-32: 10 others, 7 recompressed, 3."""
     images = photographs(38)
     images = np.concatenate([images, images[3:4], recompressed(images[5])[None]])
     others = np.concatenate([photographs(10, seed=1), recompressed(images[7])[None], images[3:4]])
-    for name, content in (("tiny-imagenet-32", images), ("tiny-imagenet-64", others)):
+    for name, content in (("tiny-imagenet-32", images), ("lsun-others-32", others)):
         pack(tmp_path / "runs" / "packed" / name, [content], shape=content.shape, source="fabricated", transform="none")
     monkeypatch.setenv("DATA_ROOT", str(tmp_path / "data"))
     monkeypatch.setenv("RUNS_ROOT", str(tmp_path / "runs"))
@@ -74,7 +74,7 @@ def test_within_a_set(sets: Path, capsys: pytest.CaptureFixture) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_against_another_set(sets: Path, method: str) -> None:
-    command = ["dedup", "tiny-imagenet-32", "--against", "tiny-imagenet-64", "--method", method]
+    command = ["dedup", "tiny-imagenet-32", "--against", "lsun-others-32", "--method", method]
     assert cli.main([*command, "--out", str(sets / "here")]) == 0
     found = [(r["group"], r["index"]) for r in rows(sets / "here" / "groups.csv")]
     assert set(found) >= {("3", "11")} and gone(sets / "here") == sorted({int(group) for group, _ in found})
@@ -85,14 +85,36 @@ def test_against_another_set(sets: Path, method: str) -> None:
 def test_an_audit_is_written_of_two_sets(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     committed = sets / "committed"
     monkeypatch.setattr(cli, "LEAKAGE", committed)
-    command = ["dedup", "tiny-imagenet-32", "--against", "tiny-imagenet-64"]
+    command = ["dedup", "tiny-imagenet-32", "--against", "lsun-others-32"]
     assert cli.main(command) == 0
-    own = sets.parent / "leakage" / "tiny-imagenet-32-in-tiny-imagenet-64.json"
+    own = sets.parent / "leakage" / "tiny-imagenet-32-in-lsun-others-32.json"
     assert set(leakage.read_audit(own).leaked.tolist()) >= {3, 7} and not committed.exists()
     assert cli.main([*command, "--record"]) == 0
     assert (committed / own.name).read_bytes() == own.read_bytes()
     own.unlink()
     assert cli.main([*command, "--method", "phash"]) == 0 and not own.exists()
+
+
+def test_a_set_that_was_packed_before(sets: Path, capsys: pytest.CaptureFixture) -> None:
+    (sets.parent / "packed" / "lsun-others-32").rename(sets.parent / "packed" / "mine")
+    command = ["dedup", "tiny-imagenet-32", "--against", "mine"]
+    assert cli.main([*command, "--dry-run"]) == 0 and "mine: 12 images of 32x32" in capsys.readouterr().out
+    assert cli.main(command) == 0
+    own = leakage.read_audit(sets.parent / "leakage" / "tiny-imagenet-32-in-mine.json")  # `eval` looks for it
+    assert own.against["name"] == "mine" and set(own.leaked.tolist()) >= {3, 7}
+    capsys.readouterr()
+    assert cli.main([*command, "--record"]) == 2  # the committed ones are of sets that others can have
+    assert "two named sets" in capsys.readouterr().err
+    assert cli.main(["dedup", "mine", "--against", "mine"]) == 2
+    assert cli.main(["dedup", "mine", "--method", "phash"]) == 0 and gone(sets / "mine") == []
+    assert cli.main(["dedup", "../packed/mine"]) == 2
+
+
+def test_a_path_that_exists_comes_before_a_packed_set(sets: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    (sets.parent / "packed" / "lsun-others-32").rename(sets.parent / "packed" / "mine")
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["dedup", "mine"]) == 2 and "no images in mine" in capsys.readouterr().err
 
 
 def test_the_gallery_holds_the_images_the_farthest_apart_first(sets: Path) -> None:
@@ -109,9 +131,9 @@ def test_the_gallery_holds_the_images_the_farthest_apart_first(sets: Path) -> No
 
 
 def test_no_duplicates_no_groups(sets: Path) -> None:
-    assert cli.main(["dedup", "tiny-imagenet-64", "--method", "phash"]) == 0
-    assert rows(sets / "tiny-imagenet-64" / "groups.csv") == [] and gone(sets / "tiny-imagenet-64") == []
-    assert "nothing to judge" in (sets / "tiny-imagenet-64" / "gallery.html").read_text()
+    assert cli.main(["dedup", "lsun-others-32", "--method", "phash"]) == 0
+    assert rows(sets / "lsun-others-32" / "groups.csv") == [] and gone(sets / "lsun-others-32") == []
+    assert "nothing to judge" in (sets / "lsun-others-32" / "gallery.html").read_text()
 
 
 HOSTILE = '"><script>alert(1)ü.jpg'

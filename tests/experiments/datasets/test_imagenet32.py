@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import shutil
 import struct
 import zipfile
 from pathlib import Path
@@ -94,16 +95,37 @@ def test_hostile_pickles(roots: dict[str, Path], tmp_path: Path, monkeypatch, da
 
 
 def _npy(header: str) -> bytes:
-    text = header.encode().ljust(117) + b"\n"
+    text = header.encode().ljust(117) + b"\n"  # or longer
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
 
 
-def _npz(**members: bytes) -> bytes:
+def _npz(others: dict[str, bytes] | None = None, **members: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in members.items():
             archive.writestr(f"{name}.npy", data)
+        for name, data in (others or {}).items():
+            archive.writestr(name, data)
     return buffer.getvalue()
+
+
+def _array(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def _encrypted(npz: bytes) -> bytes:
+    data = bytearray(npz)
+    for at in (data.index(b"PK\x03\x04") + 6, data.index(b"PK\x01\x02") + 8):
+        data[at] |= 1
+    return bytes(data)
+
+
+def _of_version_9(npz: bytes) -> bytes:
+    data = bytearray(npz)
+    data[data.index(b"PK\x01\x02") + 6] = 99
+    return bytes(data)
 
 
 HUGE = _npy("{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999, 3072), }")
@@ -117,6 +139,9 @@ np.save(OBJECTS, np.array([_Attack()], object), allow_pickle=True)
         (_npz(data=HUGE, labels=HUGE), "must be whole and of at most 300,000 images"),
         (_npz(data=OBJECTS.getvalue(), labels=HUGE), "must be uint8"),
         (_npz(labels=HUGE), "must hold `data`"),
+        (_encrypted(_npz(data=HUGE, labels=HUGE)), "not a whole npz: .*encrypted"),
+        (_of_version_9(_npz(data=HUGE, labels=HUGE)), "not a whole npz: zip file version 9.9"),
+        (_npz(data=_npy("-" * 9000 + "1"), labels=HUGE), "cannot be used"),
         (b"PK\x03\x04", "not a whole npz"),
         (b"", "not a whole npz"),
     ],
@@ -135,3 +160,13 @@ def test_a_cut_npz(roots: dict[str, Path]) -> None:
     os.truncate(file, file.stat().st_size // 2)
     with pytest.raises(UserError, match="not a whole npz"):
         load("imagenet32-train", **roots)
+
+
+def test_the_arrays_read_are_those_looked_at(roots: dict[str, Path]) -> None:
+    (roots["data_root"] / "imagenet32").mkdir(parents=True)
+    good = {"data": _array(PLANES[1]), "labels": _array(np.array(LABELS[1]))}
+    for others in ({"labels": b"no array"}, {"data": _array(PLANES[2]), "labels": _array(np.array([1, 1, 1]))}):
+        (roots["data_root"] / "imagenet32" / "val_data.npz").write_bytes(_npz(others, **good))
+        made = load("imagenet32-val", **roots)
+        assert made.labels.tolist() == [0, 999, 6] and made.images[0, 0, 0, 0] == PLANES[1][0, 0]
+        shutil.rmtree(roots["runs_root"])

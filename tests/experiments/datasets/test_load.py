@@ -88,3 +88,11 @@ def test_the_users_damaged_packed_set_is_an_error(roots: SimpleNamespace) -> Non
 def test_unknown_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"must be one of cifar10-train.*, got 'cifar-10'"):
         load("cifar-10", data_root=tmp_path, runs_root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["celeba-64", "lsun-tower-64", "tiny-imagenet-64", "svhn-train", "imagenet32-val"])
+def test_a_set_of_another_size_is_not_believed(tmp_path: Path, name: str) -> None:
+    images = np.zeros((3, 28, 28, 3), np.uint8)
+    pack(tmp_path / "data" / "packed" / name, [images], shape=images.shape, source="s", transform="t")
+    with pytest.raises(UserError, match=r"images must be \[N, \d\d, \d\d, 3\], got \[3, 28, 28, 3\]"):
+        load(name, data_root=tmp_path / "data", runs_root=tmp_path / "runs")

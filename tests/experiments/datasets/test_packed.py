@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.datasets import packed
+from experiments.datasets import whole_folder
 from experiments.datasets.packed import PackedSet, open_packed, pack
 from experiments.errors import UserError
 
@@ -118,6 +118,10 @@ def test_digest_covers_images_labels_and_shape(tmp_path: Path) -> None:
         (lambda f: _edit(f, shape=[0, 4, 5, 3]), "shape must be four positive numbers"),
         (lambda f: _edit(f, sha256=None), "meta.json cannot be read"),
         (lambda f: _edit(f, format=99), "format must be 1, got 99"),
+        (lambda f: _edit(f, source=...), "meta.json cannot be read: KeyError"),
+        (lambda f: _edit(f, shape=[float("inf"), 4, 5, 3]), "meta.json cannot be read: OverflowError"),
+        (lambda f: _edit(f, shape=[2**62, 4, 5, 3]), "must hold 276,701,161,105,643,274,240 bytes"),
+        (lambda f: (f / "meta.json").write_text("[" * 100_000), "meta.json cannot be read"),
     ],
 )
 def test_damage_is_refused_with_the_fix(tmp_path: Path, damage, message: str) -> None:
@@ -137,7 +141,8 @@ def _flip(path: Path) -> None:
 
 def _edit(folder: Path, **changes: object) -> None:
     meta = json.loads((folder / "meta.json").read_text())
-    (folder / "meta.json").write_text(json.dumps(meta | changes))
+    meta = {key: value for key, value in (meta | changes).items() if value is not ...}
+    (folder / "meta.json").write_text(json.dumps(meta))
 
 
 def test_labels_are_never_unpickled(tmp_path: Path) -> None:
@@ -222,8 +227,26 @@ def test_what_a_killed_run_left_goes_and_a_running_one_stays(tmp_path: Path) -> 
     for name in [".x.dead.partial", ".x.alive.partial", ".y.dead.partial"]:
         (tmp_path / name).mkdir()
         (tmp_path / name / "images.u8").write_bytes(b"half")
-    long_ago = time.time() - packed.ABANDONED_AFTER - 60
+    long_ago = time.time() - whole_folder.ABANDONED_AFTER - 60
     for path in [*tmp_path.glob(".*.dead.partial"), *tmp_path.glob(".*.dead.partial/images.u8")]:
         os.utime(path, (long_ago, long_ago))
     _pack(tmp_path / "x")
     assert sorted(os.listdir(tmp_path)) == [".x.alive.partial", ".y.dead.partial", "x"]
+
+
+def test_the_name_is_the_folders(tmp_path: Path) -> None:
+    images = np.zeros((1, 2, 2, 1), np.uint8)
+    pack(tmp_path / "a", [images], shape=images.shape, source="s", transform="t")
+    sidecar = tmp_path / "a" / "meta.json"
+    sidecar.write_text(sidecar.read_text().replace('"name": "a"', '"name": "../evil"'))  # files are named after it
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert open_packed(tmp_path / "b").name == "b"
+
+
+def test_of_two_at_once_the_last_stays(tmp_path: Path) -> None:
+    def batches():
+        _pack(tmp_path / "x")
+        yield IMAGES[:3]
+
+    made = pack(tmp_path / "x", batches(), shape=IMAGES.shape, source="s", transform="t")
+    assert len(made.images) == 3 and os.listdir(tmp_path) == ["x"]

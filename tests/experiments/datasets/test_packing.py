@@ -12,9 +12,10 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
-from experiments.datasets import image_files, lmdb_records, load, packing
+from dedup.files import hash_files
+from experiments.datasets import image_files, lmdb_records, lmdb_writer, load, packing
 from experiments.datasets import squares as squares_module
 from experiments.datasets.lmdb_writer import write_lmdb
 from experiments.datasets.packed import pack
@@ -318,3 +319,106 @@ def test_processes_pages_that_lie_do_not_end_this_one(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         pack_images(planned, tmp_path / "packed", side=32, work=tmp_path / "packing", workers=1)
     assert "\n" not in str(caught.value)
+
+
+# What is hostile, or runs beside it.
+
+
+def test_two_runs_do_not_disturb_each_other(folder: Path, tmp_path: Path) -> None:
+    def another(iterable, *, total, desc, unit):
+        for number, item in enumerate(iterable):
+            if number == 3:
+                with pytest.raises(UserError, match=r"another run is packing .*album: wait for its end"):
+                    _pack(folder, tmp_path)
+            yield item
+
+    assert len(_pack(folder, tmp_path, progress=another).images) == 5
+    assert len(_pack(folder, tmp_path).images) == 5 and os.listdir(tmp_path / "packing") == []
+
+
+def test_postscript_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "gs").write_text(f"#!/bin/sh\n/bin/touch {tmp_path / 'executed'}\n")
+    (tmp_path / "bin" / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    data = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n"
+    with pytest.raises(OSError, match=r"."), Image.open(io.BytesIO(data)) as image:
+        image.load()
+    assert (tmp_path / "executed").exists()  # Pillow would
+    (tmp_path / "executed").unlink()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "program.jpg").write_bytes(data)
+    (tmp_path / "a" / "program.png").write_bytes(b"\xc5\xd0\xd3\xc6" + bytes(26) + data)
+    (tmp_path / "a" / "good.jpg").write_bytes(_photograph(1))
+    skipped = ["program.jpg: is PostScript, not an image", "program.png: is PostScript, not an image"]
+    assert _pack(tmp_path / "a", tmp_path).meta["skipped_files"] == skipped
+    written = write_lmdb(tmp_path / "a", tmp_path / "out", workers=1)
+    assert [f"{name}: {reason}" for name, reason in written.skipped] == skipped
+    hashed = hash_files([tmp_path / "a" / "program.jpg", tmp_path / "a" / "good.jpg"])
+    assert hashed.kept.tolist() == [1] and not (tmp_path / "executed").exists()
+
+
+def test_an_encrypted_zip_is_skipped_file_by_file(folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("1.jpg", _photograph(1))
+        archive.writestr("2.jpg", _photograph(2))
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1  # of the first, in the list
+    (tmp_path / "a.zip").write_bytes(data)
+    made = _pack(tmp_path / "a.zip", tmp_path)
+    assert (
+        len(made.images) == 1
+        and "1.jpg" in made.meta["skipped_files"][0]
+        and "encrypted" in made.meta["skipped_files"][0]
+    )
+
+
+def test_a_folder_that_came_meanwhile_stays(folder: Path, tmp_path: Path) -> None:
+    def another(iterable, *, total, desc, unit):
+        yield from iterable
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine").write_bytes(b"")
+
+    with pytest.raises(UserError, match="out has come meanwhile"):
+        write_lmdb(folder, tmp_path / "out", workers=1, progress=another)
+    assert os.listdir(tmp_path / "out") == ["mine"] and not list(tmp_path.glob(".out.*"))
+
+
+def test_what_a_killed_run_left_beside_an_lmdb_goes(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / ".out.dead.partial").mkdir()
+    os.utime(tmp_path / ".out.dead.partial", (0, 0))
+    write_lmdb(folder, tmp_path / "out", workers=1)
+    assert not (tmp_path / ".out.dead.partial").exists()
+
+
+def test_a_packed_set_is_not_held_image_by_image(tmp_path: Path) -> None:
+    images = np.zeros((2, 2, 2, 1), np.uint8)
+    packed = pack(tmp_path / "p", [images], shape=images.shape, source="s", transform="t")
+    assert [image.content for image in lmdb_writer._listed(packed)[0]] == [None, None]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "WEBP"])
+def test_orientation_survives_the_lmdb(tmp_path: Path, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(_photograph(1, kind, exif=exif))
+    write_lmdb(tmp_path / "a", tmp_path / "out", workers=1)
+    assert _pack(tmp_path / "out", tmp_path).digest == _pack(tmp_path / "a", tmp_path).digest
+
+
+def test_hostile_keys_stay_on_one_line(tmp_path: Path) -> None:
+    out = _environment(tmp_path / "x_lmdb", {b"a\n\x1b[2J\xff": b"no image", b"b": _photograph(1)})
+    (line,) = _pack(out, tmp_path).meta["skipped_files"]
+    assert line.startswith(r"a\n\x1b[2J\xff: no image") and line.isprintable()
+
+
+def test_an_empty_folder_of_celebas_is_none(tmp_path: Path) -> None:
+    roots = {"data_root": tmp_path / "data", "runs_root": tmp_path / "runs"}
+    for name in ("celeba", "faces"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    (tmp_path / "data" / "faces" / "1.jpg").write_bytes(_photograph(1))
+    assert len(load("celeba-32", **roots).images) == 1
+    (tmp_path / "data" / "faces" / "1.jpg").unlink()
+    assert len(load("celeba-32", **roots).images) == 1  # where nothing is there, what was packed serves

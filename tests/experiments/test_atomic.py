@@ -1,0 +1,33 @@
+"""Files written whole or not at all, by one process or by two."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from experiments.atomic import write_bytes
+
+
+def test_two_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = os.replace
+
+    def after_another(temporary: Path, file: Path) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        write_bytes(file, b"another")
+        replace(temporary, file)
+
+    monkeypatch.setattr(os, "replace", after_another)
+    write_bytes(tmp_path / "x", b"this")
+    assert (tmp_path / "x").read_bytes() == b"this" and os.listdir(tmp_path) == ["x"]
+
+
+def test_an_error_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    write_bytes(tmp_path / "x", b"old")
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(tmp_path / "x", b"new")
+    assert (tmp_path / "x").read_bytes() == b"old" and os.listdir(tmp_path) == ["x"]
