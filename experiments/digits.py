@@ -4,8 +4,8 @@
 
 The classifier, a convolutional network of two stages, is trained on the training digits at 32x32, each image scaled to
 mean 0 and sd 1, and is right on 99 % of the test digits. 1,000 samples of fixed z, brought to 32x32 by the mean of 2x2
-blocks where they are larger, are given its labels: how many it is sure of (over 0.9), and how many of each digit. So are
-1,000 test digits.
+blocks where they are larger, are given its labels: how many it is sure of (over 0.9), and how many of each digit. So
+are 1,000 test digits.
 """
 
 import argparse
