@@ -36,9 +36,10 @@ def nearest(queries: Tensor, references: Tensor, *, chunk: int = 2048) -> tuple[
         closer = distance < best
         best = torch.where(closer, distance, best)
         index = torch.where(closer, at + start, index)
-    exact = [(a.double() - b.double()).square().sum().sqrt() for a, b in zip(queries, references[index], strict=True)]
+    pairs = zip(queries.cpu(), references[index].cpu(), strict=True)  # not every device has float64
+    exact = [(a.double() - b.double()).square().sum().sqrt() for a, b in pairs]
     distances = torch.stack(exact) if exact else torch.zeros(0)
-    return distances.float().cpu().numpy(), index.cpu().numpy()
+    return distances.float().numpy(), index.cpu().numpy()
 
 
 def mean_distance(points: Tensor) -> float:

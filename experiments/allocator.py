@@ -12,9 +12,10 @@ __all__ = ["keep_freed_memory"]
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def keep_freed_memory() -> bool:
-    """Keeps freed memory in this process, whose peak stays the same; False where the C library is not glibc."""
+def keep_freed_memory() -> None:
+    """Has this process keep the memory that it frees; nothing happens where the C library is not glibc."""
     if platform.libc_ver()[0] != "glibc":
-        return False
+        return
     libc = ctypes.CDLL(None)
-    return bool(libc.mallopt(_M_MMAP_THRESHOLD, 2**30) and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    _ = libc.mallopt(_M_MMAP_THRESHOLD, 2**30) or libc.mallopt(_M_MMAP_THRESHOLD, 2**25)  # the most that some take
+    libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

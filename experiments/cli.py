@@ -242,7 +242,8 @@ def _train(arguments: argparse.Namespace) -> int:
             say=console.say,
             progress=console.progress,
             checkpoint_images=arguments.checkpoint_images,
-            command=results.portable(arguments.command, _roots(arguments)),
+            command=arguments.command,
+            roots=_roots(arguments),
         )
         if parallel.rank() == 0:
             print(file)

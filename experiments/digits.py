@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     net = classifier(train.images, train.labels)
     with torch.no_grad():
         right = torch.cat([net(_scaled(part)).argmax(1) for part in np.array_split(test.images, 20)]).numpy()
-    print(f"classifier: {100 * (right == test.labels).mean():.2f} % of the test digits right")
+    right_percent = 100 * float((right == test.labels).mean())
     rows = [{"samples of": "MNIST test set", **judged(net, test.images[:SAMPLES])}]
     for file in arguments.generator:
         network = gan.load(file)
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{file} is no generator of single-channel images", file=sys.stderr)
             return 2
         rows.append({"samples of": file.parent.name, **judged(net, samples(network))})
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).assign(classifier_right_percent=right_percent)
     print(table.to_string(index=False))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(arguments.out, table.to_csv(index=False, float_format="%.4g").encode())

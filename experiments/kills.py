@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         kills, different = compare(Path(folder), kills=arguments.kills, images=arguments.images, seed=arguments.seed)
-    table = pd.DataFrame([asdict(kill) for kill in kills])
+    table = pd.DataFrame([asdict(kill) for kill in kills]).assign(different_at_the_end=" ".join(different) or "none")
     print(table.to_string())
     if arguments.out:
         write_bytes(arguments.out, table.to_csv(index=False).encode())

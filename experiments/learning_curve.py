@@ -2,7 +2,7 @@
 
     python -m experiments.learning_curve runs/train/imagenet32-half --out results/curves/imagenet32-half.csv
 
-Every snapshot of the run's discriminator, and its own random initialisation, goes through the CIFAR-10 protocol on a
+Every snapshot of the run's discriminator, and a random initialisation of it, goes through the CIFAR-10 protocol on a
 part of the *training* images: an L2-SVM on 10,000 of them, scored on 5,000 others, with the better of a few values of
 C. The test images are not looked at, so that recipes and lengths may be chosen by these figures.
 """
@@ -57,13 +57,13 @@ def curve(run: Path, train: datasets.PackedSet, *, points: int, device: str) -> 
         raise ValueError(f"no snapshots in {run / SNAPSHOTS}: train a recipe there first")
     files = [files[i] for i in sorted({round((k + 1) * len(files) / points) - 1 for k in range(points)} - {-1})]
     images, labels = part(train)
-    first = gan.load(files[0])
-    assert isinstance(first, gan.Discriminator)
-    fresh = gan.Discriminator(first.arch)
+    networks = [gan.load(file) for file in files]
+    if not isinstance(networks[0], gan.Discriminator):
+        raise ValueError(f"{files[0]} is class-conditional: its features are not taken without labels")
+    fresh = gan.Discriminator(networks[0].arch)
     gan.initialise(fresh, torch.Generator().manual_seed(0))
     yield {"run": run.name, "images_seen": 0, **accuracy(fresh, images, labels, device=device)}
-    for file in files:
-        network = gan.load(file)
+    for file, network in zip(files, networks, strict=True):
         assert isinstance(network, gan.Discriminator)
         yield {"run": run.name, "images_seen": int(file.stem), **accuracy(network, images, labels, device=device)}
 
@@ -84,13 +84,16 @@ def main(argv: list[str] | None = None) -> int:
         runs_root=arguments.runs_root,
         progress=console.progress,
     )
-    rows = []
-    for run in arguments.run:
-        for row in curve(run, train, points=arguments.points, device=arguments.device):
-            rows.append(row)
-            print(f"{row['run']} {row['images_seen']:>9,} images: {row['accuracy_percent']:.2f} %", flush=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(arguments.out, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g").encode())
+    rows = []
+    try:
+        for run in arguments.run:
+            for row in curve(run, train, points=arguments.points, device=arguments.device):
+                rows.append(row)
+                print(f"{row['run']} {row['images_seen']:>9,} images: {row['accuracy_percent']:.2f} %", flush=True)
+                write_bytes(arguments.out, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g").encode())
+    except ValueError as error:
+        parser.error(str(error))
     return 0
 
 

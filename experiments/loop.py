@@ -90,7 +90,8 @@ def run(
 
 def finite(state: gan.TrainingState) -> bool:
     """Whether every weight, batch-norm statistic and Adam moment is a finite number."""
-    tensors = [t for network in (state.generator, state.discriminator) for t in network.state_dict().values()]
+    networks = [n for n in (state.generator, state.discriminator, state.rotation_head) if n is not None]
+    tensors = [t for network in networks for t in network.state_dict().values()]
     for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
         tensors += [t for slots in optimizer.state.values() for t in slots.values() if isinstance(t, torch.Tensor)]
     return all(bool(torch.isfinite(t).all()) for t in tensors)

@@ -23,7 +23,7 @@ from experiments.deduplicate import removed
 from experiments.errors import UserError
 from experiments.evaluate import ROOT
 from experiments.loop import STATE
-from experiments.processes import wait_for_all
+from experiments.processes import from_first
 from experiments.spec import Recipe
 from experiments.watch import Watch
 from gan import parallel
@@ -89,17 +89,21 @@ def pretrain(
     progress: Progress | None = None,
     checkpoint_images: int = 25_600,
     command: Sequence[str] = (),
+    roots: dict[str, Path] | None = None,
 ) -> Path:
     """Trains `recipe` into the folder `out`, going on from its last checkpoint, and returns the discriminator's file.
 
     Writes `data.json` and `removed.csv` (which image is kept instead of which) before the first step, `losses.csv` and
     what `watch.Watch` shows while it trains, and at the end `discriminator.safetensors`, `generator.safetensors` and
-    `training.json` with the `command`; a finished run stays as it is. Checkpoints fall as `loop.run` says.
+    `training.json` with the `command`, where names stand for the folders of `roots`; a finished run stays as it is.
+    Checkpoints fall as `loop.run` says.
     Of several processes the first does all that, the others assist it.
     Raises UserError for a folder that holds another run or in which another process trains, and FloatingPointError,
     the last good checkpoint kept, when a loss or a weight is no longer finite.
     """
-    config = recipe.training
+    config, roots = recipe.training, roots or {}
+    if config.batch_size % parallel.processes():
+        raise UserError(f"batch_size {config.batch_size} must divide by the {parallel.processes()} processes")
     if parallel.rank() > 0:
         return _assist(recipe, out, data_root=data_root, runs_root=runs_root, device=device)
     try:
@@ -111,13 +115,15 @@ def pretrain(
         data = training_set(recipe, data_root=data_root, runs_root=runs_root, progress=progress)
         say(f"{data.summary['name']}: {data.summary['kept']} images, {len(data.removed)} near-duplicates removed")
         _claim(out, data)
-        wait_for_all()
-        discriminator = out / DISCRIMINATOR
+        from_first(torch.from_numpy(data.rows), device)
+        discriminator, generator = out / DISCRIMINATOR, out / "generator.safetensors"
         if state.step == config.steps and discriminator.exists() and (out / SUMMARY).exists():
             say(f"trained before; delete {out} to train again, or choose another folder with --out")
             return discriminator
 
-        given = _given(recipe, data, torch.device(device))
+        for left in (out / SUMMARY, discriminator, generator):  # of an earlier run: not to be taken for this one's
+            left.unlink(missing_ok=True)
+        given = _given(recipe, data.images, data.labels, torch.from_numpy(data.rows), torch.device(device))
         held_out = torch.from_numpy(data.held_out)
         curve = Curve(out / CURVE, state.step)
         watch = Watch(out, state, config, curve, images=given["images"], rows=given["rows"], held_out=held_out, say=say)
@@ -131,14 +137,13 @@ def pretrain(
             checkpoint_images=checkpoint_images,
             say=say,
         )
-        generator = out / "generator.safetensors"
         gan.save(discriminator, state.discriminator)
         gan.save(generator, state.generator)
         images_seen = state.step * config.batch_size
         summary = {
-            "recipe": dataclasses.asdict(recipe),
+            "recipe": results.portable(dataclasses.asdict(recipe), roots),
             "data": data.summary,
-            "command": list(command),
+            "command": results.portable(list(command), roots),
             "seed": config.seed,
             "discriminator": hashlib.sha256(discriminator.read_bytes()).hexdigest(),
             "generator": hashlib.sha256(generator.read_bytes()).hexdigest(),
@@ -161,18 +166,21 @@ def record(run: Path, folder: Path) -> None:
 
 def _assist(recipe: Recipe, out: Path, *, data_root: Path, runs_root: Path, device: torch.device | str) -> Path:
     """The same steps, in a process that only takes its share of every minibatch."""
-    wait_for_all()  # the first has packed the set and knows that the run can be had
+    rows = from_first(None, device)  # by then the first has packed the set, too, and knows that the run can be had
     state = _state(out / STATE, recipe, device, lambda text: None)
-    data = training_set(recipe, data_root=data_root, runs_root=runs_root)
-    for _ in gan.train(state, config=recipe.training, **_given(recipe, data, torch.device(device))):
+    packed = datasets.load(recipe.dataset, data_root=data_root, runs_root=runs_root)
+    given = _given(recipe, packed.images, packed.labels, rows, torch.device(device))
+    for _ in gan.train(state, config=recipe.training, **given):
         pass
     return out / DISCRIMINATOR
 
 
-def _given(recipe: Recipe, data: TrainingSet, device: torch.device) -> dict[str, Any]:
+def _given(
+    recipe: Recipe, images: np.ndarray, labels: np.ndarray | None, rows: torch.Tensor, device: torch.device
+) -> dict[str, Any]:
     """What `gan.train` takes of the set."""
-    labels = torch.from_numpy(data.labels.copy()) if recipe.conditional and data.labels is not None else None
-    return {"images": _on_device(data.images, device), "labels": labels, "rows": torch.from_numpy(data.rows)}
+    known = torch.from_numpy(labels.copy()) if recipe.conditional and labels is not None else None
+    return {"images": _on_device(images, device), "labels": known, "rows": rows}
 
 
 def _on_device(images: np.ndarray, device: torch.device) -> torch.Tensor:

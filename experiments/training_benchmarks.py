@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def measured(loop: str) -> float:
         command = [sys.executable, "-m", "experiments.training_benchmarks", *given, "--loop", loop]
-        return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        return float(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
 
     pairs = [(measured("reference"), measured("ours")) for _ in range(arguments.repeats)]
     theirs, own = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))

@@ -30,7 +30,7 @@ SNAPSHOTS = (
 )
 SHOWN = 64  # samples of a grid
 COMPARED = 256  # samples, and training images, whose distances from one another are taken
-SAMPLES = 1_000  # whose nearest images are sought; no more than there are training images, but at least SHOWN
+SAMPLES = 1_000  # whose nearest images are sought
 REFERENCES = 10_000  # training images among which, where none is held out: a second of one core at 32x32
 PAIRED, SEARCHED = 32, 50_000  # samples shown beside their nearest, and the training images searched for those
 CHUNK = 128  # samples drawn at once; batch norm uses the statistics of a chunk
@@ -89,12 +89,11 @@ class Watch:
         self._images, self._held_out = images, held_out
         device = next(state.generator.parameters()).device
         seeded = torch.Generator().manual_seed(config.seed)
-        n = min(SAMPLES, max(COMPARED, len(rows)))
         arch = state.generator.arch
-        self._z = gan.sample_z(arch, n, seeded).to(device)
+        self._z = gan.sample_z(arch, SAMPLES, seeded).to(device)
         self._labels, self._shown = None, SHOWN
         if isinstance(arch, gan.ConditionalArchitecture):  # each column of the grid is one class
-            self._labels, self._shown = torch.arange(n, device=device) % arch.classes, arch.classes**2
+            self._labels, self._shown = torch.arange(SAMPLES, device=device) % arch.classes, arch.classes**2
         self._order = rows[torch.randperm(len(rows), generator=seeded)]
         self._alarm = Alarm()
         self._rows = self._resumed()
@@ -135,6 +134,10 @@ class Watch:
             with open(self._out / "epochs.csv", newline="") as opened:
                 rows = [row for row in csv.DictReader(opened) if int(row["step"]) <= self._state.step]
         kept = {self._frame(int(row["step"])) for row in rows}
+        seen = self._state.step * self._config.batch_size
+        for file in (self._out / SNAPSHOTS).glob("*.safetensors"):
+            if int(file.stem) > seen:
+                file.unlink()
         for file in (self._out / "epochs").glob("*.png"):
             if file.name not in kept:
                 file.unlink()
@@ -143,9 +146,8 @@ class Watch:
         return rows
 
     def _frame(self, step: int) -> str:
-        """0007.png after epoch 7, 0007.250.png a quarter of an epoch later."""
-        whole, part = divmod(step, self.schedule.per_epoch)
-        return f"{whole:04d}{f'{part / self.schedule.per_epoch:.3f}'[1:] if part else ''}.png"
+        """By the images seen, as the snapshots."""
+        return f"{step * self._config.batch_size:012d}.png"
 
     def _samples(self) -> Tensor:
         """uint8 [n, H, W, C] of the fixed z; the first chunk does not depend on how many follow."""
@@ -178,11 +180,11 @@ class Watch:
 
     def _nearest(self, samples: Tensor) -> dict[str, float]:
         """Mean distance, in [-1, 1] pixel space, to the nearest of training images and of as many held-out ones."""
-        among = len(self._held_out) or REFERENCES
+        among = min(len(self._held_out) or REFERENCES, len(self._order))
         training = _mean_nearest(samples, self._training(among))
         held_out = math.nan
         if len(self._held_out):
-            unseen = self._images[self._held_out.to(self._images.device)].to(self._z.device)
+            unseen = self._images[self._held_out[:among].to(self._images.device)].to(self._z.device)
             held_out = _mean_nearest(samples, unseen)
         ratio = training / held_out if held_out > 0 else math.nan
         return {"nearest_training": training, "nearest_held_out": held_out, "nearest_ratio": ratio}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized
 
 from gan.parallel import BatchNorm1d, BatchNorm2d
 
@@ -53,6 +54,9 @@ class Architecture:
         for name in ("width", "kernel", "nz", "size", "channels"):
             if not (isinstance(getattr(self, name), int) and getattr(self, name) > 0):
                 raise ValueError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
+        for name in ("flat_batchnorm", "spectral_norm"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if self.z_distribution not in ("uniform", "normal"):
             raise ValueError(f"z_distribution must be uniform or normal, got {self.z_distribution!r}")
         even = self.kernel % 2 == 0  # centred only where it also shrinks the map
@@ -250,6 +254,11 @@ def initialise(module: nn.Module, generator: torch.Generator | None = None) -> N
             next(part.parameters()).normal_(0.0, INIT_SD, generator=generator)
             if isinstance(part, nn.Linear) and part.bias is not None:  # of the rotation task
                 part.bias.zero_()
+            if is_parametrized(part, "weight"):
+                for vector in part.parametrizations.weight.buffers():  # type: ignore[union-attr]
+                    vector.normal_(generator=generator).div_(vector.norm())
+                for _ in range(15):
+                    _ = part.weight  # one power iteration each
         elif isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
             part.reset_running_stats()
             if part.affine:

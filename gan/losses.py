@@ -23,7 +23,9 @@ def generator_loss(fake: Tensor) -> Tensor:
 
 
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """Half the mean squared norm of the logit's gradient at real images: R1 / gamma (Mescheder et al. 2018, eq. 9).
+    """Half the mean squared norm of the gradient at real images: R1 / gamma (Mescheder et al. 2018, eq. 9).
+
+    The gradient is of the sum of logits: with batch norm an image's own logit is not all that depends on it.
 
     `images`: float [N, C, H, W] that require gradients and that `logits` [N] were computed from.
     """

@@ -80,6 +80,7 @@ class _Sum(torch.autograd.Function):
 
 def _normalise(norm: nn.modules.batchnorm._BatchNorm, maps: Tensor) -> Tensor:
     """Batch norm with the statistics of all processes' maps [N, C, ...]; running averages are updated as torch does."""
+    given, maps = maps.dtype, maps.float()  # under autocast, sums in half precision would be worth three digits
     dims = [0, *range(2, maps.dim())]
     shape = [1, -1] + [1] * (maps.dim() - 2)
     n = maps.numel() // maps.shape[1] * processes()
@@ -94,7 +95,9 @@ def _normalise(norm: nn.modules.batchnorm._BatchNorm, maps: Tensor) -> Tensor:
             assert norm.num_batches_tracked is not None
             norm.num_batches_tracked.add_(1)
     normalised = centred * torch.rsqrt(variance + norm.eps).view(shape)
-    return normalised if norm.weight is None else normalised * norm.weight.view(shape) + norm.bias.view(shape)
+    if norm.weight is not None:
+        normalised = normalised * norm.weight.view(shape) + norm.bias.view(shape)
+    return normalised.to(given)
 
 
 class BatchNorm1d(nn.BatchNorm1d):

@@ -62,6 +62,8 @@ class TrainingConfig:
             raise ValueError(f"discriminator_steps must be at least 1, got {self.discriminator_steps}")
         if not (self.rotation >= 0 and self.r1 >= 0):
             raise ValueError(f"need rotation >= 0 and r1 >= 0, got {self.rotation} and {self.r1}")
+        if isinstance(self.augment, str):
+            raise ValueError(f"augment must be a list of {', '.join(POLICIES)}, got {self.augment!r}")
         object.__setattr__(self, "augment", tuple(self.augment))  # JSON and TOML have lists
         if unknown := [policy for policy in self.augment if policy not in POLICIES]:
             raise ValueError(f"unknown augmentation {unknown[0]!r}; known: {', '.join(POLICIES)}")
@@ -110,14 +112,12 @@ def new_state(
 ) -> TrainingState:
     """Fresh networks, initialised from `config.seed` (on the CPU: the same weights on every device)."""
     seeded = torch.Generator().manual_seed(config.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)  # spectral norm's vectors are drawn from the global generator
-        generator: Generator | ConditionalGenerator
-        discriminator: Discriminator | ConditionalDiscriminator
-        if isinstance(arch, ConditionalArchitecture):
-            generator, discriminator = ConditionalGenerator(arch), ConditionalDiscriminator(arch)
-        else:
-            generator, discriminator = Generator(arch), Discriminator(arch)
+    generator: Generator | ConditionalGenerator
+    discriminator: Discriminator | ConditionalDiscriminator
+    if isinstance(arch, ConditionalArchitecture):
+        generator, discriminator = ConditionalGenerator(arch), ConditionalDiscriminator(arch)
+    else:
+        generator, discriminator = Generator(arch), Discriminator(arch)
     head = None
     if config.rotation:
         if not isinstance(discriminator, Discriminator):

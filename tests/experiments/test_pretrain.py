@@ -109,7 +109,7 @@ def curve(out):
 
 def test_a_run_writes_its_files(whole):
     seen = {"epochs.csv", "losses.csv", "losses.png", "samples.png", "samples.webp", "neighbours.png"}
-    frames = {f"epochs/{n:04d}.png" for n in (1, 2, 3)}
+    frames = {f"epochs/{images:012d}.png" for images in (32, 64, 96)}
     kept = {"data.json", "removed.csv", "state.safetensors", "clock.json", "training.json", *NETWORKS}
     snapshots = {f"snapshots/{images:012d}.safetensors" for images in (32, 64, 96)}
     assert set(files(whole)) == seen | frames | kept | snapshots
@@ -371,7 +371,7 @@ def test_a_last_stretch_of_one_minibatch_takes_the_one_before_it_too(tmp_path, r
     text, looks = curve(run(tmp_path, roots, nine))
     discriminator, generator = (float(line.split(",")[3]) for line in text.splitlines()[-2:])
     last = looks[-1]
-    assert (last["step"], last["epoch"]) == ("9", "2.25") and (tmp_path / "epochs" / "0002.250.png").exists()
+    assert (last["step"], last["epoch"]) == ("9", "2.25") and (tmp_path / "epochs" / "000000000072.png").exists()
     assert float(last["loss_discriminator"]) == pytest.approx(discriminator, rel=1e-5)
     assert float(last["loss_generator"]) == pytest.approx(generator, rel=1e-5)
 

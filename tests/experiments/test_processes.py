@@ -42,4 +42,5 @@ def test_two_processes_train_what_one_does(tmp_path):
     for name in ("discriminator", "generator"):
         a, b = (gan.load(tmp_path / run / f"{name}.safetensors").state_dict() for run in ("one", "two"))
         for key in a:  # the eight steps moved weights by up to 8e-4
-            torch.testing.assert_close(b[key], a[key], rtol=1e-3, atol=2e-5)
+            exact = key.endswith(("weight", "bias"))  # the statistics are as large as their maps
+            torch.testing.assert_close(b[key], a[key], rtol=0 if exact else 1e-3, atol=2e-5)
