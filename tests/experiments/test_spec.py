@@ -7,7 +7,7 @@ import pytest
 
 import gan
 from experiments.errors import UserError
-from experiments.spec import DedupSpec, Recipe, load_recipe, load_table, recipe_names
+from experiments.spec import DedupSpec, Recipe, load_recipe, load_table
 
 TRAINING = "[training]\nimages = 1_000\ndecay_from = 500\n"
 HEAD = 'preset = "svhn32"\ndataset = "tiny-imagenet-32"\n'
@@ -16,23 +16,6 @@ HEAD = 'preset = "svhn32"\ndataset = "tiny-imagenet-32"\n'
 def recipe(tmp_path, text):
     (tmp_path / "mine.toml").write_text(text)
     return load_recipe(str(tmp_path / "mine.toml"))
-
-
-@pytest.mark.parametrize("name", recipe_names())
-def test_shipped_recipes_load_and_keep_the_papers_rates(name):
-    loaded = load_recipe(name)
-    assert loaded.name == name
-    assert (loaded.training.lr, loaded.training.beta1, loaded.training.weight_decay) == (2e-4, 0.5, 0.0)
-    assert loaded.training.batch_size == {"imagenet32": 128}.get(name, 16)  # 128 in the paper, less in short runs
-    assert 0 < loaded.training.decay_from <= loaded.training.images  # equal: no decay
-    assert loaded.dedup == DedupSpec("phash", 4)
-
-
-def test_shipped_networks():
-    assert recipe_names() == ["imagenet32", "imagenet32-half"]
-    assert load_recipe("imagenet32").architecture == gan.PRESETS["imagenet32"]
-    half = load_recipe("imagenet32-half").architecture
-    assert half == dataclasses.replace(gan.PRESETS["imagenet32"], width=64)
 
 
 def test_a_recipe_in_a_file(tmp_path):
@@ -104,9 +87,7 @@ def test_what_is_wrong_is_named_with_what_is_allowed(tmp_path, text, error):
 
 
 def test_unknown_recipes_and_absent_files(tmp_path):
-    with pytest.raises(
-        UserError, match="unknown recipe 'lsun'; the recipes are imagenet32, imagenet32-half, or give a"
-    ):
+    with pytest.raises(UserError, match=r"unknown recipe 'lsun'; the recipes are faces-64, .*svhn32, or give a .toml"):
         load_recipe("lsun")
     with pytest.raises(UserError, match=r"no file .*absent.toml"):
         load_recipe(str(tmp_path / "absent.toml"))
