@@ -24,7 +24,7 @@ from torch import nn
 import gan
 from experiments.allocator import keep_freed_memory
 
-WARM, COUNTED = 3, 12  # updates of each network before the clock starts, and on it
+WARM, SECONDS = 3, 8.0  # updates of each network before the clock starts, and how long it then runs
 
 
 def reference(arch: gan.Architecture, config: gan.TrainingConfig, images: torch.Tensor, device: str) -> Iterator[None]:
@@ -67,16 +67,20 @@ def rate(name: str, arch: gan.Architecture, config: gan.TrainingConfig, device: 
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=noise)
     updates = LOOPS[name](arch, config, images, device)
 
-    def run(n: int) -> float:
-        started = time.monotonic()
-        for _ in range(n):
-            next(updates)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        return time.monotonic() - started
+    for _ in range(WARM):
+        next(updates)
+    _wait(device)
+    started, done = time.monotonic(), 0
+    while time.monotonic() - started < SECONDS:
+        next(updates)
+        _wait(device)
+        done += 1
+    return done / (time.monotonic() - started)
 
-    run(WARM)
-    return COUNTED / run(COUNTED)
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
 
 
 def main(argv: list[str] | None = None) -> int:
