@@ -37,6 +37,8 @@ CHUNK_FILES, CHUNK_BYTES = 256, 32 * 2**20  # of image files: about a second's w
 
 
 class File(NamedTuple):
+    """One image file of a source, told from what it may become later."""
+
     path: str  # inside the source, as the system spells it; in one of a folder's zips: "a.zip/path inside"
     version: tuple[int, int]  # (size in bytes, time of the last change or CRC): another one, another content
 
@@ -132,6 +134,7 @@ def _version(path: Path) -> tuple[int, int]:
 
 
 def cut(files: list[File]) -> Iterator[list[File]]:
+    """The files in their order, in chunks of up to CHUNK_FILES that end once they hold CHUNK_BYTES."""
     chunk: list[File] = []
     size = 0
     for file in files:
@@ -150,6 +153,7 @@ def archive_version(source: Path) -> tuple[str, int, int] | None:
 
 
 def reader(source: Path, archive: tuple[str, int, int] | None, path: str) -> dedup.File:
+    """Where the file `path` of the source is read: its path, or a function that gives a zip member's bytes."""
     if archive is not None:
         return partial(_read_member, archive, path)
     first, _, inner = path.partition("/")

@@ -9,18 +9,8 @@ import torch.multiprocessing as mp
 
 import gan
 from gan import parallel
+from tests.gan.small import ARCH, IMAGES
 
-ARCH = gan.Architecture(
-    width=4,
-    multipliers=(1, 2),
-    strides=(2, 2),
-    kernel=5,
-    nz=6,
-    z_distribution="uniform",
-    up_multipliers=(2, 1),
-    size=16,
-)
-IMAGES = torch.randint(0, 256, (37, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 CONFIGS = {
     "plain": gan.TrainingConfig(images=64, decay_from=32, batch_size=8, seed=5),
     "all terms": gan.TrainingConfig(

@@ -8,19 +8,9 @@ from torch.nn.functional import softplus
 
 import gan
 from gan.training import minibatch_indices, to_range
+from tests.gan.small import ARCH, IMAGES
 
-ARCH = gan.Architecture(
-    width=4,
-    multipliers=(1, 2),
-    strides=(2, 2),
-    kernel=5,
-    nz=6,
-    z_distribution="uniform",
-    up_multipliers=(2, 1),
-    size=16,
-)
 CONFIG = gan.TrainingConfig(images=80, decay_from=40, batch_size=8, seed=5)
-IMAGES = torch.randint(0, 256, (37, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
 def flat(network):
