@@ -45,11 +45,13 @@ def newton_by_rows(
     for _ in range(max_iter):
         n_iter[unsolved] += 1
         target = torch.zeros_like(signs[unsolved])
-        for row, c in zip(target, unsolved.tolist(), strict=True):
-            index = torch.nonzero(active[c])[:, 0]
+        patterns, which = active[unsolved].unique(dim=0, return_inverse=True)  # at the start all classes share one
+        for p, pattern in enumerate(patterns):
+            index, mine = torch.nonzero(pattern)[:, 0], torch.nonzero(which == p)[:, 0]
             system = K[index][:, index]
             system.diagonal().add_(1 / (2 * C * s[index]))
-            row[index] = torch.cholesky_solve(signs[c, index, None], torch.linalg.cholesky(system))[:, 0]
+            solved = torch.cholesky_solve(signs[unsolved[mine]][:, index].T, torch.linalg.cholesky(system))
+            target[mine[:, None], index] = solved.T
         step = target - beta[unsolved]
         along = step @ K
         w_step, step_step = (beta[unsolved] * along).sum(1), (step * along).sum(1)

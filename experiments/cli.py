@@ -21,7 +21,7 @@ import torch
 
 import features
 import results
-from experiments import console, data_commands, datasets, sources, spec
+from experiments import console, data_commands, datasets, protocols, sources, spec
 from experiments.allocator import keep_freed_memory
 from experiments.backbones import resolve
 from experiments.deduplicate import check, deduplicate, is_audit
@@ -42,9 +42,13 @@ from experiments.evaluate import (
 )
 from experiments.pretrain import STATE, pretrain, record
 from experiments.processes import joined
+from experiments.protocols import PROTOCOLS
 from gan import parallel
 
-SHIPPED = ROOT / "results" / "weights" / "imagenet32-half.safetensors"
+SHIPPED = {  # what each table measures by default
+    table: ROOT / "results" / "weights" / f"{name}.safetensors"
+    for table, name in (("cifar10", "imagenet32-half"), ("svhn", "svhn32"))
+}
 RECORDS, TABLES, TRAINING = (ROOT / "results" / name for name in ("runs", "tables", "training"))
 
 
@@ -167,7 +171,8 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
         _add_roots(added, device=True)
         if name == "eval":
-            added.add_argument("--table", choices=["cifar10"], default="cifar10", help="default: %(default)s")
+            added.add_argument("--table", choices=protocols.TABLES, default="cifar10", help="default: %(default)s")
+            added.add_argument("--protocol", help=f"{', '.join(PROTOCOLS)} (default: the table's first)")
             added.add_argument("--C", help="comma-separated values to choose from on held-out training images")
             added.add_argument("--fresh", action="store_true", help="measure again although a record is at hand")
             added.add_argument("--record", action="store_true", help="add the record to results/ (maintainers)")
@@ -266,8 +271,8 @@ def _eval(arguments: argparse.Namespace) -> int:
         return _describe(_spec(arguments), arguments)
     table = spec.load_table(arguments.table)
     if arguments.record:
-        if (protocol := _spec(arguments).protocol) != PROTOCOL:
-            raise UserError(f"{protocol} cannot be recorded among the committed results, {PROTOCOL} can")
+        if (protocol := _spec(arguments).column) not in PROTOCOLS:
+            raise UserError(f"{protocol} cannot be recorded among the committed results, {', '.join(PROTOCOLS)} can")
         _check_writable(RECORDS, TABLES)
     own_records, own_tables = arguments.runs_root / "records", arguments.runs_root / "tables"
     _check_writable(own_records, own_tables)
@@ -300,8 +305,10 @@ def _eval(arguments: argparse.Namespace) -> int:
     print(results.render_markdown(table, records))
     for record in measured:
         on = f"{record.n_test:,} images, {record.protocol}"
-        console.say(f"{record.method}: {record.value:.2f} % of {on} (C = {record.solver['C']:g}, run {record.run_id})")
-    if prepared.spec.protocol == PROTOCOL and WITHOUT_LEAKED not in prepared.leaked:
+        bar = "" if record.error_bar is None else f" +-{record.error_bar:.2f} ({record.error_bar_kind})"
+        what = f"{record.value:.2f}{bar} % {record.metric.removesuffix('_percent')}"
+        console.say(f"{record.method}: {what} on {on} (C = {record.solver['C']:g}, run {record.run_id})")
+    if prepared.spec.column == PROTOCOL and WITHOUT_LEAKED not in prepared.leaked:
         console.say("not audited: which test images its training images hold (see dcgan-eval dedup --help)")
     console.say(f"written to {', '.join(str(p) for p in written)}")
     return 0
@@ -319,7 +326,7 @@ def _table(arguments: argparse.Namespace) -> int:
 def _spec(arguments: argparse.Namespace) -> EvalSpec:
     if arguments.target and arguments.backbone:
         raise UserError("name the backbone once, as TARGET or with --backbone")
-    layers = arguments.layers or os.environ.get("LAYERS")
+    table, layers = getattr(arguments, "table", "cifar10"), arguments.layers or os.environ.get("LAYERS")
     changes: dict[str, Any] = {}
     if getattr(arguments, "C", None):
         try:
@@ -327,11 +334,12 @@ def _spec(arguments: argparse.Namespace) -> EvalSpec:
         except ValueError as error:
             raise UserError(f"--C takes numbers separated by commas, got {arguments.C!r}") from error
     return EvalSpec(
-        backbone=arguments.target or arguments.backbone or os.environ.get("BACKBONE") or str(SHIPPED),
+        backbone=arguments.target or arguments.backbone or os.environ.get("BACKBONE") or str(SHIPPED[table]),
         layers=tuple(layers.split(",")) if layers else None,
         batchnorm=arguments.batchnorm,
         seed=arguments.seed,
         subset=arguments.subset,
+        protocol=protocols.protocol_of(table, getattr(arguments, "protocol", None)),
         **changes,
     )
 
@@ -350,12 +358,13 @@ def _describe(run: EvalSpec, arguments: argparse.Namespace) -> int:
     """What a long run would do and need."""
     contender = resolve(run.backbone, layers=run.layers, seed=run.seed)
     width = features.feature_width(contender.backbone, pool=contender.pool)
-    images = 60_000 if run.subset is None else run.subset + run.subset // 5
+    images = run.rules.images + run.rules.tested if run.subset is None else run.subset + run.subset // 5
     parent = next(p for p in (arguments.runs_root.resolve(), *arguments.runs_root.resolve().parents) if p.exists())
-    print(f"{method(contender)}: layers {', '.join(contender.backbone.layers)}, {width:,} features, {run.protocol}")
+    print(f"{method(contender)}: layers {', '.join(contender.backbone.layers)}, {width:,} features, {run.column}")
     print(f"features: {images * width * 4 / 1e9:.1f} GB under {arguments.runs_root / 'features'}", end="")
     print(f" ({shutil.disk_usage(parent).free / 1e9:.0f} GB free)")
-    print(f"C from {', '.join(f'{C:g}' for C in run.grid)} on {run.held_out:,} held-out training images")
+    where = f"{run.held_out:,} held-out training images" if run.held_out else "folds of the training images"
+    print(f"C from {', '.join(f'{C:g}' for C in run.grid or ())} on {where}")
     return 0
 
 
@@ -364,7 +373,7 @@ def _at_hand(file: Path, prepared: Prepared, roots: dict[str, Path]) -> list[res
     wanted = identity(prepared, roots)
     same = [r for r in results.read_records(file) if (r.spec, r.inputs) == wanted]
     last = [r for r in same if r.run_id == same[-1].run_id]
-    whole = {r.protocol for r in last} == {prepared.spec.protocol, *prepared.leaked}  # not stopped while writing them
+    whole = {r.protocol for r in last} == {prepared.spec.column, *prepared.leaked}  # not stopped while writing them
     return last if whole else []
 
 

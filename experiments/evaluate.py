@@ -1,9 +1,9 @@
-"""One network's rows of the CIFAR-10 table, measured: labelled set -> features -> C chosen -> fit -> scored once.
+"""One network's rows of a table, measured: labelled set -> features -> C chosen -> fit -> scored once.
 
-PAPER sections 5.1 and the authors' feature code: batch norm calibrated on training images, every layer max-pooled to
-4x4, an L2-SVM on top. C is chosen on held-out training images; the test images are scored once, at the end. That one
-scoring answers several rows: all test images, those that the network was not trained on, those that do not occur among
-CIFAR-10's own training images.
+PAPER sections 5.1 and 5.2 and the authors' feature code: batch norm calibrated on training images, every layer
+max-pooled to 4x4, an L2-SVM on top. C is chosen on training images; the test images are scored once, at the end. That
+one scoring answers several rows of CIFAR-10: all test images, those that the network was not trained on, those that do
+not occur among CIFAR-10's own training images.
 """
 
 import dataclasses
@@ -28,8 +28,10 @@ import features
 import results
 from experiments import datasets
 from experiments.backbones import NOTHING, Contender, resolve
+from experiments.classify import Split, all_labels, few_labels
 from experiments.errors import UserError
 from experiments.leakage import find_audit
+from experiments.protocols import PROTOCOLS, Protocol, check_images
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 128  # images a batch, in calibration as in extraction (the authors' code)
@@ -48,29 +50,38 @@ class EvalSpec:
     layers: tuple[str, ...] | None = None
     batchnorm: str = "calibrated"
     calibration_batches: int = 80  # the authors' statistics settle well before
-    holdout: int = 10_000  # training images on which C is chosen; a fifth of a subset
-    grid: tuple[float, ...] = evaluation.DEFAULT_GRID
+    grid: tuple[float, ...] | None = None  # values of C to choose from; the protocol's where None
     seed: int = 0  # of the hold-out, the calibration images and random: weights
     subset: int | None = None  # training images used, for a trial run: its own protocol, never a committed row
+    protocol: str = PROTOCOL
 
     def __post_init__(self) -> None:
         if self.batchnorm not in MODES:
             raise ValueError(f"batchnorm must be one of {', '.join(MODES)}, got {self.batchnorm!r}")
+        if self.grid is None:
+            object.__setattr__(self, "grid", self.rules.grid)
         if not self.grid or not all(0 < C < math.inf for C in self.grid):
-            raise ValueError(f"every C must be positive and finite, got {list(self.grid)}")
+            raise ValueError(f"every C must be positive and finite, got {list(self.grid or ())}")
+        if self.subset is not None and self.protocol != PROTOCOL:
+            raise ValueError(f"a subset is taken by {PROTOCOL} alone; leave --subset out of {self.protocol}")
         if self.subset is not None and self.subset < 5 * BATCH:
             raise ValueError(f"subset must be at least {5 * BATCH} images, got {self.subset}")
 
     @property
-    def protocol(self) -> str:
+    def rules(self) -> Protocol:
+        """The protocol's own settings."""
+        return PROTOCOLS[self.protocol]
+
+    @property
+    def column(self) -> str:
         """The protocol column; what is not the paper's way has a name of its own."""
         other = "" if self.batchnorm == "calibrated" else f"-batchnorm-{self.batchnorm}"
-        return (PROTOCOL if self.subset is None else f"cifar10/subset-{self.subset}") + other
+        return (self.protocol if self.subset is None else f"cifar10/subset-{self.subset}") + other
 
     @property
     def held_out(self) -> int:
-        """Training images on which C is chosen."""
-        return self.holdout if self.subset is None else self.subset // 5
+        """Training images on which C is chosen; a fifth of a subset."""
+        return self.rules.holdout if self.subset is None else self.subset // 5
 
 
 @dataclass(frozen=True)
@@ -108,12 +119,18 @@ def prepare(
     """Loads both splits and the backbone and draws the hold-out. Raises UserError for what cannot be had."""
     contender = resolve(spec.backbone, layers=spec.layers, seed=spec.seed)
     train, test = (
-        _labelled(datasets.load(f"cifar10-{split}", data_root=data_root, runs_root=runs_root, progress=progress))
+        _labelled(
+            datasets.load(f"{spec.rules.data}-{split}", data_root=data_root, runs_root=runs_root, progress=progress)
+        )
         for split in ("train", "test")
     )
-    if spec.subset is not None:
+    if spec.subset is None:
+        check_images(spec.protocol, len(train.images), len(test.images))
+    else:
         train, test = _subset(train, spec.subset, spec.seed), _subset(test, spec.subset // 5, spec.seed)
-    fit, held = evaluation.stratified_holdout(train.labels, spec.held_out, seed=spec.seed)
+    fit, held = np.arange(len(train.labels)), np.empty(0, np.int64)
+    if spec.held_out:
+        fit, held = evaluation.stratified_holdout(train.labels, spec.held_out, seed=spec.seed)
     shown = np.random.default_rng(spec.seed).permutation(fit)[: BATCH * spec.calibration_batches]
     shown = np.sort(shown[: len(shown) // BATCH * BATCH])
     norm: dict[str, Any] = {"mode": spec.batchnorm}
@@ -123,7 +140,7 @@ def prepare(
         norm |= {"batch_size": BATCH}
     key = partial(features.feature_key, contender.backbone, batchnorm=norm, pool=contender.pool, device=device)
     keys = key(data_digest=train.digest), key(data_digest=test.digest)
-    leaked = _leaked(contender, train, test, runs_root) if spec.protocol == PROTOCOL else {}
+    leaked = _leaked(contender, train, test, runs_root) if spec.column == PROTOCOL else {}
     return Prepared(spec, contender, train, test, shown, held, torch.device(device), keys, leaked)
 
 
@@ -162,50 +179,50 @@ def evaluate(
     backbone = contender.backbone
     say(f"features: {X_train.shape[1]:,} an image from {', '.join(backbone.layers)}")
     backbone.model.cpu()
-    with _timed(seconds, "select"):
-        selection = evaluation.select_C(
-            X_train, prepared.train.labels, prepared.holdout, spec.grid, device=device, progress=progress
-        )
-    for entry in selection.grid:
-        say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of {len(prepared.holdout):,} held-out training images")
-    with _timed(seconds, "fit"):
-        svm = evaluation.fit_selected(X_train, prepared.train.labels, selection, device=device, progress=progress)
-    with _timed(seconds, "test"):
-        right = svm.predict(X_test) == prepared.test.labels
+    split = Split(X_train, prepared.train.labels, X_test, prepared.test.labels, prepared.holdout)
+    rules, grid = spec.rules, spec.grid or ()
+    with _timed(seconds, "classify"):
+        if rules.few is None:
+            answer = all_labels(split, grid, device=device, say=say, progress=progress)
+        else:
+            answer = few_labels(split, grid, rules.few, spec.seed, device=device, say=say, progress=progress)
     resolved, inputs = identity(prepared, roots)
     whole = results.Record(
         run_id=results.run_id(resolved, inputs, started),
-        table="cifar10",
+        table=rules.table,
         method=method(contender),
-        protocol=spec.protocol,
-        metric="accuracy_percent",
-        value=100 * float(right.mean()),
-        n_runs=1,
-        n_test=len(X_test),
+        protocol=spec.column,
+        metric=rules.metric,
+        n_runs=len(answer.right),
+        **_figure(answer.right, rules),
         features=X_train.shape[1],
         max_units=features.max_units(backbone),
         command=results.portable(command, roots),
         spec=resolved,
         seed=spec.seed,
         inputs=inputs,
-        selection={"C": selection.C, "holdout": len(prepared.holdout), "grid": list(selection.grid)},
-        solver={
-            "C": svm.C,
-            "tol": svm.tol,
-            "n_iter": np.asarray(svm.n_iter_).tolist(),
-            "objective": np.asarray(svm.objective_).tolist(),
-            "duality_gap": np.asarray(svm.duality_gap_).tolist(),
-        },
+        selection=answer.selection,
+        solver=answer.solver,
         versions={**results.versions(), "commit": results.git_commit(ROOT)},
         hardware=results.hardware(str(device)) | {"peak_rss_gib": round(_peak_rss() / 2**30, 2)},
         seconds={stage: round(value, 1) for stage, value in seconds.items()},
         started=started,
     )
-    parts = {protocol: np.delete(right, leaked) for protocol, leaked in prepared.leaked.items()}
     return [whole] + [
-        dataclasses.replace(whole, protocol=protocol, value=100 * float(part.mean()), n_test=len(part))
-        for protocol, part in parts.items()
+        dataclasses.replace(whole, protocol=protocol, **_figure(np.delete(answer.right, leaked, axis=1), rules))
+        for protocol, leaked in prepared.leaked.items()
     ]
+
+
+def _figure(right: np.ndarray, rules: Protocol) -> dict[str, Any]:
+    """Value, error bar over draws and test images of a record, from what was right: bool [R, m]."""
+    accuracy = 100 * right.mean(1)
+    percent = accuracy if rules.metric == "accuracy_percent" else 100 - accuracy
+    figure = {"value": float(percent.mean()), "n_test": right.shape[1]}
+    if len(right) > 1:
+        sd = float(percent.std(ddof=1))
+        figure |= {"error_bar": 1.96 * sd if rules.bar == "1.96sd" else sd, "error_bar_kind": rules.bar}
+    return figure
 
 
 def method(contender: Contender) -> str:

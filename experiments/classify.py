@@ -1,0 +1,103 @@
+"""Features and labels -> which test rows were right: C chosen on training rows alone, the test rows scored once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
+
+import evaluation
+from experiments.datasets import Progress
+from experiments.protocols import FewLabels
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Split:
+    """Features float32 [N, D] and [m, D], labels [N] and [m], and the training rows on which C is chosen (or none)."""
+
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    holdout: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """right: bool [R, m], a row for each draw of labels; how C was chosen and the solver ended, for the record."""
+
+    right: NDArray[np.bool_]
+    selection: dict[str, Any]
+    solver: dict[str, Any] = field(default_factory=dict)
+
+
+def all_labels(
+    split: Split,
+    grid: tuple[float, ...],
+    *,
+    device: torch.device,
+    say: Callable[[str], None],
+    progress: Progress | None,
+) -> Answer:
+    """C on the rows held out, then one fit of all rows."""
+    chosen = evaluation.select_C(split.X, split.y, split.holdout, grid, device=device, progress=progress)
+    for entry in chosen.grid:
+        say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of {len(split.holdout):,} held-out training images")
+    svm = evaluation.fit_selected(split.X, split.y, chosen, device=device, progress=progress)
+    solver = {
+        "C": svm.C,
+        "tol": svm.tol,
+        "n_iter": np.asarray(svm.n_iter_).tolist(),
+        "objective": np.asarray(svm.objective_).tolist(),
+        "duality_gap": np.asarray(svm.duality_gap_).tolist(),
+    }
+    selection = {"C": chosen.C, "holdout": len(split.holdout), "grid": list(chosen.grid)}
+    return Answer((svm.predict(split.X_test) == split.y_test)[None], selection, solver)
+
+
+def few_labels(
+    split: Split,
+    grid: tuple[float, ...],
+    few: FewLabels,
+    seed: int,
+    *,
+    device: torch.device,
+    say: Callable[[str], None],
+    progress: Progress | None,
+) -> Answer:
+    """C by draws scored on the rows held out, or by folds; then fresh draws, each scored on the test rows."""
+    X, y = split.X, split.y
+    pool = np.setdiff1d(np.arange(len(y)), split.holdout)
+
+    def drawn(draws: int, seed: int) -> NDArray[np.int64]:
+        return pool[evaluation.label_draws(y[pool], draws, seed=seed, per_class=few.per_class, size=few.size)]
+
+    if few.select:
+        held = np.asarray(X[split.holdout])
+        right, gap = evaluation.score_draws(
+            X, y, drawn(few.select, seed), grid, held, y[split.holdout], device=device, progress=progress
+        )
+        scores = right.mean(2)  # [draws, Cs]
+    else:
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(X, y)
+        parts = [evaluation.score_draws(X, y, fit[None], grid, X[held], y[held], device=device) for fit, held in folds]
+        scores, gap = np.stack([part[0].mean((0, 2)) for part in parts]), max(part[1] for part in parts)
+    means = scores.mean(0)
+    C = min(C for C, mean in zip(grid, means, strict=True) if mean == means.max())
+    tried = [
+        {"C": C, "accuracy": float(mean), "sd": float(sd)}
+        for C, mean, sd in zip(grid, means, scores.std(0, ddof=1), strict=True)
+    ]
+    how = f"{few.select} draws" if few.select else f"{FOLDS} folds"
+    for entry in tried:
+        say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of training images not fitted, {how}")
+    right, last_gap = evaluation.score_draws(
+        X, y, drawn(few.score, seed + 1), [C], split.X_test, split.y_test, device=device, progress=progress
+    )
+    selection = {"C": C, "holdout": len(split.holdout), "scored on": how, "grid": tried}
+    return Answer(right[:, 0], selection, {"C": C, "duality_gap": max(gap, last_gap)})

@@ -1,0 +1,84 @@
+"""The protocols of the tables, as data: which labelled set, how many labels, on what C is chosen, which error bar."""
+
+from dataclasses import dataclass
+
+import evaluation
+from experiments.errors import UserError
+
+
+@dataclass(frozen=True)
+class FewLabels:
+    """Draws of labelled rows, either `per_class` of each class or `size` whatever their classes.
+
+    select: draws on which C is chosen, scored on the rows held out; 0 chooses by 5-fold cross-validation within the
+        training rows.
+    score: fresh draws that are scored on the test images.
+    """
+
+    per_class: int | None = None
+    size: int | None = None
+    select: int = 10
+    score: int = 100
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a figure comes about.
+
+    data: the labelled set, `<data>-train` and `<data>-test`; images, tested: how many its two parts must have.
+    holdout: training images on which C is chosen, never fitted for that and never shown to batch norm.
+    few: None where all labels are fitted at once. bar: the kind of error bar over draws.
+    """
+
+    table: str
+    data: str
+    images: int
+    tested: int
+    metric: str
+    holdout: int
+    grid: tuple[float, ...] = evaluation.DEFAULT_GRID
+    few: FewLabels | None = None
+    bar: str = "sd"
+
+
+SVHN_GRID = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)  # the authors' code
+PROTOCOLS = {
+    "cifar10/full": Protocol("cifar10", "cifar10", 50_000, 10_000, "accuracy_percent", 10_000),
+    "cifar10/400-per-class": Protocol(
+        "cifar10",
+        "cifar10",
+        50_000,
+        10_000,
+        "accuracy_percent",
+        10_000,
+        few=FewLabels(per_class=400, select=3, score=10),
+    ),
+    "svhn/1000-balanced": Protocol(
+        "svhn", "svhn", 73_257, 26_032, "error_percent", 10_000, SVHN_GRID, FewLabels(per_class=100), "1.96sd"
+    ),
+    "svhn/1000-of-1083": Protocol(
+        "svhn", "svhn", 1_083, 6_001, "error_percent", 0, SVHN_GRID, FewLabels(size=1_000, select=0), "1.96sd"
+    ),
+}
+TABLES = tuple(dict.fromkeys(protocol.table for protocol in PROTOCOLS.values()))
+
+
+def protocol_of(table: str, name: str | None) -> str:
+    """The protocol of that name, or the table's first; UserError for one that the table does not have."""
+    known = [name for name, protocol in PROTOCOLS.items() if protocol.table == table]
+    if name is not None and name not in known:
+        raise UserError(f"no protocol {name!r} in the table {table}; it has {', '.join(known)}")
+    return name or known[0]
+
+
+def check_images(name: str, images: int, tested: int) -> None:
+    """UserError where the labelled set at hand is not the protocol's."""
+    wanted = PROTOCOLS[name]
+    if (images, tested) == (wanted.images, wanted.tested):
+        return
+    sizes = [other for other, p in PROTOCOLS.items() if (p.data, p.images, p.tested) == (wanted.data, images, tested)]
+    fix = f"choose --protocol {sizes[0]}, a row of its own" if sizes else "put the official files in DATA_ROOT"
+    raise UserError(
+        f"{name} takes {wanted.images:,} training and {wanted.tested:,} test images of {wanted.data}, "
+        f"there are {images:,} and {tested:,}; {fix}"
+    )
