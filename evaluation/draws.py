@@ -23,7 +23,8 @@ def label_draws(
     Raises ValueError unless exactly one of the two is given and there are so many rows.
     """
     labels = np.asarray(labels)
-    if labels.ndim != 1 or draws < 1 or (per_class is None) == (size is None) or min(per_class or 1, size or 1) < 1:
+    asked = [n for n in (per_class, size) if n is not None]
+    if labels.ndim != 1 or len(asked) != 1 or min(draws, *asked) < 1:
         raise ValueError("label_draws takes labels [N], draws >= 1 and one of per_class >= 1 and size >= 1")
     classes, counts = np.unique(labels, return_counts=True)
     if per_class is not None and per_class > counts.min():
