@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export DATA_ROOT ?= data
 export RUNS_ROOT ?= runs
 
-.PHONY: setup cifar10-eval dedup tables lint test bench clean
+.PHONY: setup cifar10-eval svhn-eval dedup tables lint test bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -26,6 +26,10 @@ cifar10-eval: $(READY)
 	@echo "CIFAR-10 takes 0.5 GB to download and pack; features 3.5 GB for the default network, 7 GB at full width."
 	@echo "On 2 cores: 5 to 7 minutes the first time, two to three times that at full width; seconds when measured before."
 	$(BIN)/dcgan-eval eval --table cifar10
+
+# PROTOCOL=svhn/1000-of-1083 where only that part of SVHN is at hand: another protocol, a row of its own.
+svhn-eval: $(READY)
+	$(BIN)/dcgan-eval eval --table svhn $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
 # SET and AGAINST: names of sets, folders or zips; AGAINST= looks within one. METHOD: near-duplicates, phash, semantic ...
 SET ?= cifar10-test
@@ -45,7 +49,8 @@ lint: $(READY)
 test: $(READY)
 	$(BIN)/pytest
 
-# A few minutes. Longer ones, each with --help: experiments.search_benchmarks (beside faiss and imagededup, which are
+# A few minutes. Longer ones, each with --help: experiments.few_labels_benchmarks (the SVHN protocol at its true sizes),
+# experiments.search_benchmarks (beside faiss and imagededup, which are
 # installed by hand) and experiments.planted (recall on altered copies, on Tiny-ImageNet).
 bench: $(READY)
 	$(BIN)/python -m experiments.benchmarks
