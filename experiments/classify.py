@@ -29,9 +29,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Answer:
-    """right: bool [R, m], a row for each draw of labels; how C was chosen and the solver ended, for the record."""
+    """right: bool [R, m], a row for each draw of labels; drawn: int64 [R, n], the labelled rows of each draw; how C was
+    chosen and the solver ended, for the record."""
 
     right: NDArray[np.bool_]
+    drawn: NDArray[np.int64]
     selection: dict[str, Any]
     solver: dict[str, Any] = field(default_factory=dict)
 
@@ -57,7 +59,8 @@ def all_labels(
         "duality_gap": np.asarray(svm.duality_gap_).tolist(),
     }
     selection = {"C": chosen.C, "holdout": len(split.holdout), "grid": list(chosen.grid)}
-    return Answer((svm.predict(split.X_test) == split.y_test)[None], selection, solver)
+    right = svm.predict(split.X_test) == split.y_test
+    return Answer(right[None], np.arange(len(split.y))[None], selection, solver)
 
 
 def few_labels(
@@ -96,8 +99,9 @@ def few_labels(
     how = f"{few.select} draws" if few.select else f"{FOLDS} folds"
     for entry in tried:
         say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of training images not fitted, {how}")
+    fresh = drawn(few.score, seed + 1)
     right, last_gap = evaluation.score_draws(
-        X, y, drawn(few.score, seed + 1), [C], split.X_test, split.y_test, device=device, progress=progress
+        X, y, fresh, [C], split.X_test, split.y_test, device=device, progress=progress
     )
     selection = {"C": C, "holdout": len(split.holdout), "scored on": how, "grid": tried}
-    return Answer(right[:, 0], selection, {"C": C, "duality_gap": max(gap, last_gap)})
+    return Answer(right[:, 0], fresh, selection, {"C": C, "duality_gap": max(gap, last_gap)})

@@ -6,6 +6,7 @@ one scoring answers several rows of CIFAR-10: all test images, those that the ne
 not occur among CIFAR-10's own training images.
 """
 
+import base64
 import dataclasses
 import hashlib
 import json
@@ -28,7 +29,7 @@ import features
 import results
 from experiments import datasets
 from experiments.backbones import NOTHING, Contender, resolve
-from experiments.classify import Split, all_labels, few_labels
+from experiments.classify import Answer, Split, all_labels, few_labels
 from experiments.errors import UserError
 from experiments.leakage import find_audit
 from experiments.protocols import PROTOCOLS, Protocol, check_images
@@ -203,13 +204,16 @@ def evaluate(
         inputs=inputs,
         selection=answer.selection,
         solver=answer.solver,
+        outcomes=_outcomes(answer),
         versions={**results.versions(), "commit": results.git_commit(ROOT)},
         hardware=results.hardware(str(device)) | {"peak_rss_gib": round(_peak_rss() / 2**30, 2)},
         seconds={stage: round(value, 1) for stage, value in seconds.items()},
         started=started,
     )
     return [whole] + [
-        dataclasses.replace(whole, protocol=protocol, **_figure(np.delete(answer.right, leaked, axis=1), rules))
+        dataclasses.replace(
+            whole, protocol=protocol, outcomes={}, **_figure(np.delete(answer.right, leaked, axis=1), rules)
+        )
         for protocol, leaked in prepared.leaked.items()
     ]
 
@@ -223,6 +227,14 @@ def _figure(right: np.ndarray, rules: Protocol) -> dict[str, Any]:
         sd = float(percent.std(ddof=1))
         figure |= {"error_bar": 1.96 * sd if rules.bar == "1.96sd" else sd, "error_bar_kind": rules.bar}
     return figure
+
+
+def _outcomes(answer: Answer) -> dict[str, Any]:
+    """What paired tests compare: which test images were right (bits, base64), or the accuracy of each draw."""
+    outcomes: dict[str, Any] = {"labels": _digest(answer.drawn)}
+    if len(answer.right) == 1:
+        return outcomes | {"right": base64.b64encode(np.packbits(answer.right[0]).tobytes()).decode()}
+    return outcomes | {"accuracy_percent": (100 * answer.right.mean(1)).round(4).tolist()}
 
 
 def method(contender: Contender) -> str:

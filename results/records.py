@@ -49,6 +49,7 @@ class Record:
     inputs: dict[str, str]  # digests of data sets and weights
     selection: dict[str, Any] = field(default_factory=dict)  # the grid with every score, and what was chosen
     solver: dict[str, Any] = field(default_factory=dict)  # C, duality gap, objective, passes over the data
+    outcomes: dict[str, Any] = field(default_factory=dict)  # what paired tests compare
     versions: dict[str, str | None]
     hardware: dict[str, Any]
     seconds: dict[str, float]  # stage -> wall-clock seconds
@@ -83,7 +84,7 @@ class Record:
         _require(_matches(_STARTED, self.started), "started", "look like 2026-11-22T10:00:00Z", self.started)
         words = isinstance(self.command, list) and all(isinstance(word, str) for word in self.command)
         _require(words, "command", "be a list of words", self.command)
-        for name in ("spec", "inputs", "selection", "solver", "versions", "hardware", "seconds"):
+        for name in ("spec", "inputs", "selection", "solver", "outcomes", "versions", "hardware", "seconds"):
             _require(isinstance(getattr(self, name), dict), name, "be a table of names", getattr(self, name))
         paths = sorted(set(machine_paths(asdict(self))))
         _require(not paths, "a record", "hold no absolute paths (pass it through results.portable)", paths)
