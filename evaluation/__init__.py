@@ -1,5 +1,7 @@
-"""The evaluation: an L2-SVM on features where they lie, its C chosen on training data, its splits; distances."""
+"""The evaluation: an L2-SVM on features where they lie, its C chosen on training data, its splits; distances; and
+other methods of the paper's tables: K-means features."""
 
+from evaluation.kmeans import KMeansFeatures, QuadrantSums, learn_kmeans
 from evaluation.l2svm import L2SVM, l2svm_path
 from evaluation.neighbours import mean_distance, nearest
 from evaluation.selection import DEFAULT_GRID, Selection, fit_selected, select_C
@@ -8,9 +10,12 @@ from evaluation.splits import stratified_holdout
 __all__ = [
     "DEFAULT_GRID",
     "L2SVM",
+    "KMeansFeatures",
+    "QuadrantSums",
     "Selection",
     "fit_selected",
     "l2svm_path",
+    "learn_kmeans",
     "mean_distance",
     "nearest",
     "select_C",
