@@ -1,0 +1,51 @@
+"""Hyper-parameters drawn at random, for the supervised control (evaluation.supervised).
+
+The paper names 64 random trials but neither hyper-parameters nor ranges: `Space` is this project's choice.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One draw of hyper-parameters. `dropout` is for whoever makes the network; `seed` of weights, order, dropout."""
+
+    lr: float
+    weight_decay: float
+    dropout: float
+    beta1: float
+    batch_size: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Space:
+    """What trials are drawn from: (low, high) log-uniform, dropout uniform, one of a tuple with equal chances."""
+
+    lr: tuple[float, float] = (1e-4, 1e-2)  # two decades around Adam's default
+    weight_decay: tuple[float, float] = (1e-6, 1e-2)  # from none that matters to too much
+    dropout: tuple[float, float] = (0.0, 0.7)
+    beta1: tuple[float, ...] = (0.5, 0.9)  # the GAN's, and Adam's default
+    batch_size: tuple[int, ...] = (32, 64, 128)
+
+
+def draw_trials(count: int, *, seed: int, space: Space = Space()) -> tuple[Trial, ...]:
+    """`count` trials drawn independently; the first of them are the same for any greater count."""
+    rng = np.random.default_rng(seed)
+
+    def log_uniform(low: float, high: float) -> float:
+        return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+    return tuple(
+        Trial(
+            lr=log_uniform(*space.lr),
+            weight_decay=log_uniform(*space.weight_decay),
+            dropout=float(rng.uniform(*space.dropout)),
+            beta1=float(rng.choice(space.beta1)),
+            batch_size=int(rng.choice(space.batch_size)),
+            seed=int(rng.integers(2**31)),
+        )
+        for _ in range(count)
+    )
