@@ -1,7 +1,7 @@
 """The supervised control: a network of the discriminator's architecture, trained with the labels alone.
 
-PAPER, section 5.2 (SVHN, 1000 labels): "a purely supervised CNN with the same architecture on the same data",
-hyper-parameters by random search over 64 trials, judged on validation rows; reported is that validation error.
+PAPER, section 5.2 (SVHN, 1000 labels): a purely supervised CNN of the same architecture on the same data, its
+hyper-parameters by random search over 64 trials; the 28.87 % reported is the validation error of the best.
 """
 
 from collections.abc import Callable, Iterable
@@ -53,7 +53,7 @@ def random_search(
     epochs: int,
     seed: int,
     trials: int = 64,
-    space: Space = Space(),
+    space: Space | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> Search:
@@ -62,17 +62,16 @@ def random_search(
     make_network: (trial, generator seeded with trial.seed) -> a new module, float32 [n, C, H, W] in [-1, 1] to logits
         [n, K]; torch's global generator is seeded likewise while it runs, and put back after the trial.
     images: uint8 [N, H, W, C], array or memory map. labels: [N], of any dtype that np.unique sorts.
-    train, validation: distinct rows, int, with none in common; K is the number of classes of the train rows; rows of
-        other classes count as missed.
+    train, validation: distinct rows with none in common. K classes are among the train rows; others count as missed.
     epochs: over the train rows, of cross-entropy by Adam, its rate falling linearly to zero.
+    space: what trials are drawn from; Space() when None.
     seed: of all trials; on a CPU the same seed gives the same result, whatever ran before.
     progress: shows the trials as they are done, as tqdm would.
     Raises ValueError for images, labels, rows or counts that do not fit, and for networks of other outputs.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or len(labels) != len(images):
         raise ValueError(
-            f"images must be uint8 [N, H, W, C] with as many labels, got {images.dtype} {list(images.shape)} "
-            f"and {len(labels)} labels"
+            f"images must be uint8 [N, H, W, C] with N labels, got {images.dtype} {list(images.shape)}, {len(labels)} labels"
         )
     train, validation = _rows("train", train, len(images)), _rows("validation", validation, len(images))
     if len(both := np.intersect1d(train, validation)):
@@ -83,18 +82,17 @@ def random_search(
     target = _targets(labels, classes)
     device = torch.device(device)
     outcomes: list[tuple[Trial, float]] = []
-    best: tuple[float, Trial, nn.Module] | None = None
-    drawn: Iterable[Trial] = draw_trials(trials, seed=seed, space=space)
+    drawn: Iterable[Trial] = draw_trials(trials, seed=seed, space=space or Space())
     for trial in drawn if progress is None else progress(drawn, total=trials, desc="random search", unit="trial"):
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # dropout knows no other one
             torch.manual_seed(trial.seed)
             network = make_network(trial, torch.Generator().manual_seed(trial.seed)).to(device)
             _train(network, trial, images, target, train, epochs, len(classes))
-        outcomes.append((trial, accuracy(network, images, target, validation)))
-        if best is None or outcomes[-1][1] > best[0]:
-            best = outcomes[-1][1], trial, network
-    assert best is not None
-    return Search(tuple(outcomes), best[1], best[2], classes, np.union1d(train, validation))
+        score = accuracy(network, images, target, validation)
+        if all(score > before for _, before in outcomes):
+            best, best_network = trial, network
+        outcomes.append((trial, score))
+    return Search(tuple(outcomes), best, best_network, classes, np.union1d(train, validation))
 
 
 @torch.no_grad()
