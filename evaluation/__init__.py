@@ -1,5 +1,5 @@
-"""The evaluation: an L2-SVM on features where they lie, its C chosen on training data, its splits; distances; and
-other methods of the paper's tables: K-means features, supervised training."""
+"""The evaluation: an L2-SVM on features where they lie, its C chosen on training data, its splits; the other methods of
+the paper's tables; distances, intervals and paired tests."""
 
 from evaluation.draws import label_draws, score_draws
 from evaluation.kmeans import KMeansFeatures, QuadrantSums, learn_kmeans
@@ -7,26 +7,48 @@ from evaluation.l2svm import L2SVM, l2svm_path
 from evaluation.neighbours import mean_distance, nearest
 from evaluation.selection import DEFAULT_GRID, Selection, fit_selected, select_C
 from evaluation.splits import stratified_holdout
+from evaluation.statistics import (
+    DrawsTest,
+    Interval,
+    PairedTest,
+    Spread,
+    interval95_of_mean,
+    interval95_of_proportion,
+    mcnemar,
+    paired_bootstrap,
+    paired_over_draws,
+    spread,
+)
 from evaluation.supervised import Search, random_search
 from evaluation.trials import Space, Trial
 
 __all__ = [
     "DEFAULT_GRID",
     "L2SVM",
+    "DrawsTest",
+    "Interval",
     "KMeansFeatures",
+    "PairedTest",
     "QuadrantSums",
     "Search",
     "Selection",
     "Space",
+    "Spread",
     "Trial",
     "fit_selected",
+    "interval95_of_mean",
+    "interval95_of_proportion",
     "l2svm_path",
     "label_draws",
     "learn_kmeans",
+    "mcnemar",
     "mean_distance",
     "nearest",
+    "paired_bootstrap",
+    "paired_over_draws",
     "random_search",
     "score_draws",
     "select_C",
+    "spread",
     "stratified_holdout",
 ]
