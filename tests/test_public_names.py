@@ -10,8 +10,8 @@ PUBLIC = {
         interpolate load load_state load_theano new_state sample sample_z save save_state train""",
     "features": """Backbone FeatureStore MaxGrid batch_statistics calibrate_batchnorm check_backbone extract feature_key
         feature_width layer_shapes max_grid max_units tapped weights_digest""",
-    "evaluation": """DEFAULT_GRID L2SVM Selection fit_selected l2svm_path mean_distance nearest select_C
-        stratified_holdout""",
+    "evaluation": """DEFAULT_GRID L2SVM Selection fit_selected knn_predict knn_running l2svm_path mean_distance
+        nearest select_C stratified_holdout""",
     "dedup": """CopyDescriptor DescriptorConfig File HashedFiles SemanticConfig SemanticHash Skipped ahash
         collision_groups dhash hash_chunks hash_files keep_mask near_duplicates pair_groups phash radius_groups
         radius_pairs radius_pairs_between""",
