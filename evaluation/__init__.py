@@ -4,7 +4,7 @@ the paper's tables; distances, intervals and paired tests."""
 from evaluation.draws import label_draws, score_draws
 from evaluation.kmeans import KMeansFeatures, QuadrantSums, learn_kmeans
 from evaluation.l2svm import L2SVM, l2svm_path
-from evaluation.neighbours import mean_distance, nearest
+from evaluation.neighbours import knn_predict, knn_running, mean_distance, nearest
 from evaluation.selection import DEFAULT_GRID, Selection, fit_selected, select_C
 from evaluation.splits import stratified_holdout
 from evaluation.statistics import (
@@ -38,6 +38,8 @@ __all__ = [
     "fit_selected",
     "interval95_of_mean",
     "interval95_of_proportion",
+    "knn_predict",
+    "knn_running",
     "l2svm_path",
     "label_draws",
     "learn_kmeans",

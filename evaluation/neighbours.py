@@ -1,9 +1,79 @@
-"""Nearest neighbours by Euclidean distance, in blocks: a matrix product a block, never the whole table of distances."""
+"""Nearest neighbours by Euclidean distance, exact, in blocks: a matrix product a block, never the whole table.
+
+The product is taken in float32. Whatever its rounding could have hidden, by the worst-case bound of an inner product
+(Higham 2002, section 3.1: D u |q| |r|), is compared again in float64, in which the squared distances of 8-bit images
+are exact. Of references at one distance the first counts.
+"""
+
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+
+_EPS = torch.finfo(torch.float32).eps  # 2 u
+_PAIR_ELEMENTS = 2**22  # numbers compared at once in float64: 32 MiB
+
+
+class _Search:
+    """The k nearest of the references added so far, of each query, nearest first; distance inf, index -1 if fewer."""
+
+    def __init__(self, queries: Tensor, k: int) -> None:
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        self.squared = np.full((len(queries), k), np.inf)  # distances
+        self.index = np.full((len(queries), k), -1)
+        self.labels = np.full((len(queries), k), -1)
+        self.seen = 0
+        self._queries = queries
+        self._dtype = torch.promote_types(queries.dtype, torch.float32)  # float64 is centred before it is rounded
+        q = queries.flatten(1).to(self._dtype)
+        self._centre = q.mean(0) if len(q) else torch.zeros_like(q.sum(0))  # distances stay, norms shrink
+        self._q = (q - self._centre).float()
+        self._q2 = self._q.square().sum(1)
+        _check_finite(self._q2, "queries")
+
+    def add(self, block: Tensor, labels: NDArray[np.int64] | None = None) -> None:
+        """Looks at references [m > 0, ...] on the queries' device, held only during the call."""
+        r = (block.flatten(1).to(self._dtype) - self._centre).float()
+        r2 = r.square().sum(1)
+        _check_finite(r2, "references")
+        table = torch.addmm(r2, self._q, r.T, alpha=-2)  # |q - r|^2 - |q|^2, the order of one query's distances
+        slack = (r.shape[1] + 8) * _EPS * (self._q2.sqrt() + r2.max().sqrt()) ** 2  # two entries' errors, rounded up
+        worst = torch.from_numpy(self.squared[:, -1]).float().to(r.device) - self._q2
+        row = torch.nonzero(table.amin(1) <= worst + slack)[:, 0]  # queries that may have a new neighbour here
+        near, k = table[row], self.squared.shape[1]
+        bound = worst[row]
+        if len(block) >= k:
+            bound = torch.minimum(bound, near.topk(k, largest=False).values[:, -1])
+        at, column = torch.nonzero(near <= (bound + slack[row])[:, None], as_tuple=True)
+        row = row[at]
+        squared = self._exact(row, block, column)
+        columns = column.cpu().numpy()
+        label = np.full(len(columns), -1) if labels is None else labels[columns]
+        self._merge(row.cpu().numpy(), squared, columns + self.seen, label)
+        self.seen += len(block)
+
+    def _exact(self, row: Tensor, block: Tensor, column: Tensor) -> NDArray[np.float64]:
+        """Squared distances of pairs, in float64 on the CPU: not every device has it."""
+        size = max(1, _PAIR_ELEMENTS // max(1, self._q.shape[1]))
+        parts = [
+            (self._queries[i].flatten(1).cpu().double() - block[j].flatten(1).cpu().double()).square_().sum(1)
+            for i, j in zip(row.split(size), column.split(size), strict=True)
+        ]
+        return torch.cat(parts).numpy()
+
+    def _merge(self, row: NDArray, squared: NDArray, index: NDArray, label: NDArray) -> None:
+        """Of the neighbours so far and these, the k nearest of each query; of equally near ones the first."""
+        rows, k = np.unique(row), self.squared.shape[1]
+        row = np.concatenate([np.repeat(rows, k), row])
+        squared = np.concatenate([self.squared[rows].ravel(), squared])
+        index = np.concatenate([self.index[rows].ravel(), index])
+        label = np.concatenate([self.labels[rows].ravel(), label])
+        order = np.lexsort((index, squared, row))
+        take = order[np.searchsorted(row[order], rows)[:, None] + np.arange(k)]
+        self.squared[rows], self.index[rows], self.labels[rows] = squared[take], index[take], label[take]
 
 
 def nearest(queries: Tensor, references: Tensor, *, chunk: int = 2048) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -13,10 +83,54 @@ def nearest(queries: Tensor, references: Tensor, *, chunk: int = 2048) -> tuple[
         type (uint8 images need no conversion: a block at a time is converted).
     chunk: references compared at once; N x chunk float32 are held.
 
-    Returns distances float32 [N] >= 0, in the units of the input, and indices int64 [N] into `references`. The
-    neighbour is found in float32 (of two at nearly one distance either may be named), its distance in float64, so that
-    an equal image is at distance 0. Raises ValueError where the shapes do not fit or there is no reference.
+    Returns distances float32 [N] >= 0, in the units of the input, and indices int64 [N] into `references`: the first of
+    the nearest. Both are decided in float64, exact for 8-bit images. Raises ValueError where the shapes do not fit,
+    there is no reference, or values are not finite.
     """
+    search = _Search(queries, 1)
+    for block, _ in _blocks(queries, references, None, chunk):
+        search.add(block)
+    return np.sqrt(search.squared[:, 0]).astype(np.float32), search.index[:, 0]
+
+
+def knn_running(
+    queries: Tensor, chunks: Iterable[tuple[Tensor, ArrayLike]], *, k: int = 1, chunk: int = 2048
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """k-nearest-neighbour labels of `queries` while references stream past: none is held after its chunk.
+
+    queries: [N, ...], of any number type.
+    chunks: pairs of references [m > 0, ...], on the device of the queries, and their labels, integers [m] >= 0.
+    chunk: references compared at once; N x chunk float32 are held.
+
+    Yields, after every pair, how many references have been seen and the labels int64 [N]: the most frequent among the k
+    nearest, of equally frequent ones that with the nearest member; among fewer than k while there are no more. Of
+    references at one distance the first counts. Raises ValueError as `nearest` does.
+    """
+    search = _Search(queries, k)
+    for references, labels in chunks:
+        for block, label in _blocks(queries, references, np.asarray(labels), chunk):
+            search.add(block, label)
+        yield search.seen, _vote(search.labels)
+
+
+def knn_predict(
+    queries: Tensor, references: Tensor, labels: ArrayLike, *, k: int = 1, chunk: int = 2048
+) -> NDArray[np.int64]:
+    """Labels int64 [N] of `queries` by their k nearest of `references` [M, ...] with labels [M]: see `knn_running`."""
+    ((_, predicted),) = knn_running(queries, [(references, labels)], k=k, chunk=chunk)
+    return predicted
+
+
+def _vote(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[N, k], nearest first, -1 where there is none -> [N]."""
+    votes = np.stack([(labels == column[:, None]).sum(1) for column in labels.T], axis=1)
+    votes[labels < 0] = 0
+    return labels[np.arange(len(labels)), votes.argmax(1)]  # the first of the greatest
+
+
+def _blocks(
+    queries: Tensor, references: Tensor, labels: NDArray | None, chunk: int
+) -> Iterator[tuple[Tensor, NDArray[np.int64] | None]]:
     if queries.shape[1:] != references.shape[1:] or len(references) == 0:
         raise ValueError(
             f"queries and references must be [N, ...] and [M > 0, ...] of one shape, "
@@ -24,22 +138,21 @@ def nearest(queries: Tensor, references: Tensor, *, chunk: int = 2048) -> tuple[
         )
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}")
-    q = queries.flatten(1).float()
-    centre = q.mean(0) if len(q) else 0.0  # distances stay, norms shrink: less is lost where they cancel
-    q = q - centre
-    best = torch.full((len(q),), torch.inf, device=q.device)
-    index = torch.zeros(len(q), dtype=torch.int64, device=q.device)
+    if labels is not None and (
+        labels.shape != (len(references),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0
+    ):
+        raise ValueError(
+            f"labels must be integers [{len(references)}] >= 0, got {labels.dtype} {list(labels.shape)}"
+            + (f" from {labels.min()}" if labels.size and np.issubdtype(labels.dtype, np.number) else "")
+        )
     for start in range(0, len(references), chunk):
-        r = references[start : start + chunk].flatten(1).float() - centre
-        # |q - r|^2 = |q|^2 + |r|^2 - 2 q.r, where |q|^2 is the same for every reference
-        distance, at = torch.addmm(r.square().sum(1), q, r.T, alpha=-2).min(dim=1)
-        closer = distance < best
-        best = torch.where(closer, distance, best)
-        index = torch.where(closer, at + start, index)
-    pairs = zip(queries.cpu(), references[index].cpu(), strict=True)  # not every device has float64
-    exact = [(a.double() - b.double()).square().sum().sqrt() for a, b in pairs]
-    distances = torch.stack(exact) if exact else torch.zeros(0)
-    return distances.float().numpy(), index.cpu().numpy()
+        part = slice(start, start + chunk)
+        yield references[part], None if labels is None else labels[part].astype(np.int64)
+
+
+def _check_finite(squares: Tensor, what: str) -> None:
+    if not bool(torch.isfinite(squares).all()):
+        raise ValueError(f"{what} must be finite numbers with squares that float32 can hold")
 
 
 def mean_distance(points: Tensor) -> float:

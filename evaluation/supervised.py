@@ -71,7 +71,7 @@ def random_search(
     """
     if images.dtype != np.uint8 or images.ndim != 4 or len(labels) != len(images):
         raise ValueError(
-            f"images must be uint8 [N, H, W, C] with N labels, got {images.dtype} {list(images.shape)}, {len(labels)} labels"
+            f"images must be uint8 [N, H, W, C] and N labels, got {images.dtype} {list(images.shape)} and {len(labels)}"
         )
     train, validation = _rows("train", train, len(images)), _rows("validation", validation, len(images))
     if len(both := np.intersect1d(train, validation)):

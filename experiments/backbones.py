@@ -4,6 +4,7 @@ FILE.safetensors                    a checkpoint of this project
 random:imagenet32[,width=64]        freshly initialised from the run's seed: the control row
 theano:imagenet32:FOLDER            the authors' released arrays
 pixels                              the image itself: the control row
+kmeans:4800                         single-layer K-means features, learned from the table's own training images
 module:factory, file.py:factory     a callable without arguments that returns a features.Backbone
 """
 
@@ -23,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import evaluation
 import features
 import gan
 from experiments.errors import UserError
@@ -30,6 +32,9 @@ from gan.theano_weights import complete_stages
 
 NOTHING = "nothing"
 TANH_RANGE = (-1.0, 1.0)  # what DCGANs are trained on: x / 127.5 - 1
+
+
+Learner = Callable[[int, int], evaluation.KMeansFeatures]
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Contender:
     pool: Callable[[Tensor], Tensor]
     weights: str  # SHA-256 of the state dict, before any calibration
     trained_on: str | None = None  # digest of the packed set that taught it; NOTHING for a control, None if not known
+    standardised: bool = False  # whether the classifier is given features of mean 0 and sd 1 over the training images
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,13 @@ class Flatten:
         return maps.flatten(1)
 
 
-def resolve(text: str, *, layers: Sequence[str] | None = None, seed: int = 0) -> Contender:
+def resolve(
+    text: str, *, layers: Sequence[str] | None = None, seed: int = 0, kmeans: Learner | None = None
+) -> Contender:
     """The contender that `text` names (see the module). Raises UserError that lists what would be accepted.
 
-    `layers`: names of the stages to use, in order; all when None. `seed` draws `random:` weights.
+    `layers`: names of the stages to use, in order; all when None. `seed` draws `random:` weights and K-means.
+    `kmeans`: (centroids, seed) -> features learned from images; where None they stand for themselves, unlearned.
     """
     kind, _, rest = text.partition(":")
     try:
@@ -62,6 +71,8 @@ def resolve(text: str, *, layers: Sequence[str] | None = None, seed: int = 0) ->
             model: nn.Module = nn.Sequential(OrderedDict(pixels=nn.Identity()))
             backbone = features.Backbone(model, _chosen(["pixels"], layers), (3, 32, 32), TANH_RANGE)
             return _contender(backbone, "raw pixels", Flatten(), NOTHING)
+        if kind == "kmeans":
+            return _kmeans(rest, layers, seed, kmeans or _unlearned)
         if kind == "random":
             return _random(rest, layers, seed)
         if kind == "theano":
@@ -74,8 +85,22 @@ def resolve(text: str, *, layers: Sequence[str] | None = None, seed: int = 0) ->
         raise UserError(f"backbone {text!r}: {error}") from error
     raise UserError(
         f"backbone {text!r} is none of: a .safetensors file that exists, random:PRESET, theano:PRESET:FOLDER, pixels, "
-        f"module:factory, file.py:factory (presets: {', '.join(gan.PRESETS)})"
+        f"kmeans:K, module:factory, file.py:factory (presets: {', '.join(gan.PRESETS)})"
     )
+
+
+def _kmeans(text: str, layers: Sequence[str] | None, seed: int, learn: Learner) -> Contender:
+    if not text.isdigit() or int(text) < 2:
+        raise ValueError(f"write kmeans:K, K >= 2 centroids, got {text!r}")
+    backbone = features.Backbone(learn(int(text), seed), _chosen(["triangle"], layers), (3, 32, 32), (0, 255))
+    contender = _contender(backbone, f"k-means {text}, 1 layer", evaluation.QuadrantSums(), NOTHING)
+    return dataclasses.replace(contender, standardised=True)  # as the authors of the method do
+
+
+def _unlearned(k: int, seed: int) -> evaluation.KMeansFeatures:
+    """Of the right shapes alone: for a look at costs."""
+    d = 3 * 36
+    return evaluation.KMeansFeatures(torch.zeros(k, d), mean=torch.zeros(d), whitening=torch.eye(d))
 
 
 def _random(text: str, layers: Sequence[str] | None, seed: int) -> Contender:

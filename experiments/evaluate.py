@@ -29,7 +29,8 @@ import features
 import results
 from experiments import datasets
 from experiments.backbones import NOTHING, Contender, resolve
-from experiments.classify import Answer, Split, all_labels, few_labels
+from experiments.centroids import learned
+from experiments.classify import Answer, Split, all_labels, few_labels, standardised
 from experiments.errors import UserError
 from experiments.leakage import find_audit
 from experiments.protocols import PROTOCOLS, Protocol, check_images
@@ -118,13 +119,10 @@ def prepare(
     progress: datasets.Progress | None = None,
 ) -> Prepared:
     """Loads both splits and the backbone and draws the hold-out. Raises UserError for what cannot be had."""
-    contender = resolve(spec.backbone, layers=spec.layers, seed=spec.seed)
-    train, test = (
-        _labelled(
-            datasets.load(f"{spec.rules.data}-{split}", data_root=data_root, runs_root=runs_root, progress=progress)
-        )
-        for split in ("train", "test")
-    )
+    load = partial(datasets.load, data_root=data_root, runs_root=runs_root, progress=progress)
+    kmeans = partial(learned, images=lambda: load(f"{spec.rules.data}-train"), runs_root=runs_root, progress=progress)
+    contender = resolve(spec.backbone, layers=spec.layers, seed=spec.seed, kmeans=kmeans)
+    train, test = (_labelled(load(f"{spec.rules.data}-{split}")) for split in ("train", "test"))
     if spec.subset is None:
         check_images(spec.protocol, len(train.images), len(test.images))
     else:
@@ -180,6 +178,8 @@ def evaluate(
     backbone = contender.backbone
     say(f"features: {X_train.shape[1]:,} an image from {', '.join(backbone.layers)}")
     backbone.model.cpu()
+    if contender.standardised:
+        X_train, X_test = standardised(X_train, X_test)
     split = Split(X_train, prepared.train.labels, X_test, prepared.test.labels, prepared.holdout)
     rules, grid = spec.rules, spec.grid or ()
     with _timed(seconds, "classify"):
