@@ -94,7 +94,7 @@ def _latex(text: str) -> str:
 
 
 def render_files(name: str, table: Table, records: Iterable[Record]) -> dict[str, bytes]:
-    """The table's files, name -> content: `<name>.csv`, `.md`, `.tex`. Raises ValueError where several runs answer a row."""
+    """The table's files, name -> content: `<name>.csv`, `.md`, `.tex`. ValueError where several runs answer a row."""
     records = list(records)
     renderers: dict[str, Callable[[Table, list[Record]], str]] = {
         ".csv": render_csv,
