@@ -39,7 +39,7 @@ dedup: $(READY)
 	$(BIN)/dcgan-eval dedup "$(SET)" $(if $(AGAINST),--against "$(AGAINST)") --method $(METHOD)
 
 tables: $(READY)
-	$(BIN)/dcgan-eval table cifar10
+	$(BIN)/dcgan-eval table
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

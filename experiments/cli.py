@@ -178,7 +178,10 @@ def _parser() -> argparse.ArgumentParser:
             added.add_argument("--record", action="store_true", help="add the record to results/ (maintainers)")
 
     table = command("table", _table, "Regenerate the committed tables from the records.", "dcgan-eval table cifar10")
-    table.add_argument("name", nargs="?", choices=["cifar10"], default="cifar10")
+    table.add_argument("name", nargs="?", choices=spec.table_names(), help="default: every table")
+    table.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 where a file is not what it should be"
+    )
     return parser
 
 
@@ -315,11 +318,20 @@ def _eval(arguments: argparse.Namespace) -> int:
 
 
 def _table(arguments: argparse.Namespace) -> int:
-    table = spec.load_table(arguments.name)
-    records = results.read_records(RECORDS / f"{arguments.name}.jsonl")
-    for file in results.write_tables(TABLES, arguments.name, table, records):
-        console.say(f"written {file}")
-    print(results.render_markdown(table, records))
+    names = [arguments.name] if arguments.name else spec.table_names()
+    made = {name: (spec.load_table(name), results.read_records(RECORDS / f"{name}.jsonl")) for name in names}
+    rendered = {name: results.render_files(name, *made[name]) for name in names}  # all before the first is written
+    if arguments.check:
+        files = {TABLES / file: content for contents in rendered.values() for file, content in contents.items()}
+        differ = [file.name for file, content in files.items() if not file.exists() or file.read_bytes() != content]
+        if differ:
+            console.say(f"not what the records make, in {TABLES}: {', '.join(differ)}; dcgan-eval table writes them")
+        return 1 if differ else 0
+    for name in names:
+        for file in results.write_tables(TABLES, name, *made[name]):
+            console.say(f"written {file}")
+    if arguments.name:
+        print(results.render_markdown(*made[arguments.name]))
     return 0
 
 

@@ -93,8 +93,17 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the project."""
-    folder = resources.files("experiments") / "recipes"
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+    return _names("recipes")
+
+
+def table_names() -> list[str]:
+    """Names of the committed tables."""
+    return _names("tables")
+
+
+def _names(folder: str) -> list[str]:
+    files = (resources.files("experiments") / folder).iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:

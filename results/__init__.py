@@ -2,7 +2,7 @@
 
 from results.provenance import git_commit, hardware, portable, run_id, source_digest, utc_now, versions
 from results.records import Record, append_record, read_records
-from results.rendering import render_csv, render_latex, render_markdown, write_tables
+from results.rendering import render_csv, render_files, render_latex, render_markdown, write_tables
 from results.tables import (
     COLUMNS,
     MeasuredRow,
@@ -24,6 +24,7 @@ __all__ = [
     "portable",
     "read_records",
     "render_csv",
+    "render_files",
     "render_latex",
     "render_markdown",
     "run_id",

@@ -93,24 +93,29 @@ def _latex(text: str) -> str:
     return text.translate(_LATEX)
 
 
-def write_tables(folder: str | os.PathLike[str], name: str, table: Table, records: Iterable[Record]) -> list[Path]:
-    """Writes `<name>.csv`, `.md` and `.tex` into `folder` (made where absent) and returns their paths.
-
-    All three are rendered before the first is written, and each replaces its predecessor whole.
-    """
+def render_files(name: str, table: Table, records: Iterable[Record]) -> dict[str, bytes]:
+    """The table's files, name -> content: `<name>.csv`, `.md`, `.tex`. ValueError where several runs answer a row."""
     records = list(records)
     renderers: dict[str, Callable[[Table, list[Record]], str]] = {
         ".csv": render_csv,
         ".md": render_markdown,
         ".tex": render_latex,
     }
-    texts = {Path(folder) / f"{name}{suffix}": render(table, records) for suffix, render in renderers.items()}
+    return {f"{name}{suffix}": render(table, records).encode() for suffix, render in renderers.items()}
+
+
+def write_tables(folder: str | os.PathLike[str], name: str, table: Table, records: Iterable[Record]) -> list[Path]:
+    """Writes the files of `render_files` into `folder` (made where absent) and returns their paths.
+
+    All three are rendered before the first is written, and each replaces its predecessor whole.
+    """
+    files = {Path(folder) / file: content for file, content in render_files(name, table, records).items()}
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for path, text in texts.items():
+    for path, content in files.items():
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            temporary.write_bytes(text.encode())
+            temporary.write_bytes(content)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    return list(texts)
+    return list(files)
