@@ -69,10 +69,10 @@ def random_search(
     progress: shows the trials as they are done, as tqdm would.
     Raises ValueError for images, labels, rows or counts that do not fit, and for networks of other outputs.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or len(labels) != len(images):
-        raise ValueError(
-            f"images must be uint8 [N, H, W, C] and N labels, got {images.dtype} {list(images.shape)} and {len(labels)}"
-        )
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise ValueError(f"images must be uint8 [N, H, W, C], got {images.dtype} {list(images.shape)}")
+    if len(labels) != len(images):
+        raise ValueError(f"labels must number {len(images)}, one an image, got {len(labels)}")
     train, validation = _rows("train", train, len(images)), _rows("validation", validation, len(images))
     if len(both := np.intersect1d(train, validation)):
         raise ValueError(f"train and validation rows must have none in common, {len(both)} are in both")
@@ -97,10 +97,7 @@ def random_search(
 
 @torch.no_grad()
 def accuracy(network: nn.Module, images: np.ndarray, target: np.ndarray, rows: np.ndarray) -> float:
-    """Share of `rows` whose largest logit is that of target int [N], an index into Search.classes.
-
-    The network is left in evaluation mode.
-    """
+    """Share of `rows` whose largest logit is target's, int [N] in Search.classes; leaves evaluation mode on."""
     network.eval()
     hits = 0
     for start in range(0, len(rows), SCORED):

@@ -161,8 +161,8 @@ def test_test_rows_that_were_seen_are_refused(test):
         ({"validation": np.array([180])}, "validation must hold distinct row indices from 0 to 179"),
         ({"validation": np.array([], int)}, r"validation must hold row indices, int \[m > 0\]"),
         ({"train": np.zeros(180, bool)}, r"train must hold row indices, int \[m > 0\], got bool \[180\]"),
-        ({"images": toy()[0].astype(float)}, r"images must be uint8 \[N, H, W, C\] with N labels, got float64"),
-        ({"labels": toy()[1][:-1]}, ", 179 labels"),
+        ({"images": toy()[0].astype(float)}, r"images must be uint8 \[N, H, W, C\], got float64"),
+        ({"labels": toy()[1][:-1]}, "labels must number 180, one an image, got 179"),
         ({"epochs": 0}, "at least 1, got 0 and 1"),
         ({"trials": 0}, "at least 1, got 1 and 0"),
         (
