@@ -21,8 +21,9 @@ import torch
 
 import features
 import results
-from experiments import console, data_commands, datasets, protocols, sources, spec
+from experiments import console, data_commands, datasets, paired, protocols, sources, spec
 from experiments.allocator import keep_freed_memory
+from experiments.atomic import write_bytes
 from experiments.backbones import resolve
 from experiments.deduplicate import check, deduplicate, is_audit
 from experiments.errors import UserError
@@ -300,7 +301,8 @@ def _eval(arguments: argparse.Namespace) -> int:
     if arguments.record:
         for record in measured:
             _add(committed, record)
-        results.write_tables(TABLES, arguments.table, table, results.read_records(committed))
+        for file, content in _committed([arguments.table]).items():
+            write_bytes(file, content)
     for record in measured:
         table = results.with_run(table, record)
     records = [*results.read_records(committed), *measured]
@@ -319,20 +321,28 @@ def _eval(arguments: argparse.Namespace) -> int:
 
 def _table(arguments: argparse.Namespace) -> int:
     names = [arguments.name] if arguments.name else spec.table_names()
-    made = {name: (spec.load_table(name), results.read_records(RECORDS / f"{name}.jsonl")) for name in names}
-    rendered = {name: results.render_files(name, *made[name]) for name in names}  # all before the first is written
+    files = _committed(names)
     if arguments.check:
-        files = {TABLES / file: content for contents in rendered.values() for file, content in contents.items()}
         differ = [file.name for file, content in files.items() if not file.exists() or file.read_bytes() != content]
         if differ:
             console.say(f"not what the records make, in {TABLES}: {', '.join(differ)}; dcgan-eval table writes them")
         return 1 if differ else 0
-    for name in names:
-        for file in results.write_tables(TABLES, name, *made[name]):
-            console.say(f"written {file}")
+    for file, content in files.items():
+        write_bytes(file, content)
+        console.say(f"written {file}")
     if arguments.name:
-        print(results.render_markdown(*made[arguments.name]))
+        print(files[TABLES / f"{arguments.name}.md"].decode())
     return 0
+
+
+def _committed(names: Sequence[str]) -> dict[Path, bytes]:
+    """The files of these tables in results/, as the records make them: all before the first is written."""
+    files: dict[Path, bytes] = {}
+    for name in names:
+        table, records = spec.load_table(name), results.read_records(RECORDS / f"{name}.jsonl")
+        made = results.render_files(name, table, records) | {f"{name}-paired.csv": paired.as_csv(table, records)}
+        files |= {TABLES / file: content for file, content in made.items()}
+    return files
 
 
 def _spec(arguments: argparse.Namespace) -> EvalSpec:

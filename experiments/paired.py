@@ -34,6 +34,11 @@ def paired(table: results.Table, records: Iterable[results.Record]) -> pd.DataFr
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def as_csv(table: results.Table, records: Iterable[results.Record]) -> bytes:
+    """`paired` as a file; its header alone where nothing can be compared."""
+    return paired(table, records).to_csv(index=False).encode()
+
+
 def _answering(row: Any, records: Sequence[results.Record]) -> results.Record | None:
     """The record that a measured row of a table shows."""
     if not isinstance(row, results.MeasuredRow):
