@@ -327,6 +327,7 @@ def _table(arguments: argparse.Namespace) -> int:
         if differ:
             console.say(f"not what the records make, in {TABLES}: {', '.join(differ)}; dcgan-eval table writes them")
         return 1 if differ else 0
+    TABLES.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
         write_bytes(file, content)
         console.say(f"written {file}")
