@@ -40,6 +40,7 @@ def naive(image, net):
 def test_activations_are_those_of_the_naive_reference(learnt):
     some = images(3, seed=1)
     some[0] = 200  # a flat image has no contrast
+    some[1] //= 32  # little contrast, where what is added to the variance counts
     expected = np.stack([naive(image, learnt) for image in some])
     maps = learnt(batch(some))
     assert maps.shape == (3, 7, 6, 4) and maps.dtype == torch.float32

@@ -125,6 +125,7 @@ def test_inputs_are_scaled_and_batches_are_whole():
     expected = {(image / np.float32(127.5) - 1).astype(np.float32).tobytes() for image in images[TRAIN, :, :, 0]}
     epoch = [image.numpy().tobytes() for x in seen[:2] for image in x[:, 0]]
     assert set(epoch) <= expected and len(set(epoch)) == 50
+    assert not torch.equal(seen[0], seen[2])  # dealt anew
     seen.clear()
     search(lambda trial, generator: Spy(), trials=1, epochs=1, space=Space(batch_size=(128,)))
     assert [len(x) for x in seen] == [60]  # all there are
