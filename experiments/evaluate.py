@@ -6,7 +6,6 @@ one scoring answers several rows of CIFAR-10: all test images, those that the ne
 not occur among CIFAR-10's own training images.
 """
 
-import base64
 import dataclasses
 import hashlib
 import json
@@ -230,10 +229,10 @@ def _figure(right: np.ndarray, rules: Protocol) -> dict[str, Any]:
 
 
 def _outcomes(answer: Answer) -> dict[str, Any]:
-    """What paired tests compare: which test images were right (bits, base64), or the accuracy of each draw."""
+    """What paired tests compare: which test images were right (bits, in hexadecimal), or the accuracy of each draw."""
     outcomes: dict[str, Any] = {"labels": _digest(answer.drawn)}
     if len(answer.right) == 1:
-        return outcomes | {"right": base64.b64encode(np.packbits(answer.right[0]).tobytes()).decode()}
+        return outcomes | {"right": np.packbits(answer.right[0]).tobytes().hex()}
     return outcomes | {"accuracy_percent": (100 * answer.right.mean(1)).round(4).tolist()}
 
 

@@ -1,6 +1,5 @@
 """Paired tests from records: the same test images, the same draws, and nothing that a table does not show."""
 
-import base64
 import dataclasses
 import json
 from pathlib import Path
@@ -23,7 +22,7 @@ def record(method: str, outcomes: dict, run: str = "20260101-00000000", **change
 
 
 def bits(right: np.ndarray) -> dict:
-    return {"labels": "all", "right": base64.b64encode(np.packbits(right).tobytes()).decode()}
+    return {"labels": "all", "right": np.packbits(right).tobytes().hex()}
 
 
 def table(*methods: str) -> results.Table:
@@ -47,7 +46,14 @@ def test_the_same_draws() -> None:
     (row,) = paired(table("a", "b"), records).to_dict("records")
     assert float(row["difference"]) == pytest.approx(np.mean([1.0, 1.5, 0.75]), abs=0.005)
     assert (row["test"], row["n_runs"]) == ("paired t over draws", 3)
-    assert float(row["p_value"]) == pytest.approx(0.0405, abs=0.001)
+    assert float(row["p_value"]) == pytest.approx(0.039, abs=0.0005)  # t = 4.91, 2 degrees of freedom
+
+
+def test_draws_that_all_differ_alike_are_not_tested() -> None:
+    values = {"a": [70.0, 71.0], "b": [69.0, 70.0]}
+    records = [record(m, {"labels": "d", "accuracy_percent": v}, n_runs=2) for m, v in values.items()]
+    (row,) = paired(table("a", "b"), records).fillna("").to_dict("records")
+    assert (row["difference"], row["p_value"], row["test"]) == ("1.00", "", "none, every draw differs alike")
 
 
 @pytest.mark.parametrize("change", [{"outcomes": {"labels": "other", "accuracy_percent": [1.0, 2.5]}}, {"test": "u"}])
