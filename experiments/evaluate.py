@@ -10,11 +10,8 @@ import dataclasses
 import hashlib
 import json
 import math
-import resource
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +27,7 @@ from experiments import datasets
 from experiments.backbones import NOTHING, Contender, resolve
 from experiments.errors import UserError
 from experiments.leakage import find_audit
+from experiments.recording import circumstances, timed
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 128  # images a batch, in calibration as in extraction (the authors' code)
@@ -157,20 +155,20 @@ def evaluate(
     """
     spec, contender, device, started = prepared.spec, prepared.contender, prepared.device, results.utc_now()
     seconds: dict[str, float] = {}
-    with _timed(seconds, "extract"):
+    with timed(seconds, "extract"):
         X_train, X_test = extract_features(prepared, runs_root=runs_root, say=say, progress=progress)
     backbone = contender.backbone
     say(f"features: {X_train.shape[1]:,} an image from {', '.join(backbone.layers)}")
     backbone.model.cpu()
-    with _timed(seconds, "select"):
+    with timed(seconds, "select"):
         selection = evaluation.select_C(
             X_train, prepared.train.labels, prepared.holdout, spec.grid, device=device, progress=progress
         )
     for entry in selection.grid:
         say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of {len(prepared.holdout):,} held-out training images")
-    with _timed(seconds, "fit"):
+    with timed(seconds, "fit"):
         svm = evaluation.fit_selected(X_train, prepared.train.labels, selection, device=device, progress=progress)
-    with _timed(seconds, "test"):
+    with timed(seconds, "test"):
         right = svm.predict(X_test) == prepared.test.labels
     resolved, inputs = identity(prepared, roots)
     whole = results.Record(
@@ -196,9 +194,7 @@ def evaluate(
             "objective": np.asarray(svm.objective_).tolist(),
             "duality_gap": np.asarray(svm.duality_gap_).tolist(),
         },
-        versions={**results.versions(), "commit": results.git_commit(ROOT)},
-        hardware=results.hardware(str(device)) | {"peak_rss_gib": round(_peak_rss() / 2**30, 2)},
-        seconds={stage: round(value, 1) for stage, value in seconds.items()},
+        **circumstances(ROOT, device, seconds),
         started=started,
     )
     parts = {protocol: np.delete(right, leaked) for protocol, leaked in prepared.leaked.items()}
@@ -277,16 +273,3 @@ def _subset(split: Labelled, size: int, seed: int) -> Labelled:
 
 def _digest(rows: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(rows, np.int64).tobytes()).hexdigest()
-
-
-def _peak_rss() -> int:
-    """Peak resident memory of this process in bytes, mapped pages counted."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.monotonic()
-    yield
-    seconds[stage] = time.monotonic() - start
