@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -175,7 +174,7 @@ def _curve(prepared: Prepared, progress: datasets.Progress | None) -> dict[int, 
     assert test.labels is not None
     chunks: Iterator[tuple[Tensor, np.ndarray]] = references(prepared)
     if progress is not None:
-        chunks = iter(progress(chunks, total=spec.samples, desc="nearest neighbours", unit="images", step=CHUNK))
+        chunks = iter(progress(chunks, total=spec.samples // CHUNK, desc="nearest neighbours", unit="thousand images"))
     queries = torch.from_numpy(np.array(test.images)).to(prepared.device)
     wanted = {*CURVE, *spec.recorded}
     return {
