@@ -307,9 +307,9 @@ def _eval(arguments: argparse.Namespace) -> int:
             roots=roots,
         )
     written = _write(arguments, table, measured)
-    for record in measured:
-        on = f"{record.n_test:,} images, {record.protocol}"
-        console.say(f"{record.method}: {record.value:.2f} % of {on} (C = {record.solver['C']:g}, run {record.run_id})")
+    for found in measured:
+        on = f"{found.n_test:,} images, {found.protocol}"
+        console.say(f"{found.method}: {found.value:.2f} % of {on} (C = {found.solver['C']:g}, run {found.run_id})")
     if prepared.spec.protocol == PROTOCOL and WITHOUT_LEAKED not in prepared.leaked:
         console.say("not audited: which test images its training images hold (see dcgan-eval dedup --help)")
     console.say(f"written to {', '.join(str(p) for p in written)}")
@@ -356,23 +356,23 @@ def _eval_mnist(arguments: argparse.Namespace) -> int:
     curve = arguments.runs_root / "tables" / f"mnist-curve-{measured[0].run_id}.csv"
     written = _write(arguments, table, measured)
     write_bytes(curve, nearest_digits.curve_csv(measured))
-    for record in measured:
-        console.say(f"{record.method}: {record.value:.2f} % error, {record.protocol} (run {record.run_id})")
+    for found in measured:
+        console.say(f"{found.method}: {found.value:.2f} % error, {found.protocol} (run {found.run_id})")
     console.say(f"written to {', '.join(str(p) for p in [*written, curve])}")
     return 0
 
 
 def _write(arguments: argparse.Namespace, table: results.Table, measured: list[results.Record]) -> list[Path]:
     """Adds records to the user's own, with --record to the committed ones; writes and prints the table with them."""
-    for record in measured:
-        _add(arguments.runs_root / "records" / f"{arguments.table}.jsonl", record)
+    for found in measured:
+        _add(arguments.runs_root / "records" / f"{arguments.table}.jsonl", found)
     committed = RECORDS / f"{arguments.table}.jsonl"
     if arguments.record:
-        for record in measured:
-            _add(committed, record)
+        for found in measured:
+            _add(committed, found)
         results.write_tables(TABLES, arguments.table, table, results.read_records(committed))
-    for record in measured:
-        table = results.with_run(table, record)
+    for found in measured:
+        table = results.with_run(table, found)
     records = [*results.read_records(committed), *measured]
     written = results.write_tables(arguments.runs_root / "tables", arguments.table, table, records)
     print(results.render_markdown(table, records))
