@@ -21,7 +21,7 @@ import torch
 
 import features
 import results
-from experiments import console, data_commands, datasets, paired, protocols, sources, spec
+from experiments import console, data_commands, datasets, nearest_digits, paired, protocols, sources, spec
 from experiments.allocator import keep_freed_memory
 from experiments.atomic import write_bytes
 from experiments.backbones import resolve
@@ -156,10 +156,21 @@ def _parser() -> argparse.ArgumentParser:
             "Extract features of CIFAR-10.",
             "dcgan-eval extract random:imagenet32,width=64",
         ),
-        ("eval", _eval, "Measure one row of a table.", "dcgan-eval eval random:imagenet32 --table cifar10"),
+        (
+            "eval",
+            _eval,
+            "Measure one row of a table.",
+            "dcgan-eval eval random:imagenet32 --table cifar10\n"
+            "  dcgan-eval eval real --table mnist\n"
+            "  dcgan-eval eval runs/train/mnist-conditional/generator.safetensors --table mnist --samples 1000000",
+        ),
     ):
         added = command(name, run, text, example)
-        added.add_argument("target", nargs="?", help="the backbone, as --backbone")
+        added.add_argument(
+            "target",
+            nargs="?",
+            help="the backbone, as --backbone; of the MNIST table a class-conditional generator's file, or real",
+        )
         added.add_argument(
             "--backbone",
             help="FILE.safetensors, random:PRESET[,width=N], theano:PRESET:FOLDER, pixels, module:factory or "
@@ -172,8 +183,13 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
         _add_roots(added, device=True)
         if name == "eval":
-            added.add_argument("--table", choices=protocols.TABLES, default="cifar10", help="default: %(default)s")
+            added.add_argument(
+                "--table", choices=[*protocols.TABLES, "mnist"], default="cifar10", help="default: %(default)s"
+            )
             added.add_argument("--protocol", help=f"{', '.join(PROTOCOLS)} (default: the table's first)")
+            added.add_argument(
+                "--samples", type=int, metavar="N", help="of the MNIST table's generator (default: 50000)"
+            )
             added.add_argument("--C", help="comma-separated values to choose from on held-out training images")
             added.add_argument("--fresh", action="store_true", help="measure again although a record is at hand")
             added.add_argument("--record", action="store_true", help="add the record to results/ (maintainers)")
@@ -271,6 +287,10 @@ def _extract(arguments: argparse.Namespace) -> int:
 
 
 def _eval(arguments: argparse.Namespace) -> int:
+    if arguments.table == "mnist":
+        return _eval_mnist(arguments)
+    if arguments.samples is not None:
+        raise UserError("--samples is of --table mnist alone; leave it out")
     if arguments.dry_run:
         return _describe(_spec(arguments), arguments)
     table = spec.load_table(arguments.table)
@@ -283,7 +303,8 @@ def _eval(arguments: argparse.Namespace) -> int:
     prepared = _prepare(arguments)
     roots = _roots(arguments)
     own_file = own_records / f"{arguments.table}.jsonl"
-    measured = [] if arguments.fresh else _at_hand(own_file, prepared, roots)
+    rows = {prepared.spec.column, *prepared.leaked}
+    measured = [] if arguments.fresh else _at_hand(own_file, identity(prepared, roots), rows)
     if measured:
         console.say(f"measured before, as run {measured[0].run_id} ({own_file}); --fresh measures again")
     else:
@@ -295,28 +316,86 @@ def _eval(arguments: argparse.Namespace) -> int:
             progress=console.progress,
             roots=roots,
         )
-        for record in measured:
-            _add(own_file, record)
-    committed = RECORDS / f"{arguments.table}.jsonl"
-    if arguments.record:
-        for record in measured:
-            _add(committed, record)
-        for file, content in _committed([arguments.table]).items():
-            write_bytes(file, content)
-    for record in measured:
-        table = results.with_run(table, record)
-    records = [*results.read_records(committed), *measured]
-    written = results.write_tables(own_tables, arguments.table, table, records)
-    print(results.render_markdown(table, records))
-    for record in measured:
-        on = f"{record.n_test:,} images, {record.protocol}"
-        bar = "" if record.error_bar is None else f" +-{record.error_bar:.2f} ({record.error_bar_kind})"
-        what = f"{record.value:.2f}{bar} % {record.metric.removesuffix('_percent')}"
-        console.say(f"{record.method}: {what} on {on} (C = {record.solver['C']:g}, run {record.run_id})")
+    written = _write(arguments, table, measured)
+    for found in measured:
+        on = f"{found.n_test:,} images, {found.protocol}"
+        bar = "" if found.error_bar is None else f" +-{found.error_bar:.2f} ({found.error_bar_kind})"
+        what = f"{found.value:.2f}{bar} % {found.metric.removesuffix('_percent')}"
+        console.say(f"{found.method}: {what} on {on} (C = {found.solver['C']:g}, run {found.run_id})")
     if prepared.spec.column == PROTOCOL and WITHOUT_LEAKED not in prepared.leaked:
         console.say("not audited: which test images its training images hold (see dcgan-eval dedup --help)")
     console.say(f"written to {', '.join(str(p) for p in written)}")
     return 0
+
+
+def _eval_mnist(arguments: argparse.Namespace) -> int:
+    """Rows of the table of nearest neighbours: real digits, or samples of a class-conditional generator."""
+    source = arguments.target or arguments.backbone
+    if source is None:
+        raise UserError("name the file of a class-conditional generator, or real: dcgan-eval eval real --table mnist")
+    for option, usual in (
+        ("layers", None),
+        ("subset", None),
+        ("C", None),
+        ("protocol", None),
+        ("batchnorm", "calibrated"),
+    ):
+        if getattr(arguments, option) != usual:
+            raise UserError(f"--{option} has no meaning for --table mnist; leave it out")
+    if source == nearest_digits.REAL and arguments.samples is not None:
+        raise UserError("--samples is of a generator; real digits are all used")
+    samples = nearest_digits.PAPER if arguments.samples is None else arguments.samples
+    run = nearest_digits.NearestSpec(source, samples, arguments.seed)
+    table, rows = spec.load_table("mnist"), {nearest_digits.protocol(n) for n in run.recorded}
+    if arguments.dry_run:
+        print(f"{run.method}: {run.samples:,} images, {', '.join(sorted(rows))}, on {arguments.device}")
+        return 0
+    if arguments.record:
+        if unknown := sorted(rows - set(table.protocols)):
+            raise UserError(
+                f"{unknown[0]} cannot be recorded among the committed results, {', '.join(table.protocols)} can"
+            )
+        _check_writable(RECORDS, TABLES)
+    own_file = arguments.runs_root / "records" / "mnist.jsonl"
+    _check_writable(own_file.parent, arguments.runs_root / "tables")
+    prepared = nearest_digits.prepare(
+        run,
+        data_root=arguments.data_root,
+        runs_root=arguments.runs_root,
+        device=_device(arguments.device),
+        progress=console.progress,
+    )
+    roots = _roots(arguments)
+    measured = [] if arguments.fresh else _at_hand(own_file, nearest_digits.identity(prepared, roots), rows)
+    if measured:
+        console.say(f"measured before, as run {measured[0].run_id} ({own_file}); --fresh measures again")
+    else:
+        measured = nearest_digits.measure(prepared, command=arguments.command, roots=roots, progress=console.progress)
+    curve = arguments.runs_root / "tables" / f"mnist-curve-{measured[0].run_id}.csv"
+    written = _write(arguments, table, measured)
+    write_bytes(curve, nearest_digits.curve_csv(measured))
+    for found in measured:
+        console.say(f"{found.method}: {found.value:.2f} % error, {found.protocol} (run {found.run_id})")
+    console.say(f"written to {', '.join(str(p) for p in [*written, curve])}")
+    return 0
+
+
+def _write(arguments: argparse.Namespace, table: results.Table, measured: list[results.Record]) -> list[Path]:
+    """Adds records to the user's own, with --record to the committed ones; writes and prints the table with them."""
+    for found in measured:
+        _add(arguments.runs_root / "records" / f"{arguments.table}.jsonl", found)
+    committed = RECORDS / f"{arguments.table}.jsonl"
+    if arguments.record:
+        for found in measured:
+            _add(committed, found)
+        for file, content in _committed([arguments.table]).items():
+            write_bytes(file, content)
+    for found in measured:
+        table = results.with_run(table, found)
+    records = [*results.read_records(committed), *measured]
+    written = results.write_tables(arguments.runs_root / "tables", arguments.table, table, records)
+    print(results.render_markdown(table, records))
+    return written
 
 
 def _table(arguments: argparse.Namespace) -> int:
@@ -391,12 +470,11 @@ def _describe(run: EvalSpec, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _at_hand(file: Path, prepared: Prepared, roots: dict[str, Path]) -> list[results.Record]:
+def _at_hand(file: Path, wanted: tuple[dict, dict[str, str]], protocols: set[str]) -> list[results.Record]:
     """The records of exactly this run, the last where it was made again: same spec, data, weights and code."""
-    wanted = identity(prepared, roots)
     same = [r for r in results.read_records(file) if (r.spec, r.inputs) == wanted]
     last = [r for r in same if r.run_id == same[-1].run_id]
-    whole = {r.protocol for r in last} == {prepared.spec.column, *prepared.leaked}  # not stopped while writing them
+    whole = {r.protocol for r in last} == protocols  # not stopped while writing them
     return last if whole else []
 
 

@@ -10,11 +10,8 @@ import dataclasses
 import hashlib
 import json
 import math
-import resource
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +30,7 @@ from experiments.classify import Answer, Split, all_labels, few_labels, standard
 from experiments.errors import UserError
 from experiments.leakage import find_audit
 from experiments.protocols import PROTOCOLS, Protocol, check_images
+from experiments.recording import circumstances, timed
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 128  # images a batch, in calibration as in extraction (the authors' code)
@@ -172,7 +170,7 @@ def evaluate(
     """
     spec, contender, device, started = prepared.spec, prepared.contender, prepared.device, results.utc_now()
     seconds: dict[str, float] = {}
-    with _timed(seconds, "extract"):
+    with timed(seconds, "extract"):
         X_train, X_test = extract_features(prepared, runs_root=runs_root, say=say, progress=progress)
     backbone = contender.backbone
     say(f"features: {X_train.shape[1]:,} an image from {', '.join(backbone.layers)}")
@@ -181,7 +179,7 @@ def evaluate(
         X_train, X_test = standardised(X_train, X_test)
     split = Split(X_train, prepared.train.labels, X_test, prepared.test.labels, prepared.holdout)
     rules, grid = spec.rules, spec.grid or ()
-    with _timed(seconds, "classify"):
+    with timed(seconds, "classify"):
         if rules.few is None:
             answer = all_labels(split, grid, device=device, say=say, progress=progress)
         else:
@@ -204,9 +202,7 @@ def evaluate(
         selection=answer.selection,
         solver=answer.solver,
         outcomes=_outcomes(answer),
-        versions={**results.versions(), "commit": results.git_commit(ROOT)},
-        hardware=results.hardware(str(device)) | {"peak_rss_gib": round(_peak_rss() / 2**30, 2)},
-        seconds={stage: round(value, 1) for stage, value in seconds.items()},
+        **circumstances(ROOT, device, seconds),
         started=started,
     )
     return [whole] + [
@@ -305,16 +301,3 @@ def _subset(split: Labelled, size: int, seed: int) -> Labelled:
 
 def _digest(rows: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(rows, np.int64).tobytes()).hexdigest()
-
-
-def _peak_rss() -> int:
-    """Peak resident memory of this process in bytes, mapped pages counted."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.monotonic()
-    yield
-    seconds[stage] = time.monotonic() - start

@@ -1,0 +1,36 @@
+"""What every record says of the circumstances of its run: stages timed, versions, hardware."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import results
+
+
+def circumstances(root: Path, device: torch.device | str, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """The fields `versions`, `hardware` and `seconds` of a `results.Record`; `root` is the checkout."""
+    return {
+        "versions": {**results.versions(), "commit": results.git_commit(root)},
+        "hardware": results.hardware(str(device)) | {"peak_rss_gib": round(peak_rss() / 2**30, 2)},
+        "seconds": {stage: round(value, 1) for stage, value in seconds.items()},
+    }
+
+
+def peak_rss() -> int:
+    """Peak resident memory of this process in bytes, mapped pages counted."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Sets `seconds[stage]` to the wall-clock time of the block."""
+    start = time.monotonic()
+    yield
+    seconds[stage] = time.monotonic() - start
