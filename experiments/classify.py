@@ -1,6 +1,6 @@
 """Features and labels -> which test rows were right: C chosen on training rows alone, the test rows scored once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,44 @@ class Answer:
     drawn: NDArray[np.int64]
     selection: dict[str, Any]
     solver: dict[str, Any] = field(default_factory=dict)
+
+
+def score_neighbours(
+    X: np.ndarray,
+    y: np.ndarray,
+    draws: NDArray[np.int64],
+    ks: Sequence[int],
+    X_scored: np.ndarray,
+    y_scored: np.ndarray,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> tuple[NDArray[np.bool_], float]:
+    """As `evaluation.score_draws`, by the k nearest of a draw's rows, Euclidean distance; the gap is 0."""
+    queries = torch.from_numpy(np.array(X_scored)).to(device)
+    right = np.zeros((len(draws), len(ks), len(y_scored)), np.bool_)
+    shown = draws if progress is None else progress(draws, total=len(draws), desc="draws of labels", unit="draw")
+    for r, rows in enumerate(shown):
+        references = torch.from_numpy(X[rows]).to(device)
+        for i, k in enumerate(ks):
+            right[r, i] = evaluation.knn_predict(queries, references, y[rows], k=k) == y_scored
+    return right, 0.0
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What is put on features: its name in the method column, the setting that is chosen and how draws are scored."""
+
+    name: str
+    setting: str
+    score: Callable[..., tuple[NDArray[np.bool_], float]]
+    grid: tuple[float, ...] = ()  # values of the setting; the protocol's where empty
+
+
+CLASSIFIERS = {
+    "l2-svm": Classifier("L2-SVM", "C", evaluation.score_draws),
+    "k-nn": Classifier("k-nn", "k", score_neighbours, (1, 3, 5, 9, 15, 25)),
+}
 
 
 def standardised(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -84,12 +122,13 @@ def few_labels(
     few: FewLabels,
     seed: int,
     *,
+    classifier: Classifier = CLASSIFIERS["l2-svm"],
     device: torch.device,
     say: Callable[[str], None],
     progress: Progress | None,
 ) -> Answer:
-    """C by draws scored on the rows held out, or by folds; then fresh draws, each scored on the test rows."""
-    X, y = split.X, split.y
+    """Its setting by draws scored on the rows held out, or by folds; then fresh draws, each scored on the test rows."""
+    X, y, setting = split.X, split.y, classifier.setting
     pool = np.setdiff1d(np.arange(len(y)), split.holdout)
 
     def drawn(draws: int, seed: int) -> NDArray[np.int64]:
@@ -97,26 +136,26 @@ def few_labels(
 
     if few.select:
         held = np.asarray(X[split.holdout])
-        right, gap = evaluation.score_draws(
+        right, gap = classifier.score(
             X, y, drawn(few.select, seed), grid, held, y[split.holdout], device=device, progress=progress
         )
-        scores = right.mean(2)  # [draws, Cs]
+        scores = right.mean(2)  # [draws, values]
     else:
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(X, y)
-        parts = [evaluation.score_draws(X, y, fit[None], grid, X[held], y[held], device=device) for fit, held in folds]
+        parts = [classifier.score(X, y, fit[None], grid, X[held], y[held], device=device) for fit, held in folds]
         scores, gap = np.stack([part[0].mean((0, 2)) for part in parts]), max(part[1] for part in parts)
     means = scores.mean(0)
-    C = min(C for C, mean in zip(grid, means, strict=True) if mean == means.max())
+    best = min(value for value, mean in zip(grid, means, strict=True) if mean == means.max())
     tried = [
-        {"C": C, "accuracy": float(mean), "sd": float(sd)}
-        for C, mean, sd in zip(grid, means, scores.std(0, ddof=1), strict=True)
+        {setting: value, "accuracy": float(mean), "sd": float(sd)}
+        for value, mean, sd in zip(grid, means, scores.std(0, ddof=1), strict=True)
     ]
     how = f"{few.select} draws" if few.select else f"{FOLDS} folds"
     for entry in tried:
-        say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of training images not fitted, {how}")
+        say(f"{setting} {entry[setting]:g}: {100 * entry['accuracy']:.2f} % of training images not fitted, {how}")
     fresh = drawn(few.score, seed + 1)
-    right, last_gap = evaluation.score_draws(
-        X, y, fresh, [C], split.X_test, split.y_test, device=device, progress=progress
+    right, last_gap = classifier.score(
+        X, y, fresh, [best], split.X_test, split.y_test, device=device, progress=progress
     )
-    selection = {"C": C, "holdout": len(split.holdout), "scored on": how, "grid": tried}
-    return Answer(right[:, 0], fresh, selection, {"C": C, "duality_gap": max(gap, last_gap)})
+    selection = {setting: best, "holdout": len(split.holdout), "scored on": how, "grid": tried}
+    return Answer(right[:, 0], fresh, selection, {setting: best, "duality_gap": max(gap, last_gap)})

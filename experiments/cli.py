@@ -25,6 +25,7 @@ from experiments import console, data_commands, datasets, nearest_digits, paired
 from experiments.allocator import keep_freed_memory
 from experiments.atomic import write_bytes
 from experiments.backbones import resolve
+from experiments.classify import CLASSIFIERS
 from experiments.deduplicate import check, deduplicate, is_audit
 from experiments.errors import UserError
 from experiments.evaluate import (
@@ -187,6 +188,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--table", choices=[*protocols.TABLES, "mnist"], default="cifar10", help="default: %(default)s"
             )
             added.add_argument("--protocol", help=f"{', '.join(PROTOCOLS)} (default: the table's first)")
+            added.add_argument("--classifier", choices=CLASSIFIERS, default="l2-svm", help="default: %(default)s")
             added.add_argument(
                 "--samples", type=int, metavar="N", help="of the MNIST table's generator (default: 50000)"
             )
@@ -317,11 +319,12 @@ def _eval(arguments: argparse.Namespace) -> int:
             roots=roots,
         )
     written = _write(arguments, table, measured)
+    chosen = CLASSIFIERS[prepared.spec.classifier].setting
     for found in measured:
         on = f"{found.n_test:,} images, {found.protocol}"
         bar = "" if found.error_bar is None else f" +-{found.error_bar:.2f} ({found.error_bar_kind})"
         what = f"{found.value:.2f}{bar} % {found.metric.removesuffix('_percent')}"
-        console.say(f"{found.method}: {what} on {on} (C = {found.solver['C']:g}, run {found.run_id})")
+        console.say(f"{found.method}: {what} on {on} ({chosen} = {found.solver[chosen]:g}, run {found.run_id})")
     if prepared.spec.column == PROTOCOL and WITHOUT_LEAKED not in prepared.leaked:
         console.say("not audited: which test images its training images hold (see dcgan-eval dedup --help)")
     console.say(f"written to {', '.join(str(p) for p in written)}")
@@ -442,6 +445,7 @@ def _spec(arguments: argparse.Namespace) -> EvalSpec:
         seed=arguments.seed,
         subset=arguments.subset,
         protocol=protocols.protocol_of(table, getattr(arguments, "protocol", None)),
+        classifier=getattr(arguments, "classifier", "l2-svm"),
         **changes,
     )
 
@@ -462,11 +466,11 @@ def _describe(run: EvalSpec, arguments: argparse.Namespace) -> int:
     width = features.feature_width(contender.backbone, pool=contender.pool)
     images = run.rules.images + run.rules.tested if run.subset is None else run.subset + run.subset // 5
     parent = next(p for p in (arguments.runs_root.resolve(), *arguments.runs_root.resolve().parents) if p.exists())
-    print(f"{method(contender)}: layers {', '.join(contender.backbone.layers)}, {width:,} features, {run.column}")
+    print(f"{method(contender, run)}: layers {', '.join(contender.backbone.layers)}, {width:,} features, {run.column}")
     print(f"features: {images * width * 4 / 1e9:.1f} GB under {arguments.runs_root / 'features'}", end="")
     print(f" ({shutil.disk_usage(parent).free / 1e9:.0f} GB free)")
     where = f"{run.held_out:,} held-out training images" if run.held_out else "folds of the training images"
-    print(f"C from {', '.join(f'{C:g}' for C in run.grid or ())} on {where}")
+    print(f"{CLASSIFIERS[run.classifier].setting} from {', '.join(f'{C:g}' for C in run.grid or ())} on {where}")
     return 0
 
 

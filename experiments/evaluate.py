@@ -26,7 +26,7 @@ import results
 from experiments import datasets
 from experiments.backbones import NOTHING, Contender, resolve
 from experiments.centroids import learned
-from experiments.classify import Answer, Split, all_labels, few_labels, standardised
+from experiments.classify import CLASSIFIERS, Answer, Split, all_labels, few_labels, standardised
 from experiments.errors import UserError
 from experiments.leakage import find_audit
 from experiments.protocols import PROTOCOLS, Protocol, check_images
@@ -53,14 +53,17 @@ class EvalSpec:
     seed: int = 0  # of the hold-out, the calibration images and random: weights
     subset: int | None = None  # training images used, for a trial run: its own protocol, never a committed row
     protocol: str = PROTOCOL
+    classifier: str = "l2-svm"
 
     def __post_init__(self) -> None:
         if self.batchnorm not in MODES:
             raise ValueError(f"batchnorm must be one of {', '.join(MODES)}, got {self.batchnorm!r}")
         if self.grid is None:
-            object.__setattr__(self, "grid", self.rules.grid)
+            object.__setattr__(self, "grid", CLASSIFIERS[self.classifier].grid or self.rules.grid)
         if not self.grid or not all(0 < C < math.inf for C in self.grid):
             raise ValueError(f"every C must be positive and finite, got {list(self.grid or ())}")
+        if self.classifier != "l2-svm" and self.rules.few is None:
+            raise ValueError(f"{self.classifier} is measured with few labels alone, not by {self.protocol}")
         if self.subset is not None and self.protocol != PROTOCOL:
             raise ValueError(f"a subset is taken by {PROTOCOL} alone; leave --subset out of {self.protocol}")
         if self.subset is not None and self.subset < 5 * BATCH:
@@ -183,12 +186,15 @@ def evaluate(
         if rules.few is None:
             answer = all_labels(split, grid, device=device, say=say, progress=progress)
         else:
-            answer = few_labels(split, grid, rules.few, spec.seed, device=device, say=say, progress=progress)
+            by = CLASSIFIERS[spec.classifier]
+            answer = few_labels(
+                split, grid, rules.few, spec.seed, classifier=by, device=device, say=say, progress=progress
+            )
     resolved, inputs = identity(prepared, roots)
     whole = results.Record(
         run_id=results.run_id(resolved, inputs, started),
         table=rules.table,
-        method=method(contender),
+        method=method(contender, spec),
         protocol=spec.column,
         metric=rules.metric,
         n_runs=len(answer.right),
@@ -232,9 +238,10 @@ def _outcomes(answer: Answer) -> dict[str, Any]:
     return outcomes | {"accuracy_percent": (100 * answer.right.mean(1)).round(4).tolist()}
 
 
-def method(contender: Contender) -> str:
-    """The method column."""
-    return f"{contender.name} + L2-SVM"
+def method(contender: Contender, spec: EvalSpec) -> str:
+    """The method column; neighbours' rows begin with their name, as controls do."""
+    name = CLASSIFIERS[spec.classifier].name
+    return f"{contender.name} + {name}" if spec.classifier == "l2-svm" else f"{name}, {contender.name}"
 
 
 def identity(prepared: Prepared, roots: dict[str, Path]) -> tuple[dict, dict[str, str]]:

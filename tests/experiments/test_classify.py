@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from sklearn.neighbors import KNeighborsClassifier
 
 import evaluation
 from experiments import classify
-from experiments.classify import Split, all_labels, few_labels
+from experiments.classify import Split, all_labels, few_labels, standardised
 from experiments.errors import UserError
 from experiments.evaluate import EvalSpec, _figure
 from experiments.protocols import PROTOCOLS, FewLabels, check_images, protocol_of
@@ -37,9 +38,7 @@ def test_test_rows_change_the_figure_alone(split: Split, few: FewLabels) -> None
     assert [entry["C"] for entry in first.selection["grid"]] == list(GRID)
 
 
-def test_draws_take_no_row_held_out_and_the_scored_ones_are_fresh(
-    split: Split, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_draws_take_no_row_held_out_and_the_scored_ones_are_fresh(split: Split) -> None:
     seen = []
     real = evaluation.score_draws
 
@@ -47,13 +46,35 @@ def test_draws_take_no_row_held_out_and_the_scored_ones_are_fresh(
         seen.append((draws, Cs, len(X_scored)))
         return real(X, y, draws, Cs, X_scored, y_scored, **options)
 
-    monkeypatch.setattr(classify.evaluation, "score_draws", spied)
-    few_labels(split, GRID, FewLabels(per_class=10, select=4, score=6), 0, **QUIET)
+    by = dataclasses.replace(classify.CLASSIFIERS["l2-svm"], score=spied)
+    few_labels(split, GRID, FewLabels(per_class=10, select=4, score=6), 0, classifier=by, **QUIET)
     (chosen, Cs, held), (scored, best, tested) = seen
     assert (chosen.shape, held, tuple(Cs)) == ((4, 20), 30, GRID)
     assert (scored.shape, tested, len(best)) == ((6, 20), 80, 1)
     assert not np.isin(split.holdout, np.concatenate([chosen.ravel(), scored.ravel()])).any()
     assert not (chosen[:, None] == scored[None]).all(2).any()
+
+
+def test_neighbours_go_through_the_same_protocol(split: Split) -> None:
+    """The same draws as the L2-SVM's, so that the two can be compared; each row's answer as scikit-learn's."""
+    few, by = FewLabels(per_class=10, select=4, score=6), classify.CLASSIFIERS["k-nn"]
+    svm = few_labels(split, GRID, few, 0, **QUIET)
+    knn = few_labels(split, (1, 5), few, 0, classifier=by, **QUIET)
+    np.testing.assert_array_equal(knn.drawn, svm.drawn)
+    k = knn.selection["k"]
+    for rows, right in zip(knn.drawn, knn.right, strict=True):
+        theirs = KNeighborsClassifier(k).fit(split.X[rows], split.y[rows]).predict(split.X_test)
+        np.testing.assert_array_equal(right, theirs == split.y_test)
+    with pytest.raises(ValueError, match="k-nn is measured with few labels alone"):
+        EvalSpec("pixels", classifier="k-nn")
+
+
+def test_standardised_features_keep_the_training_rows_measure(split: Split) -> None:
+    X, X_test = standardised(split.X * 7 + 3, split.X_test * 7 + 3)
+    np.testing.assert_allclose(X.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(X.std(0), 1, atol=1e-3)
+    mean, sd = (split.X * 7 + 3).mean(0), np.sqrt((split.X * 7).var(0) + 0.01)
+    np.testing.assert_allclose(X_test, (split.X_test * 7 + 3 - mean) / sd, rtol=1e-4, atol=1e-5)
 
 
 def test_all_labels_is_one_draw(split: Split) -> None:
