@@ -231,11 +231,15 @@ def _figure(right: np.ndarray, rules: Protocol) -> dict[str, Any]:
 
 
 def _outcomes(answer: Answer) -> dict[str, Any]:
-    """What paired tests compare: which test images were right (bits, in hexadecimal), or the accuracy of each draw."""
+    """What paired tests compare: which labels were used, and which test images were right, in hexadecimal.
+
+    right: bits, of one fit; right_draws: of R <= 255 draws, how many gave each image its label, a byte each.
+    """
     outcomes: dict[str, Any] = {"labels": _digest(answer.drawn)}
     if len(answer.right) == 1:
         return outcomes | {"right": np.packbits(answer.right[0]).tobytes().hex()}
-    return outcomes | {"accuracy_percent": (100 * answer.right.mean(1)).round(4).tolist()}
+    counts = answer.right.sum(0).astype(np.uint8).tobytes().hex()
+    return outcomes | {"right_draws": counts, "accuracy_percent": (100 * answer.right.mean(1)).round(4).tolist()}
 
 
 def method(contender: Contender, spec: EvalSpec) -> str:

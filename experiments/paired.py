@@ -1,5 +1,6 @@
 """Do two methods of a table differ? Paired tests from the records alone: same test images, same draws of labels."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any
@@ -19,9 +20,9 @@ COLUMNS = (
 def paired(table: results.Table, records: Iterable[results.Record]) -> pd.DataFrame:
     """A row for every two measured rows of one protocol whose records hold what can be compared.
 
-    difference: accuracy of a less that of b, in percentage points, with its 95 % interval. With all labels fitted at
-    once: a paired bootstrap over the test images, and McNemar's exact test. Over draws: the t interval and test of the
-    draws' differences, which overlapping draws make look surer than they are.
+    difference: accuracy of a less that of b, in percentage points, with its 95 % interval over the test images. Of all
+    labels fitted at once: a paired bootstrap, and McNemar's exact test. Over draws of labels: a t interval and test of
+    each image's difference, averaged over the draws; the draws overlap, so that they are no sample to count.
     """
     records = list(records)
     shown = [r for row in table.rows if (r := _answering(row, records)) is not None and r.outcomes]
@@ -62,12 +63,13 @@ def _compared(a: results.Record, b: results.Record) -> dict[str, Any]:
         test, interval = evaluation.mcnemar(*right), evaluation.paired_bootstrap(*right)
         name, p = "McNemar, exact", test.p_value
     else:
-        errors = [100 - np.array(r.outcomes["accuracy_percent"]) for r in (b, a)]  # accuracy of a less b's
-        if np.ptp(errors[0] - errors[1]) < 1e-9:  # alike in every draw: nothing to test
-            alike = float(errors[0][0] - errors[1][0])
-            return same | {"difference": f"{alike:.2f}", "test": "none, every draw differs alike"}
-        over = evaluation.paired_over_draws(*errors)
-        interval, name, p = over.difference, "paired t over draws", over.p_value
+        counts = [np.frombuffer(bytes.fromhex(r.outcomes["right_draws"]), np.uint8) for r in (b, a)]
+        wrong = [100 - 100 / a.n_runs * count for count in counts]  # percent of the draws, an image each
+        if np.ptp(wrong[0] - wrong[1]) == 0:  # alike on every image: nothing to test
+            return same | {"difference": f"{wrong[0][0] - wrong[1][0]:.2f}", "test": "none, every image differs alike"}
+        over = evaluation.paired_over_draws(*wrong)
+        interval = dataclasses.replace(over.difference, kind=f"95 % t interval over {a.n_test:,} images")
+        name, p = "paired t over images", over.p_value
     return same | {
         "difference": f"{interval.estimate:.2f}",
         "ci95_low": f"{interval.low:.2f}",

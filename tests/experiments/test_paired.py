@@ -40,28 +40,29 @@ def test_the_same_images() -> None:
     assert float(row["p_value"]) == pytest.approx(2.2e-5, rel=0.1)  # two-sided binomial, 5 or fewer of 35
 
 
-def test_the_same_draws() -> None:
-    values = {"a": [70.0, 71.0, 72.5], "b": [69.0, 69.5, 71.75]}
-    records = [record(m, {"labels": "d", "accuracy_percent": v}, n_runs=3) for m, v in values.items()]
+def drawn(*counts: int, labels: str = "d") -> dict:
+    return {"labels": labels, "right_draws": bytes(counts).hex()}
+
+
+def test_the_same_draws_over_images() -> None:
+    """Three draws, four images: differences of 3, 2, 1 and 0 draws of three."""
+    records = [record(m, d, n_runs=3, n_test=4) for m, d in (("a", drawn(3, 2, 2, 1)), ("b", drawn(0, 0, 1, 1)))]
     (row,) = paired(table("a", "b"), records).to_dict("records")
-    assert float(row["difference"]) == pytest.approx(np.mean([1.0, 1.5, 0.75]), abs=0.005)
-    assert (row["test"], row["n_runs"]) == ("paired t over draws", 3)
-    assert float(row["p_value"]) == pytest.approx(0.039, abs=0.0005)  # t = 4.91, 2 degrees of freedom
+    assert (row["difference"], row["test"], row["n_runs"]) == ("50.00", "paired t over images", 3)
+    assert row["interval"] == "95 % t interval over 4 images"
+    assert float(row["ci95_high"]) - 50 == pytest.approx(3.1824 * 43.033 / 2, abs=0.01)  # t of 3, sd / sqrt(4)
+    assert float(row["p_value"]) == pytest.approx(0.103, abs=0.005)  # t = 2.324, 3 degrees of freedom
 
 
-def test_draws_that_all_differ_alike_are_not_tested() -> None:
-    values = {"a": [70.0, 71.0], "b": [69.0, 70.0]}
-    records = [record(m, {"labels": "d", "accuracy_percent": v}, n_runs=2) for m, v in values.items()]
+def test_what_differs_alike_is_not_tested() -> None:
+    records = [record(m, d, n_runs=2, n_test=3) for m, d in (("a", drawn(2, 1, 1)), ("b", drawn(1, 0, 0)))]
     (row,) = paired(table("a", "b"), records).to_dict("records")
-    assert (row["difference"], row["test"]) == ("1.00", "none, every draw differs alike") and row["p_value"] != row[
-        "p_value"
-    ]
+    assert (row["difference"], row["test"]) == ("50.00", "none, every image differs alike")
 
 
-@pytest.mark.parametrize("change", [{"outcomes": {"labels": "other", "accuracy_percent": [1.0, 2.5]}}, {"test": "u"}])
+@pytest.mark.parametrize("change", [{"outcomes": drawn(1, 2, labels="other")}, {"test": "u"}])
 def test_what_differs_in_draws_or_images_is_not_compared(change: dict) -> None:
-    same = {"labels": "d", "accuracy_percent": [1.0, 2.0]}
-    records = [record("a", same), record("b", **{"outcomes": same | {"accuracy_percent": [3.0, 4.5]}} | change)]
+    records = [record("a", drawn(0, 1)), record("b", **{"outcomes": drawn(1, 2)} | change)]
     assert len(paired(table("a", "b"), records)) == 0
 
 
