@@ -1,6 +1,7 @@
 """K-means features of a labelled set's training images, learned once: RUNS_ROOT/kmeans/<what they depend on>."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,13 +29,11 @@ def learned(
     packed = images()
     key = hashlib.sha256(f"{VERSION} {packed.digest} {k} {seed}".encode()).hexdigest()[:32]
     file = runs_root / "kmeans" / f"{key}.safetensors"
-    try:
-        kept = safetensors.torch.load_file(file)
-        whole = kept.pop("digest").numpy().tobytes() == _digest(kept)
-        if whole:
-            return _module(kept)
-    except (OSError, SafetensorError, KeyError, ValueError):  # none, or a damaged one: learned again
-        pass
+    if file.exists():
+        try:
+            return _read(file)
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            warnings.warn(f"learning K-means again: {file} is damaged ({error})", stacklevel=2)
     module = evaluation.learn_kmeans(packed.images, k, seed=seed, progress=progress)
     tensors = dict(zip(NAMES, (module.triangle.centroids, module.mean, module.whitening), strict=True))
     digest = torch.frombuffer(bytearray(_digest(tensors)), dtype=torch.uint8)
@@ -43,8 +42,12 @@ def learned(
     return module
 
 
-def _module(tensors: dict[str, torch.Tensor]) -> evaluation.KMeansFeatures:
-    return evaluation.KMeansFeatures(tensors["centroids"], mean=tensors["mean"], whitening=tensors["whitening"])
+def _read(file: Path) -> evaluation.KMeansFeatures:
+    """Raises one of several errors where the file is not whole."""
+    kept = safetensors.torch.load_file(file)
+    if kept.pop("digest").numpy().tobytes() != _digest(kept):
+        raise ValueError("not what its digest says")
+    return evaluation.KMeansFeatures(kept["centroids"], mean=kept["mean"], whitening=kept["whitening"])
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> bytes:
