@@ -2,10 +2,10 @@
 
 import argparse
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from experiments import console, datasets, sources
+from experiments.arguments import Command, add_roots
 from experiments.datasets.lmdb_writer import write_lmdb
 from experiments.datasets.packing import pack_images, plan
 from experiments.errors import UserError
@@ -14,7 +14,6 @@ __all__ = ["add", "one_word"]
 
 SUBCOMMANDS = ("pack", "lmdb")
 SIDES = (32, 64)
-Command = Callable[[str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
 
 
 def one_word(argv: list[str]) -> list[str]:
@@ -24,7 +23,7 @@ def one_word(argv: list[str]) -> list[str]:
     return argv
 
 
-def add(command: Command, add_roots: Callable[[argparse.ArgumentParser], None]) -> None:
+def add(command: Command) -> None:
     """Add the three commands."""
     data = command(
         "data",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gan
-from experiments import cli
+from experiments import cli, eval_commands
 from experiments.datasets import cifar10
 from experiments.datasets.packed import pack
 
@@ -37,8 +37,8 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, str(value))
     for name in ("BACKBONE", "LAYERS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(cli, "RECORDS", tmp_path / "results" / "runs")
-    monkeypatch.setattr(cli, "TABLES", tmp_path / "results" / "tables")
+    monkeypatch.setattr(eval_commands, "RECORDS", tmp_path / "results" / "runs")
+    monkeypatch.setattr(eval_commands, "TABLES", tmp_path / "results" / "tables")
     return tmp_path
 
 
@@ -253,8 +253,10 @@ def test_another_figure_of_the_same_run_is_told(
     roots: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     assert cli.main(["eval", *RANDOM]) == 0
-    evaluate = cli.evaluate
-    monkeypatch.setattr(cli, "evaluate", lambda *a, **o: [dataclasses.replace(r, value=1.0) for r in evaluate(*a, **o)])
+    evaluate = eval_commands.evaluate
+    monkeypatch.setattr(
+        eval_commands, "evaluate", lambda *a, **o: [dataclasses.replace(r, value=1.0) for r in evaluate(*a, **o)]
+    )
     assert cli.main(["eval", *RANDOM, "--fresh"]) == 0
     assert re.search(r"keeps run .* not this 1\.00 %", capsys.readouterr().err) and len(records(roots)) == 1
 
@@ -292,7 +294,7 @@ def test_interrupt_is_130(roots: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "prepare", interrupted)
+    monkeypatch.setattr(eval_commands, "prepare", interrupted)
     assert cli.main(["eval", *RANDOM]) == 130
     assert "run the same command again" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import results
-from experiments import cli, spec
+from experiments import cli, eval_commands, spec
 
 ROOT = Path(__file__).parents[2]
 NAMES = [file.stem for file in sorted((ROOT / "experiments" / "tables").glob("*.toml"))]
@@ -36,7 +36,7 @@ def test_tables_are_the_toml_files() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_files_are_what_records_and_toml_make(name: str) -> None:
-    made = cli._committed([name])
+    made = eval_commands.regenerated([name])
     assert sorted(file.name for file in made) == sorted(name + suffix for suffix in WRITTEN)
     assert [file.name for file, content in made.items() if file.read_bytes() != content] == []
 
@@ -102,8 +102,8 @@ def two_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     record = dataclasses.replace(record, table="second", method="m", protocol="p", value=12.25)
     results.append_record(tmp_path / "runs" / "second.jsonl", record)
     monkeypatch.setattr(spec.resources, "files", lambda _: tmp_path)
-    monkeypatch.setattr(cli, "RECORDS", tmp_path / "runs")
-    monkeypatch.setattr(cli, "TABLES", tmp_path / "out")
+    monkeypatch.setattr(eval_commands, "RECORDS", tmp_path / "runs")
+    monkeypatch.setattr(eval_commands, "TABLES", tmp_path / "out")
     return tmp_path
 
 
