@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from evaluation.l2svm import L2SVM, Progress, l2svm_path, winners
 from evaluation.rows import Rows
 
+TOGETHER = 10  # fits that are scored in one pass over the scored rows, or as many as a draw has values of C
+
 
 def label_draws(
     labels: np.ndarray, draws: int, *, seed: int, per_class: int | None = None, size: int | None = None
@@ -67,11 +69,16 @@ def score_draws(
     order = np.argsort(Cs)  # ascending values take the fewest steps
     gap = 0.0
     shown = draws if progress is None else progress(draws, total=len(draws), desc="draws of labels", unit="draw")
+    fitted: list[tuple[int, int, L2SVM]] = []
     for r, rows in enumerate(shown):
-        svms = list(l2svm_path(X[rows], y[rows], [Cs[i] for i in order], tol=tol, device=device))
-        for i, predicted in zip(order, _predictions(svms, scored), strict=True):
-            right[r, i] = predicted == y_scored
-        gap = max(gap, *(float(svm.duality_gap_.max()) for svm in svms))
+        path = l2svm_path(X[rows], y[rows], [Cs[i] for i in order], tol=tol, device=device)
+        fitted += [(r, i, svm) for i, svm in zip(order, path, strict=True)]
+        if len(fitted) < TOGETHER and r < len(draws) - 1:
+            continue
+        for (q, i, svm), predicted in zip(fitted, _predictions([svm for *_, svm in fitted], scored), strict=True):
+            right[q, i] = predicted == y_scored
+            gap = max(gap, float(svm.duality_gap_.max()))
+        fitted.clear()
     return right, gap
 
 

@@ -6,13 +6,24 @@ other row weights, by default zero. Problems that are solved drop out of the wor
 """
 
 from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from evaluation.problem import Problem, Solution, evaluate, line_search, slack
-from evaluation.subspace import RowKernel, Subspace, from_basis, inverse_hessian, leading_inverse_hessian, to_basis
+from evaluation.rows import Rows
+from evaluation.subspace import (
+    RowKernel,
+    Subspace,
+    find_space,
+    from_basis,
+    inverse_hessian,
+    leading_inverse_hessian,
+    to_basis,
+)
 
 FREE_TOL = 0.01  # share of tol to which steps that cost no pass over X are taken
 EXACT_TOL = 1e-6  # ... where these alone solve the problem: the last steps converge at once
@@ -35,7 +46,23 @@ def newton(
 def newton_by_rows(
     problem: Problem, C: float, *, tol: float, max_iter: int, start: Solution | None = None
 ) -> Generator[None, None, Solution]:
-    """Few rows: w = beta [X 1], each step solved exactly for beta (Chapelle, Neural Computation 19, 2007, 2.3)."""
+    """Few rows: by their inner products, in float32 where X is; in float64 where that does not reach `tol`."""
+    solve = partial(_by_products, C=C, tol=tol, max_iter=max_iter, start=start)
+    if problem.rows.dtype != torch.float64:
+        with suppress(torch.linalg.LinAlgError):  # for a large C rounding decides whether the products are definite
+            solution = solve(problem)
+            yield
+            if bool((solution.gap <= tol).all()):
+                return solution
+        rows = Rows(problem.rows.X, device=problem.rows.device, double=True)
+        problem = replace(problem, rows=rows, space=find_space(rows, problem.sample_weight))
+    solution = solve(problem)
+    yield
+    return solution
+
+
+def _by_products(problem: Problem, *, C: float, tol: float, max_iter: int, start: Solution | None) -> Solution:
+    """w = beta [X 1], each step solved exactly for beta (Chapelle, Neural Computation 19, 2007, section 2.3)."""
     assert isinstance(problem.space, RowKernel)
     K, s, signs = problem.space.products, problem.sample_weight, problem.signs
     beta, scores = torch.zeros_like(signs), torch.zeros_like(signs)
@@ -68,8 +95,8 @@ def newton_by_rows(
         if not len(unsolved):
             break
     weights = problem.rows.back(beta)
-    yield
-    return Solution(weights, scores, objective, gap.clamp(min=0), n_iter, passes=1)
+    scores, _, objective, gap = evaluate(problem, C, weights)  # of these weights, whatever the products' errors
+    return Solution(weights, scores, objective, gap, n_iter, passes=2)
 
 
 def newton_in_steps(

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FEW_ROWS = 2500  # up to here inner products of rows are cheap, and so is float64
-SMALL_BYTES = 2**26  # of X, up to which float32 is worked on as float64: the cost is nothing, unscaled features gain
+FEW_ROWS = 2500  # up to here inner products of rows are cheap
+SMALL_BYTES = 2**22  # of X, up to which float32 is worked on as float64: the cost is nothing, unscaled features gain
 BLOCK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # about the last-level cache; on a GPU enough to hide launches
 RESIDENT_SHARE = 0.7  # of the GPU's free memory that X may take before it is streamed instead
 
@@ -24,13 +24,15 @@ class Rows:
     Products with X run in `dtype`; everything of size [k, .] is float64.
 
     Attributes:
+        X: as it was given.
         n, width: rows, and D + 1.
         few: whether the rows are few enough to be solved by their inner products.
-        dtype: float64 for float64 X, small X and few rows, else float32.
+        dtype: float64 for float64 X, small X and where asked for, else float32.
         device: where the products run; the CPU where float64 is unknown to the one asked for.
     """
 
-    def __init__(self, X: np.ndarray, *, device: torch.device | str | None = None) -> None:
+    def __init__(self, X: np.ndarray, *, device: torch.device | str | None = None, double: bool = False) -> None:
+        self.X = X
         self.device = _usable(device)
         if min(X.strides, default=0) < 0:  # torch knows no backward strides
             X = np.ascontiguousarray(X)
@@ -39,7 +41,7 @@ class Rows:
             self._X = torch.from_numpy(X)
         self.n, self.width = X.shape[0], X.shape[1] + 1
         self.few = self.n <= FEW_ROWS
-        self.dtype = torch.float64 if self.few or X.nbytes <= SMALL_BYTES else self._X.dtype
+        self.dtype = torch.float64 if double or X.nbytes <= SMALL_BYTES else self._X.dtype
         if self.device.type == "cuda" and X.nbytes < RESIDENT_SHARE * torch.cuda.mem_get_info(self.device)[0]:
             self._X = self._X.to(self.device)
         row_bytes = max(1, X.shape[1]) * self.dtype.itemsize

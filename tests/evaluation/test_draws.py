@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.svm import LinearSVC
 
+import evaluation.draws as draws_module
 from evaluation import label_draws, score_draws
 
 LABELS = np.repeat([0, 1, 2], [5, 9, 30])
@@ -40,7 +41,9 @@ def test_impossible_draws_are_refused(options: dict, text: str) -> None:
         label_draws(LABELS, 2, seed=0, **options)
 
 
-def test_every_draw_and_C_is_what_LinearSVC_says() -> None:
+@pytest.mark.parametrize("together", [1, 3, 100])  # draws hold two fits each: groups end within, and at, the last
+def test_every_draw_and_C_is_what_LinearSVC_says(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draws_module, "TOGETHER", together)
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 240)
     X = (rng.normal(size=(240, 30)) + 0.6 * np.eye(3)[y].repeat(10, axis=1)).astype(np.float32)

@@ -1,6 +1,7 @@
 """The solver against scikit-learn's LinearSVC, against its own bound, and where features lie on disk."""
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,26 @@ def test_all_ways_of_solving_agree(monkeypatch: pytest.MonkeyPatch) -> None:
             assert solution.gap.max() <= 1e-8
             torch.testing.assert_close(solution.objective, solutions[0].objective, rtol=2e-8, atol=0)
             torch.testing.assert_close(solution.weights, solutions[0].weights, rtol=1e-2, atol=1e-4)
+
+
+def test_few_rows_in_float32_are_certified_or_solved_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(60, 300)) + 100).astype(np.float32)  # a large mean: products differ in their last digits
+    y = rng.integers(0, 3, 60)
+    monkeypatch.setattr(rows, "SMALL_BYTES", 0)
+    wide = X.astype(np.float64)
+    for C, in_float32 in ((1e-6, True), (10.0, False)):
+        model, exact = L2SVM(C, tol=1e-6).fit(X, y), L2SVM(C, tol=1e-8).fit(wide, y)
+        assert model.duality_gap_.max() <= 1e-6
+        assert np.all(objectives(model, wide, y, C) <= exact.objective_ * (1 + 1e-5))
+        posed, _ = pose(X, y, None, device=None)
+        passes = run_count(newton.newton(posed, C, tol=1e-6, max_iter=100))
+        assert (passes == 1) == in_float32
+
+
+def run_count(steps: Iterator) -> int:
+    """How many times a solver went over X."""
+    return sum(1 for _ in steps)
 
 
 def test_near_separability_the_passes_still_reach_their_gap(features: tuple) -> None:
