@@ -19,8 +19,8 @@ from evaluation.statistics import (
     paired_over_draws,
     spread,
 )
-from evaluation.supervised import Search, random_search
-from evaluation.trials import Space, Trial
+from evaluation.supervised import SupervisedData, TrialResult, run_trial
+from evaluation.trials import Space, Trial, draw_trials
 
 __all__ = [
     "DEFAULT_GRID",
@@ -30,11 +30,13 @@ __all__ = [
     "KMeansFeatures",
     "PairedTest",
     "QuadrantSums",
-    "Search",
     "Selection",
     "Space",
     "Spread",
+    "SupervisedData",
     "Trial",
+    "TrialResult",
+    "draw_trials",
     "fit_selected",
     "interval95_of_mean",
     "interval95_of_proportion",
@@ -48,7 +50,7 @@ __all__ = [
     "nearest",
     "paired_bootstrap",
     "paired_over_draws",
-    "random_search",
+    "run_trial",
     "score_draws",
     "select_C",
     "spread",

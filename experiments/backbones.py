@@ -89,6 +89,19 @@ def resolve(
     )
 
 
+def architecture(text: str) -> tuple[gan.Architecture, str]:
+    """PRESET[,width=N,...] -> the architecture and its name in a method column. Raises ValueError for another text."""
+    preset, *settings = text.split(",")
+    arch = gan.architecture(preset)
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key not in ("width", "channels", "kernel") or not value.isdigit():
+            raise ValueError(f"settings are width=N, channels=N and kernel=N, got {setting!r}")
+        changes: dict[str, Any] = {key: int(value)}
+        arch = dataclasses.replace(arch, **changes)
+    return arch, " ".join([preset, *(s.replace("=", " ") for s in settings)])
+
+
 def _kmeans(text: str, layers: Sequence[str] | None, seed: int, learn: Learner) -> Contender:
     if not text.isdigit() or int(text) < 2:
         raise ValueError(f"write kmeans:K, K >= 2 centroids, got {text!r}")
@@ -104,18 +117,10 @@ def _unlearned(k: int, seed: int) -> evaluation.KMeansFeatures:
 
 
 def _random(text: str, layers: Sequence[str] | None, seed: int) -> Contender:
-    preset, *settings = text.split(",")
-    arch = gan.architecture(preset)
-    for setting in settings:
-        key, _, value = setting.partition("=")
-        if key not in ("width", "channels", "kernel") or not value.isdigit():
-            raise ValueError(f"settings are width=N, channels=N and kernel=N, got {setting!r}")
-        changes: dict[str, Any] = {key: int(value)}
-        arch = dataclasses.replace(arch, **changes)
+    arch, name = architecture(text)
     net = gan.Discriminator(arch)
     gan.initialise(net, torch.Generator().manual_seed(seed))
-    name = " ".join(["random-init", preset, *(s.replace("=", " ") for s in settings)])
-    return _discriminator(net, arch.stage_names, layers, name, NOTHING)
+    return _discriminator(net, arch.stage_names, layers, f"random-init {name}", NOTHING)
 
 
 def _theano(text: str, layers: Sequence[str] | None) -> Contender:

@@ -9,7 +9,7 @@ from typing import Any
 
 import features
 import results
-from experiments import console, nearest_digits, paired, protocols, spec
+from experiments import console, nearest_digits, paired, protocols, spec, supervised
 from experiments.arguments import Command, add_roots, check_writable, device_of, named_roots
 from experiments.atomic import write_bytes
 from experiments.backbones import resolve
@@ -54,6 +54,7 @@ def add(command: Command) -> None:
             _eval,
             "Measure one row of a table.",
             "dcgan-eval eval random:imagenet32 --table cifar10\n"
+            "  dcgan-eval eval supervised:svhn32 --table svhn --trials 16\n"
             "  dcgan-eval eval real --table mnist\n"
             "  dcgan-eval eval runs/train/mnist-conditional/generator.safetensors --table mnist --samples 1000000",
         ),
@@ -62,7 +63,8 @@ def add(command: Command) -> None:
         added.add_argument(
             "target",
             nargs="?",
-            help="the backbone, as --backbone; of the MNIST table a class-conditional generator's file, or real",
+            help="the backbone, as --backbone; supervised:PRESET[,width=N], a network trained with the labels alone; "
+            "of the MNIST table a class-conditional generator's file, or real",
         )
         added.add_argument(
             "--backbone",
@@ -79,10 +81,17 @@ def add(command: Command) -> None:
             added.add_argument(
                 "--table", choices=[*protocols.TABLES, "mnist"], default="cifar10", help="default: %(default)s"
             )
-            added.add_argument("--protocol", help=f"{', '.join(PROTOCOLS)} (default: the table's first)")
+            added.add_argument(
+                "--protocol",
+                help=f"{', '.join(PROTOCOLS)}; of supervised: {', '.join(protocols.SUPERVISED)} "
+                "(default: the table's first)",
+            )
             added.add_argument("--classifier", choices=CLASSIFIERS, default="l2-svm", help="default: %(default)s")
             added.add_argument(
                 "--samples", type=int, metavar="N", help="of the MNIST table's generator (default: 50000)"
+            )
+            added.add_argument(
+                "--trials", type=int, metavar="N", help="of supervised:, drawn at random (default: 64, as the paper)"
             )
             added.add_argument("--C", help="comma-separated values to choose from on held-out training images")
             added.add_argument("--fresh", action="store_true", help="measure again although a record is at hand")
@@ -107,8 +116,9 @@ def _extract(arguments: argparse.Namespace) -> int:
 def _eval(arguments: argparse.Namespace) -> int:
     if arguments.table == "mnist":
         return _eval_mnist(arguments)
-    if arguments.samples is not None:
-        raise UserError("--samples is of --table mnist alone; leave it out")
+    if _source(arguments).startswith(supervised.PREFIX):
+        return _eval_supervised(arguments)
+    _refuse(arguments, "a row of features", samples=None, trials=None)
     if arguments.dry_run:
         return _describe(_spec(arguments), arguments)
     table = spec.load_table(arguments.table)
@@ -120,20 +130,14 @@ def _eval(arguments: argparse.Namespace) -> int:
     check_writable(own_records, own_tables)
     prepared = _prepare(arguments)
     roots = named_roots(arguments)
-    own_file = own_records / f"{arguments.table}.jsonl"
-    rows = {prepared.spec.column, *prepared.leaked}
-    measured = [] if arguments.fresh else _at_hand(own_file, identity(prepared, roots), rows)
-    if measured:
-        console.say(f"measured before, as run {measured[0].run_id} ({own_file}); --fresh measures again")
-    else:
-        measured = evaluate(
-            prepared,
-            runs_root=arguments.runs_root,
-            command=arguments.command,
-            say=console.say,
-            progress=console.progress,
-            roots=roots,
-        )
+    measured = _at_hand(arguments, identity(prepared, roots), {prepared.spec.column, *prepared.leaked}) or evaluate(
+        prepared,
+        runs_root=arguments.runs_root,
+        command=arguments.command,
+        say=console.say,
+        progress=console.progress,
+        roots=roots,
+    )
     written = _write(arguments, table, measured)
     chosen = CLASSIFIERS[prepared.spec.classifier].setting
     for found in measured:
@@ -152,15 +156,8 @@ def _eval_mnist(arguments: argparse.Namespace) -> int:
     source = arguments.target or arguments.backbone
     if source is None:
         raise UserError("name the file of a class-conditional generator, or real: dcgan-eval eval real --table mnist")
-    for option, usual in (
-        ("layers", None),
-        ("subset", None),
-        ("C", None),
-        ("protocol", None),
-        ("batchnorm", "calibrated"),
-    ):
-        if getattr(arguments, option) != usual:
-            raise UserError(f"--{option} has no meaning for --table mnist; leave it out")
+    _refuse(arguments, "--table mnist", layers=None, subset=None, C=None, protocol=None, trials=None)
+    _refuse(arguments, "--table mnist", batchnorm="calibrated")
     if source == nearest_digits.REAL and arguments.samples is not None:
         raise UserError("--samples is of a generator; real digits are all used")
     samples = nearest_digits.PAPER if arguments.samples is None else arguments.samples
@@ -175,8 +172,7 @@ def _eval_mnist(arguments: argparse.Namespace) -> int:
                 f"{unknown[0]} cannot be recorded among the committed results, {', '.join(table.protocols)} can"
             )
         check_writable(RECORDS, TABLES)
-    own_file = arguments.runs_root / "records" / "mnist.jsonl"
-    check_writable(own_file.parent, arguments.runs_root / "tables")
+    check_writable(arguments.runs_root / "records", arguments.runs_root / "tables")
     prepared = nearest_digits.prepare(
         run,
         data_root=arguments.data_root,
@@ -185,11 +181,9 @@ def _eval_mnist(arguments: argparse.Namespace) -> int:
         progress=console.progress,
     )
     roots = named_roots(arguments)
-    measured = [] if arguments.fresh else _at_hand(own_file, nearest_digits.identity(prepared, roots), rows)
-    if measured:
-        console.say(f"measured before, as run {measured[0].run_id} ({own_file}); --fresh measures again")
-    else:
-        measured = nearest_digits.measure(prepared, command=arguments.command, roots=roots, progress=console.progress)
+    measured = _at_hand(arguments, nearest_digits.identity(prepared, roots), rows) or nearest_digits.measure(
+        prepared, command=arguments.command, roots=roots, progress=console.progress
+    )
     curve = arguments.runs_root / "tables" / f"mnist-curve-{measured[0].run_id}.csv"
     written = _write(arguments, table, measured)
     write_bytes(curve, nearest_digits.curve_csv(measured))
@@ -197,6 +191,54 @@ def _eval_mnist(arguments: argparse.Namespace) -> int:
         console.say(f"{found.method}: {found.value:.2f} % error, {found.protocol} (run {found.run_id})")
     console.say(f"written to {', '.join(str(p) for p in [*written, curve])}")
     return 0
+
+
+def _eval_supervised(arguments: argparse.Namespace) -> int:
+    """A row of networks trained with the labels alone."""
+    _refuse(arguments, supervised.PREFIX, layers=None, subset=None, C=None, samples=None)
+    _refuse(arguments, supervised.PREFIX, batchnorm="calibrated", classifier="l2-svm")
+    run = supervised.SupervisedSpec(
+        _source(arguments).removeprefix(supervised.PREFIX),
+        protocols.protocol_of(arguments.table, arguments.protocol, protocols.SUPERVISED),
+        seed=arguments.seed,
+        **({} if arguments.trials is None else {"trials": arguments.trials}),
+    )
+    if arguments.dry_run:
+        print(f"{run.method}: {run.epochs} epochs each, {run.protocol}, on {arguments.device}")
+        return 0
+    table = spec.load_table(arguments.table)
+    if arguments.record:
+        if (run.method, run.protocol) not in {(row.method, row.protocol) for row in table.rows}:
+            raise UserError(f"the table {arguments.table} has no row {run.method!r}, {run.protocol!r} to record")
+        check_writable(RECORDS, TABLES)
+    check_writable(*(arguments.runs_root / name for name in ("records", "tables", "supervised")))
+    prepared = supervised.prepare(
+        run,
+        data_root=arguments.data_root,
+        runs_root=arguments.runs_root,
+        device=device_of(arguments.device),
+        progress=console.progress,
+    )
+    roots = named_roots(arguments)
+    measured = _at_hand(arguments, supervised.identity(prepared, roots), {run.protocol}) or [
+        supervised.measure(prepared, command=arguments.command, roots=roots, say=console.say, progress=console.progress)
+    ]
+    written = _write(arguments, table, measured)
+    for found in measured:
+        chosen = f"{found.selection['validation_error_percent']:.2f} % on {found.selection['holdout']:,} held out"
+        console.say(
+            f"{found.method}: {found.value:.2f} % error on {found.n_test:,} images, {found.protocol} "
+            f"({chosen}, run {found.run_id})"
+        )
+    console.say(f"written to {', '.join(str(p) for p in written)}")
+    return 0
+
+
+def _refuse(arguments: argparse.Namespace, what: str, **usual: Any) -> None:
+    """UserError where an option that has no meaning for such a row is given."""
+    for option, value in usual.items():
+        if getattr(arguments, option) != value:
+            raise UserError(f"--{option} has no meaning for {what}; leave it out")
 
 
 def _write(arguments: argparse.Namespace, table: results.Table, measured: list[results.Record]) -> list[Path]:
@@ -244,9 +286,15 @@ def regenerated(names: Sequence[str]) -> dict[Path, bytes]:
     return files
 
 
-def _spec(arguments: argparse.Namespace) -> EvalSpec:
+def _source(arguments: argparse.Namespace) -> str:
+    """What is to be measured, as the user names it, or the network that comes with the project."""
     if arguments.target and arguments.backbone:
         raise UserError("name the backbone once, as TARGET or with --backbone")
+    shipped = SHIPPED[getattr(arguments, "table", "cifar10")]
+    return arguments.target or arguments.backbone or os.environ.get("BACKBONE") or str(shipped)
+
+
+def _spec(arguments: argparse.Namespace) -> EvalSpec:
     table, layers = getattr(arguments, "table", "cifar10"), arguments.layers or os.environ.get("LAYERS")
     changes: dict[str, Any] = {}
     if getattr(arguments, "C", None):
@@ -255,7 +303,7 @@ def _spec(arguments: argparse.Namespace) -> EvalSpec:
         except ValueError as error:
             raise UserError(f"--C takes numbers separated by commas, got {arguments.C!r}") from error
     return EvalSpec(
-        backbone=arguments.target or arguments.backbone or os.environ.get("BACKBONE") or str(SHIPPED[table]),
+        backbone=_source(arguments),
         layers=tuple(layers.split(",")) if layers else None,
         batchnorm=arguments.batchnorm,
         seed=arguments.seed,
@@ -290,12 +338,22 @@ def _describe(run: EvalSpec, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _at_hand(file: Path, wanted: tuple[dict, dict[str, str]], protocols: set[str]) -> list[results.Record]:
-    """The records of exactly this run, the last where it was made again: same spec, data, weights and code."""
+def _at_hand(
+    arguments: argparse.Namespace, wanted: tuple[dict, dict[str, str]], protocols: set[str]
+) -> list[results.Record]:
+    """The user's records of exactly this run, the last where it was made again: same spec, data, weights and code.
+
+    Empty where it is to be measured: there is no such run, or --fresh is given.
+    """
+    if arguments.fresh:
+        return []
+    file = arguments.runs_root / "records" / f"{arguments.table}.jsonl"
     same = [r for r in results.read_records(file) if (r.spec, r.inputs) == wanted]
     last = [r for r in same if r.run_id == same[-1].run_id]
-    whole = {r.protocol for r in last} == protocols  # not stopped while writing them
-    return last if whole else []
+    if {r.protocol for r in last} != protocols:  # none, or stopped while writing them
+        return []
+    console.say(f"measured before, as run {last[0].run_id} ({file}); --fresh measures again")
+    return last
 
 
 def _add(file: Path, record: results.Record) -> None:

@@ -26,7 +26,7 @@ import results
 from experiments import datasets
 from experiments.backbones import NOTHING, Contender, resolve
 from experiments.centroids import learned
-from experiments.classify import CLASSIFIERS, Answer, Split, all_labels, few_labels, standardised
+from experiments.classify import CLASSIFIERS, Split, all_labels, few_labels, standardised
 from experiments.errors import UserError
 from experiments.leakage import find_audit
 from experiments.protocols import PROTOCOLS, Protocol, check_images
@@ -198,7 +198,7 @@ def evaluate(
         protocol=spec.column,
         metric=rules.metric,
         n_runs=len(answer.right),
-        **_figure(answer.right, rules),
+        **figure(answer.right, rules),
         features=X_train.shape[1],
         max_units=features.max_units(backbone),
         command=results.portable(command, roots),
@@ -207,19 +207,19 @@ def evaluate(
         inputs=inputs,
         selection=answer.selection,
         solver=answer.solver,
-        outcomes=_outcomes(answer),
+        outcomes=outcomes(answer.drawn, answer.right),
         **circumstances(ROOT, device, seconds),
         started=started,
     )
     return [whole] + [
         dataclasses.replace(
-            whole, protocol=protocol, outcomes={}, **_figure(np.delete(answer.right, leaked, axis=1), rules)
+            whole, protocol=protocol, outcomes={}, **figure(np.delete(answer.right, leaked, axis=1), rules)
         )
         for protocol, leaked in prepared.leaked.items()
     ]
 
 
-def _figure(right: np.ndarray, rules: Protocol) -> dict[str, Any]:
+def figure(right: np.ndarray, rules: Protocol) -> dict[str, Any]:
     """Value, error bar over draws and test images of a record, from what was right: bool [R, m]."""
     accuracy = 100 * right.mean(1)
     percent = accuracy if rules.metric == "accuracy_percent" else 100 - accuracy
@@ -230,16 +230,17 @@ def _figure(right: np.ndarray, rules: Protocol) -> dict[str, Any]:
     return figure
 
 
-def _outcomes(answer: Answer) -> dict[str, Any]:
+def outcomes(drawn: np.ndarray, right: np.ndarray) -> dict[str, Any]:
     """What paired tests compare: which labels were used, and which test images were right, in hexadecimal.
 
-    right: bits, of one fit; right_draws: of R <= 255 draws, how many gave each image its label, a byte each.
+    drawn: int64 [R, n], the labelled rows of each draw; right: bool [R, m]. In the record stands `right`: bits, of one
+    fit; or `right_draws`: of R <= 255 draws, how many gave each image its label, a byte each.
     """
-    outcomes: dict[str, Any] = {"labels": _digest(answer.drawn)}
-    if len(answer.right) == 1:
-        return outcomes | {"right": np.packbits(answer.right[0]).tobytes().hex()}
-    counts = answer.right.sum(0).astype(np.uint8).tobytes().hex()
-    return outcomes | {"right_draws": counts, "accuracy_percent": (100 * answer.right.mean(1)).round(4).tolist()}
+    labels = {"labels": _digest(drawn)}
+    if len(right) == 1:
+        return labels | {"right": np.packbits(right[0]).tobytes().hex()}
+    counts = right.sum(0).astype(np.uint8).tobytes().hex()
+    return labels | {"right_draws": counts, "accuracy_percent": (100 * right.mean(1)).round(4).tolist()}
 
 
 def method(contender: Contender, spec: EvalSpec) -> str:

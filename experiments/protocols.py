@@ -1,5 +1,6 @@
 """The protocols of the tables, as data: which labelled set, how many labels, on what C is chosen, which error bar."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import evaluation
@@ -26,7 +27,7 @@ class Protocol:
     """How a figure comes about.
 
     data: the labelled set, `<data>-train` and `<data>-test`; images, tested: how many its two parts must have.
-    holdout: training images on which C is chosen, never fitted for that and never shown to batch norm.
+    holdout: training images on which C, or the trial, is chosen, never fitted for that and never shown to batch norm.
     few: None where all labels are fitted at once. bar: the kind of error bar over draws.
     """
 
@@ -60,23 +61,34 @@ PROTOCOLS = {
         "svhn", "svhn", 1_083, 6_001, "error_percent", 0, SVHN_GRID, FewLabels(size=1_000, select=0), "1.96sd"
     ),
 }
+SUPERVISED = {  # of a network trained with the labels alone; the draw is one, for every trial
+    "svhn/supervised-1000": Protocol(
+        "svhn", "svhn", 73_257, 26_032, "error_percent", 10_000, few=FewLabels(per_class=100, select=1, score=1)
+    ),
+    "svhn/supervised-of-1083": Protocol("svhn", "svhn", 1_083, 6_001, "error_percent", 200),
+}
 TABLES = tuple(dict.fromkeys(protocol.table for protocol in PROTOCOLS.values()))
 
 
-def protocol_of(table: str, name: str | None) -> str:
-    """The protocol of that name, or the table's first; UserError for one that the table does not have."""
-    known = [name for name, protocol in PROTOCOLS.items() if protocol.table == table]
+def protocol_of(table: str, name: str | None, protocols: Mapping[str, Protocol] = PROTOCOLS) -> str:
+    """That name, or the table's first among `protocols`; UserError for one that the table does not have there."""
+    known = [name for name, protocol in protocols.items() if protocol.table == table]
+    kind = "of supervised:" if protocols is SUPERVISED else "of features"
+    if not known:
+        raise UserError(
+            f"no protocol {kind} in the table {table}; choose --table {next(iter(protocols.values())).table}"
+        )
     if name is not None and name not in known:
-        raise UserError(f"no protocol {name!r} in the table {table}; it has {', '.join(known)}")
+        raise UserError(f"no protocol {name!r} in the table {table}; it has {', '.join(known)} {kind}")
     return name or known[0]
 
 
-def check_images(name: str, images: int, tested: int) -> None:
-    """UserError where the labelled set at hand is not the protocol's."""
-    wanted = PROTOCOLS[name]
+def check_images(name: str, images: int, tested: int, protocols: Mapping[str, Protocol] = PROTOCOLS) -> None:
+    """UserError where the labelled set at hand is not that of the protocol, one of `protocols`."""
+    wanted = protocols[name]
     if (images, tested) == (wanted.images, wanted.tested):
         return
-    sizes = [other for other, p in PROTOCOLS.items() if (p.data, p.images, p.tested) == (wanted.data, images, tested)]
+    sizes = [other for other, p in protocols.items() if (p.data, p.images, p.tested) == (wanted.data, images, tested)]
     fix = f"choose --protocol {sizes[0]}, a row of its own" if sizes else "put the official files in DATA_ROOT"
     raise UserError(
         f"{name} takes {wanted.images:,} training and {wanted.tested:,} test images of {wanted.data}, "

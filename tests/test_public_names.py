@@ -10,10 +10,10 @@ PUBLIC = {
         interpolate load load_state load_theano new_state sample sample_z save save_state train""",
     "features": """Backbone FeatureStore MaxGrid batch_statistics calibrate_batchnorm check_backbone extract feature_key
         feature_width layer_shapes max_grid max_units tapped weights_digest""",
-    "evaluation": """DEFAULT_GRID L2SVM DrawsTest Interval KMeansFeatures PairedTest QuadrantSums Search Selection
-        Space Spread Trial fit_selected interval95_of_mean interval95_of_proportion knn_predict
-        knn_running l2svm_path label_draws learn_kmeans mcnemar mean_distance nearest paired_bootstrap
-        paired_over_draws random_search score_draws select_C spread stratified_holdout""",
+    "evaluation": """DEFAULT_GRID L2SVM DrawsTest Interval KMeansFeatures PairedTest QuadrantSums Selection
+        Space Spread SupervisedData Trial TrialResult draw_trials fit_selected interval95_of_mean
+        interval95_of_proportion knn_predict knn_running l2svm_path label_draws learn_kmeans mcnemar mean_distance
+        nearest paired_bootstrap paired_over_draws run_trial score_draws select_C spread stratified_holdout""",
     "dedup": """CopyDescriptor DescriptorConfig File HashedFiles SemanticConfig SemanticHash Skipped ahash
         collision_groups dhash hash_chunks hash_files keep_mask near_duplicates pair_groups phash radius_groups
         radius_pairs radius_pairs_between""",

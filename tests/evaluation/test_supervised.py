@@ -1,26 +1,36 @@
-"""The random search: toy data learnt, the best trial kept, test rows apart, the same again for the same seed."""
+"""One trial of the supervised control: toy data learnt, test rows apart, the same again for the same trial."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from evaluation import Space, random_search
-from evaluation.supervised import accuracy
-from evaluation.trials import draw_trials
+from evaluation import Space, SupervisedData, draw_trials, run_trial
 
 TRAIN, VALIDATION, TEST = np.arange(0, 60), np.arange(60, 120), np.arange(120, 180)
+FAST = draw_trials(1, seed=0, space=Space(lr=(1e-2, 3e-2), batch_size=(25,)))[0]
 
 
-def toy(seed=0):
+def toy(**changed):
     """Images uint8 [180, 8, 8, 1], bright above, below, or left, under noise; their names."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     labels = np.array(["above", "below", "left"])[rng.integers(3, size=180)]
     images = rng.integers(0, 100, (180, 8, 8, 1))
     images[labels == "above", :4] += 100
     images[labels == "below", 4:] += 100
     images[labels == "left", :, :4] += 100
-    return images.astype(np.uint8), labels
+    return SupervisedData(
+        **{
+            "images": images.astype(np.uint8),
+            "labels": labels,
+            "train": TRAIN,
+            "validation": VALIDATION,
+            "test": TEST,
+            **changed,
+        }
+    )
 
 
 def make(trial, generator):
@@ -30,68 +40,42 @@ def make(trial, generator):
     return nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Dropout(trial.dropout), linear)
 
 
-def search(make_network=make, **options):
-    return random_search(make_network, *toy(), TRAIN, VALIDATION, **{"trials": 4, "epochs": 20, "seed": 0, **options})
-
-
 def equal(a, b):
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
 def test_separable_classes_are_learnt():
-    images, labels = toy()
-    found = search(space=Space(lr=(1e-2, 3e-2)))
-    assert max(score for _, score in found.trials) > 0.95
-    assert found.test_accuracy(images, labels, TEST) > 0.95
-    assert found.classes.tolist() == ["above", "below", "left"]
-    assert found.test_accuracy(images, np.roll(labels, 1), TEST) < 0.6
-
-
-def test_the_best_on_validation_is_kept_and_of_equals_the_first():
-    rates = Space(lr=(1e-7, 1e-1))  # from learning nothing to learning all
-    found = search(space=rates, trials=8)
-    scores = [score for _, score in found.trials]
-    assert [trial for trial, _ in found.trials] == list(draw_trials(8, seed=0, space=rates))
-    assert min(scores) < max(scores)
-    assert found.best == found.trials[int(np.argmax(scores))][0]
-    images, labels = toy()
-    assert accuracy(found.network, images, np.searchsorted(found.classes, labels), VALIDATION) == max(scores)
-
-
-def test_the_network_kept_is_that_of_its_trial_alone():
-    found = search(space=Space(lr=(1e-7, 1e-1)), trials=8)
-    made = []
-
-    def only_best(trial, generator):
-        made.append(make(trial, generator))
-        return made[-1]
-
-    search(only_best, space=Space(lr=(1e-7, 1e-1)), trials=8)
-    assert [equal(network, found.network) for network in made] == [trial == found.best for trial, _ in found.trials]
+    data = toy()
+    found = run_trial(data, FAST, make, epochs=20)
+    assert min(found.train_accuracy, found.validation_accuracy) > 0.95
+    assert data.classes.tolist() == ["above", "below", "left"]
+    right = data.right(found.network, TEST)
+    assert right.shape == (60,) and right.dtype == bool and right.mean() > 0.95
+    assert toy(labels=np.roll(data.labels, 1)).right(found.network, TEST).mean() < 0.6
+    assert found.validation_accuracy == data.right(found.network, VALIDATION).mean()
 
 
 def test_only_train_rows_train():
-    images, labels = toy()
-    shuffled = labels.copy()
-    shuffled[60:] = np.random.default_rng(1).permutation(labels[60:])
+    data = toy()
+    labels, images = data.labels.copy(), data.images.copy()
+    labels[60:] = np.random.default_rng(1).permutation(labels[60:])
     images[120:] = 0
-    one = random_search(make, *toy(), TRAIN, VALIDATION, trials=1, epochs=3, seed=0)
-    two = random_search(make, images, shuffled, TRAIN, VALIDATION, trials=1, epochs=3, seed=0)
-    assert equal(one.network, two.network)
-    assert one.trials != two.trials
+    one, two = (run_trial(d, FAST, make, epochs=3) for d in (data, toy(images=images, labels=labels)))
+    assert equal(one.network, two.network) and one.train_accuracy == two.train_accuracy
+    assert one.validation_accuracy != two.validation_accuracy
 
 
-def test_same_seed_same_search_whatever_ran_before_and_nothing_is_seeded_outside():
+def test_same_trial_same_network_whatever_ran_before_and_nothing_is_seeded_outside():
     torch.manual_seed(1)
-    one = search(epochs=2)
+    one = run_trial(toy(), FAST, make, epochs=2)
     torch.manual_seed(2)
     expected = torch.rand(3)
     torch.manual_seed(2)
-    two = search(epochs=2)
+    two = run_trial(toy(), FAST, make, epochs=2)
     assert torch.equal(torch.rand(3), expected)
-    assert one.trials == two.trials and equal(one.network, two.network)
-    other = search(epochs=2, seed=1)
-    assert other.trials != one.trials and not equal(other.network, one.network)
+    assert equal(one.network, two.network) and one.validation_accuracy == two.validation_accuracy
+    other = run_trial(toy(), dataclasses.replace(FAST, seed=FAST.seed + 1), make, epochs=2)
+    assert not equal(other.network, one.network)
 
 
 def test_trials_stay_within_the_space_and_spread_over_decades():
@@ -119,61 +103,44 @@ def test_inputs_are_scaled_and_batches_are_whole():
                 seen.append(x)
             return self.weight.expand(len(x), 3) * 1
 
-    search(lambda trial, generator: Spy(), trials=1, epochs=2, space=Space(batch_size=(25,)))
+    data = toy()
+    run_trial(data, FAST, lambda trial, generator: Spy(), epochs=2)
     assert [list(x.shape) for x in seen] == [[25, 1, 8, 8]] * 4
-    images, _ = toy()
-    expected = {(image / np.float32(127.5) - 1).astype(np.float32).tobytes() for image in images[TRAIN, :, :, 0]}
+    expected = {(image / np.float32(127.5) - 1).astype(np.float32).tobytes() for image in data.images[TRAIN, :, :, 0]}
     epoch = [image.numpy().tobytes() for x in seen[:2] for image in x[:, 0]]
     assert set(epoch) <= expected and len(set(epoch)) == 50
     assert not torch.equal(seen[0], seen[2])  # dealt anew
     seen.clear()
-    search(lambda trial, generator: Spy(), trials=1, epochs=1, space=Space(batch_size=(128,)))
+    run_trial(data, dataclasses.replace(FAST, batch_size=128), lambda trial, generator: Spy(), epochs=1)
     assert [len(x) for x in seen] == [60]  # all there are
 
 
-def test_progress_sees_every_trial():
-    seen = []
-
-    def progress(steps, **labels):
-        seen.append(labels)
-        yield from steps
-
-    assert len(search(progress=progress, epochs=1).trials) == 4
-    assert seen == [{"total": 4, "desc": "random search", "unit": "trial"}]
-
-
 def test_rows_of_no_class_trained_on_are_missed():
-    images, _ = toy()
-    found = search(space=Space(lr=(1e-2, 3e-2)))
-    assert found.test_accuracy(images, np.full(180, "down"), TEST) == 0
-
-
-@pytest.mark.parametrize("test", [[119, 130], [0], np.arange(100, 180)])
-def test_test_rows_that_were_seen_are_refused(test):
-    with pytest.raises(ValueError, match="test rows must not be among those trained or validated on"):
-        search(epochs=1, trials=1).test_accuracy(*toy(), test)
+    data = toy(labels=np.where(np.arange(180) < 120, toy().labels, "down"))
+    assert not data.right(run_trial(data, FAST, make, epochs=2).network, TEST).any()
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"validation": np.arange(59, 100)}, "none in common, 1 are in both"),
+        ({"validation": np.arange(59, 100)}, "train and validation rows must have none in common, 1 are in both"),
+        ({"test": np.array([130, 0])}, "test and train rows must have none in common, 1 are in both"),
+        ({"test": np.arange(110, 180)}, "test and validation rows must have none in common, 10 are in both"),
         ({"train": np.array([0, 0])}, "train must hold distinct row indices from 0 to 179"),
         ({"validation": np.array([180])}, "validation must hold distinct row indices from 0 to 179"),
         ({"validation": np.array([], int)}, r"validation must hold row indices, int \[m > 0\]"),
         ({"train": np.zeros(180, bool)}, r"train must hold row indices, int \[m > 0\], got bool \[180\]"),
-        ({"images": toy()[0].astype(float)}, r"images must be uint8 \[N, H, W, C\], got float64"),
-        ({"labels": toy()[1][:-1]}, "labels must number 180, one an image, got 179"),
-        ({"epochs": 0}, "at least 1, got 0 and 1"),
-        ({"trials": 0}, "at least 1, got 1 and 0"),
-        (
-            {"make_network": lambda trial, generator: nn.Sequential(nn.Flatten(), nn.Linear(64, 2))},
-            r"must give logits \[\d+, 3\], got \[\d+, 2\]",
-        ),
+        ({"images": toy().images.astype(float)}, r"images must be uint8 \[N, H, W, C\], got float64"),
+        ({"labels": toy().labels[:-1]}, "labels must number 180, one an image, got 179"),
     ],
 )
 def test_what_does_not_fit_is_refused(changed, message):
-    images, labels = toy()
-    arguments = {"make_network": make, "images": images, "labels": labels, "train": TRAIN, "validation": VALIDATION}
     with pytest.raises(ValueError, match=message):
-        random_search(**{**arguments, "epochs": 1, "trials": 1, "seed": 0, **changed})
+        toy(**changed)
+
+
+def test_epochs_and_networks_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
+        run_trial(toy(), FAST, make, epochs=0)
+    with pytest.raises(ValueError, match=r"must give logits \[25, 3\], got \[25, 2\]"):
+        run_trial(toy(), FAST, lambda trial, generator: nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), epochs=1)

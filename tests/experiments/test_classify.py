@@ -11,7 +11,7 @@ import evaluation
 from experiments import classify
 from experiments.classify import Split, all_labels, few_labels, standardised
 from experiments.errors import UserError
-from experiments.evaluate import EvalSpec, _figure
+from experiments.evaluate import EvalSpec, figure
 from experiments.protocols import PROTOCOLS, FewLabels, check_images, protocol_of
 
 QUIET = {"device": torch.device("cpu"), "say": lambda text: None, "progress": None}
@@ -84,11 +84,11 @@ def test_all_labels_is_one_draw(split: Split) -> None:
 
 def test_figures_of_draws() -> None:
     right = np.array([[True, True, True, False], [True, False, False, False]])  # 75 and 25 %
-    error = _figure(right, PROTOCOLS["svhn/1000-balanced"])
+    error = figure(right, PROTOCOLS["svhn/1000-balanced"])
     assert (error["value"], error["n_test"], error["error_bar_kind"]) == (50, 4, "1.96sd")
     assert error["error_bar"] == pytest.approx(1.96 * np.std([25, 75], ddof=1))
-    assert _figure(right, PROTOCOLS["cifar10/400-per-class"])["error_bar"] == pytest.approx(np.std([25, 75], ddof=1))
-    assert _figure(right[:1], PROTOCOLS["cifar10/full"]) == {"value": 75, "n_test": 4}
+    assert figure(right, PROTOCOLS["cifar10/400-per-class"])["error_bar"] == pytest.approx(np.std([25, 75], ddof=1))
+    assert figure(right[:1], PROTOCOLS["cifar10/full"]) == {"value": 75, "n_test": 4}
 
 
 def test_protocols_are_never_mixed_silently() -> None:
