@@ -164,12 +164,6 @@ def _factory(where: str, attribute: str, text: str, layers: Sequence[str] | None
     if not isinstance(made, features.Backbone):
         raise ValueError(f"the factory must return a features.Backbone, got {type(made).__name__}")
     backbone = dataclasses.replace(made, layers=_chosen(made.layers, layers, made.model))
-    try:
-        features.layer_shapes(backbone)
-    except Exception as error:
-        raise ValueError(
-            f"its model cannot run on one image of image_shape {backbone.image_shape}: {type(error).__name__}: {error}"
-        ) from error
     return _contender(backbone, f"{Path(where).name}:{attribute}{_restricted(layers)}", features.max_grid(4))
 
 

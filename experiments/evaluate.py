@@ -122,6 +122,11 @@ def prepare(
     load = partial(datasets.load, data_root=data_root, runs_root=runs_root, progress=progress)
     kmeans = partial(learned, images=lambda: load(f"{spec.rules.data}-train"), runs_root=runs_root, progress=progress)
     contender = resolve(spec.backbone, layers=spec.layers, seed=spec.seed, kmeans=kmeans)
+    contender.backbone.model.to(device)
+    try:
+        features.layer_shapes(contender.backbone)
+    except ValueError as error:
+        raise UserError(f"backbone {spec.backbone!r}: {error}; dcgan-eval check names the fix") from error
     train, test = (_labelled(load(f"{spec.rules.data}-{split}")) for split in ("train", "test"))
     if spec.subset is None:
         check_images(spec.protocol, len(train.images), len(test.images))
@@ -176,6 +181,7 @@ def evaluate(
     with timed(seconds, "extract"):
         X_train, X_test = extract_features(prepared, runs_root=runs_root, say=say, progress=progress)
     backbone = contender.backbone
+    max_units = features.max_units(backbone)
     say(f"features: {X_train.shape[1]:,} an image from {', '.join(backbone.layers)}")
     backbone.model.cpu()
     if contender.standardised:
@@ -200,7 +206,7 @@ def evaluate(
         n_runs=len(answer.right),
         **figure(answer.right, rules),
         features=X_train.shape[1],
-        max_units=features.max_units(backbone),
+        max_units=max_units,
         command=results.portable(command, roots),
         spec=resolved,
         seed=spec.seed,

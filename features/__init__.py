@@ -1,8 +1,10 @@
 """Frozen networks as feature extractors: named layers, calibrated batch norm, pooled to a grid, kept on
-disk."""
+disk; and the checks that make one comparable."""
 
-from features.backbone import Backbone, check_backbone, feature_width, layer_shapes, max_units
+from features.backbone import Backbone, BackboneError, feature_width, layer_shapes, layer_widths, max_units
 from features.batchnorm import batch_statistics, calibrate_batchnorm
+from features.conformance import Finding, check_backbone, parametrize_with_checks, run_checks
+from features.costs import Costs, measure_costs
 from features.extract import extract
 from features.key import feature_key, weights_digest
 from features.pooling import MaxGrid, max_grid
@@ -11,7 +13,10 @@ from features.taps import tapped
 
 __all__ = [
     "Backbone",
+    "BackboneError",
+    "Costs",
     "FeatureStore",
+    "Finding",
     "MaxGrid",
     "batch_statistics",
     "calibrate_batchnorm",
@@ -20,8 +25,12 @@ __all__ = [
     "feature_key",
     "feature_width",
     "layer_shapes",
+    "layer_widths",
     "max_grid",
     "max_units",
+    "measure_costs",
+    "parametrize_with_checks",
+    "run_checks",
     "tapped",
     "weights_digest",
 ]

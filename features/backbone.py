@@ -1,8 +1,8 @@
-"""A network as a source of features: which layers, on what images; and the checks a new one must pass."""
+"""A network as a source of features: which layers, on what images."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from features.images import to_input
 from features.pooling import PAPER_GRID, Pool
-from features.taps import evaluating, find_layers, tapped
+from features.taps import find_layers, tapped
+
+
+class BackboneError(ValueError):
+    """A Backbone that cannot be. `backbone` is it as it was given, for `features.run_checks` to look at."""
+
+    def __init__(self, backbone: "Backbone", wrong: Sequence[str]) -> None:
+        super().__init__("; ".join(wrong))
+        self.backbone = backbone
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +31,8 @@ class Backbone:
     features' order.
     image_shape: (C, H, W) of the input. value_range: (low, high) the input's 0..255 are scaled to.
     to_maps: turns the output of a layer that is not such maps (tokens, say) into them; None where all are.
-    Raises ValueError for unknown layers (naming those there) and impossible shapes or ranges.
+    Raises BackboneError, a ValueError, that names everything wrong: unknown layers (with those there),
+    impossible shapes or ranges, a model that is no module.
     """
 
     model: nn.Module
@@ -33,11 +42,8 @@ class Backbone:
     to_maps: Callable[[Any], Tensor] | None = None
 
     def __post_init__(self) -> None:
-        find_layers(self.model, self.layers)
-        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
-            raise ValueError(f"image_shape must be three positive sizes (C, H, W), got {self.image_shape}")
-        if len(self.value_range) != 2 or not -np.inf < self.value_range[0] < self.value_range[1] < np.inf:
-            raise ValueError(f"value_range must be (low, high), finite, low < high, got {self.value_range}")
+        if wrong := misfits(self):
+            raise BackboneError(self, list(wrong.values()))
         for name in ("layers", "image_shape", "value_range"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
@@ -60,13 +66,44 @@ class Backbone:
         return to_input(images, image_shape=self.image_shape, value_range=self.value_range, device=self.device)
 
 
+def misfits(backbone: Backbone) -> dict[str, str]:
+    """What is wrong with the fields: "module", "layers" or "input" -> a line. Nothing is run."""
+    wrong = {}
+    if not isinstance(backbone.model, nn.Module):
+        wrong["module"] = f"model must be a torch.nn.Module, got {type(backbone.model).__name__}"
+    else:
+        try:
+            find_layers(backbone.model, backbone.layers)
+        except ValueError as error:
+            wrong["layers"] = str(error)
+    shape, bounds = backbone.image_shape, backbone.value_range
+    if len(shape) != 3 or not all(isinstance(size, Integral) and size >= 1 for size in shape):
+        wrong["input"] = f"image_shape must be three positive sizes (C, H, W), got {shape}"
+    elif len(bounds) != 2 or not -np.inf < bounds[0] < bounds[1] < np.inf:
+        wrong["input"] = f"value_range must be (low, high), finite, low < high, got {bounds}"
+    return wrong
+
+
 def layer_shapes(backbone: Backbone) -> dict[str, tuple[int, int, int]]:
-    """Layer name -> (C, h, w) of its maps for an input of image_shape, from one blank image."""
-    channels, height, width = backbone.image_shape
-    blank = np.zeros((1, height, width, channels), np.uint8)
+    """Layer name -> (C, h, w) of its maps for an input of image_shape, from one blank image.
+
+    ValueError where the network cannot run on it, or a layer gives no maps or is not reached.
+    """
     with tapped(backbone.model, backbone.layers, backbone.maps) as forward:
-        maps = forward(backbone.prepare(blank))
+        try:
+            maps = forward(backbone.prepare(blank_images(backbone, 1)))
+        except Exception as error:  # whatever the network raises
+            raise ValueError(
+                f"the network cannot run on one image of image_shape {backbone.image_shape}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
     return {name: (m.shape[1], m.shape[2], m.shape[3]) for name, m in zip(backbone.layers, maps, strict=True)}
+
+
+def blank_images(backbone: Backbone, count: int) -> np.ndarray:
+    """uint8 [count, H, W, C] of the size the network takes, all 0."""
+    channels, height, width = backbone.image_shape
+    return np.zeros((count, height, width, channels), np.uint8)
 
 
 def layer_widths(backbone: Backbone, *, pool: Pool = PAPER_GRID) -> dict[str, int]:
@@ -82,57 +119,3 @@ def feature_width(backbone: Backbone, *, pool: Pool = PAPER_GRID) -> int:
 def max_units(backbone: Backbone) -> int:
     """The paper's "max # of feature units": the largest channel count among the layers used."""
     return max(channels for channels, _, _ in layer_shapes(backbone).values())
-
-
-def check_backbone(backbone: Backbone) -> list[str]:
-    """What makes this network's features unfit for comparison, one line each; empty when nothing does.
-
-    Eight fixed random images are passed through: maps must be finite and not constant, equal in a second
-    pass, the same for an image alone as in a batch (within 1e-4 of the layer's largest value: kernels chosen
-    by batch size round differently, a dependence on the batch is orders larger), and each layer must run once
-    a pass.
-    Raises ValueError where features cannot be read at all (see Backbone.maps and taps.tapped).
-    """
-    channels, height, width = backbone.image_shape
-    images = np.random.default_rng(0).integers(0, 256, (8, height, width, channels), dtype=np.uint8)
-    batch = backbone.prepare(images)
-    with tapped(backbone.model, backbone.layers, backbone.maps) as forward:
-        first, second = forward(batch), forward(batch)
-        alone = [torch.cat(single) for single in zip(*(forward(image[None]) for image in batch), strict=True)]
-    runs = _runs_per_pass(backbone, batch)
-    findings = []
-    for name, maps, again, single in zip(backbone.layers, first, second, alone, strict=True):
-        if not bool(torch.isfinite(maps).all()):
-            findings.append(f"layer {name!r} gives values that are not finite")
-            continue
-        if bool((maps == maps[:1]).all()):
-            findings.append(f"layer {name!r} gives the same maps for different images")
-        if not torch.equal(maps, again):
-            findings.append(f"layer {name!r} gives different maps for the same images in a second pass")
-        elif float((maps - single).abs().max()) > 1e-4 * float(maps.abs().max()):
-            findings.append(f"layer {name!r} gives different maps for an image alone and in a batch")
-        if runs.get(name, 1) > 1:
-            findings.append(f"layer {name!r} runs {runs[name]} times in one pass; only its first output is used")
-    return findings
-
-
-def _runs_per_pass(backbone: Backbone, batch: Tensor) -> dict[str, int]:
-    """Layer name -> how often it runs in one whole forward pass, as far as the model gets."""
-    runs = dict.fromkeys(backbone.layers, 0)
-
-    def add(name: str) -> Callable[..., None]:
-        def hook(*_: Any) -> None:
-            runs[name] += 1
-
-        return hook
-
-    modules = find_layers(backbone.model, backbone.layers)
-    hooks = [module.register_forward_hook(add(name)) for name, module in modules.items()]
-    try:
-        # a network that ends before its head (missing weights) still has usable stages
-        with suppress(Exception), evaluating(backbone.model), torch.inference_mode():
-            backbone.model(batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return runs

@@ -52,7 +52,7 @@ def extract(
     if store is not None and store.complete:
         return store.array()
     blocks: list[np.ndarray] = []
-    for start, block in _feature_blocks(backbone, images, pool, batch_size, rows, store, progress):
+    for start, block in feature_blocks(backbone, images, pool, batch_size, rows=rows, store=store, progress=progress):
         if store is not None:
             store.write(start, block)
         elif isinstance(out, np.ndarray):
@@ -66,14 +66,15 @@ def extract(
     return np.concatenate(blocks) if blocks else np.empty((0, width), np.float32)
 
 
-def _feature_blocks(
+def feature_blocks(
     backbone: Backbone,
     images: Images,
     pool: Pool,
     batch_size: int,
-    rows: int | None,
-    store: FeatureStore | None,
-    progress: Progress | None,
+    *,
+    rows: int | None = None,
+    store: FeatureStore | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, float32 [n, D]) for every batch the store does not hold yet; valid until the next one."""
     widths = layer_widths(backbone, pool=pool)

@@ -1,5 +1,6 @@
 """What has been measured and what was reported: run records, and the tables made of them."""
 
+from results.costs import CostRecord, append_cost, read_costs
 from results.provenance import git_commit, hardware, portable, run_id, source_digest, utc_now, versions
 from results.records import Record, append_record, read_records
 from results.rendering import render_csv, render_files, render_latex, render_markdown, write_tables
@@ -14,14 +15,17 @@ from results.tables import (
 
 __all__ = [
     "COLUMNS",
+    "CostRecord",
     "MeasuredRow",
     "Record",
     "ReportedRow",
     "Table",
+    "append_cost",
     "append_record",
     "git_commit",
     "hardware",
     "portable",
+    "read_costs",
     "read_records",
     "render_csv",
     "render_files",

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -140,27 +140,37 @@ def read_records(path: str | os.PathLike[str]) -> list[Record]:
 
 
 def append_record(path: str | os.PathLike[str], record: Record) -> None:
-    """Adds one line to a `.jsonl` file, creating the file and its folder where absent.
-
-    One `O_APPEND` write and an fsync, not a rewritten copy: two runs that end together both stay, earlier
-    lines cannot be harmed, and a line cut short by a full disk is taken back.
+    """Adds one line to a `.jsonl` file, as `append_line` does.
 
     Raises ValueError where the file has a broken line, or already has this run's figure for the same method
     and protocol; OSError where it cannot be written.
+    """
+
+    def check() -> None:
+        if _key(record) in map(_key, read_records(path)):
+            raise ValueError(
+                f"{path} must hold one figure per run, method and protocol, got {', '.join(_key(record))} again; "
+                "delete that line to record the run again"
+            )
+
+    append_line(path, record_to_json(record), check)
+
+
+def append_line(path: str | os.PathLike[str], text: str, check: Callable[[], object]) -> None:
+    """Adds one line of ASCII to a file, creating it and its folder where absent; `check` raises where it may not.
+
+    One `O_APPEND` write and an fsync, not a rewritten copy: two runs that end together both stay, earlier
+    lines cannot be harmed, and a line cut short by a full disk is taken back. OSError where it cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)  # until it is closed: between the look and the write no other run adds
-        if _key(record) in map(_key, read_records(path)):
-            raise ValueError(
-                f"{path} must hold one figure per run, method and protocol, got {', '.join(_key(record))} again; "
-                "delete that line to record the run again"
-            )
+        check()
         size = os.fstat(handle).st_size
         cut = size > 0 and os.pread(handle, 1, size - 1) != b"\n"  # a hand-edited last line
-        line = (b"\n" if cut else b"") + record_to_json(record).encode("ascii") + b"\n"
+        line = (b"\n" if cut else b"") + text.encode("ascii") + b"\n"
         if os.write(handle, line) != len(line):
             os.ftruncate(handle, size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -299,7 +299,7 @@ def test_interrupt_is_130(roots: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "run the same command again" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["data", "dedup", "train", "extract", "eval", "table"])
+@pytest.mark.parametrize("command", ["data", "dedup", "train", "check", "extract", "eval", "table"])
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
