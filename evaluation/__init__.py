@@ -8,10 +8,13 @@ from evaluation.neighbours import knn_predict, knn_running, mean_distance, neare
 from evaluation.selection import DEFAULT_GRID, Selection, fit_selected, select_C
 from evaluation.splits import stratified_holdout
 from evaluation.statistics import (
+    Agreement,
     DrawsTest,
     Interval,
     PairedTest,
     Spread,
+    agreement,
+    holm,
     interval95_of_mean,
     interval95_of_proportion,
     mcnemar,
@@ -25,6 +28,7 @@ from evaluation.trials import Space, Trial, draw_trials
 __all__ = [
     "DEFAULT_GRID",
     "L2SVM",
+    "Agreement",
     "DrawsTest",
     "Interval",
     "KMeansFeatures",
@@ -36,8 +40,10 @@ __all__ = [
     "SupervisedData",
     "Trial",
     "TrialResult",
+    "agreement",
     "draw_trials",
     "fit_selected",
+    "holm",
     "interval95_of_mean",
     "interval95_of_proportion",
     "knn_predict",

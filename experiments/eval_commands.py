@@ -38,6 +38,7 @@ SHIPPED = {  # what each table measures by default
     for table, name in (("cifar10", "imagenet32-half"), ("svhn", "svhn32"))
 }
 RECORDS, TABLES = (ROOT / "results" / name for name in ("runs", "tables"))
+LEADERBOARD = "leaderboard"
 
 
 def add(command: Command) -> None:
@@ -98,7 +99,8 @@ def add(command: Command) -> None:
             added.add_argument("--record", action="store_true", help="add the record to results/ (maintainers)")
 
     table = command("table", _table, "Regenerate the committed tables from the records.", "dcgan-eval table cifar10")
-    table.add_argument("name", nargs="?", choices=spec.table_names(), help="default: every table")
+    names = [*spec.table_names(), LEADERBOARD]
+    table.add_argument("name", nargs="?", choices=names, help="default: every table")
     table.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 where a file is not what it should be"
     )
@@ -249,7 +251,7 @@ def _write(arguments: argparse.Namespace, table: results.Table, measured: list[r
     if arguments.record:
         for found in measured:
             _add(committed, found)
-        for file, content in regenerated([arguments.table]).items():
+        for file, content in regenerated([arguments.table, LEADERBOARD]).items():
             write_bytes(file, content)
     for found in measured:
         table = results.with_run(table, found)
@@ -260,8 +262,7 @@ def _write(arguments: argparse.Namespace, table: results.Table, measured: list[r
 
 
 def _table(arguments: argparse.Namespace) -> int:
-    names = [arguments.name] if arguments.name else spec.table_names()
-    files = regenerated(names)
+    files = regenerated([arguments.name] if arguments.name else [*spec.table_names(), LEADERBOARD])
     if arguments.check:
         differ = [file.name for file, content in files.items() if not file.exists() or file.read_bytes() != content]
         if differ:
@@ -278,12 +279,24 @@ def _table(arguments: argparse.Namespace) -> int:
 
 def regenerated(names: Sequence[str]) -> dict[Path, bytes]:
     """The files of these tables in results/, as the records make them: all before the first is written."""
-    files: dict[Path, bytes] = {}
+    files: dict[str, bytes] = {}
     for name in names:
+        if name == LEADERBOARD:
+            files |= _leaderboard()
+            continue
         table, records = spec.load_table(name), results.read_records(RECORDS / f"{name}.jsonl")
-        made = results.render_files(name, table, records) | {f"{name}-paired.csv": paired.as_csv(table, records)}
-        files |= {TABLES / file: content for file, content in made.items()}
-    return files
+        files |= results.render_files(name, table, records) | {f"{name}-paired.csv": paired.as_csv(table, records)}
+    return {TABLES / file: content for file, content in files.items()}
+
+
+def _leaderboard() -> dict[str, bytes]:
+    """Its files, from the records of every table."""
+    records: list[results.Record] = []
+    protocols: dict[str, str] = {}
+    for name in spec.table_names():
+        records += results.read_records(RECORDS / f"{name}.jsonl")
+        protocols |= spec.load_table(name).protocols
+    return results.leaderboard_files(records, results.read_costs(RECORDS / "costs.jsonl"), protocols)
 
 
 def _source(arguments: argparse.Namespace) -> str:

@@ -213,7 +213,7 @@ def evaluate(
         inputs=inputs,
         selection=answer.selection,
         solver=answer.solver,
-        outcomes=outcomes(answer.drawn, answer.right),
+        outcomes=outcomes(answer.drawn, answer.right, split.y_test),
         **circumstances(ROOT, device, seconds),
         started=started,
     )
@@ -236,17 +236,22 @@ def figure(right: np.ndarray, rules: Protocol) -> dict[str, Any]:
     return figure
 
 
-def outcomes(drawn: np.ndarray, right: np.ndarray) -> dict[str, Any]:
+def outcomes(drawn: np.ndarray, right: np.ndarray, y_test: np.ndarray) -> dict[str, Any]:
     """What paired tests compare: which labels were used, and which test images were right, in hexadecimal.
 
-    drawn: int64 [R, n], the labelled rows of each draw; right: bool [R, m]. In the record stands `right`: bits, of one
-    fit; or `right_draws`: of R <= 255 draws, how many gave each image its label, a byte each.
+    drawn: int64 [R, n], the labelled rows of each draw; right: bool [R, m]; y_test: [m]. In the record stands `right`:
+    bits, of one fit; or, of R <= 255 draws, `right_draws`: how many gave each image its label, a byte each;
+    `accuracy_percent` of each draw; `class_accuracy_percent`: that of each class in ascending order, a list a draw.
     """
     labels = {"labels": _digest(drawn)}
     if len(right) == 1:
         return labels | {"right": np.packbits(right[0]).tobytes().hex()}
-    counts = right.sum(0).astype(np.uint8).tobytes().hex()
-    return labels | {"right_draws": counts, "accuracy_percent": (100 * right.mean(1)).round(4).tolist()}
+    by_class = np.stack([right[:, y_test == c].mean(1) for c in np.unique(y_test)], axis=1)
+    return labels | {
+        "right_draws": right.sum(0).astype(np.uint8).tobytes().hex(),
+        "accuracy_percent": (100 * right.mean(1)).round(4).tolist(),
+        "class_accuracy_percent": (100 * by_class).round(2).tolist(),
+    }
 
 
 def method(contender: Contender, spec: EvalSpec) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import evaluation
 from experiments.errors import UserError
 
+CLASSES = 10  # of every labelled set here
+
 
 @dataclass(frozen=True)
 class FewLabels:
@@ -40,6 +42,13 @@ class Protocol:
     grid: tuple[float, ...] = evaluation.DEFAULT_GRID
     few: FewLabels | None = None
     bar: str = "sd"
+
+    @property
+    def overlap(self) -> float:
+        """Share of a draw's labelled rows that another draw holds too, as a rule: rows drawn / rows drawn from."""
+        if self.few is None:
+            return 0.0
+        return (self.few.size or CLASSES * (self.few.per_class or 0)) / (self.images - self.holdout)
 
 
 SVHN_GRID = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)  # the authors' code

@@ -195,7 +195,7 @@ def measure(
         inputs=inputs,
         selection=selection,
         solver={"trained on": len(data.train), **tried[best]},
-        outcomes=outcomes(data.train[None], right[None]),
+        outcomes=outcomes(data.train[None], right[None], data.labels[data.test]),
         **circumstances(ROOT, prepared.device, seconds),
         started=started,
     )

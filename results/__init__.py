@@ -1,6 +1,7 @@
 """What has been measured and what was reported: run records, and the tables made of them."""
 
 from results.costs import CostRecord, append_cost, read_costs
+from results.leaderboard import LEADERBOARD_COLUMNS, leaderboard_files
 from results.provenance import git_commit, hardware, portable, run_id, source_digest, utc_now, versions
 from results.records import Record, append_record, read_records
 from results.rendering import render_csv, render_files, render_latex, render_markdown, write_tables
@@ -15,6 +16,7 @@ from results.tables import (
 
 __all__ = [
     "COLUMNS",
+    "LEADERBOARD_COLUMNS",
     "CostRecord",
     "MeasuredRow",
     "Record",
@@ -24,6 +26,7 @@ __all__ = [
     "append_record",
     "git_commit",
     "hardware",
+    "leaderboard_files",
     "portable",
     "read_costs",
     "read_records",

@@ -12,6 +12,8 @@ from tabulate import tabulate
 from results.records import Record
 from results.tables import COLUMNS, SOURCE, Table, cells
 
+Rows = Sequence[Mapping[str, str]]  # column -> text
+
 MARKS = {
     "C": "read in the authors' released code or weights",
     "2": "confirmed by two independent sources",
@@ -24,15 +26,15 @@ BARS = {
     "1.96sd": "`1.96sd`: 1.96 standard deviations over the runs",
     "": "no kind: as printed, the source's kind is not established",
 }
-_RIGHT = {"value", "error_bar", "n_runs", "n_test", "features", "max_units"}
+NUMBERS = {"value", "error_bar", "n_runs", "n_test", "features", "max_units", "parameters", "images_per_second"}
 _GENERATED = "Generated from the run records and the table's TOML: edits here are overwritten."
 
 
-def _notes(rows: Sequence[Mapping[str, str]], table: Table) -> list[str]:
-    """Sentences below the table: only what the rows shown need."""
+def notes_on(rows: Rows, described: Mapping[str, str]) -> list[str]:
+    """Sentences below the table, only what the rows shown need; described: protocol -> what it is."""
     marks = {match[1] for row in rows if (match := SOURCE.fullmatch(row["source"]))}
     kinds = {row["error_bar_kind"] for row in rows if row["error_bar"]}
-    protocols = [name for name in table.protocols if any(row["protocol"] == name for row in rows)]
+    protocols = [name for name in described if any(row["protocol"] == name for row in rows)]
     notes = []
     if marks:
         told = "; ".join(f"[{mark}] {meaning}" for mark, meaning in MARKS.items() if mark in marks)
@@ -41,45 +43,60 @@ def _notes(rows: Sequence[Mapping[str, str]], table: Table) -> list[str]:
         notes.append("Measured rows: provenance names the run's record; a row not measured yet is empty.")
     if kinds:
         notes.append(f"Error bars: {'; '.join(meaning for kind, meaning in BARS.items() if kind in kinds)}.")
-    return notes + [f"Protocol `{name}`: {table.protocols[name]}." for name in protocols]
+    return notes + [f"Protocol `{name}`: {described[name]}." for name in protocols]
 
 
 def render_csv(table: Table, records: Iterable[Record]) -> str:
     """The table as CSV with a header line; `\\n` line ends."""
+    return as_csv(COLUMNS, cells(table, records))
+
+
+def as_csv(columns: Sequence[str], rows: Rows) -> str:
+    """Any rows as `render_csv`."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(cells(table, records))
+    writer.writerows(rows)
     return out.getvalue()
 
 
 def render_markdown(table: Table, records: Iterable[Record]) -> str:
     """The table as GitHub Markdown: title, caption, rows, and notes on marks, error bars and protocols."""
     rows = cells(table, records)
-    body = [[re.sub(r"([\\|*<`])", r"\\\1", row[name]) for name in COLUMNS] for row in rows]
-    sides = ["right" if name in _RIGHT else "left" for name in COLUMNS]
-    grid = tabulate(body, headers=COLUMNS, tablefmt="pipe", disable_numparse=True, colalign=sides)
-    notes = "\n".join(f"- {note}" for note in _notes(rows, table))
-    return f"<!-- {_GENERATED} -->\n# {table.title}\n\n{table.caption}\n\n{grid}\n\n{notes}\n"
+    return as_markdown(table.title, table.caption, COLUMNS, rows, notes_on(rows, table.protocols))
+
+
+def as_markdown(title: str, caption: str, columns: Sequence[str], rows: Rows, notes: Sequence[str]) -> str:
+    """Any rows as `render_markdown`."""
+    body = [[re.sub(r"([\\|*<`])", r"\\\1", row[name]) for name in columns] for row in rows]
+    sides = ["right" if name in NUMBERS else "left" for name in columns]
+    grid = tabulate(body, headers=columns, tablefmt="pipe", disable_numparse=True, colalign=sides)
+    listed = "\n".join(f"- {note}" for note in notes)
+    return f"<!-- {_GENERATED} -->\n# {title}\n\n{caption}\n\n{grid}\n\n{listed}\n"
 
 
 def render_latex(table: Table, records: Iterable[Record]) -> str:
     """The table as a LaTeX `table*`; the document needs the packages booktabs and graphicx."""
     rows = cells(table, records)
-    lines = [[_latex(row[name]) for name in COLUMNS] for row in rows]
-    header, *body = (" & ".join(line) + r" \\" for line in [[_latex(name) for name in COLUMNS], *lines])
+    return as_latex(table.title, table.caption, COLUMNS, rows, notes_on(rows, table.protocols))
+
+
+def as_latex(title: str, caption: str, columns: Sequence[str], rows: Rows, notes: Sequence[str]) -> str:
+    """Any rows as `render_latex`."""
+    lines = [[_latex(row[name]) for name in columns] for row in rows]
+    header, *body = (" & ".join(line) + r" \\" for line in [[_latex(name) for name in columns], *lines])
     top = [
         f"% {_GENERATED}",
         r"% Needs \usepackage{booktabs,graphicx}.",
         r"\begin{table*}",
         r"\centering",
-        rf"\caption{{{_latex(table.title)}. {_latex(table.caption)}}}",
+        rf"\caption{{{_latex(title)}. {_latex(caption)}}}",
         r"\resizebox{\textwidth}{!}{%",
-        rf"\begin{{tabular}}{{{''.join('r' if name in _RIGHT else 'l' for name in COLUMNS)}}}",
+        rf"\begin{{tabular}}{{{''.join('r' if name in NUMBERS else 'l' for name in columns)}}}",
     ]
-    notes = [rf"\par {_latex(note.replace('`', ''))}" for note in _notes(rows, table)]
+    pars = [rf"\par {_latex(note.replace('`', ''))}" for note in notes]
     rules = [r"\toprule", header, r"\midrule", *body, r"\bottomrule", r"\end{tabular}}"]
-    return "\n".join([*top, *rules, r"\footnotesize", *notes, r"\end{table*}", ""])
+    return "\n".join([*top, *rules, r"\footnotesize", *pars, r"\end{table*}", ""])
 
 
 _LATEX = str.maketrans(

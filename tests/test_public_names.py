@@ -12,16 +12,16 @@ PUBLIC = {
     "features": """Backbone BackboneError Costs FeatureStore Finding MaxGrid batch_statistics calibrate_batchnorm
         check_backbone extract feature_key feature_width layer_shapes layer_widths max_grid max_units
         measure_costs parametrize_with_checks run_checks tapped weights_digest""",
-    "evaluation": """DEFAULT_GRID L2SVM DrawsTest Interval KMeansFeatures PairedTest QuadrantSums Selection Space
-        Spread SupervisedData Trial TrialResult draw_trials fit_selected interval95_of_mean
+    "evaluation": """DEFAULT_GRID L2SVM Agreement DrawsTest Interval KMeansFeatures PairedTest QuadrantSums Selection
+        Space Spread SupervisedData Trial TrialResult agreement draw_trials fit_selected holm interval95_of_mean
         interval95_of_proportion knn_predict knn_running l2svm_path label_draws learn_kmeans mcnemar
         mean_distance nearest paired_bootstrap paired_over_draws run_trial score_draws select_C spread
         stratified_holdout""",
     "dedup": """CopyDescriptor DescriptorConfig File HashedFiles SemanticConfig SemanticHash Skipped ahash
         collision_groups dhash hash_chunks hash_files keep_mask near_duplicates pair_groups phash
         radius_groups radius_pairs radius_pairs_between""",
-    "results": """COLUMNS CostRecord MeasuredRow Record ReportedRow Table append_cost append_record git_commit
-        hardware portable read_costs read_records render_csv render_files render_latex render_markdown
+    "results": """COLUMNS CostRecord LEADERBOARD_COLUMNS MeasuredRow Record ReportedRow Table append_cost append_record
+        git_commit hardware leaderboard_files portable read_costs read_records render_csv render_files render_latex render_markdown
         run_id source_digest table_from_dict utc_now versions with_run write_tables""",
 }
 

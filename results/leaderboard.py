@@ -1,0 +1,86 @@
+"""Every network that has been measured, side by side: the newest record of each method and protocol, and what it costs.
+
+From the records alone, whether or not a table's TOML names them. Pure: the same records give the same bytes.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import jinja2
+
+from results.costs import CostRecord
+from results.records import Record
+from results.rendering import NUMBERS, as_csv, as_latex, as_markdown, notes_on
+from results.tables import COLUMNS, MeasuredRow, Table, cells
+
+LEADERBOARD_COLUMNS = (*COLUMNS, "parameters", "images_per_second", "hardware")
+TITLE = "Leaderboard"
+CAPTION = (
+    "Frozen features of each network, measured by the same protocol: the newest record of each method and protocol, "
+    "the best first within a protocol. Figures of different protocols cannot be compared."
+)
+_COSTS = (
+    "Costs: parameters of the whole network, images a second into pooled features on the hardware named; empty where not "
+    "measured."
+)
+
+
+def newest(records: Iterable[Record]) -> list[Record]:
+    """Of the records of one method and protocol the one started last; of those of one second the last given."""
+    kept: dict[tuple[str, str], Record] = {}
+    for record in sorted(records, key=lambda record: record.started):
+        kept[record.method, record.protocol] = record
+    return list(kept.values())
+
+
+def leaderboard_files(
+    records: Iterable[Record], costs: Iterable[CostRecord], protocols: Mapping[str, str]
+) -> dict[str, bytes]:
+    """The leaderboard's files, name -> content: `leaderboard.csv`, `.md`, `.tex`, `.html` (self-contained).
+
+    protocols: name -> one sentence, in the order shown. Raises ValueError for a record of another protocol.
+    """
+    shown, order = newest(records), {name: place for place, name in enumerate(protocols)}
+    shown.sort(key=lambda r: (order.get(r.protocol, -1), _badness(r), r.method))
+    measured = (MeasuredRow(method=r.method, protocol=r.protocol, run=r.run_id) for r in shown)
+    table = Table(title=TITLE, caption=CAPTION, protocols=protocols, rows=tuple(measured))
+    costs = list(costs)
+    rows = [row | _cost(r, costs) for row, r in zip(cells(table, shown), shown, strict=True)]
+    notes = [*notes_on(rows, protocols), _COSTS]
+    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        Path(__file__).with_name("leaderboard.html").read_text()
+    )
+    page = template.render(
+        title=TITLE,
+        caption=CAPTION,
+        columns=LEADERBOARD_COLUMNS,
+        numbers=NUMBERS,
+        rows=rows,
+        protocols={name: text for name, text in protocols.items() if any(row["protocol"] == name for row in rows)},
+        notes=[note for note in notes if not note.startswith("Protocol ")],
+    )
+    return {
+        "leaderboard.csv": as_csv(LEADERBOARD_COLUMNS, rows).encode(),
+        "leaderboard.md": as_markdown(TITLE, CAPTION, LEADERBOARD_COLUMNS, rows, notes).encode(),
+        "leaderboard.tex": as_latex(TITLE, CAPTION, LEADERBOARD_COLUMNS, rows, notes).encode(),
+        "leaderboard.html": page.encode(),
+    }
+
+
+def _badness(record: Record) -> float:
+    return record.value if record.metric == "error_percent" else -record.value
+
+
+def _cost(record: Record, costs: Iterable[CostRecord]) -> dict[str, str]:
+    """The columns of cost, from the newest measurement of these weights and layers."""
+    weights, layers = record.inputs.get("weights"), record.spec.get("layers")
+    found = [c for c in costs if c.weights == weights and c.features == record.features and layers in (None, c.layers)]
+    if not found:
+        return {"parameters": "", "images_per_second": "", "hardware": ""}
+    cost = max(found, key=lambda c: c.started)
+    cpu = f"{cost.hardware.get('cores')} cores, {cost.hardware.get('cpu')}"
+    return {
+        "parameters": str(cost.parameters),
+        "images_per_second": f"{cost.images_per_second:.0f}",
+        "hardware": str(cost.hardware.get("accelerator") or cpu),
+    }
