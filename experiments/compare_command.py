@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 import results
-from experiments import console, eval_commands, paired, protocols, spec
+from experiments import console, eval_commands, paired, protocols, spec, supervised
 from experiments.arguments import Command, add_roots
 from experiments.backbones import resolve
 from experiments.datasets.packed import open_packed
 from experiments.errors import UserError
 from experiments.evaluate import EvalSpec, method
-from experiments.protocols import PROTOCOLS
+from experiments.protocols import PROTOCOLS, SUPERVISED
 from results.records import RUN_ID
 
 __all__ = ["add"]
 
+KEPT = PROTOCOLS | SUPERVISED  # whose records tell which images were right
 GATE = """exit codes: 0 B is not significantly worse than A, 1 it is, 2 a mistake.
 
 The gate is one-sided: it closes where p of "B is worse than A" is at most --alpha, so that of two equally good networks
@@ -92,10 +93,8 @@ def _of_run(found: Sequence[results.Record], protocol: str) -> results.Record:
 
 def _of_target(text: str, protocol: str, recorded: Sequence[results.Record]) -> results.Record:
     """The newest record that `dcgan-eval eval` would make of a target by default: same name, weights and protocol."""
-    if protocol not in PROTOCOLS:
-        raise UserError(
-            f"{text!r} cannot be looked up by {protocol}; name its run id, or one of {', '.join(PROTOCOLS)}"
-        )
+    if protocol not in PROTOCOLS or text.startswith(supervised.PREFIX):
+        raise UserError(f"{text!r} by {protocol} is named by its run id alone; the tables show it as provenance")
     contender = resolve(text)
     name = method(contender, EvalSpec(text, protocol=protocol))
     fits = [r for r in recorded if (r.method, r.protocol) == (name, protocol)]
@@ -112,15 +111,15 @@ def _with_outcomes(fits: Sequence[results.Record]) -> results.Record:
     if kept := [r for r in fits if paired.has_outcomes(r)]:
         return kept[-1]
     last = fits[-1]
-    if last.protocol not in PROTOCOLS:
-        raise UserError(f"which images were right is kept of {', '.join(PROTOCOLS)}, not of {last.protocol}")
+    if last.protocol not in KEPT:
+        raise UserError(f"which images were right is kept of {', '.join(KEPT)}, not of {last.protocol}")
     again = shlex.join([*last.command, *([] if "--fresh" in last.command else ["--fresh"])])
     raise UserError(f"run {last.run_id} does not tell which images were right; measure it again: {again}")
 
 
 def _labels(record: results.Record, roots: Sequence[Path]) -> tuple[NDArray[np.int64] | None, str]:
     """Labels of the record's test images where the packed set is at hand, else why there are none."""
-    name = f"{PROTOCOLS[record.spec['protocol']].data}-test"
+    name = f"{KEPT[record.spec['protocol']].data}-test"
     for root in roots:
         try:
             packed = open_packed(root / "packed" / name)

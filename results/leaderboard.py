@@ -20,8 +20,8 @@ CAPTION = (
     "the best first within a protocol. Figures of different protocols cannot be compared."
 )
 _COSTS = (
-    "Costs: parameters of the whole network, images a second into pooled features on the hardware named; empty where not "
-    "measured."
+    "Costs: parameters of the whole network, images a second into pooled features on the hardware named; empty where "
+    "not measured."
 )
 
 
