@@ -56,7 +56,7 @@ test: $(READY)
 	$(BIN)/pytest
 
 # A few minutes. Longer ones, each with --help: experiments.few_labels_benchmarks (the SVHN protocol at its true sizes),
-# experiments.search_benchmarks (beside faiss and imagededup, which are
+# experiments.gate_benchmarks (false alarms of compare), experiments.search_benchmarks (beside faiss and imagededup, which are
 # installed by hand) and experiments.planted (recall on altered copies, on Tiny-ImageNet).
 bench: $(READY)
 	$(BIN)/python -m experiments.benchmarks

@@ -2,18 +2,16 @@
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from tabulate import tabulate
 
 import results
 from experiments import console, eval_commands, paired, protocols, spec, supervised
 from experiments.arguments import Command, add_roots
 from experiments.backbones import resolve
-from experiments.datasets.packed import open_packed
+from experiments.datasets.packed import PackedSet, open_packed
 from experiments.errors import UserError
 from experiments.evaluate import EvalSpec, method
 from experiments.protocols import PROTOCOLS, SUPERVISED
@@ -54,8 +52,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         raise UserError(f"{a.run_id} and {b.run_id} {what}: name runs that share them")
     gate = paired.compared(b, a, alternative="less")
     print(_summary(a, b, gate))
-    labels, why = _labels(b, (arguments.data_root, arguments.runs_root))
-    print(f"\n{_classes(a, b, labels)}" if labels is not None else f"\nno classes: {why}")
+    print(f"\n{_classes(a, b, (arguments.data_root, arguments.runs_root))}")
     worse = gate.p_value <= arguments.alpha
     told = f"B is {'' if worse else 'not '}significantly worse than A"
     console.say(f"{told}: one-sided p = {gate.p_value:.2g}, alpha = {arguments.alpha:g}")
@@ -117,17 +114,37 @@ def _with_outcomes(fits: Sequence[results.Record]) -> results.Record:
     raise UserError(f"run {last.run_id} does not tell which images were right; measure it again: {again}")
 
 
-def _labels(record: results.Record, roots: Sequence[Path]) -> tuple[NDArray[np.int64] | None, str]:
-    """Labels of the record's test images where the packed set is at hand, else why there are none."""
-    name = f"{KEPT[record.spec['protocol']].data}-test"
+def _classes(a: results.Record, b: results.Record, roots: Sequence[Path]) -> str:
+    """A row for each class; of test images whose labels are not at hand in a packed set, a line that says so."""
+    name = f"{KEPT[a.spec['protocol']].data}-test"
+    packed = next((p for p in _packed(name, roots) if p.digest == a.inputs["test"]), None)
+    if packed is None or packed.labels is None:
+        return f"no classes: the labels of these test images are not at hand; dcgan-eval data {name} gets the set"
+    names, rows = packed.meta.get("class_names"), paired.by_class(a, b, packed.labels)
+    table = tabulate(
+        [
+            (
+                names[row.label] if names else row.label,
+                *(f"{row.n_test:,}", f"{row.a:.2f}", f"{row.b:.2f}", f"{row.b - row.a:+.2f}"),
+                "" if row.p_value is None else f"{row.p_value:.2g}",
+            )
+            for row in rows
+        ],
+        headers=("class", "images", "A %", "B %", "B less A", "p (Holm)"),
+        tablefmt="plain",
+        disable_numparse=True,
+        colalign=("left", *("right",) * 5),
+    )
+    without = "\nno p: measured before draws were kept by class; eval --fresh keeps them"
+    return table + (without if rows[0].p_value is None else "")
+
+
+def _packed(name: str, roots: Sequence[Path]) -> Iterator[PackedSet]:
     for root in roots:
         try:
-            packed = open_packed(root / "packed" / name)
-        except (FileNotFoundError, ValueError):
+            yield open_packed(root / "packed" / name)
+        except (FileNotFoundError, ValueError):  # none, or damaged: to be packed again by those who need its images
             continue
-        if packed.digest == record.inputs["test"]:
-            return packed.labels, ""
-    return None, f"the labels of these test images are not at hand; dcgan-eval data {name} gets them"
 
 
 def _summary(a: results.Record, b: results.Record, gate: paired.Comparison) -> str:
@@ -153,24 +170,3 @@ def _summary(a: results.Record, b: results.Record, gate: paired.Comparison) -> s
 
 def _accuracy(record: results.Record) -> float:
     return record.value if record.metric == "accuracy_percent" else 100 - record.value
-
-
-def _classes(a: results.Record, b: results.Record, labels: NDArray[np.int64]) -> str:
-    rows = paired.by_class(a, b, labels)
-    table = tabulate(
-        [
-            (row.label, f"{row.n_test:,}", f"{row.a:.2f}", f"{row.b:.2f}", f"{row.b - row.a:+.2f}", _p(row.p_value))
-            for row in rows
-        ],
-        headers=("class", "images", "A %", "B %", "B less A", "p (Holm)"),
-        tablefmt="plain",
-        disable_numparse=True,
-        colalign=("right",) * 6,
-    )
-    if rows[0].p_value is None:
-        table += "\nno p: measured before draws were kept by class; eval --fresh keeps them"
-    return table
-
-
-def _p(value: float | None) -> str:
-    return "" if value is None else f"{value:.2g}"

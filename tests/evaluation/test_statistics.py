@@ -9,6 +9,8 @@ from scipy import stats
 
 from evaluation import (
     Spread,
+    agreement,
+    holm,
     interval95_of_mean,
     interval95_of_proportion,
     mcnemar,
@@ -154,27 +156,134 @@ def test_bootstrap_of_draws_covers_what_that_of_images_misses():
     assert np.mean(both) >= 0.9 and np.mean(images) < 0.85
 
 
-def test_paired_over_draws_by_hand_and_against_scipy():
-    found = paired_over_draws([20.0, 22.0, 24.0], [21.0, 24.0, 27.0])  # differences -1, -2, -3
-    assert (found.difference.estimate, found.sd, found.n_draws) == pytest.approx((-2.0, 1.0, 3))
-    assert found.t == pytest.approx(-2 * math.sqrt(3))
-    assert found.p_value == pytest.approx(1 - math.sqrt(12 / 14))  # t of 2 degrees of freedom in closed form
-    half = 4.302653 / math.sqrt(3)
-    assert (found.difference.low, found.difference.high) == pytest.approx((-2 - half, -2 + half), rel=1e-6)
+def margins(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Of bool [R, n] each: percent of the draws of each image, percent of the images of each draw."""
+    return tuple(100 * right.mean(axis) for axis in (0, 1) for right in (a, b))
+
+
+def test_paired_over_draws_by_hand():
+    images = [100.0, 50.0, 100.0], [50.0, 50.0, 0.0]  # differences 50, 0, 100
+    draws = [90.0, 90.0, 70.0], [40.0, 30.0, 30.0]  # differences 50, 60, 40
+    found = paired_over_draws(*images, *draws, overlap=0.75)
+    assert (found.se_images, found.se_draws) == pytest.approx((50 / math.sqrt(3), 10 * math.sqrt(1 / 3 + 3)))
+    variance = 2500 / 3 + 1000 / 3
+    assert found.t == pytest.approx(50 / math.sqrt(variance))
+    assert found.df == pytest.approx(variance**2 / ((2500 / 3) ** 2 / 2 + (1000 / 3) ** 2 / 2))
+    half = stats.t.ppf(0.975, found.df) * math.sqrt(variance)
+    difference = found.difference
+    assert (difference.low, difference.estimate, difference.high) == pytest.approx((50 - half, 50, 50 + half))
+    assert difference.kind == "95 % t interval over 3 images and 3 draws"
+    less, greater = (
+        paired_over_draws(*images, *draws, overlap=0.75, alternative=side).p_value for side in ("less", "greater")
+    )
+    assert less + greater == pytest.approx(1) and found.p_value == pytest.approx(2 * greater)
+    assert paired_over_draws(*images[::-1], *draws[::-1], overlap=0.75).t == pytest.approx(-found.t)
+
+
+def test_paired_over_draws_is_welchs_where_images_alone_vary():
     rng = np.random.default_rng(6)
-    a, b = rng.normal(22, 1, (2, 10))
-    expected, found = stats.ttest_rel(a, b), paired_over_draws(a, b)
+    a, b = 100 * rng.random((2, 200))
+    found = paired_over_draws(a, b, [a.mean()] * 5, [b.mean()] * 5)
+    expected = stats.ttest_rel(a, b)
     assert (found.t, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
-    assert paired_over_draws(b, a).difference.estimate == pytest.approx(-found.difference.estimate)
 
 
-RIGHT = np.ones(4, bool)
+def test_methods_alike_on_every_image():
+    one = [50.0, 100.0], [50.0, 100.0], [70.0, 80.0], [70.0, 80.0]
+    assert (paired_over_draws(*one).p_value, paired_over_draws(*one).difference.high) == (1.0, 0.0)
+    assert paired_over_draws(*one, alternative="less").p_value == 0.5
+    better = [60.0, 60.0], [40.0, 40.0], [60.0, 60.0], [40.0, 40.0]
+    assert (paired_over_draws(*better).p_value, paired_over_draws(*better).t) == (0.0, math.inf)
+
+
+def simulated(rng: np.random.Generator, pairs: int, *, gap: float = 0.0, push: float = 0.5) -> np.ndarray:
+    """bool [pairs, 2, R, n]: two methods on their own images and their own pool of 24 rows, of which each of 6 draws
+    has 22. A row pushes all images one way and each image its own; what a draw gives is settled by its rows alone."""
+    images, draws, pool, drawn = 100, 6, 24, 22
+    skill = rng.normal(0.8, 1, (pairs, 1, images, 1)) + rng.normal(0, 0.7, (pairs, 2, images, 1))
+    skill[:, 1] -= gap
+    pushes = push * (rng.normal(size=(pairs, 2, 1, pool)) + rng.normal(size=(pairs, 2, images, pool)))
+    left_out = rng.random((pairs, 1, draws, pool)).argsort(-1).argsort(-1) >= drawn
+    return np.swapaxes(skill + pushes @ np.swapaxes(~left_out, -1, -2) / math.sqrt(drawn) > 0, -1, -2)
+
+
+def alarms(outcomes: np.ndarray, overlap: float) -> float:
+    """Share of the pairs of which the second is called worse at level 0.05."""
+    p = [paired_over_draws(*margins(*pair), overlap=overlap, alternative="greater").p_value for pair in outcomes]
+    return float(np.mean(np.array(p) <= 0.05))
+
+
+def test_over_draws_that_overlap_there_are_no_more_alarms_than_stated():
+    """And without the correction many more: the draws' spread hides what the rows that they share have done."""
+    outcomes = simulated(np.random.default_rng(7), 2_000)
+    assert 0.005 <= alarms(outcomes, 22 / 24) <= most_alarms(2_000)
+    assert alarms(outcomes[:500], 0.0) > 0.15
+    worse = simulated(np.random.default_rng(8), 200, gap=1.0, push=0.1)  # 74 % to 44 %, on 100 images
+    assert alarms(worse, 22 / 24) > 0.95
+
+
+def test_between_halves_of_the_draws_of_one_method_there_are_no_more_alarms_than_stated():
+    """Halves differ by the luck of whole draws: of a test over images alone that is more alarms than it states."""
+    rng, pairs = np.random.default_rng(9), 2_000
+    luck = rng.normal(0, 0.3, (pairs, 2, 20, 1))
+    outcomes = rng.normal(1, 1, (pairs, 1, 1, 100)) + luck + rng.normal(0, 0.5, (pairs, 2, 20, 100)) > 0
+    assert 0.01 <= alarms(outcomes, 0.0) <= most_alarms(pairs)
+    images = 100 * outcomes.mean(2)
+    alone = stats.ttest_rel(images[:, 0], images[:, 1], axis=1, alternative="greater").pvalue
+    assert np.mean(alone <= 0.05) > 0.1
+
+
+def most_alarms(pairs: int) -> float:
+    """So many a test of level 0.05 stays below, but once in a thousand times."""
+    return float(stats.binom.ppf(0.999, pairs, 0.05)) / pairs
+
+
+def test_the_gate_of_all_labels_keeps_its_level_and_sees_a_difference():
+    rng, pairs = np.random.default_rng(10), 2_000
+    skill = rng.normal(1, 1, (pairs, 400))  # images that are hard for all
+    a, b, worse = (skill - gap + rng.normal(0, 0.7, skill.shape) > 0 for gap in (0, 0, 0.5))
+
+    def share(others: np.ndarray) -> float:
+        p = [mcnemar(x, y, alternative="greater").p_value for x, y in zip(a, others, strict=True)]
+        return float(np.mean(np.array(p) <= 0.05))
+
+    assert 0.02 <= share(b) <= most_alarms(pairs) and share(worse) > 0.9
+
+
+def test_one_sided_mcnemar_counts_one_tail():
+    a, b = pairs(40, 12, 3, 25)
+    coins = [math.comb(15, k) / 2**15 for k in range(16)]
+    assert mcnemar(a, b, alternative="greater").p_value == pytest.approx(sum(coins[12:]))
+    assert mcnemar(a, b, alternative="less").p_value == pytest.approx(sum(coins[:13]))
+    assert mcnemar(b, a, alternative="less").p_value == pytest.approx(sum(coins[12:]))
+    assert mcnemar(a, a, alternative="greater").p_value == 1.0
+
+
+def test_agreement_is_cohens_kappa():
+    a, b = pairs(20, 10, 5, 15)  # agreement 0.7; by chance 0.6 * 0.5 + 0.4 * 0.5
+    found = agreement(a, b)
+    assert (found.share, found.kappa) == pytest.approx((70.0, 0.4))
+    assert agreement(a, a) == (100.0, 1.0) and agreement(a, ~a).kappa == pytest.approx(-0.923, abs=0.001)
+    assert math.isnan(agreement(RIGHT, RIGHT).kappa)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0] and holm([0.2]).tolist() == [0.2]
+
+
+def test_holm_keeps_the_chance_of_any_false_alarm():
+    p = np.random.default_rng(11).random((2_000, 10))
+    assert np.mean([holm(row).min() <= 0.05 for row in p]) <= most_alarms(2_000) < np.mean(p.min(1) <= 0.05)
+
+
+RIGHT, TWO = np.ones(4, bool), [1.0, 2.0]
 
 
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: spread([1.0]), r"values must be at least two finite numbers, one a draw, got \[1.0\]"),
+        (lambda: spread([1.0]), r"values must be at least two finite numbers, got \[1.0\]"),
         (lambda: spread([1.0, math.nan]), r"values must be at least two finite numbers"),
         (lambda: interval95_of_mean([[1.0, 2.0]]), r"values must be at least two finite numbers"),
         (lambda: interval95_of_proportion(11, 10), "n_right must lie in 0..n_test, .* got 11 and 10"),
@@ -190,10 +299,15 @@ RIGHT = np.ones(4, bool)
         (lambda: paired_bootstrap(RIGHT, RIGHT[None]), r"must be bool \[n\] or \[draws, n\] of one shape"),
         (lambda: paired_bootstrap(RIGHT[None, None], RIGHT[None, None]), r"got bool \[1, 1, 4\]"),
         (lambda: paired_bootstrap(RIGHT, RIGHT, resamples=99), "resamples must be at least 100, got 99"),
-        (lambda: paired_over_draws([1.0, 2.0], [1.0, 2.0, 3.0]), "must hold the same draws, got 2 and 3"),
-        (lambda: paired_over_draws([1.0], [2.0]), r"errors_a must be at least two finite numbers"),
-        (lambda: paired_over_draws([1.1, 2.2], [0.1, 1.2]), "the differences must vary over the draws, got 1 in each"),
-        (lambda: paired_over_draws([0.0, 0.0], [0.0, 0.0]), "the differences must vary over the draws, got 0 in each"),
+        (lambda: paired_over_draws([1.0, 2.0], [1.0], TWO, TWO), "images_b must be at least two finite numbers"),
+        (lambda: paired_over_draws(TWO, TWO, TWO, [1.0, 2.0, 3.0]), "must be of the same draws, got 2 and 3"),
+        (
+            lambda: paired_over_draws(TWO, TWO, TWO, [2.0, 3.0]),
+            r"must tell the same difference, got 0.0000 and -1.0000",
+        ),
+        (lambda: paired_over_draws(TWO, TWO, TWO, TWO, overlap=1.0), r"overlap must lie in \[0, 1\), got 1.0"),
+        (lambda: agreement(RIGHT, RIGHT[:3]), "must be bool"),
+        (lambda: holm([0.5, 1.5]), r"must be numbers in \[0, 1\], got \[0.5, 1.5\]"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(call, text):

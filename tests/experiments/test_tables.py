@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 NAMES = [file.stem for file in sorted((ROOT / "experiments" / "tables").glob("*.toml"))]
 SUFFIXES = (".csv", ".md", ".tex")
 WRITTEN = (*SUFFIXES, "-paired.csv")
+LEADERBOARD = "leaderboard"
+BOARD = [LEADERBOARD + suffix for suffix in (*SUFFIXES, ".html")]
 TOML = 'title = "T"\ncaption = "C."\n[protocols]\np = "any"\n[[row]]\nmethod = "m"\nprotocol = "p"\n'
 
 
@@ -28,10 +30,8 @@ def committed(name: str) -> list[dict[str, str]]:
 
 def test_tables_are_the_toml_files() -> None:
     assert NAMES and spec.table_names() == NAMES
-    files = {
-        file.stem.removesuffix("-paired") for file in (ROOT / "results" / "tables").iterdir() if file.suffix in SUFFIXES
-    }
-    assert files == set(NAMES)  # no table is left of a TOML that went
+    files = {file.stem.removesuffix("-paired") for file in (ROOT / "results" / "tables").iterdir()}
+    assert files == {*NAMES, LEADERBOARD}  # no table is left of a TOML that went
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,6 +39,28 @@ def test_committed_files_are_what_records_and_toml_make(name: str) -> None:
     made = eval_commands.regenerated([name])
     assert sorted(file.name for file in made) == sorted(name + suffix for suffix in WRITTEN)
     assert [file.name for file, content in made.items() if file.read_bytes() != content] == []
+
+
+def test_the_committed_leaderboard_is_what_the_records_make() -> None:
+    made = eval_commands.regenerated([LEADERBOARD])
+    assert [file.name for file in made] == BOARD
+    assert [file.name for file, content in made.items() if file.read_bytes() != content] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_records_value_is_that_of_its_outcomes(name: str) -> None:
+    """Counted from the JSON lines, without the code that wrote them."""
+    for line in (ROOT / "results" / "runs" / f"{name}.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        outcomes, n = record.get("outcomes", {}), record["n_test"]
+        if "right" in outcomes:
+            right = int(outcomes["right"], 16).bit_count() / n
+        elif "right_draws" in outcomes:
+            right = sum(bytes.fromhex(outcomes["right_draws"])) / (n * record["n_runs"])
+        else:
+            continue
+        percent = 100 * right if record["metric"] == "accuracy_percent" else 100 - 100 * right
+        assert abs(record["value"] - percent) < 1e-9, (record["run_id"], record["method"])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -116,7 +138,7 @@ def test_all_tables_are_written_in_name_order_and_alike_twice(
 ) -> None:
     assert cli.main(["table"]) == 0
     told = [line.rsplit("/", 1)[1] for line in capsys.readouterr().err.splitlines()]
-    assert told == [name + suffix for name in ("first", "second") for suffix in WRITTEN]
+    assert told == [name + suffix for name in ("first", "second") for suffix in WRITTEN] + BOARD
     first = contents(two_tables / "out")
     assert sorted(first) == sorted(told) and b",12.25," in first["second.csv"]
     assert cli.main(["table"]) == 0 and contents(two_tables / "out") == first
@@ -151,5 +173,8 @@ def test_check_names_what_differs_and_writes_nothing(two_tables: Path, capsys: p
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(": first.tex, second.csv; dcgan-eval table writes them")
     assert contents(out) == before
+    (out / "leaderboard.html").write_text("another")
+    assert cli.main(["table", "leaderboard", "--check"]) == 1
+    assert capsys.readouterr().err.endswith(": leaderboard.html; dcgan-eval table writes them\n")
     assert cli.main(["table", "second", "--check"]) == 1
     assert "first.tex" not in capsys.readouterr().err
