@@ -4,7 +4,7 @@ the paper's tables; distances, intervals and paired tests."""
 from evaluation.draws import label_draws, score_draws
 from evaluation.kmeans import KMeansFeatures, QuadrantSums, learn_kmeans
 from evaluation.l2svm import L2SVM, l2svm_path
-from evaluation.neighbours import knn_predict, knn_running, mean_distance, nearest
+from evaluation.neighbours import RunningKnn, knn_predict, mean_distance, nearest
 from evaluation.selection import DEFAULT_GRID, Selection, fit_selected, select_C
 from evaluation.splits import stratified_holdout
 from evaluation.statistics import (
@@ -34,6 +34,7 @@ __all__ = [
     "KMeansFeatures",
     "PairedTest",
     "QuadrantSums",
+    "RunningKnn",
     "Selection",
     "Space",
     "Spread",
@@ -47,7 +48,6 @@ __all__ = [
     "interval95_of_mean",
     "interval95_of_proportion",
     "knn_predict",
-    "knn_running",
     "l2svm_path",
     "label_draws",
     "learn_kmeans",

@@ -5,7 +5,7 @@ The product is taken in float32. Whatever its rounding could have hidden, by the
 are exact. Of references at one distance the first counts.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -93,32 +93,63 @@ def nearest(queries: Tensor, references: Tensor, *, chunk: int = 2048) -> tuple[
     return np.sqrt(search.squared[:, 0]).astype(np.float32), search.index[:, 0]
 
 
-def knn_running(
-    queries: Tensor, chunks: Iterable[tuple[Tensor, ArrayLike]], *, k: int = 1, chunk: int = 2048
-) -> Iterator[tuple[int, NDArray[np.int64]]]:
+class RunningKnn:
     """k-nearest-neighbour labels of `queries` while references stream past: none is held after its chunk.
 
     queries: [N, ...], of any number type.
-    chunks: pairs of references [m > 0, ...], on the device of the queries, and their labels, integers [m] >= 0.
     chunk: references compared at once; N x chunk float32 are held.
-
-    Yields, after every pair, how many references have been seen and the labels int64 [N]: the most frequent among the k
-    nearest, of equally frequent ones that with the nearest member; among fewer than k while there are no more. Of
-    references at one distance the first counts. Raises ValueError as `nearest` does.
     """
-    search = _Search(queries, k)
-    for references, labels in chunks:
-        for block, label in _blocks(queries, references, np.asarray(labels), chunk):
-            search.add(block, label)
-        yield search.seen, _vote(search.labels)
+
+    def __init__(self, queries: Tensor, *, k: int = 1, chunk: int = 2048) -> None:
+        self._queries, self._chunk = queries, chunk
+        self._search = _Search(queries, k)
+
+    @property
+    def seen(self) -> int:
+        """How many references have been added."""
+        return self._search.seen
+
+    def add(self, references: Tensor, labels: ArrayLike) -> None:
+        """Looks at references [m > 0, ...], on the device of the queries, of labels integers [m] >= 0.
+
+        Raises ValueError as `nearest` does.
+        """
+        for block, label in _blocks(self._queries, references, np.asarray(labels), self._chunk):
+            self._search.add(block, label)
+
+    def predict(self) -> NDArray[np.int64]:
+        """Labels int64 [N]: the most frequent among the k nearest, of equally frequent that with the nearest member.
+
+        Among fewer than k while there are no more, -1 before the first. Of references at one distance the first counts.
+        """
+        return _vote(self._search.labels)
+
+    def state(self) -> dict[str, NDArray]:
+        """What `restore` takes: squared distances float64, indices and labels int64 [N, k], count int64 [1]."""
+        search = self._search
+        return {
+            "squared": search.squared.copy(),
+            "index": search.index.copy(),
+            "labels": search.labels.copy(),
+            "seen": np.array([search.seen]),
+        }
+
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        """Goes on from the `state` of a search of the same queries and k. Raises ValueError for other shapes."""
+        search, shape = self._search, self._search.squared.shape
+        if any(state[name].shape != shape for name in ("squared", "index", "labels")):
+            raise ValueError(f"need the state of {shape[0]} queries with k {shape[1]}, got {state['squared'].shape}")
+        search.squared, search.index, search.labels = (state[n].copy() for n in ("squared", "index", "labels"))
+        search.seen = int(state["seen"][0])
 
 
 def knn_predict(
     queries: Tensor, references: Tensor, labels: ArrayLike, *, k: int = 1, chunk: int = 2048
 ) -> NDArray[np.int64]:
-    """Labels int64 [N] of `queries` by their k nearest of `references` [M, ...] with labels [M]: see `knn_running`."""
-    ((_, predicted),) = knn_running(queries, [(references, labels)], k=k, chunk=chunk)
-    return predicted
+    """Labels int64 [N] of `queries` by their k nearest of `references` [M, ...] with labels [M]: see `RunningKnn`."""
+    running = RunningKnn(queries, k=k, chunk=chunk)
+    running.add(references, labels)
+    return running.predict()
 
 
 def _vote(labels: NDArray[np.int64]) -> NDArray[np.int64]:

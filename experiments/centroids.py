@@ -5,16 +5,10 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
-
 import evaluation
-from experiments import datasets
-from experiments.atomic import write_bytes
+from experiments import datasets, sealed
 
-VERSION = 1  # raised when learning gives other centroids than before
-NAMES = ("centroids", "mean", "whitening")
+VERSION = 2  # raised when learning gives other centroids than before
 
 
 def learned(
@@ -31,24 +25,10 @@ def learned(
     file = runs_root / "kmeans" / f"{key}.safetensors"
     if file.exists():
         try:
-            return _read(file)
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            warnings.warn(f"learning K-means again: {file} is damaged ({error})", stacklevel=2)
+            kept = sealed.read(file)
+            return evaluation.KMeansFeatures(kept["centroids"], mean=kept["mean"], whitening=kept["whitening"])
+        except (OSError, ValueError, KeyError) as error:
+            warnings.warn(f"learning K-means again: {error}", stacklevel=2)
     module = evaluation.learn_kmeans(packed.images, k, seed=seed, progress=progress)
-    tensors = dict(zip(NAMES, (module.triangle.centroids, module.mean, module.whitening), strict=True))
-    digest = torch.frombuffer(bytearray(_digest(tensors)), dtype=torch.uint8)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(file, safetensors.torch.save({**tensors, "digest": digest}))
+    sealed.write(file, {"centroids": module.triangle.centroids, "mean": module.mean, "whitening": module.whitening})
     return module
-
-
-def _read(file: Path) -> evaluation.KMeansFeatures:
-    """Raises one of several errors where the file is not whole."""
-    kept = safetensors.torch.load_file(file)
-    if kept.pop("digest").numpy().tobytes() != _digest(kept):
-        raise ValueError("not what its digest says")
-    return evaluation.KMeansFeatures(kept["centroids"], mean=kept["mean"], whitening=kept["whitening"])
-
-
-def _digest(tensors: dict[str, torch.Tensor]) -> bytes:
-    return hashlib.sha256(b"".join(tensors[name].contiguous().numpy().tobytes() for name in NAMES)).digest()

@@ -174,7 +174,7 @@ def _eval_mnist(arguments: argparse.Namespace) -> int:
                 f"{unknown[0]} cannot be recorded among the committed results, {', '.join(table.protocols)} can"
             )
         check_writable(RECORDS, TABLES)
-    check_writable(arguments.runs_root / "records", arguments.runs_root / "tables")
+    check_writable(*(arguments.runs_root / name for name in ("records", "tables", "nearest")))
     prepared = nearest_digits.prepare(
         run,
         data_root=arguments.data_root,
@@ -184,7 +184,11 @@ def _eval_mnist(arguments: argparse.Namespace) -> int:
     )
     roots = named_roots(arguments)
     measured = _at_hand(arguments, nearest_digits.identity(prepared, roots), rows) or nearest_digits.measure(
-        prepared, command=arguments.command, roots=roots, progress=console.progress
+        prepared,
+        command=arguments.command,
+        roots=roots,
+        keep=arguments.runs_root / "nearest",
+        progress=console.progress,
     )
     curve = arguments.runs_root / "tables" / f"mnist-curve-{measured[0].run_id}.csv"
     written = _write(arguments, table, measured)
@@ -286,6 +290,8 @@ def regenerated(names: Sequence[str]) -> dict[Path, bytes]:
             continue
         table, records = spec.load_table(name), results.read_records(RECORDS / f"{name}.jsonl")
         files |= results.render_files(name, table, records) | {f"{name}-paired.csv": paired.as_csv(table, records)}
+        if curves := [r for r in paired.answering(table, records) if "curve" in r.solver]:
+            files[f"{name}-curve.csv"] = nearest_digits.curve_csv(curves)
     return {TABLES / file: content for file, content in files.items()}
 
 

@@ -8,7 +8,9 @@ images and 3.09 % with all 60,000.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+import json
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +22,16 @@ from torch import Tensor
 import evaluation
 import gan
 import results
-from experiments import datasets
+from experiments import datasets, sealed
 from experiments.errors import UserError
 from experiments.evaluate import ROOT
 from experiments.recording import circumstances, timed
 
 REAL = "real"
 CHUNK = 1_000  # references at a time; every count of a curve is a multiple
+CURVE_COLUMNS = ["method", "run_id", "references", "error_percent"]
 PAPER, ALL = 50_000, 60_000  # training images: those of the paper's row, and all
+SAVED = 10 * CHUNK  # references between two states of a search on disk
 CURVE = tuple(m * 10**e for e in range(3, 9) for m in (1, 2, 5))  # sample counts at which the error is written
 
 
@@ -128,18 +132,20 @@ def measure(
     *,
     command: list[str],
     roots: dict[str, Path],
+    keep: Path | None = None,
     progress: datasets.Progress | None = None,
 ) -> list[results.Record]:
     """The records of one pass over the references, one for each of `NearestSpec.recorded`.
 
     The error after each count of CURVE up to there stands in `solver["curve"]`. `roots` names the folders that may not
-    appear in the records.
+    appear in the records. In the folder `keep` the search among samples is kept, so that one that was stopped goes on,
+    and one of more samples begins where that of fewer ended.
     """
     spec, started = prepared.spec, results.utc_now()
     seconds: dict[str, float] = {}
-    with timed(seconds, "search"):
-        curve = _curve(prepared, progress)
     resolved, inputs = identity(prepared, roots)
+    with timed(seconds, "search"):
+        curve = _curve(prepared, None if spec.source == REAL else keep, (resolved, inputs), progress)
     return [
         results.Record(
             run_id=results.run_id(resolved, inputs, started),
@@ -163,34 +169,66 @@ def measure(
     ]
 
 
-def curve_csv(records: list[results.Record]) -> bytes:
-    """The longest curve of one run as CSV: references, error_percent."""
-    return pd.DataFrame(records[-1].solver["curve"]).to_csv(index=False, float_format="%.2f").encode()
+def curve_csv(records: Sequence[results.Record]) -> bytes:
+    """The longest curve of each run among `records` as CSV: method, run_id, references, error_percent."""
+    longest = {r.run_id: r for r in sorted(records, key=lambda r: len(r.solver["curve"]))}
+    parts = [
+        pd.DataFrame(r.solver["curve"]).assign(method=r.method, run_id=run)[CURVE_COLUMNS]
+        for run, r in sorted(longest.items())
+    ]
+    return pd.concat(parts).to_csv(index=False, float_format="%.2f").encode()
 
 
-def _curve(prepared: Prepared, progress: datasets.Progress | None) -> dict[int, float]:
+def _curve(
+    prepared: Prepared, keep: Path | None, identity: tuple[dict, dict], progress: datasets.Progress | None
+) -> dict[int, float]:
     """Reference count -> test error in percent."""
     spec, test = prepared.spec, prepared.test
     assert test.labels is not None
-    chunks: Iterator[tuple[Tensor, np.ndarray]] = references(prepared)
+    search = evaluation.RunningKnn(torch.from_numpy(np.array(test.images)).to(prepared.device), k=spec.k)
+    resolved, inputs = identity
+    key = hashlib.sha256(json.dumps([resolved | {"samples": None}, inputs], sort_keys=True).encode()).hexdigest()[:32]
+    file = None if keep is None else keep / f"{key}.safetensors"
+    curve = {} if file is None else _resumed(search, file, spec.samples)
+    chunks: Iterator[tuple[Tensor, np.ndarray]] = references(prepared, search.seen)
     if progress is not None:
-        chunks = iter(progress(chunks, total=spec.samples // CHUNK, desc="nearest neighbours", unit="thousand images"))
-    queries = torch.from_numpy(np.array(test.images)).to(prepared.device)
-    wanted = {*CURVE, *spec.recorded}
-    return {
-        seen: 100 * float((predicted != test.labels).mean())
-        for seen, predicted in evaluation.knn_running(queries, chunks, k=spec.k)
-        if seen in wanted
-    }
+        total = (spec.samples - search.seen) // CHUNK
+        chunks = iter(progress(chunks, total=total, desc="nearest neighbours", unit="thousand images"))
+    for images, labels in chunks:
+        search.add(images, labels)
+        if search.seen in {*CURVE, *spec.recorded}:
+            curve[search.seen] = 100 * float((search.predict() != test.labels).mean())
+        if file is not None and (search.seen % SAVED == 0 or search.seen == spec.samples):
+            found = {"references": list(curve), "errors": list(curve.values())}
+            state = search.state() | {name: np.array(values) for name, values in found.items()}
+            sealed.write(file, {name: torch.from_numpy(array) for name, array in state.items()})
+    return {count: error for count, error in curve.items() if count in {*CURVE, *spec.recorded}}
 
 
-def references(prepared: Prepared) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """Images uint8 [1000, 28, 28, 1] on the run's device and labels int64 [1000], again and again."""
+def _resumed(search: evaluation.RunningKnn, file: Path, samples: int) -> dict[int, float]:
+    """Brings `search` to where the kept one ended; the curve up to there. Nothing of one that went farther."""
+    if not file.exists():
+        return {}
+    try:
+        state = {name: tensor.numpy() for name, tensor in sealed.read(file).items()}
+        if state["seen"][0] > samples:
+            return {}
+        search.restore(state)
+        return dict(zip(state["references"].tolist(), state["errors"].tolist(), strict=True))
+    except (OSError, ValueError, KeyError) as error:
+        warnings.warn(f"searching from the beginning: {error}", stacklevel=2)
+        return {}
+
+
+def references(prepared: Prepared, start: int = 0) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """Images uint8 [1000, 28, 28, 1] on the run's device and labels int64 [1000], again and again, from `start` on."""
     spec, source = prepared.spec, prepared.references
     if isinstance(source, gan.ConditionalGenerator):
         noise = torch.Generator().manual_seed(spec.seed)
         labels = torch.arange(spec.batch) % source.arch.classes
-        for _ in range(0, spec.samples, CHUNK):
+        for _ in range(0, start, spec.batch):
+            gan.sample_z(source.arch, spec.batch, noise)
+        for _ in range(start, spec.samples, CHUNK):
             drawn = []
             for _ in range(0, CHUNK, spec.batch):
                 z = gan.sample_z(source.arch, spec.batch, noise)
@@ -199,6 +237,6 @@ def references(prepared: Prepared) -> Iterator[tuple[Tensor, np.ndarray]]:
             yield torch.cat(drawn), labels.repeat(CHUNK // spec.batch).numpy()
         return
     assert source.labels is not None
-    for start in range(0, spec.samples, CHUNK):
-        part = slice(start, start + CHUNK)
+    for at in range(start, spec.samples, CHUNK):
+        part = slice(at, at + CHUNK)
         yield torch.from_numpy(np.array(source.images[part])).to(prepared.device), source.labels[part]

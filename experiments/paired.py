@@ -42,8 +42,7 @@ class OfClass:
 
 def paired(table: results.Table, records: Iterable[results.Record]) -> pd.DataFrame:
     """A row for every two measured rows of a table whose records can be compared; see `compared`."""
-    records = list(records)
-    shown = [r for row in table.rows if (r := _answering(row, records)) is not None and has_outcomes(r)]
+    shown = [r for r in answering(table, records) if has_outcomes(r)]
     rows = [_row(a, b) for a, b in combinations(shown, 2) if not apart(a, b)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -51,6 +50,15 @@ def paired(table: results.Table, records: Iterable[results.Record]) -> pd.DataFr
 def as_csv(table: results.Table, records: Iterable[results.Record]) -> bytes:
     """`paired` as a file; its header alone where nothing can be compared."""
     return paired(table, records).to_csv(index=False).encode()
+
+
+def answering(table: results.Table, records: Iterable[results.Record]) -> list[results.Record]:
+    """The records that the measured rows of a table show, in their order."""
+    answers: dict[tuple[str, str, str], results.Record] = {}
+    for r in records:
+        answers[r.method, r.protocol, r.run_id] = answers[r.method, r.protocol, ""] = r
+    rows = [row for row in table.rows if isinstance(row, results.MeasuredRow)]
+    return [answers[key] for row in rows if (key := (row.method, row.protocol, row.run)) in answers]
 
 
 def has_outcomes(record: results.Record) -> bool:
@@ -125,15 +133,6 @@ def _share(record: results.Record) -> NDArray[np.float64]:
         packed = np.frombuffer(bytes.fromhex(record.outcomes["right"]), np.uint8)
         return np.unpackbits(packed, count=record.n_test).astype(float)
     return np.frombuffer(bytes.fromhex(record.outcomes["right_draws"]), np.uint8) / record.n_runs
-
-
-def _answering(row: Any, records: Sequence[results.Record]) -> results.Record | None:
-    """The record that a measured row of a table shows."""
-    if not isinstance(row, results.MeasuredRow):
-        return None
-    fits = [r for r in records if (r.method, r.protocol) == (row.method, row.protocol)]
-    fits = [r for r in fits if r.run_id == row.run] if row.run else fits
-    return fits[-1] if fits else None
 
 
 def _row(a: results.Record, b: results.Record) -> dict[str, Any]:

@@ -12,9 +12,9 @@ PUBLIC = {
     "features": """Backbone BackboneError Costs FeatureStore Finding MaxGrid batch_statistics calibrate_batchnorm
         check_backbone extract feature_key feature_width layer_shapes layer_widths max_grid max_units
         measure_costs parametrize_with_checks run_checks tapped weights_digest""",
-    "evaluation": """DEFAULT_GRID L2SVM Agreement DrawsTest Interval KMeansFeatures PairedTest QuadrantSums Selection
-        Space Spread SupervisedData Trial TrialResult agreement draw_trials fit_selected holm interval95_of_mean
-        interval95_of_proportion knn_predict knn_running l2svm_path label_draws learn_kmeans mcnemar
+    "evaluation": """DEFAULT_GRID L2SVM Agreement DrawsTest Interval KMeansFeatures PairedTest QuadrantSums RunningKnn
+        Selection Space Spread SupervisedData Trial TrialResult agreement draw_trials fit_selected holm
+        interval95_of_mean interval95_of_proportion knn_predict l2svm_path label_draws learn_kmeans mcnemar
         mean_distance nearest paired_bootstrap paired_over_draws run_trial score_draws select_C spread
         stratified_holdout""",
     "dedup": """CopyDescriptor DescriptorConfig File HashedFiles SemanticConfig SemanticHash Skipped ahash

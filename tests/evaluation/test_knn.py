@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation import knn_predict, knn_running, nearest
+from evaluation import RunningKnn, knn_predict, nearest
 
 
 def brute_force(queries, references, labels, k):
@@ -75,12 +75,31 @@ def test_streaming_equals_one_shot_at_every_count():
     labels = np.arange(100) % 10
     cuts = [(0, 1), (1, 40), (40, 43), (43, 100)]
     for k in (1, 3):
-        chunks = ((references[a:b], labels[a:b]) for a, b in cuts)  # an iterator: seen once
-        running = list(knn_running(queries, chunks, k=k, chunk=16))
-        assert [count for count, _ in running] == [1, 40, 43, 100]
-        for count, predicted in running:
-            assert predicted.dtype == np.int64
-            assert np.array_equal(predicted, knn_predict(queries, references[:count], labels[:count], k=k))
+        running = RunningKnn(queries, k=k, chunk=16)
+        assert (running.predict() == -1).all()
+        for a, b in cuts:
+            running.add(references[a:b], labels[a:b])
+            predicted = running.predict()
+            assert (running.seen, predicted.dtype) == (b, np.int64)
+            assert np.array_equal(predicted, knn_predict(queries, references[:b], labels[:b], k=k))
+
+
+def test_a_search_goes_on_from_its_state():
+    queries, references, labels = digits(15, 3, 0, 3), digits(100, 4, 0, 3), np.arange(100) % 10
+    first, second = RunningKnn(queries, k=3), RunningKnn(queries, k=3)
+    first.add(references[:40], labels[:40])
+    state = first.state()
+    first.add(references[40:], labels[40:])  # changes nothing of the state
+    second.restore(state)
+    assert second.seen == 40 and np.array_equal(
+        second.predict(), knn_predict(queries, references[:40], labels[:40], k=3)
+    )
+    second.add(references[40:], labels[40:])
+    for name, value in first.state().items():
+        assert np.array_equal(second.state()[name], value), name
+    for other in (RunningKnn(queries, k=1), RunningKnn(queries[:5], k=3)):
+        with pytest.raises(ValueError, match=r"need the state of \d+ queries with k"):
+            other.restore(state)
 
 
 def test_features_of_any_scale_agree_with_float64():

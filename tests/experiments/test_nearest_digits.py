@@ -44,7 +44,7 @@ def test_a_generator_that_knows_the_digits_has_their_error(real, tmp_path, monke
     assert drawn.solver == record.solver and [c["references"] for c in record.solver["curve"]] == [1000, 2000]
     assert (record.protocol, record.method, record.seed) == ("mnist-1nn/2k", "real data", None)
     assert (drawn.method, drawn.seed, drawn.n_test, drawn.features) == ("class-conditional DCGAN", 0, 200, 784)
-    assert nearest_digits.curve_csv([record]).startswith(b"references,error_percent\n1000,")
+    assert nearest_digits.curve_csv([record]).startswith(b"method,run_id,references,error_percent\nreal data,")
     results.append_record(tmp_path / "r.jsonl", drawn)
     assert results.read_records(tmp_path / "r.jsonl") == [drawn]
 
@@ -56,6 +56,53 @@ def test_more_samples_begin_with_the_same_ones(real):
         for s in (NearestSpec("g", samples=1_000), NearestSpec("g", samples=2_000))
     )
     assert len(many) == 2 and torch.equal(few[0], many[0]) and not torch.equal(many[0], many[1])
+
+
+class Stopped(Exception):
+    pass
+
+
+def stopping(after: int):
+    """A progress bar whose user gives up after so many chunks."""
+
+    def progress(chunks, *, total, desc, unit):
+        for n, chunk in enumerate(chunks):
+            if n == after:
+                raise Stopped
+            yield chunk
+
+    return progress
+
+
+def test_a_search_that_was_stopped_goes_on_and_a_longer_one_begins_where_it_ended(real, tmp_path, monkeypatch):
+    monkeypatch.setattr(nearest_digits, "SAVED", 2_000)
+    generator = gan.ConditionalGenerator(SMALL)
+    gan.initialise(generator, torch.Generator().manual_seed(0))
+    drawn = []
+    sample = gan.sample
+    monkeypatch.setattr(gan, "sample", lambda *given: drawn.append(0) or sample(*given))
+
+    def errors(samples: int, **how):
+        drawn.clear()
+        spec = NearestSpec("g", samples=samples)
+        prepared = dataclasses.replace(real, spec=spec, references=generator)
+        (record,) = measure(prepared, command=["x"], roots={}, **how)
+        return record.solver["curve"], len(drawn) * spec.batch
+
+    whole, _ = errors(5_000)
+    with pytest.raises(Stopped):
+        errors(5_000, keep=tmp_path / "n", progress=stopping(3))
+    assert errors(5_000, keep=tmp_path / "n") == (whole, 3_000)  # 2,000 were on disk
+    longer, _ = errors(6_000)
+    assert errors(6_000, keep=tmp_path / "n") == (longer, 1_000)
+    assert errors(5_000, keep=tmp_path / "n") == (whole, 5_000)  # the kept one went farther
+    (file,) = (tmp_path / "n").iterdir()
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    for damage in (bytes(content), b""):
+        file.write_bytes(damage)
+        with pytest.warns(UserWarning, match="searching from the beginning: .* is damaged"):
+            assert errors(5_000, keep=tmp_path / "n") == (whole, 5_000)
 
 
 def test_names_of_protocols():
