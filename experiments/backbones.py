@@ -5,16 +5,15 @@ random:imagenet32[,width=64]        freshly initialised from the run's seed: the
 theano:imagenet32:FOLDER            the authors' released arrays
 pixels                              the image itself: the control row
 kmeans:4800                         single-layer K-means features, learned from the table's own training images
-module:factory, file.py:factory     a callable without arguments that returns a features.Backbone
+netD.pth, netD.safetensors          the state dict of a discriminator of the common PyTorch ports
+FILE.pt2                            a program of torch.export.save
+torchvision:NAME[,size=64]          a classifier of torchvision, random weights; timm:NAME of timm
+module:factory, file.py:factory     a callable without arguments that returns a features.Backbone or an nn.Module
 """
 
 import dataclasses
 import hashlib
-import importlib
-import importlib.util
 import json
-import os
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,11 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 import evaluation
 import features
 import gan
+from experiments import foreign
 from experiments.errors import UserError
 from gan.theano_weights import complete_stages
 
@@ -69,7 +70,7 @@ def resolve(
     try:
         if text == "pixels":
             model: nn.Module = nn.Sequential(OrderedDict(pixels=nn.Identity()))
-            backbone = features.Backbone(model, _chosen(["pixels"], layers), (3, 32, 32), TANH_RANGE)
+            backbone = features.Backbone(model, foreign.chosen(["pixels"], layers), (3, 32, 32), TANH_RANGE)
             return _contender(backbone, "raw pixels", Flatten(), NOTHING)
         if kind == "kmeans":
             return _kmeans(rest, layers, seed, kmeans or _unlearned)
@@ -77,15 +78,23 @@ def resolve(
             return _random(rest, layers, seed)
         if kind == "theano":
             return _theano(rest, layers)
-        if text.endswith(".safetensors") or (Path(text).is_file() and not text.endswith(".py")):
+        if kind in ("torchvision", "timm"):
+            make = foreign.torchvision_backbone if kind == "torchvision" else foreign.timm_backbone
+            trained = any(setting.startswith("weights=") for setting in rest.split(",")[1:])
+            name = rest.replace(",", " ") if trained else f"random-init {rest.replace(',', ' ')}"
+            return _foreign(make(rest, seed), f"{name} ({kind})", layers, None if trained else NOTHING)
+        if text.endswith(".pt2"):
+            return _foreign(foreign.exported_backbone(Path(text)), f"exported {Path(text).stem}", layers)
+        if text.endswith((".safetensors", ".pth", ".pt")) or (Path(text).is_file() and not text.endswith(".py")):
             return _checkpoint(Path(text), layers)
         if rest:
-            return _factory(kind, rest, text, layers)
+            return _foreign(foreign.made_backbone(kind, rest), f"{Path(kind).name}:{rest}", layers)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(f"backbone {text!r}: {error}") from error
     raise UserError(
-        f"backbone {text!r} is none of: a .safetensors file that exists, random:PRESET, theano:PRESET:FOLDER, pixels, "
-        f"kmeans:K, module:factory, file.py:factory (presets: {', '.join(gan.PRESETS)})"
+        f"backbone {text!r} is none of: a .safetensors, .pth or .pt2 file that exists, random:PRESET, "
+        f"theano:PRESET:FOLDER, pixels, kmeans:K, torchvision:NAME, timm:NAME, module:factory, file.py:factory "
+        f"(presets: {', '.join(gan.PRESETS)})"
     )
 
 
@@ -105,7 +114,7 @@ def architecture(text: str) -> tuple[gan.Architecture, str]:
 def _kmeans(text: str, layers: Sequence[str] | None, seed: int, learn: Learner) -> Contender:
     if not text.isdigit() or int(text) < 2:
         raise ValueError(f"write kmeans:K, K >= 2 centroids, got {text!r}")
-    backbone = features.Backbone(learn(int(text), seed), _chosen(["triangle"], layers), (3, 32, 32), (0, 255))
+    backbone = features.Backbone(learn(int(text), seed), foreign.chosen(["triangle"], layers), (3, 32, 32), (0, 255))
     contender = _contender(backbone, f"k-means {text}, 1 layer", evaluation.QuadrantSums(), NOTHING)
     return dataclasses.replace(contender, standardised=True)  # as the authors of the method do
 
@@ -135,6 +144,8 @@ def _theano(text: str, layers: Sequence[str] | None) -> Contender:
 
 
 def _checkpoint(file: Path, layers: Sequence[str] | None) -> Contender:
+    if not _is_own(file):
+        return _foreign(foreign.port_backbone(file), f"DCGAN port {file.stem}", layers)
     net = gan.load(file)
     if not isinstance(net, gan.Discriminator):
         raise ValueError("the file holds a generator; features are taken from a discriminator")
@@ -156,30 +167,25 @@ def _trained_on(file: Path) -> str | None:
     return None
 
 
-def _factory(where: str, attribute: str, text: str, layers: Sequence[str] | None) -> Contender:
+def _is_own(file: Path) -> bool:
+    """Whether it is for `gan.load` to open: safetensors, unless it has no header of this project's."""
+    if file.suffix != ".safetensors":
+        return file.suffix not in (".pth", ".pt")
     try:
-        made = _attribute(where, attribute)()
-    except Exception as error:  # whatever a user's file raises is the user's to read
-        raise ValueError(f"cannot make it: {type(error).__name__}: {error}") from error
-    if not isinstance(made, features.Backbone):
-        raise ValueError(f"the factory must return a features.Backbone, got {type(made).__name__}")
-    backbone = dataclasses.replace(made, layers=_chosen(made.layers, layers, made.model))
-    return _contender(backbone, f"{Path(where).name}:{attribute}{_restricted(layers)}", features.max_grid(4))
+        with safe_open(file, "pt") as opened:
+            return bool(opened.metadata())
+    except (OSError, SafetensorError):
+        return True  # which tells what is wrong
 
 
-def _attribute(where: str, attribute: str) -> Callable[[], object]:
-    """An object of a Python file, or of a module that can be imported from here or the present folder."""
-    if not where.endswith(".py"):
-        if os.getcwd() not in sys.path:  # as `python -m` has it; a console script does not
-            sys.path.insert(0, os.getcwd())
-        return getattr(importlib.import_module(where), attribute)
-    name = f"_backbone_{Path(where).stem}"  # never the name of a module that is in use
-    spec = importlib.util.spec_from_file_location(name, where)
-    assert spec is not None and spec.loader is not None  # so it is for every name that ends in .py
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where the file's own dataclasses look themselves up
-    spec.loader.exec_module(module)
-    return getattr(module, attribute)
+def _foreign(
+    made: features.Backbone | foreign.Bare, name: str, layers: Sequence[str] | None, trained_on: str | None = None
+) -> Contender:
+    if isinstance(made, foreign.Bare):
+        backbone = made.backbone(layers)
+    else:
+        backbone = dataclasses.replace(made, layers=foreign.chosen(made.layers, layers, made.model))
+    return _contender(backbone, name + _restricted(layers), features.max_grid(4), trained_on)
 
 
 def _discriminator(
@@ -189,18 +195,8 @@ def _discriminator(
     name: str,
     trained_on: str | None = None,
 ) -> Contender:
-    backbone = features.Backbone(net, _chosen(stages, layers), net.arch.image_shape, TANH_RANGE)
+    backbone = features.Backbone(net, foreign.chosen(stages, layers), net.arch.image_shape, TANH_RANGE)
     return _contender(backbone, name + _restricted(layers), features.max_grid(4), trained_on)
-
-
-def _chosen(available: Sequence[str], layers: Sequence[str] | None, model: nn.Module | None = None) -> Sequence[str]:
-    """`layers` if the network has them, all stages when None. For a foreign model any module name will do."""
-    if layers is None:
-        return available
-    known = available if model is None else [name for name, _ in model.named_modules()]
-    if unknown := [name for name in layers if name not in known]:
-        raise ValueError(f"no layer {unknown[0]!r}; the layers are {', '.join(available)}")
-    return layers
 
 
 def _restricted(layers: Sequence[str] | None) -> str:

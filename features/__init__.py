@@ -6,8 +6,10 @@ from features.batchnorm import batch_statistics, calibrate_batchnorm
 from features.conformance import Finding, check_backbone, parametrize_with_checks, run_checks
 from features.costs import Costs, measure_costs
 from features.extract import extract
+from features.images import ValueRange
 from features.key import feature_key, weights_digest
 from features.pooling import MaxGrid, max_grid
+from features.stages import default_stages, tokens_to_maps
 from features.store import FeatureStore
 from features.taps import tapped
 
@@ -18,9 +20,11 @@ __all__ = [
     "FeatureStore",
     "Finding",
     "MaxGrid",
+    "ValueRange",
     "batch_statistics",
     "calibrate_batchnorm",
     "check_backbone",
+    "default_stages",
     "extract",
     "feature_key",
     "feature_width",
@@ -32,5 +36,6 @@ __all__ = [
     "parametrize_with_checks",
     "run_checks",
     "tapped",
+    "tokens_to_maps",
     "weights_digest",
 ]

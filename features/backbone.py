@@ -1,6 +1,6 @@
 """A network as a source of features: which layers, on what images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from features.images import to_input
+from features.images import ValueRange, to_input
 from features.pooling import PAPER_GRID, Pool
 from features.taps import find_layers, tapped
 
@@ -29,7 +29,8 @@ class Backbone:
     model: any nn.Module that maps float32 [N, *image_shape] in value_range to anything.
     layers: names of submodules whose outputs are post-activation maps [N, C, h, w]; their order is the
     features' order.
-    image_shape: (C, H, W) of the input. value_range: (low, high) the input's 0..255 are scaled to.
+    image_shape: (C, H, W) of the input. value_range: (low, high) the input's 0..255 are scaled to, numbers or one of
+    each channel (of images normalised by mean and sd a channel: (0 - mean) / sd, (1 - mean) / sd).
     to_maps: turns the output of a layer that is not such maps (tokens, say) into them; None where all are.
     Raises BackboneError, a ValueError, that names everything wrong: unknown layers (with those there),
     impossible shapes or ranges, a model that is no module.
@@ -38,14 +39,16 @@ class Backbone:
     model: nn.Module
     layers: Sequence[str]
     image_shape: tuple[int, int, int]
-    value_range: tuple[float, float]
+    value_range: ValueRange
     to_maps: Callable[[Any], Tensor] | None = None
 
     def __post_init__(self) -> None:
         if wrong := misfits(self):
             raise BackboneError(self, list(wrong.values()))
-        for name in ("layers", "image_shape", "value_range"):
+        for name in ("layers", "image_shape"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        bounds = tuple(tuple(b) if isinstance(b, Iterable) else b for b in self.value_range)
+        object.__setattr__(self, "value_range", bounds)
 
     @property
     def device(self) -> torch.device:
@@ -79,9 +82,21 @@ def misfits(backbone: Backbone) -> dict[str, str]:
     shape, bounds = backbone.image_shape, backbone.value_range
     if len(shape) != 3 or not all(isinstance(size, Integral) and size >= 1 for size in shape):
         wrong["input"] = f"image_shape must be three positive sizes (C, H, W), got {shape}"
-    elif len(bounds) != 2 or not -np.inf < bounds[0] < bounds[1] < np.inf:
-        wrong["input"] = f"value_range must be (low, high), finite, low < high, got {bounds}"
+    elif not _is_range(bounds, shape[0]):
+        wrong["input"] = (
+            f"value_range must be (low, high), finite, low < high, numbers or {shape[0]} of each, got {bounds}"
+        )
     return wrong
+
+
+def _is_range(bounds: Any, channels: int) -> bool:
+    """Whether these are two numbers, or two for each channel, that low < high holds for."""
+    try:
+        low, high = (np.asarray(bound, float) for bound in bounds)
+    except (TypeError, ValueError):
+        return False
+    known = low.shape == high.shape and low.shape in ((), (channels,))
+    return bool(known and np.isfinite([low, high]).all() and (low < high).all())
 
 
 def layer_shapes(backbone: Backbone) -> dict[str, tuple[int, int, int]]:

@@ -7,6 +7,7 @@ where what it looks at cannot be had before another check passes. `features.conf
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 import torch
@@ -54,7 +55,8 @@ def input_is_an_image(exam: Examination) -> str:
     if wrong := exam.wrong.get("input"):
         raise Fails(wrong, "for colour images of 32 pixels: image_shape=(3, 32, 32), value_range=(-1, 1)")
     low, high = exam.backbone.value_range
-    return f"{_shape(exam.backbone.image_shape)} in [{low:g}, {high:g}]"
+    bounds = f"[{low:g}, {high:g}]" if isinstance(low, Real) else "a range for each channel"
+    return f"{_shape(exam.backbone.image_shape)} in {bounds}"
 
 
 def runs_on_device(exam: Examination) -> str:

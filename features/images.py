@@ -4,7 +4,7 @@ Images are scaled to the network's value range (PAPER: x/127.5 - 1 for [-1, 1], 
 the sizes differ, resized with an antialiased bilinear filter, the whole picture to the whole input (no crop).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+ValueRange = tuple[float, float] | tuple[Sequence[float], Sequence[float]]  # for all channels, or for each
 Images = np.ndarray | Iterable[np.ndarray]
 # progress(iterable, *, total, desc, unit) -> iterator over the same items
 Progress = Callable[..., Any]
@@ -61,7 +62,7 @@ def to_input(
     images: np.ndarray,
     *,
     image_shape: tuple[int, int, int],
-    value_range: tuple[float, float],
+    value_range: ValueRange,
     device: torch.device,
 ) -> Tensor:
     """uint8 [n, H, W, C] -> float32 [n, *image_shape] in value_range on device, channels-last in memory.
@@ -81,7 +82,11 @@ def to_input(
     if x.shape[2:] != (height, width):
         x = F.interpolate(x, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
     low, high = value_range
-    x = x.div_(255 / (high - low)).add_(low)
+    if isinstance(low, Sequence) or isinstance(high, Sequence):
+        lows, highs = (torch.tensor(bound, dtype=torch.float64)[:, None, None] for bound in (low, high))
+        x = x.div((255 / (highs - lows)).float().to(device)).add_(lows.float().to(device))
+    else:
+        x = x.div_(255 / (high - low)).add_(low)
     return x.expand(-1, channels, -1, -1).contiguous(memory_format=torch.channels_last)
 
 

@@ -3,6 +3,7 @@
 from gan.architectures import PRESETS, Architecture, Discriminator, Generator, architecture, initialise
 from gan.checkpoint import load, load_state, save, save_state
 from gan.conditional import CONDITIONAL_PRESETS, ConditionalArchitecture, ConditionalDiscriminator, ConditionalGenerator
+from gan.ports import Port, load_port
 from gan.sampling import interpolate, sample, sample_z
 from gan.theano_weights import load_theano
 from gan.training import Step, TrainingConfig, TrainingState, new_state, train
@@ -16,6 +17,7 @@ __all__ = [
     "ConditionalGenerator",
     "Discriminator",
     "Generator",
+    "Port",
     "Step",
     "TrainingConfig",
     "TrainingState",
@@ -23,6 +25,7 @@ __all__ = [
     "initialise",
     "interpolate",
     "load",
+    "load_port",
     "load_state",
     "load_theano",
     "new_state",

@@ -6,12 +6,13 @@ import pytest
 
 PUBLIC = {
     "gan": """CONDITIONAL_PRESETS PRESETS Architecture ConditionalArchitecture ConditionalDiscriminator
-        ConditionalGenerator Discriminator Generator Step TrainingConfig TrainingState architecture
-        initialise interpolate load load_state load_theano new_state sample sample_z save save_state
-        train""",
-    "features": """Backbone BackboneError Costs FeatureStore Finding MaxGrid batch_statistics calibrate_batchnorm
-        check_backbone extract feature_key feature_width layer_shapes layer_widths max_grid max_units
-        measure_costs parametrize_with_checks run_checks tapped weights_digest""",
+        ConditionalGenerator Discriminator Generator Port Step TrainingConfig TrainingState architecture
+        initialise interpolate load load_port load_state load_theano new_state sample sample_z save
+        save_state train""",
+    "features": """Backbone BackboneError Costs FeatureStore Finding MaxGrid ValueRange batch_statistics
+        calibrate_batchnorm check_backbone default_stages extract feature_key feature_width layer_shapes
+        layer_widths max_grid max_units measure_costs parametrize_with_checks run_checks tapped
+        tokens_to_maps weights_digest""",
     "evaluation": """DEFAULT_GRID L2SVM Agreement DrawsTest Interval KMeansFeatures PairedTest QuadrantSums RunningKnn
         Selection Space Spread SupervisedData Trial TrialResult agreement draw_trials fit_selected holm
         interval95_of_mean interval95_of_proportion knn_predict l2svm_path label_draws learn_kmeans mcnemar
@@ -20,9 +21,10 @@ PUBLIC = {
     "dedup": """CopyDescriptor DescriptorConfig File HashedFiles SemanticConfig SemanticHash Skipped ahash
         collision_groups dhash hash_chunks hash_files keep_mask near_duplicates pair_groups phash
         radius_groups radius_pairs radius_pairs_between""",
-    "results": """COLUMNS CostRecord LEADERBOARD_COLUMNS MeasuredRow Record ReportedRow Table append_cost append_record
-        git_commit hardware leaderboard_files portable read_costs read_records render_csv render_files render_latex
-        render_markdown run_id source_digest table_from_dict utc_now versions with_run write_tables""",
+    "results": """COLUMNS LEADERBOARD_COLUMNS CostRecord MeasuredRow Record ReportedRow Table append_cost
+        append_record git_commit hardware leaderboard_files portable read_costs read_records render_csv
+        render_files render_latex render_markdown run_id source_digest table_from_dict utc_now versions
+        with_run write_tables""",
 }
 
 

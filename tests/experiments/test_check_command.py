@@ -64,7 +64,7 @@ def test_a_record_is_found_by_weights_and_layers(place: Path, monkeypatch: pytes
             [('"2"]', '"9"]'), ("(3, 32, 32)", "(4, 32, 32)")],
             ["layers .*no layer '9' in this network", r"runs .*image_shape=\(3, 32, 32\)"],
         ),
-        ([("(-1, 1)", "(1, -1)")], [r"input .*low < high, got \(1, -1\)"]),
+        ([("(-1, 1)", "(1, -1)")], [r"input .*low < high, numbers or 3 of each, got \(1, -1\)"]),
         ([("Backbone(model", "Backbone(model.forward")], ["module .*got method; wrap it in a torch.nn.Module"]),
         ([("torch.nn.ReLU()", "torch.nn.Flatten()"), ("torch.nn.MaxPool2d(4)", "torch.nn.ReLU()")], ["maps .*to_maps"]),
     ],

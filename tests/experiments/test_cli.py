@@ -139,7 +139,7 @@ def test_table_is_made_of_records_alone(roots: Path) -> None:
         (["eval", "--backbone", "random:imagenet32", "--layers", "conv9"], "no layer 'conv9'; the layers are conv1"),
         (["eval", "--backbone", "theano:imagenet32:nowhere"], "no folder nowhere"),
         (["eval", "--backbone", "nomodule:make"], "cannot make it: ModuleNotFoundError: No module named 'nomodule'"),
-        (["eval", "--backbone", "?"], "is none of: a .safetensors file"),
+        (["eval", "--backbone", "?"], "is none of: a .safetensors, .pth or .pt2 file"),
         (["eval", *RANDOM, "--C", "0,1"], "every C must be positive"),
         (["eval", *RANDOM, "--C", "a"], "--C takes numbers"),
         (["eval", *RANDOM, "--C", "nan"], "every C must be positive and finite"),
@@ -223,7 +223,7 @@ def test_an_edited_factory_is_measured_again(roots: Path, capsys: pytest.Capture
         ("def make(width):\n    return width\n", "TypeError: make() missing 1 required positional argument: 'width'"),
         ("make = 3\n", "TypeError: 'int' object is not callable"),
         ("def made():\n    return 3\n", "AttributeError: "),
-        ("def make():\n    return 3\n", "the factory must return a features.Backbone, got int"),
+        ("def make():\n    return 3\n", "the factory must return a features.Backbone or a torch.nn.Module, got int"),
         (
             USERS.replace("(3, 32, 32)", "(4, 32, 32)"),
             "cannot run on one image of image_shape (4, 32, 32): RuntimeError",

@@ -1,5 +1,6 @@
 """Backbones are validated when made."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -42,14 +43,29 @@ def test_fields_become_tuples():
     [
         ({"layers": ["conv1"]}, "no layer 'conv1' in this network; it has: 0, 1, 2, 3"),
         ({"image_shape": (3, 16)}, r"image_shape must be three positive sizes \(C, H, W\), got \(3, 16\)"),
-        ({"value_range": (1, -1)}, r"value_range must be .* low < high, got \(1, -1\)"),
+        ({"value_range": (1, -1)}, r"value_range must be .* low < high, numbers or 3 of each, got \(1, -1\)"),
         ({"value_range": (0, float("nan"))}, "value_range must be"),
+        ({"value_range": ((0, 0), (1, 1))}, "numbers or 3 of each"),
+        ({"value_range": ((0, 0, 0), (1, 1, 0))}, "low < high"),
+        ({"value_range": 1}, "value_range must be"),
     ],
 )
 def test_impossible_fields(fields, message):
     good = {"layers": ["1"], "image_shape": (3, 16, 16), "value_range": (0, 1)}
     with pytest.raises(ValueError, match=message):
         Backbone(network(), **{**good, **fields})
+
+
+def test_a_range_for_each_channel_is_that_of_mean_and_sd():
+    mean, sd = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    b = Backbone(network(), ["1"], (3, 16, 16), [list(-mean / sd), (1 - mean) / sd])
+    assert b.value_range == (tuple(-mean / sd), tuple((1 - mean) / sd))
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    expected = ((images / 255 - mean) / sd).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(b.prepare(images).numpy(), expected, atol=1e-6)
+    assert b.prepare(images).is_contiguous(memory_format=torch.channels_last)
+    same = Backbone(network(), ["1"], (3, 16, 16), ((-1, -1, -1), (1, 1, 1)))
+    torch.testing.assert_close(same.prepare(images), backbone(network()).prepare(images))
 
 
 def test_everything_wrong_is_told_at_once_and_the_backbone_kept():
