@@ -9,7 +9,8 @@ PUBLIC = {
         ConditionalGenerator Discriminator Generator Step TrainingConfig TrainingState architecture
         initialise interpolate load load_state load_theano new_state sample sample_z save save_state
         train""",
-    "features": """Backbone BackboneError Costs FeatureStore Finding MaxGrid batch_statistics calibrate_batchnorm
+    "features": """Backbone BackboneError Costs FeatureStore Finding MaxGrid NestedGrids batch_statistics
+        calibrate_batchnorm
         check_backbone extract feature_key feature_width layer_shapes layer_widths max_grid max_units
         measure_costs parametrize_with_checks run_checks tapped weights_digest""",
     "evaluation": """DEFAULT_GRID L2SVM Agreement DrawsTest Interval KMeansFeatures PairedTest QuadrantSums RunningKnn
