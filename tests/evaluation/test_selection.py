@@ -81,8 +81,9 @@ def test_a_holdout_may_not_take_a_whole_class() -> None:
 
 def test_a_C_far_beyond_the_grid_is_found() -> None:
     """Classes told apart by small features beside large ones want a large C, as those of one narrow layer do."""
-    rng, y = np.random.default_rng(0), np.arange(600) % 3
-    X = np.hstack([0.03 * (rng.standard_normal((600, 3)) + 2 * np.eye(3)[y]), 3 + rng.standard_normal((600, 3))])
+    y = np.arange(600) % 3
+    X = np.random.default_rng(0).standard_normal((600, 6)) + np.hstack([2 * np.eye(3)[y], np.full((600, 3), 3)])
+    X[:, :3] *= 0.03
     _, held = stratified_holdout(y, 150, seed=0)
     selection = select_C(X, y, held)
     assert 3**5 < selection.C / DEFAULT_GRID[-1] < selection.grid[-1]["C"] / DEFAULT_GRID[-1]  # no edge
