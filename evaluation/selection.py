@@ -19,7 +19,7 @@ from evaluation.problem import Problem, Solution
 
 DEFAULT_GRID = (1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3)
 BEYOND = 3.0  # factor of a value tried beyond the grid's edge
-MAX_BEYOND = 4  # such values at most, on either side
+MAX_BEYOND = 8  # such values at most, on either side: one narrow layer of small activations needs seven
 
 
 class Tried(TypedDict):
@@ -60,7 +60,7 @@ def select_C(
 ) -> Selection:
     """The C of highest accuracy on the hold-out after fits on all other rows; of equals the smallest.
 
-    While the best value stands at an edge of those tried, one three times beyond is tried, at most four on
+    While the best value stands at an edge of those tried, one three times beyond is tried, at most eight on
     either side.
 
     X: float32 or float64 [n, D], a memory map if wanted; hold-out rows stay in it, with weight zero.

@@ -10,6 +10,7 @@ from typing import Any
 import features
 import results
 from experiments import console, nearest_digits, paired, protocols, spec, supervised
+from experiments.ablate import TABLE as ABLATION
 from experiments.arguments import Command, add_roots, check_writable, device_of, named_roots
 from experiments.atomic import write_bytes
 from experiments.backbones import resolve
@@ -30,7 +31,7 @@ from experiments.evaluate import (
 )
 from experiments.protocols import PROTOCOLS
 
-__all__ = ["add", "regenerated"]
+__all__ = ["add", "add_record", "regenerated"]
 
 
 SHIPPED = {  # what each table measures by default
@@ -39,6 +40,7 @@ SHIPPED = {  # what each table measures by default
 }
 RECORDS, TABLES = (ROOT / "results" / name for name in ("runs", "tables"))
 LEADERBOARD = "leaderboard"
+OTHERS = (LEADERBOARD, ABLATION)  # tables without a TOML of their own
 
 
 def add(command: Command) -> None:
@@ -99,7 +101,7 @@ def add(command: Command) -> None:
             added.add_argument("--record", action="store_true", help="add the record to results/ (maintainers)")
 
     table = command("table", _table, "Regenerate the committed tables from the records.", "dcgan-eval table cifar10")
-    names = [*spec.table_names(), LEADERBOARD]
+    names = [*spec.table_names(), *OTHERS]
     table.add_argument("name", nargs="?", choices=names, help="default: every table")
     table.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 where a file is not what it should be"
@@ -250,11 +252,11 @@ def _refuse(arguments: argparse.Namespace, what: str, **usual: Any) -> None:
 def _write(arguments: argparse.Namespace, table: results.Table, measured: list[results.Record]) -> list[Path]:
     """Adds records to the user's own, with --record to the committed ones; writes and prints the table with them."""
     for found in measured:
-        _add(arguments.runs_root / "records" / f"{arguments.table}.jsonl", found)
+        add_record(arguments.runs_root / "records" / f"{arguments.table}.jsonl", found)
     committed = RECORDS / f"{arguments.table}.jsonl"
     if arguments.record:
         for found in measured:
-            _add(committed, found)
+            add_record(committed, found)
         for file, content in regenerated([arguments.table, LEADERBOARD]).items():
             write_bytes(file, content)
     for found in measured:
@@ -266,7 +268,9 @@ def _write(arguments: argparse.Namespace, table: results.Table, measured: list[r
 
 
 def _table(arguments: argparse.Namespace) -> int:
-    files = regenerated([arguments.name] if arguments.name else [*spec.table_names(), LEADERBOARD])
+    if arguments.name == ABLATION and not _recorded(ABLATION):
+        raise UserError(f"no record of an ablation in {RECORDS}; dcgan-eval ablate TARGET --record adds one")
+    files = regenerated([arguments.name] if arguments.name else [*spec.table_names(), *OTHERS])
     if arguments.check:
         differ = [file.name for file, content in files.items() if not file.exists() or file.read_bytes() != content]
         if differ:
@@ -285,14 +289,18 @@ def regenerated(names: Sequence[str]) -> dict[Path, bytes]:
     """The files of these tables in results/, as the records make them: all before the first is written."""
     files: dict[str, bytes] = {}
     for name in names:
-        if name == LEADERBOARD:
-            files |= _leaderboard()
+        if name in OTHERS:
+            files |= _leaderboard() if name == LEADERBOARD else results.ablation_files(name, _recorded(name))
             continue
-        table, records = spec.load_table(name), results.read_records(RECORDS / f"{name}.jsonl")
+        table, records = spec.load_table(name), _recorded(name)
         files |= results.render_files(name, table, records) | {f"{name}-paired.csv": paired.as_csv(table, records)}
         if curves := [r for r in paired.answering(table, records) if "curve" in r.solver]:
             files[f"{name}-curve.csv"] = nearest_digits.curve_csv(curves)
     return {TABLES / file: content for file, content in files.items()}
+
+
+def _recorded(table: str) -> list[results.Record]:
+    return results.read_records(RECORDS / f"{table}.jsonl")
 
 
 def _leaderboard() -> dict[str, bytes]:
@@ -300,7 +308,7 @@ def _leaderboard() -> dict[str, bytes]:
     records: list[results.Record] = []
     protocols: dict[str, str] = {}
     for name in spec.table_names():
-        records += results.read_records(RECORDS / f"{name}.jsonl")
+        records += _recorded(name)
         protocols |= spec.load_table(name).protocols
     return results.leaderboard_files(records, results.read_costs(RECORDS / "costs.jsonl"), protocols)
 
@@ -375,7 +383,7 @@ def _at_hand(
     return last
 
 
-def _add(file: Path, record: results.Record) -> None:
+def add_record(file: Path, record: results.Record) -> None:
     """Appends a record unless that figure is there already."""
     key = (record.run_id, record.method, record.protocol)
     same = [r for r in results.read_records(file) if (r.run_id, r.method, r.protocol) == key]

@@ -6,6 +6,7 @@ from features.batchnorm import batch_statistics, calibrate_batchnorm
 from features.conformance import Finding, check_backbone, parametrize_with_checks, run_checks
 from features.costs import Costs, measure_costs
 from features.extract import extract
+from features.grids import NestedGrids
 from features.images import ValueRange
 from features.key import feature_key, weights_digest
 from features.pooling import MaxGrid, max_grid
@@ -20,6 +21,7 @@ __all__ = [
     "FeatureStore",
     "Finding",
     "MaxGrid",
+    "NestedGrids",
     "ValueRange",
     "batch_statistics",
     "calibrate_batchnorm",

@@ -1,5 +1,6 @@
 """What has been measured and what was reported: run records, and the tables made of them."""
 
+from results.ablation import ABLATION_COLUMNS, ablation_files
 from results.costs import CostRecord, append_cost, read_costs
 from results.leaderboard import LEADERBOARD_COLUMNS, leaderboard_files
 from results.provenance import git_commit, hardware, portable, run_id, source_digest, utc_now, versions
@@ -15,6 +16,7 @@ from results.tables import (
 )
 
 __all__ = [
+    "ABLATION_COLUMNS",
     "COLUMNS",
     "LEADERBOARD_COLUMNS",
     "CostRecord",
@@ -22,6 +24,7 @@ __all__ = [
     "Record",
     "ReportedRow",
     "Table",
+    "ablation_files",
     "append_cost",
     "append_record",
     "git_commit",

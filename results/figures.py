@@ -1,4 +1,4 @@
-"""Pictures of a training run, as bytes: grids of samples, pairs, an animation, the losses.
+"""Pictures, as bytes: of a training run grids of samples, pairs, an animation, the losses; bars with intervals.
 
 Images are uint8 [N, H, W, C] with C of 1 or 3. Nothing here writes files or keeps state between calls.
 """
@@ -89,6 +89,34 @@ def loss_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, 
         axes.legend(frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})  # the same figure, the same bytes
+    return buffer.getvalue()
+
+
+def bar_plot(bars: Sequence[tuple[str, str, float, float, float]], *, title: str = "", label: str = "") -> bytes:
+    """SVG of horizontal bars with their intervals, from the top, those of one group side by side.
+
+    bars: (group, name, value, low, high), a group's in a row. title, label: above, and of the axis of values.
+    """
+    import matplotlib  # here: the import takes half a second
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    groups = list(dict.fromkeys(group for group, *_ in bars))
+    places = [-(i + 0.7 * groups.index(group)) for i, (group, *_) in enumerate(bars)]
+    values = np.array([value for *_, value, _, _ in bars])
+    errors = np.abs(np.array([bar[3:] for bar in bars]).T - values)
+    figure = Figure(figsize=(7, 1 + 0.24 * (len(bars) + len(groups))), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    axes.barh(places, values, xerr=errors, color="0.75", ecolor="0.2", capsize=2, height=0.75)
+    axes.set_yticks(places, [name if name == group else f"{group}: {name}" for group, name, *_ in bars], fontsize=8)
+    axes.set_xlabel(label)
+    axes.set_title(title, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(y=0.01)
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "bars"}):  # the same figure, the same bytes
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 
 

@@ -26,7 +26,10 @@ BARS = {
     "1.96sd": "`1.96sd`: 1.96 standard deviations over the runs",
     "": "no kind: as printed, the source's kind is not established",
 }
-NUMBERS = {"value", "error_bar", "n_runs", "n_test", "features", "max_units", "parameters", "images_per_second"}
+NUMBERS = {
+    *("value", "error_bar", "n_runs", "n_test", "features", "max_units", "parameters", "images_per_second"),
+    *("C", "accuracy_percent", "ci95_low", "ci95_high", "n"),
+}
 _GENERATED = "Generated from the run records and the table's TOML: edits here are overwritten."
 
 

@@ -9,7 +9,7 @@ PUBLIC = {
         ConditionalGenerator Discriminator Generator Port Step TrainingConfig TrainingState architecture
         initialise interpolate load load_port load_state load_theano new_state sample sample_z save
         save_state train""",
-    "features": """Backbone BackboneError Costs FeatureStore Finding MaxGrid ValueRange batch_statistics
+    "features": """Backbone BackboneError Costs FeatureStore Finding MaxGrid NestedGrids ValueRange batch_statistics
         calibrate_batchnorm check_backbone default_stages extract feature_key feature_width layer_shapes
         layer_widths max_grid max_units measure_costs parametrize_with_checks run_checks tapped
         tokens_to_maps weights_digest""",
@@ -21,10 +21,10 @@ PUBLIC = {
     "dedup": """CopyDescriptor DescriptorConfig File HashedFiles SemanticConfig SemanticHash Skipped ahash
         collision_groups dhash hash_chunks hash_files keep_mask near_duplicates pair_groups phash
         radius_groups radius_pairs radius_pairs_between""",
-    "results": """COLUMNS LEADERBOARD_COLUMNS CostRecord MeasuredRow Record ReportedRow Table append_cost
-        append_record git_commit hardware leaderboard_files portable read_costs read_records render_csv
-        render_files render_latex render_markdown run_id source_digest table_from_dict utc_now versions
-        with_run write_tables""",
+    "results": """ABLATION_COLUMNS COLUMNS LEADERBOARD_COLUMNS CostRecord MeasuredRow Record ReportedRow Table
+        ablation_files append_cost append_record git_commit hardware leaderboard_files portable read_costs
+        read_records render_csv render_files render_latex render_markdown run_id source_digest
+        table_from_dict utc_now versions with_run write_tables""",
 }
 
 

@@ -77,3 +77,14 @@ def test_a_holdout_may_not_take_a_whole_class() -> None:
     X, y = noisy()
     with pytest.raises(ValueError, match="must leave rows of every class"):
         select_C(X, y, np.flatnonzero(y == 2))
+
+
+def test_a_C_far_beyond_the_grid_is_found() -> None:
+    """Classes told apart by small features beside large ones want a large C, as those of one narrow layer do."""
+    y = np.arange(600) % 3
+    X = np.random.default_rng(0).standard_normal((600, 6)) + np.hstack([2 * np.eye(3)[y], np.full((600, 3), 3)])
+    X[:, :3] *= 0.03
+    _, held = stratified_holdout(y, 150, seed=0)
+    selection = select_C(X, y, held)
+    assert 3**5 < selection.C / DEFAULT_GRID[-1] < selection.grid[-1]["C"] / DEFAULT_GRID[-1]  # no edge
+    assert max(entry["accuracy"] for entry in selection.grid) > 0.8 > 0.6 > selection.grid[5]["accuracy"]

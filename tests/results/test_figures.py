@@ -1,6 +1,7 @@
 """Pictures of a run, read back: what stands where, and that the same input gives the same bytes."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -83,3 +84,16 @@ def test_stretches_keep_means_and_extremes():
     assert least.min() == 0 and greatest.max() == 9
     short = figures._stretches(np.arange(3.0), np.array([4.0, 5, 6]))
     assert [s.tolist() for s in short] == [[0, 1, 2], [4, 5, 6], [4, 5, 6], [4, 5, 6]]
+
+
+def test_bars_name_every_group_and_value_the_same_every_time():
+    bars = [
+        ("protocol", "protocol", 50.0, 45.0, 55.0),
+        ("grid", "1x1", 30.0, 25.0, 36.0),
+        ("grid", "2x2", 40.0, 35, 45),
+    ]
+    content = figures.bar_plot(bars, title="a <network>", label="%")
+    assert content.startswith(b"<?xml") and figures.bar_plot(bars, title="a <network>", label="%") == content
+    texts = re.findall(r"<!-- (.*?) -->", content.decode())  # matplotlib writes each text beside its outlines
+    assert {"protocol", "grid: 1x1", "grid: 2x2", "%"} <= set(texts)
+    assert figures.bar_plot([*bars[:2], ("grid", "2x2", 40, 35, 46)], title="a <network>", label="%") != content

@@ -1,0 +1,49 @@
+"""What each choice of the protocol is worth: the variants of the newest record of each network, as a table.
+
+A record's `solver["variants"]` holds a row a variant. Pure: the same records give the same bytes.
+"""
+
+from collections.abc import Iterable
+
+from results.leaderboard import newest
+from results.records import Record
+from results.rendering import as_csv, as_markdown
+
+ABLATION_COLUMNS = (
+    *("method", "kind", "variant", "features", "C", "accuracy_percent", "ci95_low", "ci95_high", "n"),
+    *("protocol", "provenance"),
+)
+_CAPTION = (
+    "CIFAR-10 accuracy on training images held out, n of them: the test images take no part, since ablations are "
+    "choices. One thing is varied at a time, all else is as in the row `protocol`."
+)
+_NOTES = (
+    "C is chosen for each variant on other training images held out, and the classifier fitted to all but the n.",
+    "ci95: Clopper-Pearson interval of one classifier's accuracy over images. Variants share their images: "
+    "differences are surer than the intervals say.",
+    "Figures are lower than the table's of the same network, whose classifier is fitted to all training images.",
+)
+
+
+def ablation_files(name: str, records: Iterable[Record]) -> dict[str, bytes]:
+    """The files of the table, name -> content: `<name>.csv` and `.md`; none where there is no record."""
+    rows = [row for record in newest(records) for row in _rows(record)]
+    if not rows:
+        return {}
+    markdown = as_markdown("Ablations", _CAPTION, ABLATION_COLUMNS, rows, _NOTES)
+    return {f"{name}.csv": as_csv(ABLATION_COLUMNS, rows).encode(), f"{name}.md": markdown.encode()}
+
+
+def _rows(record: Record) -> Iterable[dict[str, str]]:
+    for variant in record.solver["variants"]:
+        yield {
+            "method": record.method,
+            "kind": variant["kind"],
+            "variant": variant["variant"],
+            "features": str(variant["features"]),
+            "C": f"{variant['C']:.4g}",
+            **{name: f"{variant[name]:.2f}" for name in ("accuracy_percent", "ci95_low", "ci95_high")},
+            "n": str(record.n_test),
+            "protocol": record.protocol,
+            "provenance": record.run_id,
+        }
