@@ -6,6 +6,7 @@ from features.batchnorm import batch_statistics, calibrate_batchnorm
 from features.conformance import Finding, check_backbone, parametrize_with_checks, run_checks
 from features.costs import Costs, measure_costs
 from features.extract import extract
+from features.guided import concentration, guided_backprop
 from features.key import feature_key, weights_digest
 from features.pooling import MaxGrid, max_grid
 from features.store import FeatureStore
@@ -21,9 +22,11 @@ __all__ = [
     "batch_statistics",
     "calibrate_batchnorm",
     "check_backbone",
+    "concentration",
     "extract",
     "feature_key",
     "feature_width",
+    "guided_backprop",
     "layer_shapes",
     "layer_widths",
     "max_grid",
