@@ -1,8 +1,8 @@
 """Whether samples are copies of training images, and whether they are all alike, from distances alone.
 
 A sample is counted as a copy where it is at most a third as far from one training image as from any other (Yoon et al.
-2023, Gu et al. 2023, on diffusion models): blur, which brings a sample nearer to all images at once, is not mistaken for
-it. How often real images do that, those of the training set among themselves, is measured beside it.
+2023, Gu et al. 2023, on diffusion models): blur, which brings a sample nearer to all images at once, is not mistaken
+for it. How often real images do that, those of the training set among themselves, is measured beside it.
 """
 
 from dataclasses import dataclass

@@ -42,7 +42,7 @@ def analogy(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 
 def around(z: Tensor, n: int, radius: float, generator: torch.Generator | None = None) -> Tensor:
-    """`n` points float32 [n, nz] around `z` [nz], uniform within +-`radius` a coordinate; the middle one is z itself."""
+    """`n` points float32 [n, nz] around `z` [nz], uniform within +-`radius` of it; the middle one is z itself."""
     noise = torch.rand(n, len(z), generator=generator).mul_(2 * radius).sub_(radius)
     noise[n // 2] = 0
     return z + noise.to(z.device)
