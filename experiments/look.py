@@ -129,9 +129,7 @@ def training(
 
 
 def _load(arguments: argparse.Namespace, name: str) -> datasets.PackedSet:
-    return datasets.load(
-        name, data_root=arguments.data_root, runs_root=arguments.runs_root, progress=console.progress
-    )
+    return datasets.load(name, data_root=arguments.data_root, runs_root=arguments.runs_root, progress=console.progress)
 
 
 def _named(arguments: argparse.Namespace) -> Training:

@@ -8,7 +8,6 @@ right and y downwards, x0 < x1 and y0 < y1, both ends within 0..width and 0..hei
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +43,19 @@ def write_page(out: Path, subject: Subject, kind: str, samples: int) -> Path:
     return file
 
 
-def read_concepts(file: Path, *, least: int) -> tuple[dict[str, list[int]], dict[str, Any]]:
-    """Name -> indices, in the file's order, and the whole; `least` of each. UserError for any other JSON."""
-
-    def concept(name: str, found: Any) -> list[int]:
-        if not isinstance(found, list) or not all(isinstance(i, int) and not isinstance(i, bool) for i in found):
+def concepts_of(file: Path, whole: dict[str, Any], *, least: int) -> dict[str, list[int]]:
+    """Name -> indices, in the file's order. UserError for what is no list of `least` different ones."""
+    for name, found in whole["concepts"].items():
+        if not isinstance(found, list) or not all(type(i) is int for i in found):
             raise UserError(f"{file}: concept {name!r} must be a list of indices; export it again from sheet.html")
-        return checked(found, f"concept {name!r} of {file}", least=least)
+        checked(found, f"concept {name!r} of {file}", least=least)
+    return whole["concepts"]
 
-    return _read(file, "concepts", concept)
 
-
-def read_boxes(file: Path, image_shape: tuple[int, int, int]) -> tuple[dict[int, list[Box]], dict[str, Any]]:
-    """Index -> boxes, and the whole. UserError for any other JSON, for boxes beyond the image, and for none."""
+def boxes_of(file: Path, whole: dict[str, Any], image_shape: tuple[int, int, int]) -> dict[int, list[Box]]:
+    """Index -> boxes. UserError for others than boxes within the image, and for none."""
     _, height, width = image_shape
-
-    def boxes(name: str, found: Any) -> list[Box]:
+    for name, found in whole["boxes"].items():
         if not name.isdigit() or not isinstance(found, list):
             raise UserError(f"{file}: boxes must be lists under the index of a sample; export them from boxes.html")
         for box in found:
@@ -69,13 +65,10 @@ def read_boxes(file: Path, image_shape: tuple[int, int, int]) -> tuple[dict[int,
                     f"{file}: box {box} of sample {name} must be [x0, y0, x1, y1] within 0..{width} and 0..{height}, "
                     "x0 < x1 and y0 < y1; draw it again on boxes.html"
                 )
-        return [tuple(box) for box in found]
-
-    found, whole = _read(file, "boxes", boxes)
-    drawn = {int(index): of_sample for index, of_sample in found.items() if of_sample}
+    drawn = {int(index): [tuple(box) for box in found] for index, found in whole["boxes"].items() if found}
     if not drawn:
         raise UserError(f"{file} holds no boxes; draw some on boxes.html")
-    return drawn, whole
+    return drawn
 
 
 def check_weights(file: Path, whole: dict[str, Any], subject: Subject) -> None:
@@ -88,7 +81,8 @@ def check_weights(file: Path, whole: dict[str, Any], subject: Subject) -> None:
         )
 
 
-def _read(file: Path, kind: str, item: Callable[[str, Any], Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_whole(file: Path, kind: str) -> dict[str, Any]:
+    """The JSON that a page exports. UserError for any other file; what `kind` holds is not looked at."""
     try:
         whole = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -96,6 +90,8 @@ def _read(file: Path, kind: str, item: Callable[[str, Any], Any]) -> tuple[dict[
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is not JSON; export it again from {PAGES[kind]}") from error
     kinds = {"seed": int, "weights": str, kind: dict}
-    if not isinstance(whole, dict) or not all(type(whole.get(key)) is kind for key, kind in kinds.items()):
+    if not isinstance(whole, dict) or not all(type(whole.get(key)) is of for key, of in kinds.items()):
         raise UserError(f"{file} must hold seed, weights and {kind}; export it again from {PAGES[kind]}")
-    return {name: item(name, found) for name, found in whole[kind].items()}, whole
+    if not 0 <= whole["seed"] < 2**63:
+        raise UserError(f"{file}: seed must lie between 0 and 2**63 - 1, got {whole['seed']}")
+    return whole

@@ -50,7 +50,9 @@ def walk(arguments: argparse.Namespace) -> int:
         if (space := look.feature_space(arguments, subject.file, calibration)) is not None:
             found["features"] = _steps(space[0](images, None), space[0](samples, None), arguments.steps)
     lines = [{"row": i, "from": a, "to": b} for i, (a, b) in enumerate(zip(ends, ends[1:], strict=False))]
-    frames: list[dict[str, Any]] = [{"row": i // arguments.steps, "frame": i % arguments.steps} for i in range(len(images))]
+    frames: list[dict[str, Any]] = [
+        {"row": i // arguments.steps, "frame": i % arguments.steps} for i in range(len(images))
+    ]
     for name, steps in found.items():
         for line, row in zip(lines, steps, strict=True):
             line |= {f"smoothness_{name}": float(row.max())}  # type: ignore[dict-item]
@@ -73,7 +75,9 @@ def walk(arguments: argparse.Namespace) -> int:
         seconds=seconds,
     )
     for name, value in told.items():
-        console.say(f"{name}: {value['mean']:.3f} (sd {value['sd']:.3f}, n {value['n']} rows); 1 is a jump to another sample")
+        console.say(
+            f"{name}: {value['mean']:.3f} (sd {value['sd']:.3f}, n {value['n']} rows); 1 is a jump to another sample"
+        )
     return 0
 
 
