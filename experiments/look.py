@@ -1,4 +1,4 @@
-"""What the looks at a network share: the generator and its numbered z, the images it was trained on, what is written."""
+"""What the looks at a network share: the generator and its numbered z, its training images, what is written."""
 
 import argparse
 import csv
@@ -108,17 +108,19 @@ def folder(arguments: argparse.Namespace, kind: str, name: str) -> Path:
 
 
 def training(
-    arguments: argparse.Namespace, file: Path, shape: tuple[int, int, int], *, needed: bool
+    arguments: argparse.Namespace, file: Path, shape: tuple[int, int, int] | None, *, needed: bool
 ) -> Training | None:
     """The images named by --data, else those that the run of the network in `file` recorded, where it lies in one.
 
-    `shape`: (C, H, W) of the network's. Where there are none: None, or UserError where they are `needed`.
+    `shape`: (C, H, W) that they must have, or None. Where there are none: None, or UserError where they are `needed`.
     """
     found = _named(arguments) if arguments.data else _recorded(arguments, file, needed)
     if found is None:
         if needed:
             raise UserError(f"which images {file} was trained on is not recorded beside it; name the set with --data")
         return None
+    if shape is None:
+        return found
     channels, height, width = shape
     if found.images.shape[1:] != (height, width, channels):
         raise UserError(
@@ -164,13 +166,11 @@ def _recorded(arguments: argparse.Namespace, file: Path, needed: bool) -> Traini
     return Training(packed.name, packed.digest, packed.images, rows, kept_out)
 
 
-Space = Callable[[np.ndarray, np.ndarray | None], Tensor]
+Space = Callable[[np.ndarray, np.ndarray], Tensor]
 
 
-def feature_space(
-    arguments: argparse.Namespace, file: Path, calibration: np.ndarray
-) -> tuple[Space, features.Backbone] | None:
-    """Images uint8 [N, H, W, C], or rows of them -> float32 [N, D]: the greatest value of every map of every stage.
+def feature_space(arguments: argparse.Namespace, file: Path, calibration: np.ndarray) -> Space | None:
+    """Rows of images uint8 [N, H, W, C] -> float32 [n, D]: the greatest value of every map of every stage.
 
     Of --discriminator, else the discriminator beside the generator's `file`; None where there is none. Batch norm holds
     the statistics of the `calibration` images.
@@ -182,13 +182,13 @@ def feature_space(
     backbone.model.to(device_of(arguments.device))
     calibrate(backbone, calibration)
 
-    def space(images: np.ndarray, rows: np.ndarray | None = None) -> Tensor:
-        rows = np.arange(len(images)) if rows is None else rows
-        parts = (images[rows[start : start + BATCH]] for start in range(0, len(rows), BATCH))
-        shown = console.progress(parts, total=len(rows), desc="features", unit="image", step=BATCH)
-        return torch.from_numpy(features.extract(backbone, shown, pool=features.max_grid(1), batch_size=BATCH))
+    def space(images: np.ndarray, rows: np.ndarray) -> Tensor:
+        starts = range(0, len(rows), BATCH)
+        shown = console.progress(starts, total=len(starts), desc="features", unit="batch")
+        parts = (images[rows[start : start + BATCH]] for start in shown)
+        return torch.from_numpy(features.extract(backbone, parts, pool=features.max_grid(1), batch_size=BATCH))
 
-    return space, backbone
+    return space
 
 
 def calibrate(backbone: features.Backbone, images: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""`look filters`: what in real images the last convolution's maps respond to, beside an untrained network (section 6.2).
+"""`look filters`: what in images the last convolution's maps respond to, beside an untrained network (section 6.2).
 
 For each of some maps the images of the strongest responses are found; guided backpropagation shows what in them counts.
 """
@@ -42,7 +42,7 @@ def filters(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise UserError(f"{target}: {error}") from error
     file = Path(target)
-    training = look.training(arguments, file, trained.image_shape, needed=True)
+    training = look.training(arguments, file, None, needed=True)
     assert training is not None
     drawn = np.random.default_rng(arguments.seed).permutation(training.rows)[: arguments.images]
     images = training.images[np.sort(drawn)]
@@ -120,7 +120,7 @@ def _responses(
                 }
             )
         if len(rows) < 2 * SHOWN:
-            rows += [_fitted(images[chosen], gradients.shape), _as_picture(gradients)]
+            rows += [_inputs(backbone, images[chosen]), _as_picture(gradients)]
     blank = np.full_like(rows[0], 255)
     return lines, np.stack(rows + [blank] * (2 * min(SHOWN, maps) - len(rows)))
 
@@ -132,9 +132,11 @@ def _as_picture(gradients: np.ndarray) -> np.ndarray:
     return scaled.round().astype(np.uint8).transpose(0, 2, 3, 1)
 
 
-def _fitted(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Gray images with as many channels as the network's gradients."""
-    return np.repeat(images, shape[1], axis=3) if images.shape[3] < shape[1] else images
+def _inputs(backbone: features.Backbone, images: np.ndarray) -> np.ndarray:
+    """The images as the network sees them: uint8 [n, H, W, C] of its size."""
+    low, high = backbone.value_range
+    scaled = (backbone.prepare(images) - low) * (255 / (high - low))
+    return scaled.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _means(lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import evaluation
 from evaluation import Nearness
@@ -27,7 +26,7 @@ HELD_OUT = "held-out images"
 
 
 def memorised(arguments: argparse.Namespace) -> int:
-    """Writes memorised.csv (a line a network and space), pictures of the nearest pairs, record.json; prints a verdict."""
+    """Writes memorised.csv (a line a network and space), pictures of nearest pairs, record.json; prints a verdict."""
     if not LEAST <= arguments.samples <= look.SHEET:
         raise UserError(f"--samples must lie between {LEAST} and {look.SHEET}, got {arguments.samples}")
     files, seconds = [Path(file) for file in arguments.generator], dict[str, float]()
@@ -50,10 +49,14 @@ def memorised(arguments: argparse.Namespace) -> int:
         for label, images in shown.items():
             found[label, "pixels"] = evaluation.nearness(torch.from_numpy(images), references, seed=first.seed)
     with timed(seconds, "features"):
-        if (features_of := _features(arguments, first.file, training)) is not None:
-            space, their_features = features_of
+        calibration = training.images[training.rows[: look.CALIBRATION]]
+        if (space := look.feature_space(arguments, first.file, calibration)) is None:
+            console.say("pixels alone: there is no discriminator beside the generator; name one with --discriminator")
+        else:
+            theirs = space(training.images, training.rows)
             for label, images in shown.items():
-                found[label, "features"] = evaluation.nearness(space(images, None), their_features, seed=first.seed)
+                near = evaluation.nearness(space(images, np.arange(len(images))), theirs, seed=first.seed)
+                found[label, "features"] = near
     for (label, space_name), near in found.items():
         name = f"nearest-{label.replace(' ', '-').replace('/', '-')}-{space_name}.png"
         neighbours = references[torch.from_numpy(near.nearest[:PAIRED])].numpy()
@@ -92,16 +95,6 @@ def verdict(spaces: dict[str, Nearness]) -> str:
             )
             break
     return "; ".join(told) or "no sign of copies, nor of collapse"
-
-
-def _features(arguments: argparse.Namespace, file: Path, training: look.Training) -> tuple[look.Space, Tensor] | None:
-    """The space of the discriminator's features, and the training images in it."""
-    calibration = training.images[training.rows[: look.CALIBRATION]]
-    if (found := look.feature_space(arguments, file, calibration)) is None:
-        console.say("pixels alone: there is no discriminator beside the generator; name one with --discriminator")
-        return None
-    space, _ = found
-    return space, space(training.images, training.rows)
 
 
 def _label(subjects: list[look.Subject], subject: look.Subject) -> str:

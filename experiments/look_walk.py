@@ -5,6 +5,7 @@ near the distance of unrelated samples, and frames near training images, to one 
 """
 
 import argparse
+import itertools
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,7 @@ def walk(arguments: argparse.Namespace) -> int:
     if arguments.steps < 2 or arguments.rows < 1:
         raise UserError("a walk needs --steps of at least 2 and --rows of at least 1")
     subject, seconds = look.opened(arguments), dict[str, float]()
-    if arguments.z is None:
-        ends = list(range(arguments.rows + 1))
-    else:
-        ends = look.indices(arguments.z, "--z", least=2)
+    ends = list(range(arguments.rows + 1)) if arguments.z is None else look.indices(arguments.z, "--z", least=2)
     points = subject.numbered(ends)
     training = look.training(arguments, subject.file, subject.trained.arch.image_shape, needed=False)
     out = look.folder(arguments, "walk", subject.name)
@@ -48,8 +46,8 @@ def walk(arguments: argparse.Namespace) -> int:
     with timed(seconds, "features"):
         calibration = samples if training is None else training.images[training.rows[: look.CALIBRATION]]
         if (space := look.feature_space(arguments, subject.file, calibration)) is not None:
-            found["features"] = _steps(space[0](images, None), space[0](samples, None), arguments.steps)
-    lines = [{"row": i, "from": a, "to": b} for i, (a, b) in enumerate(zip(ends, ends[1:], strict=False))]
+            found["features"] = _steps(*(space(i, np.arange(len(i))) for i in (images, samples)), arguments.steps)
+    lines = [{"row": i, "from": a, "to": b} for i, (a, b) in enumerate(itertools.pairwise(ends))]
     frames: list[dict[str, Any]] = [
         {"row": i // arguments.steps, "frame": i % arguments.steps} for i in range(len(images))
     ]
@@ -83,7 +81,7 @@ def walk(arguments: argparse.Namespace) -> int:
 
 def _along(points: Tensor, way, steps: int) -> Tensor:
     """[rows * steps, nz]: from each point to the next, both included."""
-    return torch.cat([way(a, b, steps) for a, b in zip(points, points[1:], strict=False)])
+    return torch.cat([way(a, b, steps) for a, b in itertools.pairwise(points)])
 
 
 def _animation(subject: look.Subject, points: Tensor, way) -> bytes:

@@ -14,9 +14,9 @@ PUBLIC = {
         max_grid max_units measure_costs parametrize_with_checks run_checks tapped weights_digest""",
     "evaluation": """DEFAULT_GRID L2SVM Agreement DrawsTest Interval KMeansFeatures Nearness PairedTest Presence
         QuadrantSums RunningKnn Selection Space Spread SupervisedData Trial TrialResult agreement draw_trials
-        fit_selected holm interval95_of_mean interval95_of_proportion k_nearest knn_predict l2svm_path label_draws learn_kmeans
-        mcnemar mean_distance nearest nearest_others nearness paired_bootstrap paired_over_draws presence run_trial
-        score_draws select_C spread stratified_holdout""",
+        fit_selected holm interval95_of_mean interval95_of_proportion k_nearest knn_predict l2svm_path label_draws
+        learn_kmeans mcnemar mean_distance nearest nearest_others nearness paired_bootstrap paired_over_draws presence
+        run_trial score_draws select_C spread stratified_holdout""",
     "dedup": """CopyDescriptor DescriptorConfig File HashedFiles SemanticConfig SemanticHash Skipped ahash
         collision_groups dhash hash_chunks hash_files keep_mask near_duplicates pair_groups phash
         radius_groups radius_pairs radius_pairs_between""",
