@@ -2,7 +2,8 @@
 
 A sample is counted as a copy where it is at most a third as far from one training image as from any other (Yoon et al.
 2023, Gu et al. 2023, on diffusion models): blur, which brings a sample nearer to all images at once, is not mistaken
-for it. How often real images do that, those of the training set among themselves, is measured beside it.
+for it. How often real images do that, those of the training set among themselves, is measured beside it: in
+a set full of near-duplicates copies cannot be told.
 """
 
 from dataclasses import dataclass
@@ -62,9 +63,9 @@ def nearness(samples: Tensor, training: Tensor, *, seed: int = 0) -> Nearness:
         reference_copies=_copies(references),
         below_1_percent=100 * float(np.mean(distances[:, 0] <= low)),
         below_5_percent=100 * float(np.mean(distances[:, 0] <= high)),
-        median_ratio=_over(np.median(distances[:, 0]), np.median(references[:, 0])),
+        median_ratio=_over(_median(distances), _median(references)),
         diversity=_over(mean_distance(samples[:COMPARED]), mean_distance(alike[:COMPARED])),
-        spacing=_over(*(np.median(d) for d in among)),
+        spacing=_over(_median(among[0]), _median(among[1])),
         nearest=index[:, 0],
     )
 
@@ -73,5 +74,9 @@ def _copies(distances: NDArray[np.float32]) -> int:
     return int((distances[:, 0] <= COPY * distances[:, 1]).sum())
 
 
+def _median(distances: NDArray[np.float32]) -> float:
+    return float(np.median(distances[:, 0]))
+
+
 def _over(value: float, reference: float) -> float:
-    return float(value) / float(reference) if reference > 0 else float("nan")
+    return value / reference if reference > 0 else float("nan")

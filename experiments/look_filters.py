@@ -108,7 +108,8 @@ def _responses(
     if len(alive) == 0:
         raise UserError(f"no map of {layer} responds to any image; choose another with --layer")
     order = np.argsort(-strongest[:, alive], axis=0, kind="stable")[:top].T  # [maps, top]
-    lines, rows = [], []
+    lines: list[dict[str, Any]] = []
+    rows: list[np.ndarray] = []
     for channel, chosen in zip(alive, order, strict=True):
         responses, gradients = features.guided_backprop(backbone, images[chosen], layer, [int(channel)] * top)
         areas, kurtosis = features.concentration(gradients)

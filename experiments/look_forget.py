@@ -89,7 +89,7 @@ def forget(arguments: argparse.Namespace) -> int:
         figures=told,
         seconds=seconds,
     )
-    random = told["random"]["ratio"]
+    random = _spread([line["ratio"] for line in lines[1:]])
     console.say(
         f"{len(maps)} of {len(fitted.weights)} maps of {layer} dropped; boxes told from the rest in "
         f"{fitted.accuracy_percent:.1f} % of {fitted.inside + fitted.outside} positions "

@@ -42,18 +42,19 @@ def walk(arguments: argparse.Namespace) -> int:
         write_bytes(out / "walk.png", figures.blocks(images.reshape(rows, arguments.steps, *images.shape[1:])))
         write_bytes(out / "walk.webp", _animation(subject, points, way))
     samples = subject.draw(subject.z[-COMPARED:])
-    found = {"pixels": _steps(*(torch.from_numpy(i) for i in (images, samples)), arguments.steps)}
+    found = {"pixels": _steps(torch.from_numpy(images), torch.from_numpy(samples), arguments.steps)}
     with timed(seconds, "features"):
         calibration = samples if training is None else training.images[training.rows[: look.CALIBRATION]]
         if (space := look.feature_space(arguments, subject.file, calibration)) is not None:
-            found["features"] = _steps(*(space(i, np.arange(len(i))) for i in (images, samples)), arguments.steps)
-    lines = [{"row": i, "from": a, "to": b} for i, (a, b) in enumerate(itertools.pairwise(ends))]
+            both = space(np.concatenate([images, samples]), np.arange(len(images) + len(samples)))
+            found["features"] = _steps(both[: len(images)], both[len(images) :], arguments.steps)
+    lines: list[dict[str, Any]] = [{"row": i, "from": a, "to": b} for i, (a, b) in enumerate(itertools.pairwise(ends))]
     frames: list[dict[str, Any]] = [
         {"row": i // arguments.steps, "frame": i % arguments.steps} for i in range(len(images))
     ]
     for name, steps in found.items():
         for line, row in zip(lines, steps, strict=True):
-            line |= {f"smoothness_{name}": float(row.max())}  # type: ignore[dict-item]
+            line |= {f"smoothness_{name}": float(row.max())}
         for frame in frames:
             k = frame["frame"]
             frame |= {f"step_{name}": float(steps[frame["row"], k - 1]) if k else ""}

@@ -60,7 +60,7 @@ def drop_maps(generator: Generator, stage: str, maps: Iterable[int]) -> Generato
         raise ValueError(f"stage must be one of {', '.join(before_last)}, got {stage!r}")
     following = generator.stage_names[generator.stage_names.index(stage) + 1]
     dropped = copy.deepcopy(generator)
-    weight = dropped.get_submodule(following).conv.weight  # [maps, channels out, k, k]
+    weight = dropped.get_parameter(f"{following}.conv.weight")  # [maps, channels out, k, k]
     index = torch.tensor(sorted(set(maps)), dtype=torch.int64, device=weight.device)
     if len(index) and not 0 <= int(index[0]) <= int(index[-1]) < len(weight):
         raise ValueError(f"{stage} has maps 0 to {len(weight) - 1}, got {index.tolist()}")

@@ -83,3 +83,16 @@ def test_stretches_keep_means_and_extremes():
     assert least.min() == 0 and greatest.max() == 9
     short = figures._stretches(np.arange(3.0), np.array([4.0, 5, 6]))
     assert [s.tolist() for s in short] == [[0, 1, 2], [4, 5, 6], [4, 5, 6], [4, 5, 6]]
+
+
+def test_blocks_stand_side_by_side_with_white_between():
+    left, right = (
+        np.random.default_rng(i).integers(0, 255, (2, n, 4, 5, 3), dtype=np.uint8) for i, n in enumerate((3, 1))
+    )
+    with Image.open(io.BytesIO(figures.blocks(left, right, gap=2))) as opened:
+        pixels = np.asarray(opened)
+    assert pixels.shape == (2 * 4, 3 * 5 + 2 + 5, 3)
+    assert np.array_equal(pixels[4:8, 10:15], left[1, 2]) and np.array_equal(pixels[:4, 17:], right[0, 0])
+    assert (pixels[:, 15:17] == 255).all()
+    with pytest.raises(ValueError, match="as many rows"):
+        figures.blocks(left, right[:1])
