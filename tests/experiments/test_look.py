@@ -1,6 +1,7 @@
 """`dcgan-eval look` end to end on tiny networks and a fabricated set: files, figures, verdicts, one-line errors."""
 
 import csv
+import dataclasses
 import hashlib
 import json
 import re
@@ -17,6 +18,7 @@ from experiments.datasets.packed import pack
 from tests.gan.small import ARCH
 
 SIZE, N, HELD_OUT = 16, 120, 40
+NETWORKS = ("generator", "discriminator")
 
 
 def scenes(n, seed):
@@ -42,7 +44,7 @@ def root(tmp_path, monkeypatch):
     for name, seed in (("run", 0), ("other", 1)):
         folder = tmp_path / name
         folder.mkdir()
-        arch = ARCH
+        arch = dataclasses.replace(ARCH, up_multipliers=(2, 3))  # 12 maps before the image
         generator, discriminator = gan.Generator(arch), gan.Discriminator(arch)
         for network in (generator, discriminator):
             gan.initialise(network, torch.Generator().manual_seed(seed))
@@ -51,9 +53,7 @@ def root(tmp_path, monkeypatch):
         gan.save(folder / "discriminator.safetensors", discriminator)
     run = tmp_path / "run"
     (run / "removed.csv").write_text("index,kept\n")
-    digests = {
-        n: hashlib.sha256((run / f"{n}.safetensors").read_bytes()).hexdigest() for n in ("generator", "discriminator")
-    }
+    digests = {n: hashlib.sha256((run / f"{n}.safetensors").read_bytes()).hexdigest() for n in NETWORKS}
     data = {"name": "made-up", "digest": packed.digest, "images": len(IMAGES), "kept": N, "held_out": HELD_OUT}
     written = {**digests, "data": data, "recipe": {"training": {"seed": 3}}}
     (run / "training.json").write_text(json.dumps(written))
@@ -214,7 +214,7 @@ def test_forget(root):
     lines, maps = rows(out / "figures.csv"), rows(out / "maps.csv")
     assert [r["dropped"] for r in lines] == ["positive weight", "random 0", "random 1"]
     dropped = [int(m["map"]) for m in maps if float(m["weight"]) > 0]
-    assert 0 < len(dropped) < len(maps) == 8 and {r["maps"] for r in lines} == {str(len(dropped))}
+    assert 0 < len(dropped) < len(maps) == 12 and {r["maps"] for r in lines} == {str(len(dropped))}
     written = record(out, root)
     figures = written["figures"]
     assert figures["positions_inside"] == figures["positions_outside"] and 0 < figures["accuracy_percent"] <= 100
