@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import evaluation
 import features
 import gan
 import results
@@ -28,6 +30,7 @@ from experiments.recording import circumstances
 
 SHEET = 1_024  # z of a seed that have a number; a contact sheet shows the first of them
 CALIBRATION = 80 * BATCH  # images whose statistics the discriminator's batch norm gets, at most
+RECORD = "record.json"
 UNIT = 127.5  # uint8 steps in 1 of [-1, 1]
 
 
@@ -69,6 +72,10 @@ class Training:
     rows: np.ndarray  # int64, sorted
     held_out: np.ndarray  # int64, sorted; none where the set was only named
 
+    def some(self, n: int, seed: int) -> np.ndarray:
+        """At most `n` of them, uint8, drawn by `seed` and in no order: sets are often sorted by class."""
+        return self.images[np.random.default_rng(seed).permutation(self.rows)[:n]]
+
     def pixels(self) -> Tensor:
         """uint8 [len(rows), H, W, C]; the map itself where every image is meant."""
         with warnings.catch_warnings():
@@ -101,9 +108,11 @@ def opened(arguments: argparse.Namespace, seed: int | None = None) -> Subject:
 
 
 def folder(arguments: argparse.Namespace, kind: str, name: str) -> Path:
-    """The run's folder, made and found writable."""
+    """The run's folder, made and found writable; what an earlier run recorded there is not taken for this one's."""
     out = arguments.out or arguments.runs_root / "look" / f"{kind}-{name}"
     check_writable(out)
+    if not getattr(arguments, "sheet", False):
+        (out / RECORD).unlink(missing_ok=True)
     return out
 
 
@@ -149,8 +158,8 @@ def _recorded(arguments: argparse.Namespace, file: Path, needed: bool) -> Traini
             return None
         data, recipe = written["data"], written["recipe"]
         name, digest, held_out, seed = data["name"], data["digest"], data.get("held_out", 0), recipe["training"]["seed"]
-        with open(file.with_name(REMOVED), newline="") as opened:
-            dropped = np.array([int(row["index"]) for row in csv.DictReader(opened)], np.int64)
+        with open(file.with_name(REMOVED), newline="") as listed:
+            dropped = np.array([int(row["index"]) for row in csv.DictReader(listed)], np.int64)
     except (OSError, ValueError, KeyError, TypeError):  # none there, or some other JSON of the user's
         return None
     try:
@@ -193,7 +202,12 @@ def feature_space(arguments: argparse.Namespace, file: Path, calibration: np.nda
 
 def calibrate(backbone: features.Backbone, images: np.ndarray) -> None:
     """Batch norm of uint8 [N, H, W, C], N >= 2, in minibatches of 128 or of them all."""
-    features.calibrate_batchnorm(backbone, images[:CALIBRATION], batch_size=min(BATCH, len(images)))
+    features.calibrate_batchnorm(backbone, images, batch_size=min(BATCH, len(images)))
+
+
+def apart(samples: Tensor) -> float:
+    """The mean distance between two of them, the measure of other distances; nan where they are all equal."""
+    return evaluation.mean_distance(samples) or math.nan
 
 
 def indices(text: str, option: str, *, least: int) -> list[int]:
@@ -237,9 +251,18 @@ def write_record(
         "seed": seed,
         "inputs": dict(inputs),
         "settings": dict(settings),
-        "figures": dict(figures),
+        "figures": _finite(dict(figures)),
         "written": results.utc_now(),
         **circumstances(ROOT, arguments.device, seconds),
     }
-    write_bytes(out / "record.json", (json.dumps(written, indent=2) + "\n").encode())
+    write_bytes(out / RECORD, (json.dumps(written, indent=2, allow_nan=False) + "\n").encode())
     console.say(f"written to {out}")
+
+
+def _finite(value: Any) -> Any:
+    """Nested JSON values, None for what is no number."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,6 +4,7 @@ A person chooses the exemplars on the contact sheet that `--sheet` writes, or na
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import evaluation
 import gan
 from experiments import console, look, look_pages
 from experiments.atomic import write_bytes
@@ -113,8 +113,8 @@ def _analogy(out, subject: look.Subject, concepts: Sequence[Concept], chosen: Se
         ),
     )
     ordinary = subject.draw(subject.z[-ORDINARY:])
-    apart = evaluation.mean_distance(torch.from_numpy(ordinary))
-    sharp = _sharpness(ordinary).mean()
+    apart = look.apart(torch.from_numpy(ordinary))
+    sharp = float(_sharpness(ordinary).mean()) or math.nan
     pictures = [*(f"mean z of {concept.name}" for concept in concepts), "result", "in pixels"]
     return [
         {
@@ -146,7 +146,7 @@ def _turn(out, subject: look.Subject, concepts: Sequence[Concept], chosen: Seque
     rows = [subject.draw(way) for way in ways]
     ends = subject.draw(gan.interpolate(left, right, STEPS))
     write_bytes(out / "turn.png", figures.blocks(np.stack([ends, *rows])))
-    apart = evaluation.mean_distance(torch.from_numpy(subject.draw(subject.z[-ORDINARY:])))
+    apart = look.apart(torch.from_numpy(subject.draw(subject.z[-ORDINARY:])))
     lines = []
     for name, images in zip(
         ["between the means", *(f"new sample {i}" for i in range(ROWS))], [ends, *rows], strict=True

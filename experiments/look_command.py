@@ -103,6 +103,11 @@ def add(command: Command) -> None:
     remembering.add_argument("--data", metavar="NAME", help=data)
 
     for added in (walking, adding, filtering, forgetting, remembering):
-        added.add_argument("--seed", type=int, default=0, help="of the numbered z and all draws (default: %(default)s)")
+        added.add_argument(
+            "--seed",
+            type=int,
+            default=0,
+            help="of the numbered z and all draws (default: %(default)s; a JSON of a page has its own)",
+        )
         added.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/look/KIND-NAME)")
         add_roots(added, device=True)

@@ -44,8 +44,7 @@ def filters(arguments: argparse.Namespace) -> int:
     file = Path(target)
     training = look.training(arguments, file, None, needed=True)
     assert training is not None
-    drawn = np.random.default_rng(arguments.seed).permutation(training.rows)[: arguments.images]
-    images = training.images[np.sort(drawn)]
+    images = training.some(arguments.images, arguments.seed)
     if len(images) < max(2, arguments.top):
         raise UserError(f"{training.name} has {len(images)} images for --top {arguments.top}; lower it")
     name = look.name_of(file) if file.is_file() else target.replace("/", "_").replace(":", "-")
@@ -55,7 +54,7 @@ def filters(arguments: argparse.Namespace) -> int:
     for label, backbone in (("trained", trained), ("random-init", untrained)):
         with timed(seconds, label):
             backbone.model.to(device_of(arguments.device))
-            look.calibrate(backbone, images)
+            look.calibrate(backbone, images[: look.CALIBRATION])
             found, picture = _responses(backbone, images, layer, arguments.maps, arguments.top)
         lines += [{"network": label} | line for line in found]
         shown.append(picture)

@@ -49,7 +49,7 @@ def memorised(arguments: argparse.Namespace) -> int:
         for label, images in shown.items():
             found[label, "pixels"] = evaluation.nearness(torch.from_numpy(images), references, seed=first.seed)
     with timed(seconds, "features"):
-        calibration = training.images[training.rows[: look.CALIBRATION]]
+        calibration = training.some(look.CALIBRATION, first.seed)
         if (space := look.feature_space(arguments, first.file, calibration)) is None:
             console.say("pixels alone: there is no discriminator beside the generator; name one with --discriminator")
         else:

@@ -44,7 +44,7 @@ def walk(arguments: argparse.Namespace) -> int:
     samples = subject.draw(subject.z[-COMPARED:])
     found = {"pixels": _steps(torch.from_numpy(images), torch.from_numpy(samples), arguments.steps)}
     with timed(seconds, "features"):
-        calibration = samples if training is None else training.images[training.rows[: look.CALIBRATION]]
+        calibration = samples if training is None else training.some(look.CALIBRATION, arguments.seed)
         if (space := look.feature_space(arguments, subject.file, calibration)) is not None:
             both = space(np.concatenate([images, samples]), np.arange(len(images) + len(samples)))
             found["features"] = _steps(both[: len(images)], both[len(images) :], arguments.steps)
@@ -88,16 +88,17 @@ def _along(points: Tensor, way, steps: int) -> Tensor:
 def _animation(subject: look.Subject, points: Tensor, way) -> bytes:
     """All rows at once; each ends where the next begins, so that it goes round."""
     images = subject.draw(_along(points, way, FRAMES))
-    by_frame = images.reshape(len(points) - 1, FRAMES, *images.shape[1:]).swapaxes(0, 1)
-    columns = -(-len(by_frame[0]) // 2) if len(by_frame[0]) % 2 == 0 else len(by_frame[0])
-    return figures.animation([figures.blocks(f.reshape(-1, columns, *f.shape[1:])) for f in by_frame])
+    rows = len(points) - 1
+    by_frame = images.reshape(rows, FRAMES, *images.shape[1:]).swapaxes(0, 1)
+    lines = 1 if rows % 2 else 2
+    return figures.animation([figures.blocks(f.reshape(lines, rows // lines, *f.shape[1:])) for f in by_frame])
 
 
 def _steps(frames: Tensor, samples: Tensor, steps: int) -> np.ndarray:
     """float64 [rows, steps - 1]: distances of neighbouring frames in mean distances between samples."""
     flat = frames.flatten(1).double()
     flat = flat.reshape(-1, steps, flat.shape[1])
-    return ((flat[:, 1:] - flat[:, :-1]).norm(dim=2) / evaluation.mean_distance(samples)).numpy()
+    return ((flat[:, 1:] - flat[:, :-1]).norm(dim=2) / look.apart(samples)).numpy()
 
 
 def _nearest(out, images: np.ndarray, training: look.Training, arguments, lines, frames) -> None:

@@ -231,6 +231,25 @@ def test_forget(root):
     assert float(lines[0]["outside"]) == pytest.approx(float(change[~inside].mean()), rel=1e-4)
 
 
+def test_a_generator_that_draws_one_image_is_looked_at_all_the_same(root, capsys):
+    file = root / "run" / "generator.safetensors"
+    generator = gan.load(file)
+    generator.deconv2.conv.weight.data.zero_()
+    gan.save(file, generator)
+    boxes = rewritten(root / "b.json", seed=0, weights=weights(root), boxes={"0": [[0, 0, 8, 8]]})
+    for command in (
+        ["walk", "--rows", "2"],
+        ["arithmetic", "--a", "1,2,3", "--b", "4,5,6", "--c", "7,8,9"],
+        ["arithmetic", "--turn", "--a", "1,2,3", "--b", "4,5,6"],
+        ["memorised", "--samples", "20", "--data", "made-up"],
+        ["forget", "--boxes", str(boxes), "--draws", "1"],
+    ):
+        out = root / command[0]
+        assert cli.main(["look", command[0], str(file), *command[1:], "--out", str(out)]) == 0, command
+        assert "NaN" not in (out / "record.json").read_text()
+    assert "run: collapsed" in capsys.readouterr().out
+
+
 def planted(monkeypatch, images):
     """A generator that draws these, one after another, whatever the z."""
     monkeypatch.setattr(
