@@ -107,7 +107,7 @@ def add(command: Command) -> None:
             "--seed",
             type=int,
             default=0,
-            help="of the numbered z and all draws (default: %(default)s; a JSON of a page has its own)",
+            help="of the numbered z and all draws, unless a JSON has its own (default: %(default)s)",
         )
         added.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/look/KIND-NAME)")
         add_roots(added, device=True)
