@@ -4,7 +4,9 @@ the paper's tables; distances, intervals and paired tests."""
 from evaluation.draws import label_draws, score_draws
 from evaluation.kmeans import KMeansFeatures, QuadrantSums, learn_kmeans
 from evaluation.l2svm import L2SVM, l2svm_path
-from evaluation.neighbours import RunningKnn, knn_predict, mean_distance, nearest
+from evaluation.memorisation import Nearness, nearness
+from evaluation.neighbours import RunningKnn, k_nearest, knn_predict, mean_distance, nearest, nearest_others
+from evaluation.presence import Presence, presence
 from evaluation.selection import DEFAULT_GRID, Selection, fit_selected, select_C
 from evaluation.splits import stratified_holdout
 from evaluation.statistics import (
@@ -32,7 +34,9 @@ __all__ = [
     "DrawsTest",
     "Interval",
     "KMeansFeatures",
+    "Nearness",
     "PairedTest",
+    "Presence",
     "QuadrantSums",
     "RunningKnn",
     "Selection",
@@ -47,6 +51,7 @@ __all__ = [
     "holm",
     "interval95_of_mean",
     "interval95_of_proportion",
+    "k_nearest",
     "knn_predict",
     "l2svm_path",
     "label_draws",
@@ -54,8 +59,11 @@ __all__ = [
     "mcnemar",
     "mean_distance",
     "nearest",
+    "nearest_others",
+    "nearness",
     "paired_bootstrap",
     "paired_over_draws",
+    "presence",
     "run_trial",
     "score_draws",
     "select_C",

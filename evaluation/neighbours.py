@@ -87,10 +87,28 @@ def nearest(queries: Tensor, references: Tensor, *, chunk: int = 2048) -> tuple[
     the nearest. Both are decided in float64, exact for 8-bit images. Raises ValueError where the shapes do not fit,
     there is no reference, or values are not finite.
     """
-    search = _Search(queries, 1)
+    distances, index = k_nearest(queries, references, 1, chunk=chunk)
+    return distances[:, 0], index[:, 0]
+
+
+def k_nearest(
+    queries: Tensor, references: Tensor, k: int, *, chunk: int = 2048
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """`nearest`, but the `k` nearest of each query, nearest first: [N, k] twice; inf and -1 where there are fewer."""
+    search = _Search(queries, k)
     for block, _ in _blocks(queries, references, None, chunk):
         search.add(block)
-    return np.sqrt(search.squared[:, 0]).astype(np.float32), search.index[:, 0]
+    return np.sqrt(search.squared).astype(np.float32), search.index
+
+
+def nearest_others(
+    points: Tensor, rows: NDArray[np.int64], k: int = 1, *, chunk: int = 2048
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Of the `points` [N, ...] at `rows` int64 [M], the `k` nearest other points: [M, k] twice, as `k_nearest`."""
+    distances, index = k_nearest(points[torch.from_numpy(rows).to(points.device)], points, k + 1, chunk=chunk)
+    own = index == rows[:, None]
+    own[~own.any(1), -1] = True  # so many equal ones stand before it that it is not among them
+    return distances[~own].reshape(-1, k), index[~own].reshape(-1, k)
 
 
 class RunningKnn:

@@ -1,4 +1,4 @@
-"""The command line: `dcgan-eval data|dedup|train|check|extract|eval|table|compare|ablate`.
+"""The command line: `dcgan-eval data|dedup|train|check|extract|eval|table|compare|ablate|look`.
 
 Exit codes: 0 done, 1 done but the answer is no or an unexpected failure, 2 the user's mistake (one line that names
 the fix), 130 interrupted (run the same command again to go on).
@@ -22,6 +22,7 @@ from experiments import (
     data_commands,
     datasets,
     eval_commands,
+    look_command,
     sources,
     spec,
 )
@@ -70,7 +71,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="dcgan-eval", description="DCGAN discriminators as feature extractors.")
-    commands = parser.add_subparsers(required=True, metavar="data|dedup|train|check|extract|eval|table|compare|ablate")
+    commands = parser.add_subparsers(
+        required=True, metavar="data|dedup|train|check|extract|eval|table|compare|ablate|look"
+    )
 
     def command(name, run, text, example):
         added = commands.add_parser(
@@ -129,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     eval_commands.add(command)
     compare_command.add(command)
     ablate_command.add(command)
+    look_command.add(command)
     return parser
 
 

@@ -87,11 +87,12 @@ def _distance(distance: float, unit: str) -> str:
 def _picture(source: Source, index: int, role: str, distance: str) -> dict[str, str]:
     image = source.picture(index)
     name = str(index) if source.names is None else source.names[index]
-    url = "" if image is None else _data_url(image)
+    url = "" if image is None else data_url(image)
     return {"url": url, "name": name, "role": role, "distance": distance}
 
 
-def _data_url(image: Image.Image) -> str:
+def data_url(image: Image.Image) -> str:
+    """The picture as text that a page can hold."""
     buffer = io.BytesIO()
     kind = "png" if max(image.size) <= LOSSLESS_SIDE else "jpeg"
     image.save(buffer, kind.upper(), quality=90)  # of JPEG alone

@@ -55,27 +55,32 @@ def training_set(
     """
     packed = datasets.load(recipe.dataset, data_root=data_root, runs_root=runs_root, progress=progress)
     pairs = removed(packed.images, recipe.dedup, progress)
-    keep = np.ones(len(packed.images), bool)
-    keep[pairs[:, 1]] = False
-    left = int(keep.sum()) - recipe.held_out
+    left = len(packed.images) - len(np.unique(pairs[:, 1])) - recipe.held_out
     if left < recipe.training.batch_size:
         raise UserError(
             f"{recipe.dataset} leaves {left} images to train on, fewer than a minibatch of "
             f"{recipe.training.batch_size}; lower held_out or batch_size"
         )
-    drawn = np.random.default_rng(recipe.training.seed).choice(np.flatnonzero(keep), recipe.held_out, replace=False)
-    held_out = np.sort(drawn)
-    keep[held_out] = False
+    rows, held_out = split(len(packed.images), pairs[:, 1], recipe.held_out, recipe.training.seed)
     summary = {
         "name": packed.name,
         "digest": packed.digest,
         "dedup": None if recipe.dedup is None else dataclasses.asdict(recipe.dedup),
-        "images": len(keep),
+        "images": len(packed.images),
         "kept": left,
     }
     if recipe.held_out:
         summary["held_out"] = recipe.held_out
-    return TrainingSet(packed.images, packed.labels, np.flatnonzero(keep), held_out, pairs, summary)
+    return TrainingSet(packed.images, packed.labels, rows, held_out, pairs, summary)
+
+
+def split(images: int, dropped: np.ndarray, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of so many images without the `dropped` ones: those trained on, and those held out, drawn by `seed`; sorted."""
+    keep = np.ones(images, bool)
+    keep[dropped] = False
+    drawn = np.sort(np.random.default_rng(seed).choice(np.flatnonzero(keep), held_out, replace=False))
+    keep[drawn] = False
+    return np.flatnonzero(keep), drawn
 
 
 def pretrain(

@@ -7,6 +7,7 @@ from features.conformance import Finding, check_backbone, parametrize_with_check
 from features.costs import Costs, measure_costs
 from features.extract import extract
 from features.grids import NestedGrids
+from features.guided import concentration, guided_backprop
 from features.images import ValueRange
 from features.key import feature_key, weights_digest
 from features.pooling import MaxGrid, max_grid
@@ -26,10 +27,12 @@ __all__ = [
     "batch_statistics",
     "calibrate_batchnorm",
     "check_backbone",
+    "concentration",
     "default_stages",
     "extract",
     "feature_key",
     "feature_width",
+    "guided_backprop",
     "layer_shapes",
     "layer_widths",
     "max_grid",

@@ -3,8 +3,9 @@
 from gan.architectures import PRESETS, Architecture, Discriminator, Generator, architecture, initialise
 from gan.checkpoint import load, load_state, save, save_state
 from gan.conditional import CONDITIONAL_PRESETS, ConditionalArchitecture, ConditionalDiscriminator, ConditionalGenerator
+from gan.frozen import draw, drop_maps, freeze
 from gan.ports import Port, load_port
-from gan.sampling import interpolate, sample, sample_z
+from gan.sampling import analogy, around, interpolate, interpolate_on_sphere, sample, sample_z
 from gan.theano_weights import load_theano
 from gan.training import Step, TrainingConfig, TrainingState, new_state, train
 
@@ -21,9 +22,15 @@ __all__ = [
     "Step",
     "TrainingConfig",
     "TrainingState",
+    "analogy",
     "architecture",
+    "around",
+    "draw",
+    "drop_maps",
+    "freeze",
     "initialise",
     "interpolate",
+    "interpolate_on_sphere",
     "load",
     "load_port",
     "load_state",

@@ -1,4 +1,4 @@
-"""Drawing z and images: samples, and straight lines between points of z space (paper section 6.1)."""
+"""Drawing z and images: samples, paths between points of z space (paper section 6.1), arithmetic on z (6.3.2)."""
 
 import torch
 from torch import Tensor
@@ -23,6 +23,31 @@ def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
     return torch.lerp(start, end, torch.linspace(0, 1, steps, device=start.device)[:, None])
 
 
+def interpolate_on_sphere(start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """`interpolate` along a great circle (White 2016, arXiv 1609.04468): norms stay those of the prior on the way.
+
+    Points on one line through 0 have no such circle: between them the path is straight.
+    """
+    line = interpolate(start, end, steps)
+    angle = torch.acos((start @ end / (start.norm() * end.norm())).clamp(-1, 1))
+    if not float(torch.sin(angle)) > 1e-4:
+        return line
+    t = torch.linspace(0, 1, steps, device=start.device)[:, None]
+    return (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)
+
+
+def analogy(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """mean(a) - mean(b) + mean(c) [nz] of exemplars [n, nz] each, n of its own: "a is to b as the result is to c"."""
+    return a.mean(0) - b.mean(0) + c.mean(0)
+
+
+def around(z: Tensor, n: int, radius: float, generator: torch.Generator | None = None) -> Tensor:
+    """`n` points float32 [n, nz] around `z` [nz], uniform within +-`radius` of it; the middle one is z itself."""
+    noise = torch.rand(n, len(z), generator=generator).mul_(2 * radius).sub_(radius)
+    noise[n // 2] = 0
+    return z + noise.to(z.device)
+
+
 @torch.no_grad()
 def sample(generator: Generator | ConditionalGenerator, z: Tensor, labels: Tensor | None = None) -> Tensor:
     """Images uint8 [N, H, W, C] for z [N, nz], and labels int64 [N] where the network is class-conditional.
@@ -38,6 +63,11 @@ def sample(generator: Generator | ConditionalGenerator, z: Tensor, labels: Tenso
             images = functional_call(generator.train(), buffers, given)  # updates the copies
     finally:
         generator.train(was_training)
-    low, high = generator.arch.value_range
+    return to_uint8(images, generator.arch.value_range)
+
+
+def to_uint8(images: Tensor, value_range: tuple[float, float]) -> Tensor:
+    """float [N, C, H, W] in `value_range` -> uint8 [N, H, W, C]."""
+    low, high = value_range
     images = images.sub(low).mul(255 / (high - low)).round().clamp(0, 255)
     return images.to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -1,4 +1,4 @@
-"""Pictures, as bytes: of a training run grids of samples, pairs, an animation, the losses; bars with intervals.
+"""Pictures, as bytes: of a network grids of samples, blocks, pairs, an animation, losses; bars with intervals.
 
 Images are uint8 [N, H, W, C] with C of 1 or 3. Nothing here writes files or keeps state between calls.
 """
@@ -34,6 +34,18 @@ def pairs(images: Images, others: Images, *, columns: int = 4, gap: int = 4) -> 
     missing = -len(framed) % columns
     blank = np.full((missing, *framed.shape[1:]), 255, np.uint8)
     return _png(_tiled(np.concatenate([framed, blank]), columns)[:-gap, :-gap])
+
+
+def blocks(*parts: Images, gap: int = 4) -> bytes:
+    """PNG of `parts` [rows, columns, H, W, C] side by side, white gaps between them; all of as many rows.
+
+    Raises ValueError for none, or parts that differ in rows or in the shape of an image.
+    """
+    if not parts or any((p.ndim, p.shape[0], p.shape[2:]) != (5, parts[0].shape[0], parts[0].shape[2:]) for p in parts):
+        raise ValueError(f"need parts of as many rows and one shape of image, got {[p.shape for p in parts]}")
+    tiled = [_tiled(part.reshape(-1, *part.shape[2:]), part.shape[1]) for part in parts]
+    white = np.full((tiled[0].shape[0], gap, tiled[0].shape[2]), 255, np.uint8)
+    return _png(np.concatenate([piece for part in tiled for piece in (white, part)][1:], axis=1))
 
 
 def animation(frames: Sequence[bytes], *, seconds: float = 8.0, most: int = 100) -> bytes:

@@ -6,18 +6,18 @@ import pytest
 
 PUBLIC = {
     "gan": """CONDITIONAL_PRESETS PRESETS Architecture ConditionalArchitecture ConditionalDiscriminator
-        ConditionalGenerator Discriminator Generator Port Step TrainingConfig TrainingState architecture
-        initialise interpolate load load_port load_state load_theano new_state sample sample_z save
-        save_state train""",
+        ConditionalGenerator Discriminator Generator Port Step TrainingConfig TrainingState analogy
+        architecture around draw drop_maps freeze initialise interpolate interpolate_on_sphere load
+        load_port load_state load_theano new_state sample sample_z save save_state train""",
     "features": """Backbone BackboneError Costs FeatureStore Finding MaxGrid NestedGrids ValueRange batch_statistics
-        calibrate_batchnorm check_backbone default_stages extract feature_key feature_width layer_shapes
-        layer_widths max_grid max_units measure_costs parametrize_with_checks run_checks tapped
-        tokens_to_maps weights_digest""",
-    "evaluation": """DEFAULT_GRID L2SVM Agreement DrawsTest Interval KMeansFeatures PairedTest QuadrantSums RunningKnn
-        Selection Space Spread SupervisedData Trial TrialResult agreement draw_trials fit_selected holm
-        interval95_of_mean interval95_of_proportion knn_predict l2svm_path label_draws learn_kmeans mcnemar
-        mean_distance nearest paired_bootstrap paired_over_draws run_trial score_draws select_C spread
-        stratified_holdout""",
+        calibrate_batchnorm check_backbone concentration default_stages extract feature_key feature_width
+        guided_backprop layer_shapes layer_widths max_grid max_units measure_costs parametrize_with_checks
+        run_checks tapped tokens_to_maps weights_digest""",
+    "evaluation": """DEFAULT_GRID L2SVM Agreement DrawsTest Interval KMeansFeatures Nearness PairedTest Presence
+        QuadrantSums RunningKnn Selection Space Spread SupervisedData Trial TrialResult agreement
+        draw_trials fit_selected holm interval95_of_mean interval95_of_proportion k_nearest knn_predict
+        l2svm_path label_draws learn_kmeans mcnemar mean_distance nearest nearest_others nearness
+        paired_bootstrap paired_over_draws presence run_trial score_draws select_C spread stratified_holdout""",
     "dedup": """CopyDescriptor DescriptorConfig File HashedFiles SemanticConfig SemanticHash Skipped ahash
         collision_groups dhash hash_chunks hash_files keep_mask near_duplicates pair_groups phash
         radius_groups radius_pairs radius_pairs_between""",

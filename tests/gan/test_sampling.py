@@ -63,3 +63,26 @@ def test_a_failing_sample_restores_the_mode():
     with pytest.raises(RuntimeError):
         gan.sample(generator, torch.zeros(4, ARCH.nz + 1))
     assert not generator.training
+
+
+def test_paths_on_a_sphere_keep_the_norm_and_turn_evenly():
+    start, end = torch.tensor([3.0, 0.0, 0.0]), torch.tensor([0.0, 3.0, 0.0])
+    path = gan.interpolate_on_sphere(start, end, 4)
+    angles = torch.arange(4) * math.pi / 6
+    expected = torch.stack([3 * torch.cos(angles), 3 * torch.sin(angles), torch.zeros(4)], 1)
+    torch.testing.assert_close(path, expected, rtol=0, atol=1e-6)
+    for other in (2 * start, -start):  # no circle, or no one circle
+        assert torch.equal(gan.interpolate_on_sphere(start, other, 4), gan.interpolate(start, other, 4))
+    with pytest.raises(ValueError, match="steps must be at least 2"):
+        gan.interpolate_on_sphere(start, end, 1)
+
+
+def test_arithmetic_is_of_means_and_noise_stays_within_its_radius():
+    a, b, c = (gan.sample_z(ARCH, n, seeded(n)) for n in (3, 4, 5))
+    torch.testing.assert_close(gan.analogy(a, b, c), a.sum(0) / 3 - b.sum(0) / 4 + c.sum(0) / 5)
+    z = a[0]
+    around = gan.around(z, 9, 0.25, seeded())
+    assert around.shape == (9, ARCH.nz) and torch.equal(around[4], z)
+    offsets = (around - z)[[0, 1, 2, 3, 5, 6, 7, 8]]
+    assert 0.24 < float(offsets.abs().max()) <= 0.25 + 1e-6
+    assert float(offsets.std()) == pytest.approx(0.25 / math.sqrt(3), rel=0.1)

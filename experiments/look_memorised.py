@@ -1,0 +1,114 @@
+"""`look memorised`: whether a generator's samples are copies of its training images, and whether they are all alike.
+
+Looked at twice: pixel by pixel, and by the discriminator's features, which a shift or a change of colour moves less.
+Images held out of training, where there are any, are looked at as if they were samples: what an honest generator gives.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import evaluation
+from evaluation import Nearness
+from experiments import console, look
+from experiments.alarm import DIVERSITY
+from experiments.atomic import write_bytes
+from experiments.errors import UserError
+from experiments.recording import timed
+from results import figures
+
+PAIRED = 32  # samples shown beside their nearest
+LEAST = 16  # samples that an answer can rest on
+HELD_OUT = "held-out images"
+
+
+def memorised(arguments: argparse.Namespace) -> int:
+    """Writes memorised.csv (a line a network and space), pictures of nearest pairs, record.json; prints a verdict."""
+    if not LEAST <= arguments.samples <= look.SHEET:
+        raise UserError(f"--samples must lie between {LEAST} and {look.SHEET}, got {arguments.samples}")
+    files, seconds = [Path(file) for file in arguments.generator], dict[str, float]()
+    subjects = [look.opened(argparse.Namespace(**vars(arguments) | {"generator": file})) for file in files]
+    if len({subject.trained.arch.image_shape for subject in subjects}) > 1:
+        raise UserError("the generators draw images of several sizes; name those of one run")
+    first = subjects[0]
+    training = look.training(arguments, first.file, first.trained.arch.image_shape, needed=True)
+    assert training is not None
+    if len(training.rows) < LEAST:
+        raise UserError(f"{training.name} has {len(training.rows)} images; {LEAST} are needed to compare with")
+    out = look.folder(arguments, "memorised", first.name)
+    shown = {_label(subjects, s): s.draw(s.z[: arguments.samples]) for s in subjects}
+    if len(training.held_out) >= LEAST:
+        held_out = np.random.default_rng(first.seed).permutation(training.held_out)[: arguments.samples]
+        shown[HELD_OUT] = training.images[np.sort(held_out)]
+    found: dict[tuple[str, str], Nearness] = {}
+    with timed(seconds, "pixels"):
+        references = training.pixels()
+        for label, images in shown.items():
+            found[label, "pixels"] = evaluation.nearness(torch.from_numpy(images), references, seed=first.seed)
+    with timed(seconds, "features"):
+        calibration = training.some(look.CALIBRATION, first.seed)
+        if (space := look.feature_space(arguments, first.file, calibration)) is None:
+            console.say("pixels alone: there is no discriminator beside the generator; name one with --discriminator")
+        else:
+            theirs = space(training.images, training.rows)
+            for label, images in shown.items():
+                near = evaluation.nearness(space(images, np.arange(len(images))), theirs, seed=first.seed)
+                found[label, "features"] = near
+    for (label, space_name), near in found.items():
+        name = f"nearest-{label.replace(' ', '-').replace('/', '-')}-{space_name}.png"
+        neighbours = references[torch.from_numpy(near.nearest[:PAIRED])].numpy()
+        write_bytes(out / name, figures.pairs(shown[label][:PAIRED], neighbours))
+    look.write_csv(out / "memorised.csv", [_line(*key, near) for key, near in found.items()])
+    verdicts = {label: verdict({space: near for (of, space), near in found.items() if of == label}) for label in shown}
+    look.write_record(
+        out,
+        arguments,
+        seed=first.seed,
+        inputs={"training": training.digest} | {_label(subjects, s): s.weights for s in subjects},
+        settings={"samples": arguments.samples, "training_images": len(training.rows)},
+        figures={"verdicts": verdicts, "lines": [_line(*key, near) for key, near in found.items()]},
+        seconds=seconds,
+    )
+    for label, text in verdicts.items():
+        print(f"{label}: {text}")
+    return 0
+
+
+def verdict(spaces: dict[str, Nearness]) -> str:
+    """One line of what was found in the spaces looked at, by name."""
+    told = []
+    for space, near in spaces.items():
+        if near.memorised:
+            told.append(
+                f"memorised: {near.copies} of {near.n} samples are at most a third as far from one training image as "
+                f"from any other ({space}; {near.reference_copies} of {near.references} training images are)"
+            )
+            break
+    for space, near in spaces.items():
+        if min(near.diversity, near.spacing) < DIVERSITY:
+            told.append(
+                f"collapsed: samples differ from one another {near.diversity:.2f} times as much as training images do, "
+                f"from the nearest other {near.spacing:.2f} times as much ({space})"
+            )
+            break
+    return "; ".join(told) or "no sign of copies, nor of collapse"
+
+
+def _label(subjects: list[look.Subject], subject: look.Subject) -> str:
+    """The run's name, or the file's where they share it."""
+    names = [s.name for s in subjects]
+    return subject.name if names.count(subject.name) == 1 else str(subject.file)
+
+
+def _line(label: str, space: str, near: Nearness) -> dict[str, Any]:
+    interval = evaluation.interval95_of_proportion(near.copies, near.n)
+    return {
+        **{"images": label, "space": space, "n": near.n},
+        **{"copies_percent": interval.estimate, "copies_low": interval.low, "copies_high": interval.high},
+        "training_copies_percent": 100 * near.reference_copies / near.references,
+        **{"below_1_percent": near.below_1_percent, "below_5_percent": near.below_5_percent},
+        **{"median_ratio": near.median_ratio, "diversity": near.diversity, "spacing": near.spacing},
+    }

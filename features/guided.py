@@ -1,0 +1,91 @@
+"""Guided backpropagation: what in an image a unit responds to (Springenberg et al. 2014, arXiv 1412.6806; section 6.2).
+
+Backwards through an activation only positive gradients pass, on top of what its own derivative lets through. So it is
+done for the activations that are modules, nn.ReLU and nn.LeakyReLU; functions called in a forward pass are not seen.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from features.backbone import Backbone
+from features.taps import evaluating, find_layers
+
+
+def guided_backprop(
+    backbone: Backbone, images: np.ndarray, layer: str, channels: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The strongest response of one map to each image, and its guided gradient with respect to the image.
+
+    images: uint8 [n, H, W, C]. layer: name of a submodule that gives maps. channels: n indices of maps, one an image.
+    Returns responses float32 [n] and gradients float32 [n, *image_shape], with respect to the scaled input. Batch norm
+    uses the statistics in the model, which is left as it was. ValueError where the layer or a map is not there, the
+    layer is not reached, or the model has no such activation.
+    """
+    (module,) = find_layers(backbone.model, [layer]).values()
+    found: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        found.append(backbone.maps(layer, output))
+
+    with _guided(backbone.model), evaluating(backbone.model), torch.enable_grad():
+        hook = module.register_forward_hook(keep)
+        try:
+            x = backbone.prepare(images).requires_grad_()
+            backbone.model(x)
+        finally:
+            hook.remove()
+        if not found:
+            raise ValueError(f"layer {layer!r} is not reached in the forward pass")
+        maps = found[0]
+        if len(channels) != len(images) or not all(0 <= channel < maps.shape[1] for channel in channels):
+            raise ValueError(f"channels must be {len(images)} of the {maps.shape[1]} maps of {layer!r}")
+        index = torch.as_tensor(list(channels), device=maps.device)
+        strongest = maps[torch.arange(len(images), device=maps.device), index].flatten(1).amax(1)
+        (gradient,) = torch.autograd.grad(strongest.sum(), x)
+    return strongest.detach().cpu().numpy(), gradient.cpu().numpy()
+
+
+@contextmanager
+def _guided(model: nn.Module) -> Iterator[None]:
+    """Within: gradients that reach the input of an activation lose what is negative."""
+    activations = [m for m in model.modules() if isinstance(m, nn.ReLU | nn.LeakyReLU)]
+    if not activations:
+        raise ValueError("guided backpropagation needs nn.ReLU or nn.LeakyReLU modules; this network has none")
+
+    def guide(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x = inputs[0].clone()  # an activation in place then changes the copy, and other users of the input keep theirs
+        x.register_hook(lambda gradient: gradient.clamp(min=0))
+        return (x, *inputs[1:])
+
+    hooks = [activation.register_forward_pre_hook(guide) for activation in activations]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def concentration(gradients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far each of gradients float [n, C, H, W] is gathered in few places: float64 [n] twice.
+
+    The least share of the pixels, in percent, that holds half of the energy (squares summed over channels): 50 where
+    all are equal, nan where all are 0; and the excess kurtosis of the values, 0 for a normal distribution.
+    """
+    values = gradients.astype(np.float64)
+    energy = np.square(values).sum(1).reshape(len(values), -1)
+    shares = np.cumsum(-np.sort(-energy, axis=1), axis=1)
+    total = shares[:, -1:]
+    # where the sum crosses one half, between two pixels
+    needed = (shares < total / 2).sum(1)
+    before = np.where(needed > 0, np.take_along_axis(shares, np.maximum(needed - 1, 0)[:, None], 1)[:, 0], 0.0)
+    step = np.take_along_axis(shares, needed[:, None], 1)[:, 0] - before
+    with np.errstate(invalid="ignore", divide="ignore"):
+        area = (needed + (total[:, 0] / 2 - before) / step) * 100 / energy.shape[1]
+        squares = np.square(values - values.mean((1, 2, 3), keepdims=True))
+        kurtosis = np.square(squares).mean((1, 2, 3)) / np.square(squares.mean((1, 2, 3))) - 3
+    return np.where(total[:, 0] > 0, area, np.nan), np.where(total[:, 0] > 0, kurtosis, np.nan)

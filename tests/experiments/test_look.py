@@ -1,0 +1,371 @@
+"""`dcgan-eval look` end to end on tiny networks and a fabricated set: files, figures, verdicts, one-line errors."""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import features
+import gan
+from experiments import cli, look
+from experiments.datasets.packed import pack
+from tests.gan.small import ARCH
+
+SIZE, N, HELD_OUT = 16, 120, 40
+NETWORKS = ("generator", "discriminator")
+
+
+def scenes(n, seed):
+    """uint8 [n, 16, 16, 3]: smooth random pictures."""
+    coarse = torch.rand(n, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+    fine = torch.nn.functional.interpolate(coarse, size=(SIZE, SIZE), mode="bilinear")
+    return fine.mul(255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+IMAGES = scenes(N + HELD_OUT, 0)
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    monkeypatch.setattr(gan.frozen, "BATCHES", 1)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A workplace with a packed set, a run that was trained on it, and one that nothing is known of."""
+    runs = tmp_path / "runs"
+    packed = pack(runs / "packed" / "made-up", [IMAGES], shape=IMAGES.shape, source="made up", transform="none")
+    for name, seed in (("run", 0), ("other", 1)):
+        folder = tmp_path / name
+        folder.mkdir()
+        arch = dataclasses.replace(ARCH, up_multipliers=(2, 3))  # 12 maps before the image
+        generator, discriminator = gan.Generator(arch), gan.Discriminator(arch)
+        for network in (generator, discriminator):
+            gan.initialise(network, torch.Generator().manual_seed(seed))
+        generator.deconv2.conv.weight.data *= 50  # contrast: without it every pixel is gray
+        gan.save(folder / "generator.safetensors", generator)
+        gan.save(folder / "discriminator.safetensors", discriminator)
+    run = tmp_path / "run"
+    (run / "removed.csv").write_text("index,kept\n")
+    digests = {n: hashlib.sha256((run / f"{n}.safetensors").read_bytes()).hexdigest() for n in NETWORKS}
+    data = {"name": "made-up", "digest": packed.digest, "images": len(IMAGES), "kept": N, "held_out": HELD_OUT}
+    written = {**digests, "data": data, "recipe": {"training": {"seed": 3}}}
+    (run / "training.json").write_text(json.dumps(written))
+    for name, value in {"DATA_ROOT": tmp_path / "data", "RUNS_ROOT": runs, "DEVICE": "cpu"}.items():
+        monkeypatch.setenv(name, str(value))
+    return tmp_path
+
+
+def rows(file):
+    with open(file, newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def record(folder, root):
+    text = (folder / "record.json").read_text()
+    assert str(root) not in text
+    written = json.loads(text)
+    assert (
+        written["command"][:2] == ["dcgan-eval", "look"] and written["versions"]["torch"] and written["hardware"]["cpu"]
+    )
+    return written
+
+
+def size(file):
+    with Image.open(file) as opened:
+        return opened.size
+
+
+def weights(root, name="run"):
+    return features.weights_digest(gan.load(root / name / "generator.safetensors"))
+
+
+def refused(capsys, *command):
+    """The one line that a mistake gives."""
+    assert cli.main(["look", *map(str, command)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+def rewritten(file, **changes):
+    file.write_text(json.dumps(changes))
+    return file
+
+
+def test_walk(root, capsys):
+    assert cli.main(["look", "walk", str(root / "run"), "--rows", "3", "--steps", "5", "--path", "spherical"]) == 0
+    out = root / "runs" / "look" / "walk-run"
+    assert {f.name for f in out.iterdir()} == {
+        *("walk.png", "walk.webp", "nearest.png", "walk.csv", "frames.csv", "record.json")
+    }
+    assert size(out / "walk.png") == (5 * SIZE, 3 * SIZE) and size(out / "nearest.png") == (5 * SIZE, 6 * SIZE)
+    lines, frames = rows(out / "walk.csv"), rows(out / "frames.csv")
+    assert [(r["from"], r["to"]) for r in lines] == [("0", "1"), ("1", "2"), ("2", "3")] and len(frames) == 15
+    for line in lines:
+        own = [f for f in frames if f["row"] == line["row"]]
+        for space in ("pixels", "features"):
+            assert 0 < float(line[f"smoothness_{space}"]) == max(float(f[f"step_{space}"]) for f in own[1:])
+        assert line["least_nearest_ratio"] == min((f["nearest_ratio"] for f in own), key=float)
+    kept = look.split(len(IMAGES), np.empty(0, int), HELD_OUT, 3)[0]
+    assert {int(f["nearest_index"]) for f in frames} <= set(kept.tolist())  # of what the run was trained on
+    assert record(out, root)["figures"]["smoothness_pixels"]["n"] == 3
+
+
+def test_the_distance_of_frames_is_that_of_neighbours_by_hand(root):
+    assert cli.main(["look", "walk", str(root / "run"), "--rows", "1", "--steps", "3", "--out", str(root / "w")]) == 0
+    frames = rows(root / "w" / "frames.csv")
+    generator = gan.freeze(gan.load(root / "run" / "generator.safetensors"))
+    z = gan.sample_z(generator.arch, look.SHEET, torch.Generator().manual_seed(0))
+    images = gan.draw(generator, torch.stack([z[0], (z[0] + z[1]) / 2, z[1]])).double().flatten(1)
+    apart = torch.pdist(gan.draw(generator, z[-256:]).double().flatten(1)).mean()
+    steps = (images[1:] - images[:-1]).norm(dim=1) / apart
+    assert [float(f["step_pixels"]) for f in frames[1:]] == pytest.approx(steps.tolist(), rel=1e-4)
+
+
+def test_a_network_alone_is_walked_through_in_pixels(root):
+    (root / "other" / "discriminator.safetensors").unlink()
+    assert cli.main(["look", "walk", str(root / "other" / "generator.safetensors"), "--z", "5,2"]) == 0
+    (line,) = rows(root / "runs" / "look" / "walk-other" / "walk.csv")
+    assert set(line) == {"row", "from", "to", "smoothness_pixels"} and (line["from"], line["to"]) == ("5", "2")
+
+
+def test_sheets_hold_all_they_need(root, capsys):
+    for kind, page, mark in (("arithmetic", "sheet.html", 'id="sample-6"'), ("forget", "boxes.html", 'id="canvas-6"')):
+        assert cli.main(["look", kind, str(root / "run"), "--sheet", "--samples", "7", "--seed", "4"]) == 0
+        file = root / "runs" / "look" / f"{kind}-run" / page
+        assert capsys.readouterr().out.strip() == str(file)
+        text = file.read_text()
+        assert mark in text and mark.replace("6", "7") not in text and text.count("data:image/png;base64,") == 7
+        assert re.findall(r'(?:src|href)="(?!data:)', text) == [] and "http" not in text
+        run = json.loads(re.search(r'id="run">(.*?)</script>', text)[1])
+        assert run == {"seed": 4, "weights": weights(root), "width": SIZE, "height": SIZE}
+
+
+def test_arithmetic_from_the_sheets_json_and_from_indices(root):
+    concepts = {"a man": [1, 2, 3], "a woman": [4, 5, 6, 7], "smiling": [8, 9, 10]}
+    file = rewritten(root / "c.json", seed=2, weights=weights(root), concepts=concepts)
+    run = str(root / "run")
+    assert cli.main(["look", "arithmetic", run, "--exemplars", str(file), "--out", str(root / "a")]) == 0
+    indices = ["--a", "1,2,3", "--b", "4,5,6,7", "--c", "8,9,10", "--seed", "2"]
+    assert cli.main(["look", "arithmetic", run, *indices, "--out", str(root / "b")]) == 0
+    assert (root / "a" / "arithmetic.png").read_bytes() == (root / "b" / "arithmetic.png").read_bytes()
+    assert size(root / "a" / "arithmetic.png") == (8 * SIZE + 3 * 4, 3 * SIZE)
+    written = record(root / "a", root)
+    assert written["settings"]["concepts"] == concepts and written["seed"] == 2
+
+    named = ["--a", "smiling", "--b", "a man", "--c", "a woman"]  # another order
+    assert cli.main(["look", "arithmetic", run, "--exemplars", str(file), *named, "--out", str(root / "c")]) == 0
+    assert list(record(root / "c", root)["settings"]["concepts"]) == ["smiling", "a man", "a woman"]
+
+    with Image.open(root / "a" / "arithmetic.png") as opened:
+        middle = np.asarray(opened)[SIZE : 2 * SIZE, 5 * SIZE + 8 : 6 * SIZE + 8]
+    generator = gan.freeze(gan.load(root / "run" / "generator.safetensors"))
+    z = gan.sample_z(generator.arch, look.SHEET, torch.Generator().manual_seed(2))
+    result = z[1:4].mean(0) - z[4:8].mean(0) + z[8:11].mean(0)
+    assert np.abs(middle.astype(int) - gan.draw(generator, result[None])[0].numpy()).max() <= 1
+
+
+def test_turn(root):
+    file = rewritten(root / "t.json", seed=0, weights=weights(root), concepts={"left": [1, 2, 3], "right": [4, 5, 6]})
+    assert cli.main(["look", "arithmetic", str(root / "run"), "--turn", "--exemplars", str(file)]) == 0
+    out = root / "runs" / "look" / "turn-run"
+    assert size(out / "turn.png") == (7 * SIZE, 5 * SIZE) and len(rows(out / "figures.csv")) == 5
+
+
+def test_filters_of_a_discriminator_and_of_any_backbone(root, monkeypatch):
+    options = ["--maps", "5", "--top", "2", "--images", "50"]
+    assert cli.main(["look", "filters", str(root / "run"), *options]) == 0
+    out = root / "runs" / "look" / "filters-run"
+    lines = rows(out / "filters.csv")
+    assert {(r["network"], r["rank"]) for r in lines} == {(n, k) for n in ("trained", "random-init") for k in "01"}
+    assert all(0 < float(r["half_energy_percent"]) <= 50 for r in lines)
+    assert size(out / "filters.png") == (4 * SIZE + 4, 10 * SIZE)
+    written = record(out, root)
+    assert written["settings"]["layer"] == "conv2" and written["figures"]["trained"]["n"] == 10
+
+    (root / "mine.py").write_text(
+        "import torch, features\n"
+        "def make():\n"
+        "    torch.manual_seed(0)\n"
+        "    net = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU(), torch.nn.Conv2d(5, 4, 3),\n"
+        "                              torch.nn.BatchNorm2d(4), torch.nn.ReLU(inplace=True))\n"
+        "    return features.Backbone(net, ['1', '4'], (3, 12, 12), (0, 1))\n"
+    )
+    target = f"{root / 'mine.py'}:make"
+    assert cli.main(["look", "filters", target, "--data", "made-up", *options, "--out", str(root / "f")]) == 0
+    assert size(root / "f" / "filters.png") == (4 * 12 + 4, 10 * 12)
+    one = (root / "f" / "filters.csv").read_bytes()
+    assert cli.main(["look", "filters", target, "--data", "made-up", *options, "--out", str(root / "f")]) == 0
+    assert (root / "f" / "filters.csv").read_bytes() == one
+
+
+def test_forget(root):
+    boxes = {str(i): [[0, 0, 8, 8]] for i in (3, 0, 11)} | {"5": [[2, 3.5, 7, 9], [8, 8, 16, 16]], "6": []}
+    file = rewritten(root / "boxes.json", seed=1, weights=weights(root), boxes=boxes)
+    assert cli.main(["look", "forget", str(root / "run"), "--boxes", str(file), "--draws", "2"]) == 0
+    out = root / "runs" / "look" / "forget-run"
+    assert size(out / "boxed.png") == (4 * SIZE, 3 * SIZE) and size(out / "new.png") == (12 * SIZE, 3 * SIZE)
+    lines, maps = rows(out / "figures.csv"), rows(out / "maps.csv")
+    assert [r["dropped"] for r in lines] == ["positive weight", "random 0", "random 1"]
+    dropped = [int(m["map"]) for m in maps if float(m["weight"]) > 0]
+    assert 0 < len(dropped) < len(maps) == 12 and {r["maps"] for r in lines} == {str(len(dropped))}
+    written = record(out, root)
+    figures = written["figures"]
+    assert figures["positions_inside"] == figures["positions_outside"] and 0 < figures["accuracy_percent"] <= 100
+    assert written["settings"]["layer"] == "deconv1" and figures["random"]["ratio"]["n"] == 2
+
+    trained = gan.load(root / "run" / "generator.safetensors")
+    z = gan.sample_z(trained.arch, look.SHEET, torch.Generator().manual_seed(1))[[3, 0, 11, 5]]
+    before, after = (gan.draw(gan.freeze(n), z).double() for n in (trained, gan.drop_maps(trained, "deconv1", dropped)))
+    inside = torch.zeros(4, SIZE, SIZE, dtype=torch.bool)
+    inside[:3, :8, :8] = True
+    inside[3, 3:9, 2:7] = inside[3, 8:, 8:] = True  # a pixel counts by its middle
+    change = (after - before).abs().mean(3)
+    assert float(lines[0]["inside"]) == pytest.approx(float(change[inside].mean()), rel=1e-4)
+    assert float(lines[0]["outside"]) == pytest.approx(float(change[~inside].mean()), rel=1e-4)
+
+
+def test_a_generator_that_draws_one_image_is_looked_at_all_the_same(root, capsys):
+    file = root / "run" / "generator.safetensors"
+    generator = gan.load(file)
+    generator.deconv2.conv.weight.data.zero_()
+    gan.save(file, generator)
+    boxes = rewritten(root / "b.json", seed=0, weights=weights(root), boxes={"0": [[0, 0, 8, 8]]})
+    for command in (
+        ["walk", "--rows", "2"],
+        ["arithmetic", "--a", "1,2,3", "--b", "4,5,6", "--c", "7,8,9"],
+        ["arithmetic", "--turn", "--a", "1,2,3", "--b", "4,5,6"],
+        ["memorised", "--samples", "20", "--data", "made-up"],
+        ["forget", "--boxes", str(boxes), "--draws", "1"],
+    ):
+        out = root / command[0]
+        assert cli.main(["look", command[0], str(file), *command[1:], "--out", str(out)]) == 0, command
+        assert "NaN" not in (out / "record.json").read_text()
+    assert "run: collapsed" in capsys.readouterr().out
+
+
+def planted(monkeypatch, images):
+    """A generator that draws these, one after another, whatever the z."""
+    monkeypatch.setattr(
+        gan, "draw", lambda generator, z: torch.from_numpy(np.resize(images, (len(z), *images.shape[1:])))
+    )
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
+        ("replayed", "memorised: 60 of 60 samples"),
+        ("half replayed", "memorised: 30 of 60 samples"),
+        ("one", "collapsed: samples differ from one another 0.00 times"),
+        ("three", "collapsed: "),
+        ("honest", "no sign of copies, nor of collapse"),
+    ],
+)
+def test_planted_generators_are_told_apart(root, monkeypatch, capsys, drawn, expected):
+    kept = look.split(len(IMAGES), np.empty(0, int), HELD_OUT, 3)[0]
+    honest, training = scenes(60, 7), IMAGES[kept]
+    images = {
+        "replayed": training[:60],
+        "half replayed": np.concatenate([training[:30], honest[:30]]),
+        "one": honest[:1],
+        "three": honest[:3],
+        "honest": honest,
+    }[drawn]
+    planted(monkeypatch, images)
+    assert cli.main(["look", "memorised", str(root / "run"), "--samples", "60"]) == 0
+    verdicts = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert verdicts["run"].startswith(expected) and ("memorised" in verdicts["run"]) == ("replayed" in drawn)
+    assert verdicts["held-out images"] == "no sign of copies, nor of collapse"
+    out = root / "runs" / "look" / "memorised-run"
+    lines = {(r["images"], r["space"]): r for r in rows(out / "memorised.csv")}
+    assert len(lines) == 4 and record(out, root)["figures"]["verdicts"] == verdicts
+    assert float(lines["run", "pixels"]["copies_percent"]) == {"replayed": 100, "half replayed": 50}.get(drawn, 0)
+
+
+def test_generators_beside_one_another_without_discriminator_or_record(root, capsys):
+    (root / "other" / "discriminator.safetensors").unlink()
+    several = [str(root / name / "generator.safetensors") for name in ("other", "run")]
+    assert cli.main(["look", "memorised", *several, "--samples", "20", "--data", "made-up"]) == 0
+    told = capsys.readouterr()
+    assert [line.split(":")[0] for line in told.out.splitlines()] == ["other", "run"]
+    assert "pixels alone" in told.err
+
+
+def test_mistakes_get_one_line_with_the_fix(root, capsys):
+    run = root / "run"
+    assert "no checkpoint at" in (line := refused(capsys, "walk", root / "none")) and "generator.safetensors" in line
+    assert "holds a discriminator; name the generator" in refused(capsys, "walk", run / "discriminator.safetensors")
+    conditional = gan.ConditionalGenerator(gan.ConditionalArchitecture(width=2, units=4))
+    gan.save(root / "conditional.safetensors", conditional)
+    assert "class-conditional network" in refused(capsys, "forget", root / "conditional.safetensors", "--sheet")
+    assert "--steps of at least 2" in refused(capsys, "walk", run, "--steps", "1")
+    assert "index 1024 is not on the sheet; name indices from 0 to 1023" in refused(
+        capsys, "walk", run, "--z", "0,1024"
+    )
+    assert "indices on the sheet, e.g. 3,14,15, got 'x'" in refused(capsys, "walk", run, "--z", "x")
+    assert "--samples must lie between 1 and 1024" in refused(capsys, "arithmetic", run, "--sheet", "--samples", "0")
+    assert "name the set with --data" in refused(capsys, "memorised", root / "other")
+    assert "name the set with --data" in refused(capsys, "filters", root / "other")
+    assert "one of" in refused(capsys, "memorised", run, "--data", "nothing")
+    assert "no layer 'conv9'" in refused(capsys, "filters", run, "--layer", "conv9")
+    small = scenes(30, 0)[:, ::2, ::2]
+    pack(root / "runs" / "packed" / "small", [small], shape=small.shape, source="made up", transform="none")
+    assert "name the set that it was trained on with --data" in refused(capsys, "memorised", run, "--data", "small")
+
+
+def test_mistakes_in_exemplars(root, capsys):
+    run, file, own = root / "run", root / "c.json", weights(root)
+    three = {"a": [1, 2, 3], "b": [4, 5, 6], "c": [7, 8, 9]}
+
+    def line(*more, **changes):
+        whole = {"seed": 0, "weights": own, "concepts": three} | changes
+        return refused(capsys, "arithmetic", run, "--exemplars", rewritten(file, **whole), *more)
+
+    assert "another network" in line(weights=weights(root, "other"))
+    assert "concept 'a' of" in (few := line(concepts=three | {"a": [1, 2]})) and "at least 3 different samples" in few
+    assert "at least 3 different samples" in line(concepts=three | {"a": [1, 2, 2]})
+    assert "index 5000 is not on the sheet" in line(concepts=three | {"a": [1, 2, 5000]})
+    assert "must be a list of indices" in line(concepts=three | {"a": [1, 2, "3"]})
+    assert "holds a, b; name 3 of them" in line(concepts={"a": [1, 2, 3], "b": [4, 5, 6]})
+    assert "name 3 of them" in line("--a", "a", "--b", "b", "--c", "d")
+    assert "must hold seed, weights and concepts" in line(concepts=[1])
+    assert "must hold seed" in line(seed="0") and "seed must lie between" in line(seed=-1)
+    file.write_text("{")
+    assert "is not JSON; export it again" in refused(capsys, "arithmetic", run, "--exemplars", file)
+    assert "--sheet writes" in refused(capsys, "arithmetic", run, "--exemplars", root / "none.json")
+    assert "--a 3,14,15, --b 3,14,15, --c 3,14,15" in refused(capsys, "arithmetic", run, "--a", "1,2,3")
+    assert "leave --c out" in refused(capsys, "arithmetic", run, "--turn", "--c", "1,2,3")
+    assert "at least 3 different samples" in refused(capsys, "arithmetic", run, "--turn", "--a", "1,2", "--b", "1,2,3")
+
+
+def test_mistakes_in_boxes(root, capsys):
+    run, file, own = root / "run", root / "b.json", weights(root)
+
+    def line(*more, **changes):
+        whole = {"seed": 0, "weights": own, "boxes": {"0": [[0, 0, 8, 8]]}} | changes
+        return refused(capsys, "forget", run, "--boxes", rewritten(file, **whole), *more)
+
+    assert "another network" in (other := line(weights=weights(root, "other"))) and "boxes.html" in other
+    for box in ([0, 0, 17, 8], [-1, 0, 8, 8], [8, 0, 8, 8], [0, 9, 8, 8], [0, 0, 8], [0, 0, "8", 8], 3):
+        assert "within 0..16 and 0..16" in line(boxes={"0": [box]})
+    assert "holds no boxes" in line(boxes={"0": []})
+    assert "under the index of a sample" in line(boxes={"first": [[0, 0, 8, 8]]})
+    assert "index 1024 is not on the sheet" in line(boxes={"1024": [[0, 0, 8, 8]]})
+    assert "cover no position" in line(boxes={"0": [[0, 0, 0.5, 0.5]]})
+    assert "leave no position" in line(boxes={"0": [[0, 0, 16, 16]]})
+    assert "--layer must be one of deconv1" in line("--layer", "deconv2")
+    assert "--draws must be at least 1" in line("--draws", "0")
+    assert "--sheet writes" in refused(capsys, "forget", run)
+
+
+def test_help_has_an_example(capsys):
+    for kind in ("walk", "arithmetic", "filters", "forget", "memorised"):
+        with pytest.raises(SystemExit) as left:
+            cli.main(["look", kind, "--help"])
+        assert left.value.code == 0 and f"dcgan-eval look {kind} " in capsys.readouterr().out
