@@ -1,4 +1,4 @@
-"""The command line: `dcgan-eval data|dedup|train|check|extract|eval|table|compare`.
+"""The command line: `dcgan-eval data|dedup|train|check|extract|eval|table|compare|report`.
 
 Exit codes: 0 done, 1 done but the answer is no or an unexpected failure, 2 the user's mistake (one line that names
 the fix), 130 interrupted (run the same command again to go on).
@@ -14,7 +14,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from experiments import check_command, compare_command, console, data_commands, datasets, eval_commands, sources, spec
+from experiments import (
+    check_command,
+    compare_command,
+    console,
+    data_commands,
+    datasets,
+    eval_commands,
+    report,
+    sources,
+    spec,
+)
 from experiments.allocator import keep_freed_memory
 from experiments.arguments import add_roots, check_writable, device_of, named_roots, one_line
 from experiments.deduplicate import check, deduplicate, is_audit
@@ -60,7 +70,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="dcgan-eval", description="DCGAN discriminators as feature extractors.")
-    commands = parser.add_subparsers(required=True, metavar="data|dedup|train|check|extract|eval|table|compare")
+    commands = parser.add_subparsers(required=True, metavar="data|dedup|train|check|extract|eval|table|compare|report")
 
     def command(name, run, text, example):
         added = commands.add_parser(
@@ -118,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     check_command.add(command)
     eval_commands.add(command)
     compare_command.add(command)
+    report.add(command)
     return parser
 
 
