@@ -98,7 +98,7 @@ def _fitting(runs: Iterable[Work], room: int) -> list[Picture]:
     """Of the animations the smallest, as many as the room, in bytes, holds."""
     fitting = []
     for animation in sorted((run.animation for run in runs if run.animation), key=lambda a: len(a.url)):
-        room -= len(animation.url) + 1000  # and the tags around it
+        room -= len(animation.url) + 500  # and the tags around it
         if room >= 0:
             fitting.append(animation)
     return fitting
@@ -158,9 +158,12 @@ def _curves(folder: Path) -> Iterator[Plot]:
         columns = ("run", "images_seen", "C", "accuracy_percent", "ci95")
         numbers = ("run", "images_seen", "accuracy_percent", "ci95")
         yield from _plot(file, told, columns, numbers, x_label="images seen", y_label="accuracy, %")
-    file, told = folder / "tables" / "mnist-curve.csv", (
-        "Errors on the 10,000 test digits of MNIST by the nearest of so many references, training digits or samples of a "
-        "generator, on a logarithmic axis. One run each, no error bars."
+    file, told = (
+        folder / "tables" / "mnist-curve.csv",
+        (
+            "Errors on the 10,000 test digits of MNIST by the nearest of so many references, training digits or samples of a "
+            "generator, on a logarithmic axis. One run each, no error bars."
+        ),
     )
     columns = ("method", "run_id", "references", "error_percent")
     numbers = ("method", "references", "error_percent")
@@ -220,13 +223,16 @@ def _losses(name: str, looks: Sheet) -> Plot:
 
 def _duplicates(folder: Path) -> Iterator[Sheet]:
     """Numbers of the passes, counts of the judgments, and the audits."""
+    judged = []
     for sheet in _sheets(folder / "dedup"):
-        if "judgment" not in sheet.columns:
+        if "judgment" in sheet.columns:
+            counts = Counter(row["judgment"] for row in sheet.rows)
+            name = sheet.title.removesuffix("-judged")
+            judged += [{"pairs of": name, "judgment": text, "number": str(n)} for text, n in sorted(counts.items())]
+        else:
             yield sheet
-            continue
-        counts = Counter(row["judgment"] for row in sheet.rows)
-        rows = [{"judgment": judgment, "pairs": str(n)} for judgment, n in sorted(counts.items())]
-        yield Sheet(f"Judged by eye, {sheet.title.removesuffix('-judged')}", rows)
+    if judged:
+        yield Sheet("Pairs judged by eye", judged)
     audits = [read_audit(file) for file in sorted((folder / "leakage").glob("*.json"))]
     rows = [
         {"images of": audit.images["name"], "among": audit.against["name"]}

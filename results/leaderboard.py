@@ -45,13 +45,17 @@ def leaderboard_files(
     costs = list(costs)
     rows = [row | _cost(r, costs) for row, r in zip(cells(table, shown), shown, strict=True)]
     notes = [*notes_on(rows, protocols), _COSTS]
-    page = pages.environment().get_template("leaderboard.html").render(
-        title=TITLE,
-        caption=CAPTION,
-        columns=LEADERBOARD_COLUMNS,
-        rows=rows,
-        protocols={name: text for name, text in protocols.items() if any(row["protocol"] == name for row in rows)},
-        notes=[note for note in notes if not note.startswith("Protocol ")],
+    page = (
+        pages.environment()
+        .get_template("leaderboard.html")
+        .render(
+            title=TITLE,
+            caption=CAPTION,
+            columns=LEADERBOARD_COLUMNS,
+            rows=rows,
+            protocols={name: text for name, text in protocols.items() if any(row["protocol"] == name for row in rows)},
+            notes=[note for note in notes if not note.startswith("Protocol ")],
+        )
     )
     return {
         "leaderboard.csv": as_csv(LEADERBOARD_COLUMNS, rows).encode(),

@@ -53,9 +53,7 @@ def line_plot(lines: Sequence[Line], *, title: str, x_label: str, y_label: str, 
         raise ValueError("a plot must have a line, got none")
     if empty := [line.name for line in lines if not line.points]:
         raise ValueError(f"a line must have a finite point, got none in {empty[0]!r}")
-    x, y, bars = (
-        [*column] for column in zip(*(point for line in lines for point in line.points), strict=True)
-    )
+    x, y, bars = ([*column] for column in zip(*(point for line in lines for point in line.points), strict=True))
     if log_x and min(x) <= 0:
         raise ValueError(f"x must be > 0 on a logarithmic axis, got {min(x):g}")
     low, high = (min(v - b for v, b in zip(y, bars)), max(v + b for v, b in zip(y, bars)))

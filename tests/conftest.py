@@ -46,7 +46,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run.mkdir(parents=True)
         for name in ("training.json", "epochs.csv"):
             shutil.copy(kept / name, run)
-        frames = [Image.fromarray(np.full((64, 64), shade, np.uint8)) for shade in (10, 200)]
+        frames = [Image.fromarray(noise) for noise in np.random.default_rng(0).integers(0, 255, (2, 64, 64), np.uint8)]
         frames[0].save(run / "samples.png")
         frames[0].convert("RGB").save(run / "samples.webp", save_all=True, append_images=frames[1:], loop=0)
     shutil.copy(COMMITTED / "training" / "kills.csv", folder / "training")

@@ -49,7 +49,7 @@ class Browser:
         os.close(here[0])
         os.close(there[1])
         self._to, self._from = here[1], there[0]
-        self._buffer, self._number = b"", 0
+        self._buffer, self._number = bytearray(), 0
         self.events: list[dict[str, Any]] = []
 
     def send(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
@@ -72,13 +72,16 @@ class Browser:
             self.events.append(self._next(until))
 
     def _next(self, until: float) -> dict[str, Any]:
-        while b"\0" not in self._buffer:
+        seen = 0
+        while (end := self._buffer.find(b"\0", seen)) < 0:
+            seen = len(self._buffer)
             ready, _, _ = select.select([self._from], [], [], max(0, until - time.monotonic()))
             part = os.read(self._from, 1 << 20) if ready else b""
             assert part, f"the browser does not answer; it said: {Path(self._log.name).read_text()[-2000:]}"
             self._buffer += part
-        message, self._buffer = self._buffer.split(b"\0", 1)
-        return json.loads(message)
+        message = json.loads(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return message
 
     def close(self) -> None:
         """Ends it."""

@@ -155,7 +155,7 @@ def cut(file: Path) -> None:
         ("curves/imagenet32-half.csv", lambda f: f.write_bytes(b"\xff"), "utf-8"),
         ("training/mnist-32/training.json", cut, "line"),
         ("training/mnist-32/training.json", lambda f: f.write_text("[]"), "holds a list"),
-        ("training/mnist-32/training.json", lambda f: f.write_text("{}"), "it has no 'data'"),
+        ("training/mnist-32/training.json", lambda f: f.write_text("{}"), "it has no 'recipe'"),
         ("training/mnist-32/epochs.csv", lambda f: f.write_text("a\n1\n"), "it has no 'warning'"),
         ("training/mnist-32/samples.png", cut, "truncated"),
         ("training/mnist-32/samples.webp", lambda f: f.write_text("<svg/>"), "cannot identify"),

@@ -112,7 +112,7 @@ def test_it_has_a_title_and_escapes_texts() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "ticks"),
-    [(0, 60_000, 7), (52.98, 59, 5), (0.1, 12.3, 4), (3, 3, 6), (-2, 2, 5), (1e-9, 3e-9, 5), (0, 1, 6)],
+    [(0, 60_000, 7), (52.98, 59, 5), (0.1, 12.3, 4), (3, 3, 7), (-2, 2, 5), (1e-9, 3e-9, 5), (0, 1, 6)],
 )
 def test_ticks_are_round_few_and_hold_the_range(low: float, high: float, ticks: int) -> None:
     found = plots._ticks(low, high)
@@ -136,6 +136,8 @@ def test_ticks_of_a_logarithmic_axis(low: float, high: float, ticks: list[float]
     assert plots._decades(low, high) == pytest.approx(ticks)
 
 
-@pytest.mark.parametrize(("value", "text"), [(0, "0"), (250_000, "250k"), (1.5e6, "1.5M"), (0.25, "0.25"), (-2000, "-2k")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (250_000, "250k"), (1.5e6, "1.5M"), (0.25, "0.25"), (-2000, "-2k")]
+)
 def test_short_numbers(value: float, text: str) -> None:
     assert plots.short(value) == text
