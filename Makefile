@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export DATA_ROOT ?= data
 export RUNS_ROOT ?= runs
 
-.PHONY: setup cifar10-eval svhn-eval mnist-eval dedup tables lint test bench clean
+.PHONY: setup cifar10-eval svhn-eval mnist-eval dedup tables report lint test bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -46,6 +46,9 @@ dedup: $(READY)
 
 tables: $(READY)
 	$(BIN)/dcgan-eval table
+
+report: $(READY)
+	$(BIN)/dcgan-eval report
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

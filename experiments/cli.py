@@ -1,4 +1,4 @@
-"""The command line: `dcgan-eval data|dedup|train|check|extract|eval|table|compare|ablate|look`.
+"""The command line: `dcgan-eval data|dedup|train|check|extract|eval|table|compare|ablate|look|report`.
 
 Exit codes: 0 done, 1 done but the answer is no or an unexpected failure, 2 the user's mistake (one line that names
 the fix), 130 interrupted (run the same command again to go on).
@@ -23,6 +23,7 @@ from experiments import (
     datasets,
     eval_commands,
     look_command,
+    report,
     sources,
     spec,
 )
@@ -72,7 +73,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="dcgan-eval", description="DCGAN discriminators as feature extractors.")
     commands = parser.add_subparsers(
-        required=True, metavar="data|dedup|train|check|extract|eval|table|compare|ablate|look"
+        required=True, metavar="data|dedup|train|check|extract|eval|table|compare|ablate|look|report"
     )
 
     def command(name, run, text, example):
@@ -133,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     compare_command.add(command)
     ablate_command.add(command)
     look_command.add(command)
+    report.add(command)
     return parser
 
 

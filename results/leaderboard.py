@@ -4,13 +4,11 @@ From the records alone, whether or not a table's TOML names them. Pure: the same
 """
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
-import jinja2
-
+from results import pages
 from results.costs import CostRecord
 from results.records import Record
-from results.rendering import NUMBERS, as_csv, as_latex, as_markdown, notes_on
+from results.rendering import as_csv, as_latex, as_markdown, notes_on
 from results.tables import COLUMNS, MeasuredRow, Table, cells
 
 LEADERBOARD_COLUMNS = (*COLUMNS, "parameters", "images_per_second", "hardware")
@@ -47,17 +45,17 @@ def leaderboard_files(
     costs = list(costs)
     rows = [row | _cost(r, costs) for row, r in zip(cells(table, shown), shown, strict=True)]
     notes = [*notes_on(rows, protocols), _COSTS]
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        Path(__file__).with_name("leaderboard.html").read_text()
-    )
-    page = template.render(
-        title=TITLE,
-        caption=CAPTION,
-        columns=LEADERBOARD_COLUMNS,
-        numbers=NUMBERS,
-        rows=rows,
-        protocols={name: text for name, text in protocols.items() if any(row["protocol"] == name for row in rows)},
-        notes=[note for note in notes if not note.startswith("Protocol ")],
+    page = (
+        pages.environment()
+        .get_template("leaderboard.html")
+        .render(
+            title=TITLE,
+            caption=CAPTION,
+            columns=LEADERBOARD_COLUMNS,
+            rows=rows,
+            protocols={name: text for name, text in protocols.items() if any(row["protocol"] == name for row in rows)},
+            notes=[note for note in notes if not note.startswith("Protocol ")],
+        )
     )
     return {
         "leaderboard.csv": as_csv(LEADERBOARD_COLUMNS, rows).encode(),

@@ -1,11 +1,17 @@
 """What every test may ask for."""
 
+import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+
+COMMITTED = Path(__file__).parents[1] / "results"
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +32,31 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like results/, with what is committed there but for pictures: those of one run, `mnist-32`, and of a trial
+    are made up, and there is a look, `walk-faces`. Copy it before you change anything.
+    """
+    folder = tmp_path_factory.mktemp("recorded") / "results"
+    shutil.copytree(COMMITTED, folder, ignore=shutil.ignore_patterns("training", "look", "*.safetensors"))
+    kept = COMMITTED / "training" / "mnist-32"
+    for run in (folder / "training" / "mnist-32", folder / "training" / "why" / "trial"):
+        run.mkdir(parents=True)
+        for name in ("training.json", "epochs.csv"):
+            shutil.copy(kept / name, run)
+        frames = [Image.fromarray(noise) for noise in np.random.default_rng(0).integers(0, 255, (2, 64, 64), np.uint8)]
+        frames[0].save(run / "samples.png")
+        frames[0].convert("RGB").save(run / "samples.webp", save_all=True, append_images=frames[1:], loop=0)
+    shutil.copy(COMMITTED / "training" / "kills.csv", folder / "training")
+    look = folder / "look" / "walk-faces"
+    look.mkdir(parents=True)
+    Image.fromarray(np.full((32, 96), 90, np.uint8)).save(look / "walk.png")
+    (look / "figures.csv").write_text("path,step\nstraight,0.25\n")
+    (look / "shows.txt").write_text("Faces turn <smoothly>.\n")
+    made = json.loads((kept / "training.json").read_text())
+    record = {name: made[name] for name in ("versions", "hardware")}
+    record |= {"command": ["dcgan-eval", "look", "walk"], "inputs": {"generator": "ab" * 32}}
+    (look / "record.json").write_text(json.dumps(record | {"written": "2026-11-26T10:00:00Z"}))
+    return folder

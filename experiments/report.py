@@ -1,0 +1,255 @@
+"""`dcgan-eval report`: one page over what lies in results/: tables, curves, training runs, duplicates, looks.
+
+It opens from disk and asks for nothing else. A section whose files are absent is left out; a damaged file is named. The
+same files give the same bytes.
+"""
+
+import argparse
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import results
+from experiments import console, spec
+from experiments.arguments import Command, add_roots, check_writable
+from experiments.atomic import write_bytes
+from experiments.errors import UserError
+from experiments.evaluate import ROOT
+from experiments.leakage import read_audit
+from experiments.learning_curve import FITTED, SCORED
+from experiments.pretrain import SUMMARY
+from experiments.report_files import KINDS, Picture, Plot, Sheet, read_json, read_picture, read_sheet, reading
+from experiments.report_origins import hardware_text, origins
+from results import leaderboard, pages, plots, rendering
+
+RESULTS = ROOT / "results"
+LIMIT = 10_000_000  # bytes of the page: animations that do not fit are named instead, the largest first
+TITLES = {  # of CSV files, by name
+    "cifair": "Found of what people judged: CIFAR-10 test images that are among the training images",
+    "planted": "Found of altered copies planted among photographs",
+    "search": "Time and memory of exact search, beside other programs",
+    "kills": "Trainings killed or stopped, and the last minibatch that was saved",
+    "digits": "What a classifier of digits sees in the samples",
+    "figures": "Figures",
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """A folder of something done, a training run or a look, and what is to be seen of it."""
+
+    name: str
+    facts: Mapping[str, str]
+    pictures: Sequence[Picture]
+    sheets: Sequence[Sheet]
+    text: str = ""
+    warnings: Sequence[str] = ()
+    plot: Plot | None = None
+    animation: Picture | None = None
+
+
+def add(command: Command) -> None:
+    """Add the command."""
+    parser = command("report", _report, "Write one page over all results.", "dcgan-eval report --out report.html")
+    parser.add_argument("--out", type=Path, help="file (default: RUNS_ROOT/report.html)")
+    add_roots(parser)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    out = arguments.out or arguments.runs_root / "report.html"
+    if out.is_dir():
+        raise UserError(f"{out} is a folder; name a file: --out {out / 'report.html'}")
+    check_writable(out.parent)
+    page = report(RESULTS).encode()
+    write_bytes(out, page)
+    console.say(f"{len(page) / 1e6:.1f} MB; open it in a browser")
+    print(out)
+    return 0
+
+
+def report(folder: Path) -> str:
+    """The page over a folder laid out as results/. UserError for a damaged file, or where nothing is recorded."""
+    training, tables = folder / "training", folder / "tables"
+    runs = [_run(file.parent, training) for file in sorted(training.rglob(SUMMARY))]
+    rows = list(origins(folder))
+    content = {
+        "tables": list(_tables(tables)),
+        "leaderboard": _leaderboard(tables),
+        "plots": list(_curves(folder)),
+        "runs": [run for run in runs if "/" not in run.name],
+        "trials": _grouped(run for run in runs if "/" in run.name),
+        "others": _sheets(training),
+        "duplicates": list(_duplicates(folder)),
+        "looks": [_look(path) for path in sorted((folder / "look").glob("*")) if path.is_dir()],
+        "origins": Sheet("Provenance", rows) if rows else None,
+    }
+    if not any(content.values()):
+        raise UserError(f"nothing is recorded in {folder}; measure something first: make cifar10-eval")
+    content["ids"] = {row["run"] for row in rows if row["run"]}
+    template = pages.environment(Path(__file__).parent).get_template("report.html")
+    bare = template.render(**content, animations=())
+    return template.render(**content, animations=_fitting(runs, LIMIT - len(bare.encode())))
+
+
+def _fitting(runs: Iterable[Work], room: int) -> list[Picture]:
+    """Of the animations the smallest, as many as the room, in bytes, holds."""
+    fitting = []
+    for animation in sorted((run.animation for run in runs if run.animation), key=lambda a: len(a.url)):
+        room -= len(animation.url) + 500  # and the tags around it
+        if room >= 0:
+            fitting.append(animation)
+    return fitting
+
+
+def _sheets(folder: Path, *without: str) -> list[Sheet]:
+    """The CSV files of a folder."""
+    files = [file for file in sorted(folder.glob("*.csv")) if file.stem not in without]
+    sheets = [read_sheet(file, TITLES.get(file.stem, file.stem)) for file in files]
+    return [sheet for sheet in sheets if sheet]
+
+
+def _tables(folder: Path) -> Iterator[dict[str, Any]]:
+    """The tables that exist, with their words and paired tests."""
+    for name in spec.table_names():
+        table = spec.load_table(name)
+        if sheet := read_sheet(folder / f"{name}.csv", table.title, results.COLUMNS):
+            shown = {row["protocol"] for row in sheet.rows}
+            yield {
+                "name": name,
+                "sheet": sheet,
+                "caption": table.caption,
+                "protocols": {protocol: text for protocol, text in table.protocols.items() if protocol in shown},
+                "notes": rendering.notes_on(sheet.rows, {}),
+                "paired": read_sheet(folder / f"{name}-paired.csv", "Paired tests"),
+            }
+
+
+def _leaderboard(folder: Path) -> dict[str, Any] | None:
+    """Its rows and the protocols among them."""
+    if not (sheet := read_sheet(folder / "leaderboard.csv", leaderboard.TITLE, results.LEADERBOARD_COLUMNS)):
+        return None
+    described = {name: text for table in spec.table_names() for name, text in spec.load_table(table).protocols.items()}
+    protocols = dict.fromkeys(row["protocol"] for row in sheet.rows)
+    return {
+        "sheet": sheet,
+        "caption": leaderboard.CAPTION,
+        "protocols": {name: described.get(name, "") for name in protocols},
+    }
+
+
+def _grouped(runs: Iterable[Work]) -> dict[str, list[Work]]:
+    """Runs in folders of a folder, by its name."""
+    groups: dict[str, list[Work]] = {}
+    for run in runs:
+        groups.setdefault(run.name.split("/")[0], []).append(run)
+    return groups
+
+
+def _curves(folder: Path) -> Iterator[Plot]:
+    """Accuracy along training, a plot a file; then errors on MNIST by the number of references."""
+    for file in sorted((folder / "curves").glob("*.csv")):
+        told = (
+            f"{file.stem}: CIFAR-10 accuracy of an L2-SVM on the features along training; {FITTED:,} training images "
+            f"fitted, {SCORED:,} others scored. Error bars: 95 % intervals over those images."
+        )
+        columns = ("run", "images_seen", "C", "accuracy_percent", "ci95")
+        numbers = ("run", "images_seen", "accuracy_percent", "ci95")
+        yield from _plot(file, told, columns, numbers, x_label="images seen", y_label="accuracy, %")
+    file, told = (
+        folder / "tables" / "mnist-curve.csv",
+        (
+            "Errors on the 10,000 test digits of MNIST by the nearest of so many references, training digits or samples of a "
+            "generator, on a logarithmic axis. One run each, no error bars."
+        ),
+    )
+    columns = ("method", "run_id", "references", "error_percent")
+    numbers = ("method", "references", "error_percent")
+    yield from _plot(file, told, columns, numbers, x_label="references", y_label="error, %", log_x=True)
+
+
+def _plot(file: Path, told: str, columns: Sequence[str], numbers: Sequence[str], **axes: Any) -> Iterator[Plot]:
+    """The plot of a CSV file that exists: a line of each text in the first of `numbers`, the others its x, y, bars."""
+    if sheet := read_sheet(file, "Numbers", columns):
+        name, *values = numbers
+        of: dict[str, list[Mapping[str, str]]] = {}
+        for row in sheet.rows:
+            of.setdefault(row[name], []).append(row)
+        with reading(file):
+            lines = [plots.Line(text, *([float(r[v]) for r in rows] for v in values)) for text, rows in of.items()]
+            yield Plot(plots.line_plot(lines, title=told, **axes), told, sheet)
+
+
+def _run(folder: Path, training: Path) -> Work:
+    """A training run."""
+    name, made, epochs = folder.relative_to(training).as_posix(), read_json(folder / SUMMARY), folder / "epochs.csv"
+    with reading(folder / SUMMARY):
+        recipe, data, seen = made["recipe"], made["data"], made["images_seen"]
+        width = f", width {recipe['width']}" if recipe["width"] else ""
+        facts = {
+            "recipe": f"{recipe['name']}: {recipe['preset']}{width}, minibatches of {recipe['training']['batch_size']}",
+            "trained on": f"{data['name']}, {data['kept']:,} of {data['images']:,} images",
+            "images seen": f"{seen:,}, {seen / data['kept']:.1f} passes",
+            "took": f"{made['seconds'] / 60:.0f} minutes, {made['images_per_second']:.0f} images a second",
+            "hardware": hardware_text(made["hardware"]),
+            "command": shlex.join(made["command"]),
+        }
+        samples = read_picture(folder / "samples.png", f"samples of {name} after {seen:,} images")
+    looks = read_sheet(epochs, "Numbers")
+    with reading(epochs):
+        warnings = [text for row in looks.rows for text in row["warning"].split(" | ") if text] if looks else []
+        return Work(
+            name,
+            facts,
+            [samples] if samples else [],
+            _sheets(folder, "epochs"),
+            warnings=warnings,
+            plot=_losses(name, looks) if looks else None,
+            animation=read_picture(folder / "samples.webp", f"samples of the same z along the training of {name}"),
+        )
+
+
+def _losses(name: str, looks: Sheet) -> Plot:
+    told = f"Losses of {name}, means between two looks."
+    x = [float(row["images_seen"]) for row in looks.rows]
+    lines = [
+        plots.Line(network, x, [float(row[f"loss_{network}"]) for row in looks.rows])
+        for network in ("generator", "discriminator")
+    ]
+    return Plot(plots.line_plot(lines, title=told, x_label="images seen", y_label="loss"), told, looks)
+
+
+def _duplicates(folder: Path) -> Iterator[Sheet]:
+    """Numbers of the passes, counts of the judgments, and the audits."""
+    judged = []
+    for sheet in _sheets(folder / "dedup"):
+        if "judgment" in sheet.columns:
+            counts = Counter(row["judgment"] for row in sheet.rows)
+            name = sheet.title.removesuffix("-judged")
+            judged += [{"pairs of": name, "judgment": text, "number": str(n)} for text, n in sorted(counts.items())]
+        else:
+            yield sheet
+    if judged:
+        yield Sheet("Pairs judged by eye", judged)
+    audits = [read_audit(file) for file in sorted((folder / "leakage").glob("*.json"))]
+    rows = [
+        {"images of": audit.images["name"], "among": audit.against["name"]}
+        | {"leaked": str(len(audit.leaked)), "pairs": str(len(audit.pairs))}
+        for audit in audits
+    ]
+    if rows:
+        yield Sheet("Leakage audits: images of an evaluation set that are among another set", rows)
+
+
+def _look(folder: Path) -> Work:
+    """A look at a network, with the sentence in shows.txt, or in its record, on what it shows."""
+    record = read_json(folder / "record.json") if (folder / "record.json").exists() else {}
+    with reading(folder):
+        told = folder / "shows.txt"
+        text = told.read_text(encoding="utf-8").strip() if told.exists() else str(record.get("shows", ""))
+        facts = {"command": shlex.join(record["command"])} if "command" in record else {}
+        files = [file for kind in KINDS for file in sorted(folder.glob(f"*.{kind}"))]
+        pictures = [read_picture(file, f"{folder.name}: {text or file.stem}") for file in files]
+    return Work(folder.name, facts, [picture for picture in pictures if picture], _sheets(folder), text=text)

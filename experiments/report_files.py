@@ -1,0 +1,96 @@
+"""Files of results/ as the report shows them: tables, pictures, JSON. What is absent is None, what is damaged is named."""
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from PIL import Image
+
+from experiments.arguments import one_line
+from experiments.errors import UserError
+
+KINDS = ("png", "webp")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of texts: column -> text, in one row at least."""
+
+    title: str
+    rows: Sequence[Mapping[str, str]]
+
+    @property
+    def columns(self) -> list[str]:
+        """Those in which any row has a text."""
+        return [name for name in self.rows[0] if any(row[name] for row in self.rows)]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG or WebP file, what it shows, width and height in pixels."""
+
+    file: Path
+    alt: str
+    width: int
+    height: int
+
+    @property
+    def url(self) -> str:
+        """The file itself."""
+        return f"data:image/{self.file.suffix[1:]};base64,{base64.b64encode(self.file.read_bytes()).decode()}"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing, a sentence below it, and its numbers."""
+
+    svg: Markup
+    caption: str
+    sheet: Sheet
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """UserError, with the fix, for whatever goes wrong with the content of `file`."""
+    try:
+        yield
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, AttributeError) as error:
+        told = f"it has no {error}" if isinstance(error, KeyError) else one_line(error)
+        raise UserError(f"{file} is damaged ({told}); restore it from version control, or move it away") from error
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file."""
+    with reading(file):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds a {type(found).__name__}, not an object")
+        return found
+
+
+def read_sheet(file: Path, title: str, columns: Sequence[str] = ()) -> Sheet | None:
+    """A CSV file with its header, of just these columns where given; None where there is none, or no row."""
+    if not file.exists():
+        return None
+    with reading(file):
+        lines = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8"), newline=""), strict=True))
+        if not lines or (columns and tuple(lines[0]) != tuple(columns)):
+            raise ValueError(f"its first line must be {','.join(columns) or 'the names of its columns'}")
+        rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    return Sheet(title, rows) if rows else None
+
+
+def read_picture(file: Path, alt: str) -> Picture | None:
+    """A picture, all of which can be decoded; None where there is none."""
+    if not file.exists():
+        return None
+    with reading(file), Image.open(file, formats=KINDS) as image:
+        image.load()
+        return Picture(file, alt, *image.size)
