@@ -75,7 +75,7 @@ def report(folder: Path) -> str:
     training, tables = folder / "training", folder / "tables"
     runs = [_run(file.parent, training) for file in sorted(training.rglob(SUMMARY))]
     rows = list(origins(folder))
-    content = {
+    content: dict[str, Any] = {
         "tables": list(_tables(tables)),
         "leaderboard": _leaderboard(tables),
         "plots": list(_curves(folder)),
@@ -151,26 +151,28 @@ def _grouped(runs: Iterable[Work]) -> dict[str, list[Work]]:
 def _curves(folder: Path) -> Iterator[Plot]:
     """Accuracy along training, a plot a file; then errors on MNIST by the number of references."""
     for file in sorted((folder / "curves").glob("*.csv")):
-        told = (
+        yield from _plot(
+            file,
             f"{file.stem}: CIFAR-10 accuracy of an L2-SVM on the features along training; {FITTED:,} training images "
-            f"fitted, {SCORED:,} others scored. Error bars: 95 % intervals over those images."
+            f"fitted, {SCORED:,} others scored. Error bars: 95 % intervals over those images.",
+            columns=("run", "images_seen", "C", "accuracy_percent", "ci95"),
+            numbers=("run", "images_seen", "accuracy_percent", "ci95"),
+            x_label="images seen",
+            y_label="accuracy, %",
         )
-        columns = ("run", "images_seen", "C", "accuracy_percent", "ci95")
-        numbers = ("run", "images_seen", "accuracy_percent", "ci95")
-        yield from _plot(file, told, columns, numbers, x_label="images seen", y_label="accuracy, %")
-    file, told = (
+    yield from _plot(
         folder / "tables" / "mnist-curve.csv",
-        (
-            "Errors on the 10,000 test digits of MNIST by the nearest of so many references, training digits or samples of a "
-            "generator, on a logarithmic axis. One run each, no error bars."
-        ),
+        "Errors on the 10,000 test digits of MNIST by the nearest of so many references, training digits or samples of "
+        "a generator, on a logarithmic axis. One run each, no error bars.",
+        columns=("method", "run_id", "references", "error_percent"),
+        numbers=("method", "references", "error_percent"),
+        x_label="references",
+        y_label="error, %",
+        log_x=True,
     )
-    columns = ("method", "run_id", "references", "error_percent")
-    numbers = ("method", "references", "error_percent")
-    yield from _plot(file, told, columns, numbers, x_label="references", y_label="error, %", log_x=True)
 
 
-def _plot(file: Path, told: str, columns: Sequence[str], numbers: Sequence[str], **axes: Any) -> Iterator[Plot]:
+def _plot(file: Path, told: str, *, columns: Sequence[str], numbers: Sequence[str], **axes: Any) -> Iterator[Plot]:
     """The plot of a CSV file that exists: a line of each text in the first of `numbers`, the others its x, y, bars."""
     if sheet := read_sheet(file, "Numbers", columns):
         name, *values = numbers

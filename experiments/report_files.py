@@ -1,4 +1,4 @@
-"""Files of results/ as the report shows them: tables, pictures, JSON. What is absent is None, what is damaged is named."""
+"""Files of results/ as the report shows them: tables, pictures, JSON. An absent one is None, a damaged one is named."""
 
 import base64
 import csv

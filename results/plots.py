@@ -7,6 +7,7 @@ text. `plot.svg` is the template.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -53,11 +54,12 @@ def line_plot(lines: Sequence[Line], *, title: str, x_label: str, y_label: str, 
         raise ValueError("a plot must have a line, got none")
     if empty := [line.name for line in lines if not line.points]:
         raise ValueError(f"a line must have a finite point, got none in {empty[0]!r}")
-    x, y, bars = ([*column] for column in zip(*(point for line in lines for point in line.points), strict=True))
-    if log_x and min(x) <= 0:
-        raise ValueError(f"x must be > 0 on a logarithmic axis, got {min(x):g}")
-    low, high = (min(v - b for v, b in zip(y, bars)), max(v + b for v, b in zip(y, bars)))
-    x_ticks, y_ticks = (_decades if log_x else _ticks)(min(x), max(x)), _ticks(low, high)
+    points = [point for line in lines for point in line.points]
+    first, last = min(x for x, *_ in points), max(x for x, *_ in points)
+    if log_x and first <= 0:
+        raise ValueError(f"x must be > 0 on a logarithmic axis, got {first:g}")
+    x_ticks = (_decades if log_x else _ticks)(first, last)
+    y_ticks = _ticks(min(y - bar for _, y, bar in points), max(y + bar for _, y, bar in points))
     names = [_wrapped(line.name) for line in lines]
     right = WIDTH - 14 - LETTER * max(len(part) for name in names for part in name)
     across = _scale(x_ticks, LEFT, right, math.log10 if log_x else float)
@@ -142,7 +144,7 @@ def _wrapped(name: str, most: int = 17) -> list[str]:
 def _apart(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
     """Centres near the wanted ones of texts that high, in the same order from the top, none over another."""
     placed, order = list(wanted), sorted(range(len(wanted)), key=lambda i: wanted[i])
-    for above, i in zip(order, order[1:], strict=False):
+    for above, i in pairwise(order):
         placed[i] = max(placed[i], placed[above] + (heights[above] + heights[i]) / 2)
     limit = float(HEIGHT)
     for i in reversed(order):  # what was pushed out below goes up again

@@ -36,8 +36,9 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder like results/, with what is committed there but for pictures: those of one run, `mnist-32`, and of a trial
-    are made up, and there is a look, `walk-faces`. Copy it before you change anything.
+    """A folder like results/: its tables, records, curves; one run and a trial with made-up pictures; a look.
+
+    Copy it before you change anything.
     """
     folder = tmp_path_factory.mktemp("recorded") / "results"
     shutil.copytree(COMMITTED, folder, ignore=shutil.ignore_patterns("training", "look", "*.safetensors"))
