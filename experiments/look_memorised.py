@@ -39,6 +39,9 @@ def memorised(arguments: argparse.Namespace) -> int:
     if len(training.rows) < LEAST:
         raise UserError(f"{training.name} has {len(training.rows)} images; {LEAST} are needed to compare with")
     out = look.folder(arguments, "memorised", first.name)
+    console.say(
+        f"comparing with {len(training.rows):,} images of {training.name}: on two cores minutes for 50,000 of 64x64"
+    )
     shown = {_label(subjects, s): s.draw(s.z[: arguments.samples]) for s in subjects}
     if len(training.held_out) >= LEAST:
         held_out = np.random.default_rng(first.seed).permutation(training.held_out)[: arguments.samples]
