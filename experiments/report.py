@@ -26,7 +26,7 @@ from experiments.report_origins import hardware_text, origins
 from results import leaderboard, pages, plots, rendering
 
 RESULTS = ROOT / "results"
-LIMIT = 10_000_000  # bytes of the page: animations that do not fit are named instead, the largest first
+LIMIT = 10_000_000  # bytes of the page: pictures that do not fit are named instead
 TITLES = {  # of CSV files, by name
     "cifair": "Found of what people judged: CIFAR-10 test images that are among the training images",
     "planted": "Found of altered copies planted among photographs",
@@ -83,25 +83,32 @@ def report(folder: Path) -> str:
         "trials": _grouped(run for run in runs if "/" in run.name),
         "others": _sheets(training),
         "duplicates": list(_duplicates(folder)),
-        "looks": [_look(path) for path in sorted((folder / "look").glob("*")) if path.is_dir()],
+        "looks": [look for path in sorted((folder / "look").glob("*/")) if (look := _look(path))],
         "origins": Sheet("Provenance", rows) if rows else None,
     }
     if not any(content.values()):
         raise UserError(f"nothing is recorded in {folder}; measure something first: make cifar10-eval")
     content["ids"] = {row["run"] for row in rows if row["run"]}
     template = pages.environment(Path(__file__).parent).get_template("report.html")
-    bare = template.render(**content, animations=())
-    return template.render(**content, animations=_fitting(runs, LIMIT - len(bare.encode())))
+    bare = template.render(**content, shown=())
+    return template.render(**content, shown=_fitting([*runs, *content["looks"]], LIMIT - len(bare.encode())))
 
 
-def _fitting(runs: Iterable[Work], room: int) -> list[Picture]:
-    """Of the animations the smallest, as many as the room, in bytes, holds."""
+def _fitting(works: Sequence[Work], room: int) -> list[Picture]:
+    """What the room, in bytes, holds: of the pictures, then of the animations, the smallest first."""
+    still = [picture for work in works for picture in work.pictures]
+    moving = [work.animation for work in works if work.animation]
     fitting = []
-    for animation in sorted((run.animation for run in runs if run.animation), key=lambda a: len(a.url)):
-        room -= len(animation.url) + 500  # and the tags around it
-        if room >= 0:
-            fitting.append(animation)
+    for picture in (*sorted(still, key=_size), *sorted(moving, key=_size)):
+        room -= _size(picture)
+        if room < 0:
+            break
+        fitting.append(picture)
     return fitting
+
+
+def _size(picture: Picture) -> int:
+    return len(picture.url) + 300  # and its tag
 
 
 def _sheets(folder: Path, *without: str) -> list[Sheet]:
@@ -245,8 +252,8 @@ def _duplicates(folder: Path) -> Iterator[Sheet]:
         yield Sheet("Leakage audits: images of an evaluation set that are among another set", rows)
 
 
-def _look(folder: Path) -> Work:
-    """A look at a network, with the sentence in shows.txt, or in its record, on what it shows."""
+def _look(folder: Path) -> Work | None:
+    """A look at a network, and the sentence in shows.txt or its record on what it shows; None without a picture."""
     record = read_json(folder / "record.json") if (folder / "record.json").exists() else {}
     with reading(folder):
         told = folder / "shows.txt"
@@ -254,4 +261,4 @@ def _look(folder: Path) -> Work:
         facts = {"command": shlex.join(record["command"])} if "command" in record else {}
         files = [file for kind in KINDS for file in sorted(folder.glob(f"*.{kind}"))]
         pictures = [read_picture(file, f"{folder.name}: {text or file.stem}") for file in files]
-    return Work(folder.name, facts, [picture for picture in pictures if picture], _sheets(folder), text=text)
+    return Work(folder.name, facts, [p for p in pictures if p], _sheets(folder), text=text) if pictures else None

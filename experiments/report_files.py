@@ -17,6 +17,7 @@ from experiments.arguments import one_line
 from experiments.errors import UserError
 
 KINDS = ("png", "webp")
+LARGE, QUALITY = 100_000, 92  # bytes of a PNG; of WebP
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,13 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG or WebP file, what it shows, width and height in pixels."""
+    """A PNG or WebP file as a page can hold it, what it shows, width and height in pixels."""
 
     file: Path
     alt: str
     width: int
     height: int
-
-    @property
-    def url(self) -> str:
-        """The file itself."""
-        return f"data:image/{self.file.suffix[1:]};base64,{base64.b64encode(self.file.read_bytes()).decode()}"
+    url: str
 
 
 @dataclass(frozen=True)
@@ -88,9 +85,15 @@ def read_sheet(file: Path, title: str, columns: Sequence[str] = ()) -> Sheet | N
 
 
 def read_picture(file: Path, alt: str) -> Picture | None:
-    """A picture, all of which can be decoded; None where there is none."""
+    """A picture, a large PNG as WebP, a quarter of its size; None where there is none. All of it must be decodable."""
     if not file.exists():
         return None
     with reading(file), Image.open(file, formats=KINDS) as image:
+        content, kind = file.read_bytes(), str(image.format).lower()
         image.load()
-        return Picture(file, alt, *image.size)
+        if kind == "png" and len(content) > LARGE:
+            buffer = io.BytesIO()
+            image.save(buffer, "WEBP", quality=QUALITY)
+            content, kind = buffer.getvalue(), "webp"
+        url = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+        return Picture(file, alt, *image.size, url)

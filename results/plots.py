@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from results import pages
 
-WIDTH, HEIGHT = 480, 290  # of the view box: on a phone as wide as it is high elsewhere, its text some 10 pixels high
+WIDTH, HEIGHT = 480, 290  # of the view box: as wide as a phone its text is still 10 pixels high
 LEFT, TOP, BOTTOM = 50, 14, 46  # margins; the right one is as wide as the names
 TEXT, LEADING, LETTER = 13, 15, 7.3  # font size; distance of two lines of text; width of a letter, rather more
 MOST_MARKERS = 20  # on a line

@@ -21,7 +21,7 @@ FLAGS = (
     *("--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe"),
 )
-PATIENCE = 30.0  # seconds, of a busy machine
+PATIENCE = 60.0  # seconds, of a busy machine
 KEYS = {"Enter": ("Enter", 13, "\r"), " ": ("Space", 32, " "), "Tab": ("Tab", 9, "")}  # others are letters
 
 

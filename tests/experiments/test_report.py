@@ -1,6 +1,8 @@
 """The report as a user makes it: what is on it, what is left out, what is said of damaged files."""
 
+import base64
 import csv
+import io
 import os
 import re
 import shutil
@@ -8,7 +10,9 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from experiments import cli, report
 
@@ -106,12 +110,32 @@ def test_texts_of_files_are_texts(recorded: Path) -> None:
     assert "Faces turn &lt;smoothly&gt;." in text and "<smoothly>" not in text
 
 
-def test_animations_that_do_not_fit_are_named(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_that_do_not_fit_are_named(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = report.report(recorded)
     monkeypatch.setattr(report, "LIMIT", len(whole) - 1)
     less = report.report(recorded)
     assert len(less) < len(whole) and less.count("data:image/webp") == whole.count("data:image/webp") - 1 == 1
-    assert "results/training/why/trial/samples.webp" in less
+    assert "results/training/why/trial/samples.webp" in less and less.count("data:image/png") == 3
+    monkeypatch.setattr(report, "LIMIT", 0)
+    least = report.report(recorded)
+    assert "data:image" not in least and "results/look/walk-faces/walk.png" in least
+    assert Outline(least).problems == []
+
+
+def test_a_large_png_stands_as_webp(own: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (512, 512), np.uint8)
+    Image.fromarray(noise).save(own / "look" / "walk-faces" / "walk.png")
+    page = Outline(report.report(own))
+    picture = base64.b64decode(page.pictures[-1].removeprefix("data:image/webp;base64,"))
+    shown = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
+    assert len(picture) < (own / "look" / "walk-faces" / "walk.png").stat().st_size
+    assert shown.shape == noise.shape and np.corrcoef(shown.ravel(), noise.ravel())[0, 1] > 0.98
+
+
+def test_a_look_without_pictures_is_left_out(own: Path) -> None:
+    (own / "look" / "sheet-alone").mkdir()
+    (own / "look" / "sheet-alone" / "sheet.html").write_text("")
+    assert "sheet-alone" not in report.report(own)
 
 
 @pytest.mark.parametrize(
