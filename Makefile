@@ -1,6 +1,6 @@
 # Every target sets up what it needs: `make cifar10-eval` and `make test` work on a fresh clone.
 #   DATA_ROOT  official files as you have them (default data/)      RUNS_ROOT  downloads, caches, runs (default runs/)
-#   BACKBONE   what to measure (default: the network in results/weights)    LAYERS  e.g. conv1,conv2    DEVICE  cpu, cuda
+#   BACKBONE   what to measure (default: the network in results/weights)    LAYERS  conv1,conv2 or 'layer*'    DEVICE  cpu, cuda
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -11,7 +11,12 @@ import torch
 from experiments.errors import UserError
 from experiments.evaluate import ROOT
 
-__all__ = ["Command", "add_roots", "check_writable", "device_of", "named_roots", "one_line"]
+__all__ = ["LAYERS_HELP", "Command", "add_roots", "check_writable", "device_of", "named_roots", "one_line"]
+
+LAYERS_HELP = (
+    "comma-separated layers or patterns, e.g. conv1,conv2 or 'layer*'; relu@2 is a module's second run in a pass "
+    "(default: LAYERS, or every stage)"
+)
 
 # name, what runs it, a sentence, an example -> the parser of a command
 Command = Callable[[str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]

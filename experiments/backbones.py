@@ -5,10 +5,10 @@ random:imagenet32[,width=64]        freshly initialised from the run's seed: the
 theano:imagenet32:FOLDER            the authors' released arrays
 pixels                              the image itself: the control row
 kmeans:4800                         single-layer K-means features, learned from the table's own training images
-netD.pth, netD.safetensors          the state dict of a discriminator of the common PyTorch ports
-FILE.pt2                            a program of torch.export.save
-torchvision:NAME[,size=64]          a classifier of torchvision, random weights; timm:NAME of timm
 module:factory, file.py:factory     a callable without arguments that returns a features.Backbone or an nn.Module
+torchvision:NAME, timm:NAME         of these libraries; [,size=64][,weights=DEFAULT], random weights unless named
+FILE.pt2                            a program of torch.export.save
+netD.pth, netD.safetensors          the state dict of a DCGAN discriminator's PyTorch port
 """
 
 import dataclasses
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 import evaluation
@@ -29,12 +28,12 @@ import features
 import gan
 from experiments import foreign
 from experiments.errors import UserError
+from experiments.foreign import TANH_RANGE, Network, own
 from gan.theano_weights import complete_stages
 
 NOTHING = "nothing"
-TANH_RANGE = (-1.0, 1.0)  # what DCGANs are trained on: x / 127.5 - 1
-
-
+PAPER_GRID = features.max_grid(4)
+FILES = (".safetensors", ".pth", ".pt2", ".pt", ".ts")
 Learner = Callable[[int, int], evaluation.KMeansFeatures]
 
 
@@ -70,25 +69,20 @@ def resolve(
     try:
         if text == "pixels":
             model: nn.Module = nn.Sequential(OrderedDict(pixels=nn.Identity()))
-            backbone = features.Backbone(model, foreign.chosen(["pixels"], layers), (3, 32, 32), TANH_RANGE)
-            return _contender(backbone, "raw pixels", Flatten(), NOTHING)
+            return _contender(own(model, ["pixels"], (3, 32, 32), TANH_RANGE), layers, "raw pixels", NOTHING, Flatten())
         if kind == "kmeans":
             return _kmeans(rest, layers, seed, kmeans or _unlearned)
         if kind == "random":
             return _random(rest, layers, seed)
         if kind == "theano":
             return _theano(rest, layers)
-        if kind in ("torchvision", "timm"):
-            make = foreign.torchvision_backbone if kind == "torchvision" else foreign.timm_backbone
-            trained = any(setting.startswith("weights=") for setting in rest.split(",")[1:])
-            name = rest.replace(",", " ") if trained else f"random-init {rest.replace(',', ' ')}"
-            return _foreign(make(rest, seed), f"{name} ({kind})", layers, None if trained else NOTHING)
-        if text.endswith(".pt2"):
-            return _foreign(foreign.exported_backbone(Path(text)), f"exported {Path(text).stem}", layers)
-        if text.endswith((".safetensors", ".pth", ".pt")) or (Path(text).is_file() and not text.endswith(".py")):
-            return _checkpoint(Path(text), layers)
+        if kind in foreign.LIBRARIES:
+            return _library(kind, rest, layers, seed)
+        if text.endswith(FILES) or (Path(text).is_file() and not text.endswith(".py")):
+            return _file(Path(text), layers)
         if rest:
-            return _foreign(foreign.made_backbone(kind, rest), f"{Path(kind).name}:{rest}", layers)
+            backbone = foreign.made(kind, rest, layers)
+            return _measured(backbone, f"{Path(kind).name}:{rest}{_restricted(backbone, layers)}")
     except (ValueError, FileNotFoundError) as error:
         raise UserError(f"backbone {text!r}: {error}") from error
     raise UserError(
@@ -114,8 +108,8 @@ def architecture(text: str) -> tuple[gan.Architecture, str]:
 def _kmeans(text: str, layers: Sequence[str] | None, seed: int, learn: Learner) -> Contender:
     if not text.isdigit() or int(text) < 2:
         raise ValueError(f"write kmeans:K, K >= 2 centroids, got {text!r}")
-    backbone = features.Backbone(learn(int(text), seed), foreign.chosen(["triangle"], layers), (3, 32, 32), (0, 255))
-    contender = _contender(backbone, f"k-means {text}, 1 layer", evaluation.QuadrantSums(), NOTHING)
+    network = own(learn(int(text), seed), ["triangle"], (3, 32, 32), (0, 255))
+    contender = _contender(network, layers, f"k-means {text}, 1 layer", NOTHING, evaluation.QuadrantSums())
     return dataclasses.replace(contender, standardised=True)  # as the authors of the method do
 
 
@@ -129,7 +123,7 @@ def _random(text: str, layers: Sequence[str] | None, seed: int) -> Contender:
     arch, name = architecture(text)
     net = gan.Discriminator(arch)
     gan.initialise(net, torch.Generator().manual_seed(seed))
-    return _discriminator(net, arch.stage_names, layers, f"random-init {name}", NOTHING)
+    return _contender(_discriminator(net, arch.stage_names), layers, f"random-init {name}", NOTHING)
 
 
 def _theano(text: str, layers: Sequence[str] | None) -> Contender:
@@ -140,17 +134,25 @@ def _theano(text: str, layers: Sequence[str] | None) -> Contender:
     assert isinstance(net, gan.Discriminator)
     stages = complete_stages(net)
     used = f", {stages[0]}-{stages[-1]}" if len(stages) < len(net.arch.strides) else ""
-    return _discriminator(net, stages, layers, f"DCGAN {preset} (authors' weights{used})")
+    return _contender(_discriminator(net, stages), layers, f"DCGAN {preset} (authors' weights{used})")
 
 
-def _checkpoint(file: Path, layers: Sequence[str] | None) -> Contender:
-    if not _is_own(file):
-        return _foreign(foreign.port_backbone(file), f"DCGAN port {file.stem}", layers)
+def _library(kind: str, text: str, layers: Sequence[str] | None, seed: int) -> Contender:
+    network = foreign.LIBRARIES[kind](text, seed)
+    name, trained = f"{kind} {text.replace(',', ' ').replace('=', ' ')}", ",weights=" in text
+    return _contender(network, layers, name if trained else f"random-init {name}", None if trained else NOTHING)
+
+
+def _file(file: Path, layers: Sequence[str] | None) -> Contender:
+    if foreign.is_program(file):
+        return _contender(foreign.program(file), layers, f"exported {file.stem}")
+    if foreign.is_port(file):
+        return _contender(foreign.port(file), layers, f"DCGAN port {file.stem}")
     net = gan.load(file)
     if not isinstance(net, gan.Discriminator):
         raise ValueError("the file holds a generator; features are taken from a discriminator")
     stem = file.resolve().parent.name if file.stem == "discriminator" else file.stem
-    return _discriminator(net, net.arch.stage_names, layers, f"DCGAN {stem}", _trained_on(file))
+    return _contender(_discriminator(net, net.arch.stage_names), layers, f"DCGAN {stem}", _trained_on(file))
 
 
 def _trained_on(file: Path) -> str | None:
@@ -167,43 +169,29 @@ def _trained_on(file: Path) -> str | None:
     return None
 
 
-def _is_own(file: Path) -> bool:
-    """Whether it is for `gan.load` to open: safetensors, unless it has no header of this project's."""
-    if file.suffix != ".safetensors":
-        return file.suffix not in (".pth", ".pt")
-    try:
-        with safe_open(file, "pt") as opened:
-            return bool(opened.metadata())
-    except (OSError, SafetensorError):
-        return True  # which tells what is wrong
-
-
-def _foreign(
-    made: features.Backbone | foreign.Bare, name: str, layers: Sequence[str] | None, trained_on: str | None = None
-) -> Contender:
-    if isinstance(made, foreign.Bare):
-        backbone = made.backbone(layers)
-    else:
-        backbone = dataclasses.replace(made, layers=foreign.chosen(made.layers, layers, made.model))
-    return _contender(backbone, name + _restricted(layers), features.max_grid(4), trained_on)
-
-
-def _discriminator(
-    net: gan.Discriminator,
-    stages: Sequence[str],
-    layers: Sequence[str] | None,
-    name: str,
-    trained_on: str | None = None,
-) -> Contender:
-    backbone = features.Backbone(net, foreign.chosen(stages, layers), net.arch.image_shape, TANH_RANGE)
-    return _contender(backbone, name + _restricted(layers), features.max_grid(4), trained_on)
-
-
-def _restricted(layers: Sequence[str] | None) -> str:
-    return f" [{','.join(layers)}]" if layers else ""
+def _discriminator(net: gan.Discriminator, stages: Sequence[str]) -> Network:
+    return own(net, stages, net.arch.image_shape, TANH_RANGE)
 
 
 def _contender(
-    backbone: features.Backbone, name: str, pool: Callable[[Tensor], Tensor], trained_on: str | None = None
+    network: Network,
+    layers: Sequence[str] | None,
+    name: str,
+    trained_on: str | None = None,
+    pool: Callable[[Tensor], Tensor] = PAPER_GRID,
+) -> Contender:
+    backbone = network.backbone(layers)
+    return _measured(backbone, name + _restricted(backbone, layers), trained_on, pool)
+
+
+def _measured(
+    backbone: features.Backbone,
+    name: str,
+    trained_on: str | None = None,
+    pool: Callable[[Tensor], Tensor] = PAPER_GRID,
 ) -> Contender:
     return Contender(backbone, name, pool, features.weights_digest(backbone.model), trained_on)
+
+
+def _restricted(backbone: features.Backbone, layers: Sequence[str] | None) -> str:
+    return f" [{','.join(backbone.layers)}]" if layers else ""

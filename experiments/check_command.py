@@ -10,7 +10,7 @@ from tabulate import tabulate
 import features
 import results
 from experiments import console, datasets, protocols
-from experiments.arguments import Command, add_roots, check_writable, device_of
+from experiments.arguments import LAYERS_HELP, Command, add_roots, check_writable, device_of
 from experiments.backbones import Contender, resolve
 from experiments.centroids import learned
 from experiments.errors import UserError
@@ -30,10 +30,11 @@ def add(command: Command) -> None:
         "check",
         _check,
         "Check a network before it is measured: each problem with its fix; its layers and what it costs.",
-        "dcgan-eval check mynet.py:backbone\n  dcgan-eval check random:imagenet32,width=64 --layers conv1,conv2",
+        "dcgan-eval check mynet.py:backbone\n  dcgan-eval check random:imagenet32,width=64 --layers conv1,conv2\n"
+        "  dcgan-eval check torchvision:resnet18,size=64",
     )
     check.add_argument("target", nargs="?", help="the backbone, as --backbone of eval (default: BACKBONE)")
-    check.add_argument("--layers", help="comma-separated stages, e.g. conv1,conv2 (default: LAYERS, or all)")
+    check.add_argument("--layers", help=LAYERS_HELP)
     check.add_argument("--seed", type=int, default=0, help="of random: weights (default: %(default)s)")
     check.add_argument("--record", action="store_true", help="add the costs to results/ (maintainers)")
     add_roots(check, device=True)

@@ -11,7 +11,7 @@ import features
 import results
 from experiments import console, nearest_digits, paired, protocols, spec, supervised
 from experiments.ablate import TABLE as ABLATION
-from experiments.arguments import Command, add_roots, check_writable, device_of, named_roots
+from experiments.arguments import LAYERS_HELP, Command, add_roots, check_writable, device_of, named_roots
 from experiments.atomic import write_bytes
 from experiments.backbones import resolve
 from experiments.classify import CLASSIFIERS
@@ -57,6 +57,7 @@ def add(command: Command) -> None:
             _eval,
             "Measure one row of a table.",
             "dcgan-eval eval random:imagenet32 --table cifar10\n"
+            "  dcgan-eval eval torchvision:resnet18,size=64 --layers 'layer[34]'\n"
             "  dcgan-eval eval supervised:svhn32 --table svhn --trials 16\n"
             "  dcgan-eval eval real --table mnist\n"
             "  dcgan-eval eval runs/train/mnist-conditional/generator.safetensors --table mnist --samples 1000000",
@@ -71,10 +72,11 @@ def add(command: Command) -> None:
         )
         added.add_argument(
             "--backbone",
-            help="FILE.safetensors, random:PRESET[,width=N], theano:PRESET:FOLDER, pixels, module:factory or "
-            "file.py:factory (default: BACKBONE, or the network that comes with the project)",
+            help="FILE.safetensors, random:PRESET[,width=N], theano:PRESET:FOLDER, pixels, kmeans:K, module:factory, "
+            "file.py:factory, torchvision:NAME[,size=N], timm:NAME, netD.pth (a DCGAN port's state dict) or FILE.pt2 "
+            "(torch.export.save) (default: BACKBONE, or the network that comes with the project)",
         )
-        added.add_argument("--layers", help="comma-separated stages, e.g. conv1,conv2 (default: LAYERS, or all)")
+        added.add_argument("--layers", help=LAYERS_HELP)
         added.add_argument("--batchnorm", choices=MODES, default="calibrated", help="default: %(default)s")
         added.add_argument("--subset", type=int, help="use so many training images and a fifth of it for testing")
         added.add_argument("--seed", type=int, default=0, help="default: %(default)s")

@@ -1,220 +1,222 @@
 """Networks made elsewhere: torchvision's and timm's, exported programs, state dicts of DCGAN ports, the user's own."""
 
-import fnmatch
+import dataclasses
 import importlib
 import importlib.util
-import json
 import os
-import re
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
 
 import features
 import gan
+from experiments.datasets.torchvision_shim import import_torchvision
+from experiments.programs import load_program
 
-IMAGENET_MEAN, IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-USUAL_SIZE = 224  # pixels, of torchvision's networks
-_FORMULA = re.compile(  # of sizes in a program's graph: names of sympy's classes and of sizes, numbers, signs
-    r"(?:[A-Z]\w*|positive|nonnegative|integer|'[su]\d+'|[su]?\d+|[-+*/%(), =<>])*"
-)
+__all__ = ["LIBRARIES", "Network", "is_port", "is_program", "made", "own", "port", "program"]
+
+TANH_RANGE = (-1.0, 1.0)  # what DCGANs are trained on: x / 127.5 - 1
 
 
 @dataclass(frozen=True)
-class Bare:
-    """A network without a choice of layers. image_shape, value_range: as of features.Backbone."""
+class Network:
+    """A network whose layers are still to be chosen.
+
+    stages: the layers by default; None: those of features.default_stages. closed: whether there are no others to choose
+    from. image_shape, value_range, to_maps: as of features.Backbone.
+    """
 
     model: nn.Module
     image_shape: tuple[int, int, int] = (3, 32, 32)
-    value_range: features.ValueRange = (-1.0, 1.0)
+    value_range: features.ValueRange = TANH_RANGE
+    stages: Sequence[str] | None = None
+    closed: bool = False
+    to_maps: Callable[[Any], Tensor] | None = features.tokens_to_maps
 
     def backbone(self, layers: Sequence[str] | None) -> features.Backbone:
-        """With the layers that `chosen` finds among its default stages and modules. Raises ValueError."""
-        try:
-            stages = features.default_stages(self.model, self.image_shape)
-        except ValueError:
-            if layers is None:
-                raise
-            stages = []
-        names = chosen(stages, layers, self.model)
-        return features.Backbone(self.model, names, self.image_shape, self.value_range, features.tokens_to_maps)
+        """With `layers`, names or patterns; the stages when None. Raises ValueError that lists what there is."""
+        names = self.stages
+        if layers is not None or names is None:
+            device = next(self.model.parameters(), torch.empty(0)).device
+            found = features.survey(self.model, torch.zeros(2, *self.image_shape, device=device), self.to_maps)
+            if found.error is not None and (layers is None or not found.maps):
+                shape = ", ".join(map(str, self.image_shape))
+                raise ValueError(f"it does not run on float32 [2, {shape}]: {_line(found.error)}") from found.error
+            if layers is not None:
+                names = features.choose_layers(found, layers, self.stages if self.closed else None)
+            else:
+                names = features.default_stages(self.model, found)
+        return features.Backbone(self.model, names, self.image_shape, self.value_range, self.to_maps)
 
 
-def chosen(available: Sequence[str], layers: Sequence[str] | None, model: nn.Module | None = None) -> Sequence[str]:
-    """`layers`, names or patterns (conv*), if the network has them; all that are `available` when None.
-
-    A pattern stands for those available that it fits, in their order; where a `model` is given and it fits none, for
-    its modules. Raises ValueError.
-    """
-    if layers is None:
-        return available
-    modules = [] if model is None else [name for name, _ in model.named_modules() if name]
-    found: list[str] = []
-    for layer in layers:
-        fitting = fnmatch.filter(available, layer) or fnmatch.filter(modules, layer)
-        if not fitting:
-            raise ValueError(f"no layer {layer!r}; the layers are {', '.join(available or modules)}")
-        found += [name for name in fitting if name not in found]
-    return found
+def own(
+    model: nn.Module, stages: Sequence[str], image_shape: tuple[int, int, int], value_range: features.ValueRange
+) -> Network:
+    """A network of this project, of which only the stages are layers."""
+    return Network(model, image_shape, value_range, stages, closed=True, to_maps=None)
 
 
-def torchvision_backbone(text: str, seed: int) -> Bare:
-    """`resnet18[,size=64][,weights=DEFAULT]`: random weights from `seed`, or the trained ones by their name there.
+def _torchvision(text: str, seed: int) -> Network:
+    """`resnet18[,size=64][,weights=DEFAULT]`: random weights from `seed`, or trained ones by their name there.
 
-    size: pixels a side of the input (of vision transformers their image_size), 224 unless given. Images are
-    normalised by ImageNet's mean and sd a channel. Raises ValueError.
+    size: pixels a side of the input (a vision transformer is made for it); unless given, that of the trained weights,
+    whose mean and sd the images are normalised by in any case. Raises ValueError.
     """
     name, options = _options(text, ("size", "weights"))
-    size = _size(options.get("size", str(USUAL_SIZE)))
-    from experiments.datasets.torchvision_shim import import_torchvision
-
-    models = import_torchvision().models
-    if name not in models.list_models(module=models):
-        raise ValueError(
-            f"torchvision has no classifier {name!r}; it has {', '.join(models.list_models(module=models))}"
-        )
-    sized = {"image_size": size} if name.startswith("vit_") else {}
-    with torch.random.fork_rng(devices=[]):
+    models = import_torchvision("torchvision.models")
+    known = models.list_models(module=models)
+    if name not in known:
+        near = get_close_matches(name, known, 8, 0.3) or known[:8]
+        raise ValueError(f"torchvision has no classifier {name!r}; it has {', '.join(near)} and others")
+    weights = models.get_model_weights(name)
+    usual = weights.DEFAULT.transforms()
+    size = int(options.get("size", usual.crop_size[0]))
+    made_for: dict[str, dict[str, Any]] = {"vit_": {"image_size": size}, "maxvit_": {"input_size": (size, size)}}
+    sized = next((argument for start, argument in made_for.items() if name.startswith(start)), {})
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of initialisations that will change
         torch.manual_seed(seed)
-        model = models.get_model(name, weights=None, **sized)
+        try:
+            model = models.get_model(name, weights=None, **sized)
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise ValueError(f"torchvision cannot make it at size={size}: {_line(error)}") from error
     if "weights" in options:
         try:
-            url = models.get_model_weights(name)[options["weights"]].url
+            url = getattr(weights, options["weights"]).url
             state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
             model.load_state_dict(state)
-        except (KeyError, OSError, RuntimeError) as error:
-            raise ValueError(f"cannot have the weights {options['weights']} of {name}: {error}") from error
-    return _normalised(model, (3, size, size), IMAGENET_MEAN, IMAGENET_SD)
+        except AttributeError as error:
+            known = [name for name in weights.__members__ if name != "DEFAULT"]
+            raise ValueError(f"no weights {options['weights']!r}; there are DEFAULT, {', '.join(known)}") from error
+        except (OSError, RuntimeError) as error:  # no network, a full disk, another size
+            raise ValueError(f"cannot have the weights of {name}: {_line(error)}") from error
+        if hasattr(model, "transform_input"):  # of weights that were trained on images normalised otherwise
+            model.transform_input = True
+    return _normalised(model, (3, size, size), usual.mean, usual.std)
 
 
-def timm_backbone(text: str, seed: int) -> Bare:
-    """`NAME[,weights=DEFAULT]` of timm, where that is installed: random weights from `seed`, or its trained ones.
-
-    Size, mean and sd are those that timm names for the network. Raises ValueError.
-    """
-    name, options = _options(text, ("weights",))
+def _timm(text: str, seed: int) -> Network:
+    """`NAME[,size=64][,weights=DEFAULT]` of timm, where that is installed; see _torchvision."""
+    name, options = _options(text, ("size", "weights"))
+    import_torchvision()  # which timm imports
     try:
         timm: Any = importlib.import_module("timm")
     except ImportError as error:
         raise ValueError("timm is not installed: pip install timm") from error
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = timm.create_model(name, pretrained="weights" in options)
-    except Exception as error:  # of an unknown name, of a download that fails
-        raise ValueError(f"timm cannot make it: {_line(error)}") from error
-    wanted = model.pretrained_cfg
-    return _normalised(model, tuple(wanted["input_size"]), wanted["mean"], wanted["std"])
+    wanted: dict[str, Any] = {"pretrained": "weights" in options}
+    if options.get("weights", "DEFAULT") != "DEFAULT":
+        name = f"{name}.{options['weights']}"  # timm's own way to name them
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            if "size" not in options:
+                model = timm.create_model(name, **wanted)
+            else:
+                try:
+                    model = timm.create_model(name, img_size=int(options["size"]), **wanted)
+                except TypeError:  # made for any size
+                    model = timm.create_model(name, **wanted)
+        except Exception as error:  # of an unknown name, of a download that fails
+            raise ValueError(f"timm cannot make it: {_line(error)}") from error
+    usual = model.pretrained_cfg
+    channels, *sizes = usual["input_size"]
+    size = int(options.get("size", sizes[0]))
+    return _normalised(model, (channels, size, size), usual["mean"], usual["std"])
 
 
-def exported_backbone(file: Path) -> Bare:
-    """A program of torch.export.save: its modules under their names, values in [-1, 1].
-
-    Nothing in it is unpickled, and operators outside of torch.ops are refused. Raises ValueError.
-    """
-    _check_program(file)
-    forced = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
-    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.export.load(file)
-            model = torch.export.unflatten(program)
-    except Exception as error:  # whatever damaged archives raise
-        raise ValueError(f"{file} cannot be read as an exported program: {_line(error)}") from error
-    finally:
-        os.environ.pop("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
-        if forced is not None:
-            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = forced
-    inputs = [n.meta["val"].shape for n in program.graph.nodes if n.name in program.graph_signature.user_inputs]
-    if len(inputs) != 1 or len(inputs[0]) != 4:
-        raise ValueError(f"{file} must take one batch of images [N, C, H, W], got {[list(shape) for shape in inputs]}")
-    batch, *shape = inputs[0]
-    if isinstance(batch, int):
-        raise ValueError(
-            f"{file} takes batches of {batch} alone; export it with dynamic_shapes=({{0: torch.export.Dim('n')}},)"
-        )
-    return Bare(model, (int(shape[0]), int(shape[1]), int(shape[2])))
+LIBRARIES: Mapping[str, Callable[[str, int], Network]] = {"torchvision": _torchvision, "timm": _timm}
 
 
-def _check_program(file: Path) -> None:
-    """ValueError for what is no exported program, or one whose graph could run more than torch's operators."""
+def is_program(file: Path) -> bool:
+    """Whether a file is, or is meant to be, an exported or a scripted program."""
     try:
         with zipfile.ZipFile(file) as archive:
-            graphs = [json.loads(archive.read(n)) for n in archive.namelist() if re.search(r"models/[^/]*\.json$", n)]
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise ValueError(f"{file} is no exported program (torch.export.save): {_line(error)}") from error
-    if not graphs:
-        raise ValueError(f"{file} is no exported program (torch.export.save); scripted ones: export them instead")
-    waiting: list[Any] = list(graphs)
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, list):
-            waiting += value
-        elif isinstance(value, dict):
-            waiting += value.values()
-            target, formula = value.get("target"), value.get("expr_str", "")
-            if "inputs" in value and isinstance(target, str) and not target.startswith(("torch.ops.", "_operator.")):
-                raise ValueError(f"{file} calls {target}, which is no operator of torch")
-            if not _FORMULA.fullmatch(str(formula)):
-                raise ValueError(f"{file} gives a size as {formula!r}, which is no formula")
+            names = [name.partition("/")[2] for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile):
+        names = []
+    return file.suffix in (".pt2", ".ts") or any(name.startswith(("models/", "code/")) for name in names)
 
 
-def port_backbone(file: Path) -> Bare:
+def program(file: Path) -> Network:
+    """A program of torch.export.save, of values in [-1, 1]: its outputs that are maps, or else its stages."""
+    model, image_shape, outputs = load_program(file)
+    found = features.survey(model, torch.zeros(2, *image_shape), features.tokens_to_maps)
+    maps = [name for name in outputs if name in found.maps and found.maps[name][1:] != (1, 1)]
+    return Network(model, image_shape, stages=maps or None)
+
+
+def is_port(file: Path) -> bool:
+    """Whether a file is to be read as the state dict of a port: all but what this project wrote or seems to have."""
+    try:
+        with safe_open(file, "pt") as opened:
+            return "dcgan-eval" not in str(opened.metadata())
+    except (OSError, SafetensorError):
+        return file.suffix != ".safetensors"
+
+
+def port(file: Path) -> Network:
     """The state dict of a DCGAN discriminator's PyTorch port: see `gan.load_port`."""
-    port = gan.load_port(file)
-    return Bare(port.model, port.image_shape)
+    found = gan.load_port(file)
+    stages = [name for name, _ in found.model.named_children()]
+    return own(found.model, stages, found.image_shape, TANH_RANGE)
 
 
-def made_backbone(where: str, attribute: str) -> features.Backbone | Bare:
-    """What the factory `attribute` of a module or file returns: a features.Backbone, or an nn.Module.
+def made(where: str, attribute: str, layers: Sequence[str] | None) -> features.Backbone:
+    """With `layers`, what the factory `attribute` of a module or file returns: a features.Backbone, or an nn.Module.
 
     A bare module is taken to want float32 [N, 3, 32, 32] in [-1, 1]. Raises ValueError.
     """
     try:
-        made = _attribute(where, attribute)()
+        result = _attribute(where, attribute)()
     except Exception as error:  # whatever a user's file raises is the user's to read
-        raise ValueError(f"cannot make it: {type(error).__name__}: {error}") from error
-    if isinstance(made, features.Backbone):
-        return made
-    if not isinstance(made, nn.Module):
-        raise ValueError(f"the factory must return a features.Backbone or a torch.nn.Module, got {type(made).__name__}")
-    return Bare(made)
+        raise ValueError(f"cannot make it: {_line(error)}") from error
+    if isinstance(result, nn.Module):
+        return Network(result).backbone(layers)
+    if not isinstance(result, features.Backbone):
+        got = type(result).__name__
+        raise ValueError(f"the factory must return a features.Backbone or a torch.nn.Module, got {got}")
+    images = torch.zeros(2, *result.image_shape, device=result.device)
+    found = features.survey(result.model, images, result.to_maps)
+    if layers is not None:
+        return dataclasses.replace(result, layers=features.choose_layers(found, layers))
+    for layer in result.layers:
+        if calls := found.ambiguous(layer):
+            wrong = f"layer {layer!r} runs {len(calls)} times in a pass; name a run: {', '.join(calls)}"
+            raise features.BackboneError(result, [wrong])
+    return result
 
 
 def _normalised(
     model: nn.Module, image_shape: tuple[int, int, int], mean: Sequence[float], sd: Sequence[float]
-) -> Bare:
-    """Of images from which `mean` is taken and that are divided by `sd`, a channel each, after scaling to [0, 1]."""
+) -> Network:
+    """Of images scaled to [0, 1] from which `mean` is taken and that are divided by `sd`, a channel each."""
     low = tuple(-m / s for m, s in zip(mean, sd, strict=True))
     high = tuple((1 - m) / s for m, s in zip(mean, sd, strict=True))
-    return Bare(model, image_shape, (low, high))
+    return Network(model.eval(), image_shape, (low, high))
 
 
 def _options(text: str, allowed: Sequence[str]) -> tuple[str, dict[str, str]]:
     """NAME[,key=value ...]."""
     name, *settings = text.split(",")
     options = dict(setting.partition("=")[::2] for setting in settings)
-    if unknown := [setting for setting in settings if setting.partition("=")[0] not in allowed or "=" not in setting]:
-        raise ValueError(f"settings are {' and '.join(f'{key}=...' for key in allowed)}, got {unknown[0]!r}")
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key not in allowed or not value or (key == "size" and (not value.isdecimal() or int(value) < 1)):
+            raise ValueError(f"settings are size=PIXELS and weights=DEFAULT, got {setting!r}")
     return name, options
 
 
-def _size(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"size must be a number of pixels, got {text!r}")
-    return int(text)
-
-
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _attribute(where: str, attribute: str) -> Callable[[], object]:

@@ -13,6 +13,7 @@ from features.key import feature_key, weights_digest
 from features.pooling import MaxGrid, max_grid
 from features.stages import default_stages, tokens_to_maps
 from features.store import FeatureStore
+from features.survey import Survey, choose_layers, survey
 from features.taps import tapped
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "Finding",
     "MaxGrid",
     "NestedGrids",
+    "Survey",
     "ValueRange",
     "batch_statistics",
     "calibrate_batchnorm",
     "check_backbone",
+    "choose_layers",
     "concentration",
     "default_stages",
     "extract",
@@ -40,6 +43,7 @@ __all__ = [
     "measure_costs",
     "parametrize_with_checks",
     "run_checks",
+    "survey",
     "tapped",
     "tokens_to_maps",
     "weights_digest",

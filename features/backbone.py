@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from features.images import ValueRange, to_input
 from features.pooling import PAPER_GRID, Pool
+from features.survey import as_maps
 from features.taps import find_layers, tapped
 
 
@@ -28,7 +29,7 @@ class Backbone:
 
     model: any nn.Module that maps float32 [N, *image_shape] in value_range to anything.
     layers: names of submodules whose outputs are post-activation maps [N, C, h, w]; their order is the
-    features' order.
+    features' order. Of a submodule that runs several times in a pass `name@k` is the k-th run.
     image_shape: (C, H, W) of the input. value_range: (low, high) the input's 0..255 are scaled to, numbers or one of
     each channel (of images normalised by mean and sd a channel: (0 - mean) / sd, (1 - mean) / sd).
     to_maps: turns the output of a layer that is not such maps (tokens, say) into them; None where all are.
@@ -58,11 +59,7 @@ class Backbone:
 
     def maps(self, layer: str, output: Any) -> Tensor:
         """A layer's output (through to_maps) as float [N, C, h, w]; ValueError if it is not that."""
-        maps = output if self.to_maps is None else self.to_maps(output)
-        if not isinstance(maps, Tensor) or maps.ndim != 4 or not maps.is_floating_point():
-            got = f"{maps.dtype} {list(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
-            raise ValueError(f"layer {layer!r} must give float maps [N, C, h, w], got {got}; pass to_maps to convert")
-        return maps
+        return as_maps(layer, output, self.to_maps)
 
     def prepare(self, images: np.ndarray) -> Tensor:
         """uint8 [n, H, W, C] -> the model's float32 input [n, *image_shape] on its device."""

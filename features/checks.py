@@ -6,7 +6,7 @@ where what it looks at cannot be had before another check passes. `features.conf
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 
 import numpy as np
@@ -14,7 +14,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from features.examine import Examination, Waits, distance, memory, one_line, tensor_digests
+from features.examine import Examination, Waits, distance, memory, tensor_digests
+from features.survey import listed, one_line
+from features.taps import split_call
 
 SHOWN = 24  # names in one line at most
 # An image alone or in a batch is another order of additions: float32 rounding, 1e-6 of the largest value after some
@@ -46,7 +48,7 @@ def layers_exist(exam: Examination) -> str:
     if wrong := exam.wrong.get("layers"):
         if "input" in exam.wrong:
             raise Fails(wrong, "name some of these")
-        raise Fails(wrong.partition("; it has")[0], f"those that give maps: {_shapes(exam.survey.maps)}")
+        raise Fails(wrong.partition("; it has")[0], f"those that give maps: {listed(exam.survey.maps)}")
     return _names(exam.backbone.layers)
 
 
@@ -90,21 +92,22 @@ def runs_on_image_shape(exam: Examination) -> str:
 
 def layers_run_once(exam: Examination) -> str:
     """Every layer runs once in a pass: only a first output is used."""
-    known, ran = _known(exam), exam.survey.runs
-    if missed := [name for name in known if name not in ran]:
-        if exam.survey.error is not None:
+    known, found = _known(exam), exam.survey
+    if missed := [name for name in known if not _ran(exam, name)]:
+        if found.error is not None:
             raise Waits
-        others = {name: shape for name, shape in exam.survey.maps.items() if name not in known}
-        raise Fails(f"never reached in forward: {_names(missed)}", f"those that give maps: {_shapes(others)}")
-    if often := [name for name in known if ran[name] > 1]:
-        seen = f"runs {ran[often[0]]} times in one pass, of which only the first counts: {_names(often)}"
-        raise Fails(seen, "give every place in forward a module of its own")
+        others = {name: shape for name, shape in found.maps.items() if name not in known}
+        raise Fails(f"never reached in forward: {_names(missed)}", f"those that give maps: {listed(others)}")
+    if often := [name for name in known if found.ambiguous(name)]:
+        calls = found.ambiguous(often[0])
+        seen = f"runs {len(calls)} times in one pass, of which only the first counts: {_names(often)}"
+        raise Fails(seen, f"name the run that is meant: {_names(calls)}")
     return "in every pass"
 
 
 def outputs_are_maps(exam: Examination) -> str:
     """Every layer gives float maps [N, C, h, w]."""
-    unfit, known = exam.survey.unfit, _known(exam)
+    unfit, known = exam.survey.unfit, [exam.survey.call(name) for name in _known(exam)]
     if wrong := [unfit[name] for name in known if name in unfit]:
         tokens = "tokens [N, T, C] of a g x g grid: to_maps=lambda t: t.transpose(1, 2).unflatten(2, (g, g))"
         raise Fails("; ".join(wrong), tokens)
@@ -223,16 +226,20 @@ CHECKS: dict[str, Callable[[Examination], str]] = {
 def _known(exam: Examination) -> list[str]:
     """Those of the layers that the network has; Waits where there is none."""
     there = dict(exam.backbone.model.named_modules(remove_duplicate=False)) if "module" not in exam.wrong else {}
-    if known := [name for name in exam.backbone.layers if name in there]:
+    if known := [name for name in exam.backbone.layers if split_call(name, there)[0] in there]:
         return known
     raise Waits
+
+
+def _ran(exam: Examination, layer: str) -> bool:
+    return exam.survey.call(layer) in {call.name for call in exam.survey.calls}
 
 
 def _stop(exam: Examination) -> Exception | None:
     """What kept a pass from reaching every layer; what is raised behind the last one (a missing head) is no matter."""
     error = exam.survey.error
     wanted = () if "layers" in exam.wrong else exam.backbone.layers
-    return None if wanted and all(name in exam.survey.runs for name in wanted) else error
+    return None if wanted and all(_ran(exam, name) for name in wanted) else error
 
 
 def _own_statistics(exam: Examination) -> str:
@@ -251,12 +258,6 @@ def _names(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
-
-
-def _shapes(maps: Mapping[str, Sequence[int]]) -> str:
-    """Names with shapes; of many those that are least deep inside others."""
-    shallow = sorted(maps, key=lambda name: name.count("."))[:SHOWN]
-    return _names([f"{name} [{_shape(maps[name])}]" for name in maps if name in shallow]) or "none"
 
 
 def _shape(shape: Sequence[int]) -> str:

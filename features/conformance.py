@@ -13,8 +13,9 @@ from typing import Any
 
 from features.backbone import Backbone, BackboneError
 from features.checks import CHECKS, Fails
-from features.examine import Examination, Waits, one_line
+from features.examine import Examination, Waits
 from features.pooling import PAPER_GRID, Pool
+from features.survey import one_line
 
 CIFAR10 = 60_000  # images, training and test
 

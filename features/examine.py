@@ -3,9 +3,7 @@
 import hashlib
 import math
 import os
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,29 +15,14 @@ from torch.overrides import TorchFunctionMode
 
 from features.backbone import Backbone, blank_images, misfits
 from features.pooling import Pool
-from features.taps import evaluating, tapped
+from features.survey import Survey, survey
+from features.taps import tapped
 
 IMAGES = 8  # a black, a white and six random ones
 
 
 class Waits(Exception):
     """What a check looks at cannot be had until another check passes."""
-
-
-@dataclass
-class Survey:
-    """Two blank images through the whole network, as far as it gets.
-
-    maps: every module whose first output is maps -> their (C, h, w), in the order in which they end.
-    unfit: every other that ran -> what that is instead. runs: how often each ran.
-    training: modules still in training mode at the end. error: what the pass raised.
-    """
-
-    maps: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    unfit: dict[str, str] = field(default_factory=dict)
-    runs: dict[str, int] = field(default_factory=dict)
-    training: list[str] = field(default_factory=list)
-    error: Exception | None = None
 
 
 class Examination:
@@ -58,12 +41,13 @@ class Examination:
         """Waits where there is no network or no input to begin with."""
         if {"module", "input"} & self.wrong.keys():
             raise Waits
-        return _survey(self.backbone)
+        images = self.backbone.prepare(blank_images(self.backbone, 2))
+        return survey(self.backbone.model, images, self.backbone.to_maps)
 
     @cached_property
     def layers(self) -> list[str]:
         """Those of the backbone's layers that give maps, for the checks of values; Waits where none does."""
-        if usable := [name for name in self.backbone.layers if name in self.survey.maps]:
+        if usable := [name for name in self.backbone.layers if self.survey.call(name) in self.survey.maps]:
             return usable
         raise Waits
 
@@ -85,7 +69,9 @@ class Examination:
     @cached_property
     def width(self) -> int:
         """Columns that the layers give together."""
-        return sum(self.pool(torch.zeros(1, *self.survey.maps[name])).shape[1] for name in self.layers)
+        return sum(
+            self.pool(torch.zeros(1, *self.survey.maps[self.survey.call(name)])).shape[1] for name in self.layers
+        )
 
     @cached_property
     def first(self) -> dict[str, Tensor]:
@@ -144,49 +130,6 @@ def tensor_digests(model: nn.Module) -> dict[str, bytes]:
 def _digest(tensor: Tensor) -> bytes:
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return hashlib.sha256(flat.view(torch.uint8).numpy().data).digest()
-
-
-def one_line(error: Exception) -> str:
-    """The error's type and the beginning of its text."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}{'...' * (len(text) > 200)}"
-
-
-def _survey(backbone: Backbone) -> Survey:
-    found = Survey()
-
-    def watch(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            found.runs[name] = found.runs.get(name, 0) + 1
-            if found.runs[name] > 1:
-                return
-            try:
-                count, *shape = backbone.maps(name, output).shape
-            except Exception as error:  # to_maps is the user's
-                text = str(error)
-                found.unfit[name] = text if text.startswith("layer ") else f"layer {name!r}: {one_line(error)}"
-                return
-            if count == 2:
-                found.maps[name] = (shape[0], shape[1], shape[2])
-            else:
-                found.unfit[name] = f"layer {name!r} must give a map for each image, got {count} for 2"
-
-        return hook
-
-    named = backbone.model.named_modules(remove_duplicate=False)
-    hooks = [module.register_forward_hook(watch(name)) for name, module in named if name]
-    try:
-        with evaluating(backbone.model), torch.inference_mode():
-            try:
-                backbone.model(backbone.prepare(blank_images(backbone, 2)))
-            finally:
-                found.training = [name or "the network" for name, m in backbone.model.named_modules() if m.training]
-    except Exception as error:  # whatever the network raises is to be told
-        found.error = error
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found
 
 
 class _Draws(TorchFunctionMode):

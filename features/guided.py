@@ -26,22 +26,22 @@ def guided_backprop(
     uses the statistics in the model, which is left as it was. ValueError where the layer or a map is not there, the
     layer is not reached, or the model has no such activation.
     """
-    (module,) = find_layers(backbone.model, [layer]).values()
+    ((name, number),) = find_layers(backbone.model, [layer]).values()
     found: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
         found.append(backbone.maps(layer, output))
 
     with _guided(backbone.model), evaluating(backbone.model), torch.enable_grad():
-        hook = module.register_forward_hook(keep)
+        hook = backbone.model.get_submodule(name).register_forward_hook(keep)
         try:
             x = backbone.prepare(images).requires_grad_()
             backbone.model(x)
         finally:
             hook.remove()
-        if not found:
+        if len(found) < number:
             raise ValueError(f"layer {layer!r} is not reached in the forward pass")
-        maps = found[0]
+        maps = found[number - 1]
         if len(channels) != len(images) or not all(0 <= channel < maps.shape[1] for channel in channels):
             raise ValueError(f"channels must be {len(images)} of the {maps.shape[1]} maps of {layer!r}")
         index = torch.as_tensor(list(channels), device=maps.device)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -58,7 +59,7 @@ def feature_key(
         "code": _code_digest(backbone, pool),
         "layers": list(backbone.layers),
         "image_shape": list(backbone.image_shape),
-        "value_range": list(backbone.value_range),
+        "value_range": np.asarray(backbone.value_range).tolist(),
         "pool": _printed(pool),
         "to_maps": _printed(backbone.to_maps),
         "batchnorm": dict(batchnorm),

@@ -4,7 +4,7 @@ The forward pass ends as soon as the last named layer has run: what lies behind 
 whose weights are missing) is never computed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,14 +16,23 @@ class _AllTapped(Exception):
     """Ends a forward pass once every named layer has given its output."""
 
 
-def find_layers(model: nn.Module, layers: Sequence[str]) -> dict[str, nn.Module]:
-    """Name -> submodule, in the order given; ValueError for no, repeated or unknown names."""
-    there = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
-    if not layers or isinstance(layers, str) or len(set(layers)) != len(layers):
+def split_call(layer: str, names: Container[str]) -> tuple[str, int]:
+    """`relu@2` -> ("relu", 2), `relu` -> ("relu", 1): a module's name and which of its runs; names themselves first."""
+    name, _, number = layer.rpartition("@")
+    return (name, int(number)) if name and number.isdecimal() and layer not in names else (layer, 1)
+
+
+def find_layers(model: nn.Module, layers: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Layer -> (submodule, which of its runs), in the order given; ValueError for no, repeated or unknown names."""
+    there = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    if not layers or isinstance(layers, str):
         raise ValueError(f"layers must be a sequence of distinct module names, at least one, got {layers!r}")
-    if unknown := [name for name in layers if name not in there]:
+    found = {layer: split_call(layer, there) for layer in layers}
+    if len(set(found.values())) != len(layers):
+        raise ValueError(f"layers must be a sequence of distinct module names, at least one, got {layers!r}")
+    if unknown := [layer for layer, (name, number) in found.items() if name not in there or number < 1]:
         raise ValueError(f"no layer {', '.join(map(repr, unknown))} in this network; it has: {', '.join(there)}")
-    return {name: there[name] for name in layers}
+    return found
 
 
 @contextmanager
@@ -45,17 +54,23 @@ def tapped(
     """Within: a function, input batch -> [reduce(name, output of the layer), in the order of layers].
 
     reduce runs while the layer returns, so large maps are freed at once and in-place operations behind the
-    layer change nothing. A layer that runs several times in one pass counts with its first output. The model
-    is in evaluation mode within; no gradient is recorded. ValueError for unknown names and for layers the
-    pass never reaches.
+    layer change nothing. Of a layer that runs several times in one pass the first output counts, of `layer@k` the
+    k-th. The model is in evaluation mode within; no gradient is recorded. ValueError for unknown names and for layers
+    the pass never reaches.
     """
     found: dict[str, Tensor] = {}
+    wanted: dict[str, dict[int, str]] = {}  # submodule -> which run -> layer
+    for layer, (name, number) in find_layers(model, layers).items():
+        wanted.setdefault(name, {})[number] = layer
+    runs = dict.fromkeys(wanted, 0)
 
     def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if name in found:
+            runs[name] += 1
+            layer = wanted[name].get(runs[name])
+            if layer is None:
                 return
-            found[name] = reduce(name, output).clone()  # a view of the output could still be overwritten in place
+            found[layer] = reduce(layer, output).clone()  # a view of the output could still be overwritten in place
             if len(found) == len(layers):
                 raise _AllTapped
 
@@ -63,16 +78,16 @@ def tapped(
 
     def forward(batch: Tensor) -> list[Tensor]:
         found.clear()
+        runs.update(dict.fromkeys(runs, 0))
         try:
             with torch.inference_mode():
                 model(batch)
         except _AllTapped:
-            return [found.pop(name) for name in layers]
-        missed = [name for name in layers if name not in found]
+            return [found.pop(layer) for layer in layers]
+        missed = [layer for layer in layers if layer not in found]
         raise ValueError(f"layers must run in the forward pass; never reached: {', '.join(missed)}")
 
-    modules = find_layers(model, layers)
-    hooks = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
+    hooks = [model.get_submodule(name).register_forward_hook(keep(name)) for name in wanted]
     try:
         with evaluating(model):
             yield forward

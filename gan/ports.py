@@ -1,14 +1,19 @@
 """Discriminators of the common PyTorch ports of DCGAN, from their state dicts alone.
 
-pytorch/examples (`netD_epoch_N.pth`), the DCGAN tutorial, the layout of soumith's dcgan.torch and the ports that follow
-them differ in the names of their modules; the network is one: convolutions 4x4 of stride 2 and padding 1 that double
-the channels until the map is 4x4, each with batch norm (the first without) and LeakyReLU(0.2), then a 4x4 convolution
-to the logit. So a file is recognised by its shapes: their chain gives the order, the input's channels and its size.
+A file is recognised by its shapes, whatever its modules are called (`main.0`, `module.conv2_bn`, `disc.2.1`): each
+convolution takes the channels that the one before gives, so the chain tells their order, nc and ndf. Two networks:
+
+4x4   pytorch/examples (`netD_epoch_N.pth`), the DCGAN tutorial, soumith's dcgan.torch and those that follow them:
+      stride 2, padding 1, down to a 4x4 map, then a 4x4 convolution to the logit; batch norm before LeakyReLU(0.2),
+      none in the first stage.
+3x3   PyTorch-GAN: stride 2, padding 1, then a linear map of the last map to the logit; batch norm (eps 0.8) behind
+      LeakyReLU(0.2), none in the first stage.
 """
 
+import math
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +24,18 @@ from torch import Tensor, nn
 
 from gan.architectures import LEAK
 
-KERNEL = 4
 EXPECTED = (
-    "expected a DCGAN discriminator as pytorch/examples has it: 4x4 convolutions of which each takes the channels that "
-    "the one before gives, the first 1 or 3, the last giving 1, and batch norm of their widths between them"
+    "expected the state dict of a DCGAN discriminator, as pytorch/examples (4x4 convolutions, the last giving 1) or "
+    "PyTorch-GAN (3x3 ones, then a linear map to 1) has it: each takes the channels that the one before gives, the "
+    "first 1 or 3, with batch norm in all but the first and the last layer"
 )
-_INSIDE = ("state_dict", "netD", "discriminator")  # where training scripts put it among other things
+_INSIDE = ("state_dict", "model_state_dict", "netD", "discriminator", "D")  # where scripts put it among other things
+_Arrays = Mapping[str, Tensor]  # weight, bias, running_mean ... of one module
 
 
 @dataclass(frozen=True)
 class Port:
-    """model: conv1 .. convK, each convolution, batch norm where there is one, LeakyReLU(0.2); float32, in eval mode.
+    """model: conv1 .. convK, each ending in its LeakyReLU; float32, in eval mode; what follows the last is left.
 
     image_shape: (C, H, W) of its input, values in [-1, 1].
     """
@@ -39,7 +45,7 @@ class Port:
 
 
 def load_port(file: str | os.PathLike[str]) -> Port:
-    """The discriminator in a `.pth` (read with weights_only=True) or `.safetensors` file; its last convolution is left.
+    """The discriminator in a `.pth` (read with weights_only=True) or `.safetensors` file.
 
     Raises FileNotFoundError, or ValueError that says what was expected.
     """
@@ -51,12 +57,37 @@ def load_port(file: str | os.PathLike[str]) -> Port:
         if isinstance(value, Tensor):
             module, _, parameter = str(key).rpartition(".")
             modules.setdefault(module, {})[parameter] = value
-    stages = [_stage(conv, norm) for conv, norm in _chain(Path(file), modules)[:-1]]
-    model = nn.Sequential(OrderedDict((f"conv{i}", stage) for i, stage in enumerate(stages, 1)))
-    first = stages[0][0]
-    assert isinstance(first, nn.Conv2d)
-    size = KERNEL * 2 ** len(stages)
-    return Port(model.eval(), (first.in_channels, size, size))
+    convs, norms, linears = ([m for m in modules.values() if _is(m, dims)] for dims in (4, 1, 2))
+    chain, by_width = _chain(convs), {len(norm["running_mean"]): norm for norm in norms}
+    widths = [conv["weight"].shape[0] for conv in chain]
+    kernel, stages, side = _layout(convs, linears, widths)
+    if len(chain) != len(convs) or sorted(widths[1:stages]) != sorted(len(norm["running_mean"]) for norm in norms):
+        stages = 0
+    if not stages or len(by_width) != len(norms):
+        seen = ", ".join("x".join(map(str, conv["weight"].shape)) for conv in convs) or "none"
+        raise ValueError(f"{file}: its convolutions are {seen}, with {len(norms)} batch norms; {EXPECTED}")
+    made: OrderedDict[str, nn.Module] = OrderedDict()
+    for i, conv in enumerate(chain[:stages]):
+        parts: list[nn.Module] = [_conv(conv)]
+        if kernel == 4 and i > 0:
+            parts.append(_norm(by_width[widths[i]]))
+        elif kernel == 3 and i > 1:  # that of the stage before, behind its activation
+            parts.insert(0, _norm(by_width[widths[i - 1]], eps=0.8))
+        made[f"conv{i + 1}"] = nn.Sequential(*parts, nn.LeakyReLU(LEAK))
+    size = side * 2**stages
+    return Port(nn.Sequential(made).eval(), (chain[0]["weight"].shape[1], size, size))
+
+
+def _layout(convs: Sequence[_Arrays], linears: Sequence[_Arrays], widths: list[int]) -> tuple[int, int, int]:
+    """(kernel, stages, side of the last map); stages 0 where it is neither network."""
+    kernels = {tuple(conv["weight"].shape[2:]) for conv in convs}
+    if kernels == {(4, 4)} and not linears and len(widths) > 2 and widths[-1] == 1:
+        return 4, len(widths) - 1, 4
+    if kernels == {(3, 3)} and len(widths) > 1 and len(linears) == 1:
+        outputs, inputs = linears[0]["weight"].shape
+        side = math.isqrt(inputs // widths[-1])
+        return 3, len(widths) if outputs == 1 and inputs == widths[-1] * side**2 else 0, side
+    return 0, 0, 0
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -67,45 +98,40 @@ def _read(path: Path) -> Mapping[str, Any]:
             return load_safetensors(path.read_bytes())
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what damaged archives raise is of many types
-        raise ValueError(f"{path} is no state dict that can be read without running code in it; {EXPECTED}") from error
+        raise ValueError(
+            f"{path} cannot be read without running code in it, or is damaged; save netD.state_dict(): {EXPECTED}"
+        ) from error
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds a {type(content).__name__}, no state dict; {EXPECTED}")
     return content
 
 
-def _chain(path: Path, modules: Mapping[str, dict[str, Tensor]]) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """(convolution, its batch norm or nothing) from image to logit. Raises ValueError where they make no chain."""
-    convs = [m for m in modules.values() if m.get("weight", torch.empty(0)).ndim == 4]
-    norms = [m for m in modules.values() if "running_mean" in m and m.get("weight", torch.empty(0)).ndim == 1]
+def _is(module: _Arrays, dims: int) -> bool:
+    """Whether its weight has so many dimensions: 4 of a convolution, 2 of a linear map, 1 of a batch norm."""
+    return "weight" in module and module["weight"].ndim == dims and ("running_mean" in module) == (dims == 1)
+
+
+def _chain(convs: Sequence[_Arrays]) -> list[_Arrays]:
+    """As many as follow one another from an image of 1 or 3 channels on."""
     by_input = {conv["weight"].shape[1]: conv for conv in convs}
-    chain: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
     channels = next((c for c in (1, 3) if c in by_input), 0)
+    chain: list[_Arrays] = []
     while channels in by_input and len(chain) < len(convs):
-        conv = by_input[channels]
-        channels = conv["weight"].shape[0]
-        fitting = [norm for norm in norms if len(norm["running_mean"]) == channels]
-        chain.append((conv, fitting[0] if len(fitting) == 1 and chain else {}))
+        chain.append(by_input[channels])
+        channels = chain[-1]["weight"].shape[0]
         if channels == 1:
             break
-    kernels = {tuple(conv["weight"].shape[2:]) for conv in convs}
-    used = sum(bool(norm) for _, norm in chain)
-    if (
-        len(chain) < 2
-        or len(chain) != len(convs)
-        or channels != 1
-        or kernels != {(KERNEL, KERNEL)}
-        or used != len(norms)
-    ):
-        seen = ", ".join("x".join(map(str, conv["weight"].shape)) for conv in convs) or "no convolution"
-        raise ValueError(f"{path} holds {seen}, {len(norms)} batch norms; {EXPECTED}")
     return chain
 
 
-def _stage(conv: Mapping[str, Tensor], norm: Mapping[str, Tensor]) -> nn.Sequential:
-    out, inp = conv["weight"].shape[:2]
-    parts: list[nn.Module] = [nn.Conv2d(inp, out, KERNEL, 2, 1, bias="bias" in conv)]
-    parts[0].load_state_dict(conv)
-    if norm:
-        parts.append(nn.BatchNorm2d(out))
-        parts[1].load_state_dict({"num_batches_tracked": torch.tensor(0), **norm})
-    return nn.Sequential(*parts, nn.LeakyReLU(LEAK))
+def _conv(arrays: _Arrays) -> nn.Conv2d:
+    out, inputs, kernel, _ = arrays["weight"].shape
+    conv = nn.Conv2d(inputs, out, kernel, 2, 1, bias="bias" in arrays)
+    conv.load_state_dict(arrays)
+    return conv
+
+
+def _norm(arrays: _Arrays, eps: float = 1e-5) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(len(arrays["running_mean"]), eps)
+    norm.load_state_dict({"num_batches_tracked": torch.tensor(0), **arrays})
+    return norm

@@ -169,7 +169,10 @@ BROKEN = {
         {"maps": "layer '1' must give a map for each image, got 32 for 2"},
     ),
     "to_maps raises": (lambda: tokens(to_maps=lambda t: t[9]), {"maps": "layer '1': IndexError: index 9 is out of"}),
-    "used twice": (used_twice, {"once": "runs 2 times in one pass, of which only the first counts: 1; give every"}),
+    "used twice": (
+        used_twice,
+        {"once": "runs 2 times in one pass, of which only the first counts: 1; name the run that is meant: 1@1, 1@2"},
+    ),
     "unused": (unused, {"once": r"never reached in forward: spare; those that give maps: 0 \["}),
     "functional dropout": (
         lambda: with_a(Does(lambda x: F.dropout(x, 0.5))),

@@ -69,6 +69,23 @@ def test_a_layer_that_runs_twice_counts_with_its_first_output():
     assert torch.equal(last, torch.full((1, 3), 4.0))
 
 
+def test_a_run_of_several_is_named():
+    shared = nn.Linear(3, 3, bias=False)
+    shared.weight.data = 2 * torch.eye(3)
+    model = nn.Sequential(shared)
+    model.forward = lambda x: model[0](model[0](model[0](x)))
+    with tapped(model, ["0@3", "0"], identity) as forward:
+        for _ in range(2):  # counted anew in every pass
+            third, first = forward(torch.ones(1, 3))
+            assert torch.equal(first, torch.full((1, 3), 2.0)) and torch.equal(third, torch.full((1, 3), 8.0))
+    with tapped(model, ["0", "0@4"], identity) as forward, pytest.raises(ValueError, match="never reached: 0@4"):
+        forward(torch.ones(1, 3))
+    with pytest.raises(ValueError, match="distinct"), tapped(model, ["0", "0@1"], identity):
+        pass
+    with pytest.raises(ValueError, match="no layer '1@2' in this network"), tapped(model, ["1@2"], identity):
+        pass
+
+
 def test_training_flags_and_hooks_are_put_back_after_an_error():
     model = network().train()
     model[1].eval()

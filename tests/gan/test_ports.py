@@ -66,6 +66,31 @@ def test_other_sizes_channels_and_wrappings(tmp_path):
     assert port.image_shape == (1, 32, 32) and len(port.model) == 3
 
 
+def pytorch_gan(nc: int = 3, size: int = 32) -> tuple[nn.Sequential, nn.Linear]:
+    """As PyTorch-GAN writes it down, narrower."""
+    torch.manual_seed(0)
+    parts: list[nn.Module] = []
+    for i, (inputs, outputs) in enumerate([(nc, 4), (4, 6), (6, 8), (8, 12)]):
+        parts += [nn.Conv2d(inputs, outputs, 3, 2, 1), nn.LeakyReLU(0.2), nn.Dropout2d(0.25)]
+        parts += [nn.BatchNorm2d(outputs, 0.8)] if i else []
+    for m in parts:
+        if isinstance(m, nn.BatchNorm2d):
+            m.running_mean.uniform_(-1, 1)
+    return nn.Sequential(*parts).eval(), nn.Linear(12 * (size // 16) ** 2, 1)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_the_network_of_pytorch_gan(tmp_path, size):
+    net, adv = pytorch_gan(size=size)
+    torch.save(nn.ModuleDict({"model": net, "adv_layer": nn.Sequential(adv)}).state_dict(), tmp_path / "d.pth")
+    port = gan.load_port(tmp_path / "d.pth")
+    assert port.image_shape == (3, size, size)
+    x = torch.randn(5, 3, size, size)
+    with torch.inference_mode():
+        for stage, end in enumerate([2, 5, 9, 13], 1):
+            assert torch.equal(port.model[:stage](x), net[:end](x))
+
+
 class Code:
     def __reduce__(self):
         return print, ("executed",)
@@ -75,6 +100,8 @@ WRONG = {
     "another network": nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 1, 3)).state_dict(),
     "a generator": nn.Sequential(nn.ConvTranspose2d(100, 8, 4), nn.ConvTranspose2d(8, 3, 4)).state_dict(),
     "a gap": OrderedDict((k, v) for k, v in examples_netD().state_dict().items() if not k.startswith("2.")),
+    "patches": nn.Sequential(*(m for m in examples_netD() if not isinstance(m, nn.BatchNorm2d))).state_dict(),
+    "3x3 without its linear map": pytorch_gan()[0].state_dict(),
     "no tensors": {"epoch": 3},
     "a list": [1, 2],
     "code": {"main.0.weight": Code()},
@@ -95,5 +122,5 @@ def test_files_that_are_none(tmp_path):
         gan.load_port(tmp_path / "none.pth")
     for name in ("a.pth", "a.safetensors"):
         (tmp_path / name).write_bytes(b"PK\x03\x04 broken")
-        with pytest.raises(ValueError, match="no state dict that can be read without running code"):
+        with pytest.raises(ValueError, match="cannot be read without running code"):
             gan.load_port(tmp_path / name)

@@ -1,0 +1,195 @@
+"""What every submodule of a network gives for two images: the one pass on which layers are found and checks made."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from features.taps import evaluating, split_call
+
+# As the dispatcher names them; functions without a module of their own are seen too. A sigmoid is a gate or an output.
+ACTIVATIONS = {
+    *("relu", "leaky_relu", "_prelu_kernel", "rrelu_with_noise", "elu", "gelu", "silu", "mish", "tanh", "threshold"),
+    *("softplus", "softshrink", "hardshrink", "hardtanh", "hardswish", "glu", "log_sigmoid_forward"),
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One run of a submodule. name: `layer`, or `layer@k` for the k-th run of several. shape: (C, h, w) of its maps.
+
+    unfit: what its output is instead of maps. enters: (h, w) of its first input, where that is maps. activated: whether
+    an activation is within.
+    """
+
+    name: str
+    shape: tuple[int, int, int] | None
+    unfit: str
+    enters: tuple[int, int] | None
+    activated: bool
+
+
+@dataclass
+class Survey:
+    """Two images through the whole network, as far as it gets.
+
+    calls: in the order in which they end. runs: how often each submodule ran; names: all submodules.
+    training: modules still in training mode at the end. error: what the pass raised.
+    """
+
+    names: list[str]
+    calls: list[Call] = field(default_factory=list)
+    runs: dict[str, int] = field(default_factory=dict)
+    training: list[str] = field(default_factory=list)
+    error: Exception | None = None
+
+    @property
+    def maps(self) -> dict[str, tuple[int, int, int]]:
+        """Call -> (C, h, w) of those that give maps."""
+        return {call.name: call.shape for call in self.calls if call.shape is not None}
+
+    @property
+    def unfit(self) -> dict[str, str]:
+        """Call -> what it gives, of the others."""
+        return {call.name: call.unfit for call in self.calls if call.shape is None}
+
+    def call(self, layer: str) -> str:
+        """A layer's name among the calls: a bare name means the first run."""
+        name, number = split_call(layer, self.names)
+        return f"{name}@{number}" if self.runs.get(name, 0) > 1 else name if number == 1 else layer
+
+    def ambiguous(self, layer: str) -> list[str]:
+        """The calls between which a bare name does not tell; none where there is one at most."""
+        if self.runs.get(layer, 0) < 2:
+            return []
+        return [f"{layer}@{number}" for number in range(1, self.runs[layer] + 1)]
+
+
+def as_maps(layer: str, output: Any, to_maps: Callable[[Any], Tensor] | None) -> Tensor:
+    """A layer's output (through to_maps) as float [N, C, h, w]; ValueError if it is not that."""
+    maps = output if to_maps is None else to_maps(output)
+    if not isinstance(maps, Tensor) or maps.ndim != 4 or not maps.is_floating_point():
+        got = f"{maps.dtype} {list(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
+        raise ValueError(f"layer {layer!r} must give float maps [N, C, h, w], got {got}; pass to_maps to convert")
+    return maps
+
+
+def survey(model: nn.Module, images: Tensor, to_maps: Callable[[Any], Tensor] | None = None) -> Survey:
+    """One pass over two images [2, C, H, W] in evaluation mode. to_maps: as of a Backbone."""
+    named = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+    found = Survey(list(named))
+    watch = _Activations()
+    ended: list[tuple[str, Call]] = []
+    begun: dict[str, list[int]] = {}
+
+    def begin(name: str) -> Callable[..., None]:
+        return lambda module, inputs: begun.setdefault(name, []).append(watch.count)
+
+    def end(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            shape, unfit = _shape(name, output, to_maps, len(images))
+            enters, _ = _shape(name, inputs[0] if inputs else None, to_maps, len(images))
+            activated = watch.count > begun[name].pop()
+            ended.append((name, Call(name, shape, unfit, enters and enters[1:], activated)))
+
+        return hook
+
+    hooks = [module.register_forward_pre_hook(begin(name)) for name, module in named.items()]
+    hooks += [module.register_forward_hook(end(name)) for name, module in named.items()]
+    try:
+        with evaluating(model), torch.inference_mode():
+            try:
+                with watch:
+                    model(images)
+            finally:
+                found.training = [name or "the network" for name, m in model.named_modules() if m.training]
+    except Exception as error:  # whatever the network raises is to be told
+        found.error = error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for name, _ in ended:
+        found.runs[name] = found.runs.get(name, 0) + 1
+    numbers = dict.fromkeys(found.runs, 0)
+    for name, call in ended:
+        numbers[name] += 1
+        label = f"{name}@{numbers[name]}" if found.runs[name] > 1 else name
+        found.calls.append(Call(label, call.shape, call.unfit, call.enters, call.activated))
+    return found
+
+
+def choose_layers(found: Survey, wanted: Sequence[str], available: Sequence[str] | None = None) -> list[str]:
+    """Names and patterns -> layers, in the order given; those of a pattern in the order in which they end.
+
+    In a pattern `*`, `?` and `[...]` stand for a part of a name between dots: `layer*` means layer1 .. layer4, not what
+    is within them. available: the only ones to choose from; default: all submodules, of which patterns take those with
+    maps. ValueError for what names none, with those there and their maps; for a bare name that runs several times,
+    with its runs.
+    """
+    shapes = {name: shape for name, shape in found.maps.items() if available is None or name in available}
+    chosen: dict[str, None] = {}
+    for text in wanted:
+        if re.search(r"[*?\[]", text):
+            fitting = [name for name in shapes if _fits(name, text)]
+            if not fitting:
+                raise ValueError(f"no layer fits {text!r}; the layers are {listed(shapes)}")
+            chosen |= dict.fromkeys(fitting)
+            continue
+        name, number = split_call(text, found.names)
+        if name not in (found.names if available is None else available) or not 0 < number <= found.runs.get(name, 1):
+            times = "once" if found.runs.get(name) == 1 else f"{found.runs.get(name)} times"
+            calls = f"{name!r} runs {times}, " if name in found.runs and name != text else ""
+            raise ValueError(f"no layer {text!r}; {calls}the layers are {listed(shapes)}")
+        if several := found.ambiguous(text):
+            here = {call: found.maps[call] for call in several if call in found.maps}
+            raise ValueError(f"layer {text!r} runs {len(several)} times in a pass; name a run: {listed(here)}")
+        chosen[text] = None
+    return list(chosen)
+
+
+def listed(maps: dict[str, tuple[int, int, int]], most: int = 24) -> str:
+    """Names with shapes; of many those that are least deep inside others."""
+    shallow = sorted(maps, key=lambda name: name.count("."))[:most]
+    more = f" and {len(maps) - most} more" if len(maps) > most else ""
+    parts = [f"{name} [{' x '.join(map(str, maps[name]))}]" for name in maps if name in shallow]
+    return (", ".join(parts) + more) or "none"
+
+
+def _fits(name: str, pattern: str) -> bool:
+    parts, patterns = name.split("."), pattern.split(".")
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+
+
+def _shape(
+    name: str, output: Any, to_maps: Callable[[Any], Tensor] | None, images: int
+) -> tuple[tuple[int, int, int] | None, str]:
+    """(C, h, w) and nothing, or None and what it is instead."""
+    try:
+        count, *shape = as_maps(name, output, to_maps).shape
+    except Exception as error:  # to_maps is the user's
+        text = str(error)
+        return None, text if text.startswith("layer ") else f"layer {name!r}: {one_line(error)}"
+    if count != images:
+        return None, f"layer {name!r} must give a map for each image, got {count} for {images}"
+    return (shape[0], shape[1], shape[2]), ""
+
+
+def one_line(error: Exception) -> str:
+    """The error's type and the beginning of its text."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}{'...' * (len(text) > 200)}"
+
+
+class _Activations(TorchDispatchMode):
+    """Counts them, in modules and outside."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.__name__.partition(".")[0].rstrip("_") in ACTIVATIONS
+        return func(*args, **(kwargs or {}))
