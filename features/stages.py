@@ -1,9 +1,9 @@
-"""Which layers of a network to take when none are named: the last of its stages at every size of map.
+"""Which layers of a network to take when none are named: every stage after its activation.
 
 A stage is a block (a submodule with others inside) or an activation that gives maps, or tokens that are laid on their
 grid; blocks that only hold all others, or shrink the map more than once, are looked into. Beside blocks an activation
-alone, such as that of a ResNet's stem, is none: of a ResNet there remain layer1 .. layer4, of a row of convolutions the
-last activation at each size, of a vision transformer its last block.
+alone, such as that of a ResNet's stem, is none: of a ResNet there remain layer1 .. layer4, of a row of convolutions
+every activation, of a vision transformer every block.
 """
 
 import math
@@ -45,14 +45,11 @@ def default_stages(model: nn.Module, found: Survey) -> list[str]:
     calls: dict[str, list[Call]] = {}
     for call in found.calls:
         calls.setdefault(call.name.rpartition("@")[0] or call.name, []).append(call)
-    last: dict[tuple[int, ...], str] = {}
-    order = [call.name for call in found.calls]
-    for call in sorted(_stages(model, "", calls), key=lambda call: order.index(call.name)):
-        assert call.shape is not None
-        last[call.shape[1:]] = call.name
-    if not last:
+    order = {call.name: place for place, call in enumerate(found.calls)}
+    names = {call.name for call in _stages(model, "", calls)}
+    if not names:
         raise ValueError(f"no submodule gives maps after an activation; name the layers: {listed(found.maps)}")
-    return sorted(last.values(), key=order.index)
+    return sorted(names, key=order.__getitem__)
 
 
 def _stages(module: nn.Module, prefix: str, calls: dict[str, list[Call]]) -> list[Call]:

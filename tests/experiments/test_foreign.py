@@ -119,9 +119,9 @@ def test_a_vision_transformer_from_a_factory(tmp_path):
         for block in net.encoder.layers:
             tokens = block(tokens)
             maps.append(tokens[:, 1:].reshape(256, 4, 4, 16).permute(0, 3, 1, 2))
-    assert resolve(target).backbone.layers == ("encoder.layers.encoder_layer_1",)
-    np.testing.assert_allclose(extracted(target), pooled(maps[1:]), atol=1e-5)
-    np.testing.assert_allclose(extracted(target, ["encoder.layers.*"]), pooled(maps), atol=1e-5)
+    assert resolve(target).backbone.layers == tuple(f"encoder.layers.encoder_layer_{i}" for i in (0, 1))
+    np.testing.assert_allclose(extracted(target), pooled(maps), atol=1e-5)
+    np.testing.assert_allclose(extracted(target, ["encoder.layers.*_1"]), pooled(maps[1:]), atol=1e-5)
 
 
 class Net(nn.Module):

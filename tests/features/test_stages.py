@@ -86,17 +86,17 @@ ROW = nn.Sequential(
     *(conv(3, 4), nn.LeakyReLU(0.2)),
     *(conv(4, 4), nn.BatchNorm2d(4), nn.LeakyReLU(0.2)),
     *(conv(4, 6, 1), nn.ReLU(), conv(6, 6), nn.BatchNorm2d(6), nn.ReLU(), nn.Sigmoid()),
-)  # of the two at 8x8 pixels the last
+)
 
 
 @pytest.mark.parametrize(
     ("model", "stages"),
     [
         (gan.Discriminator(gan.Architecture(2, (1, 2, 4), (2, 2, 2), 3, 4, "normal", (4, 2, 1))), "conv1 conv2 conv3"),
-        (ROW, "1 6 9"),
-        (nn.Sequential(nn.Sequential(ROW, nn.Flatten(), nn.Linear(96, 1))), "0.0.1 0.0.6 0.0.9"),
+        (ROW, "1 4 6 9"),
+        (nn.Sequential(nn.Sequential(ROW, nn.Flatten(), nn.Linear(96, 1))), "0.0.1 0.0.4 0.0.6 0.0.9"),
         (ResNet(), "layer1 layer2"),
-        (Tokens(), "encoder.1.1"),
+        (Tokens(), "encoder.1.0 encoder.1.1"),
         (Shared(), "relu@1 relu@2"),
         (nn.Sequential(Functional(3, 4), Functional(4, 6), Functional(6, 8)), "0 1 2"),
         (Stem(), "0 1.0 1.1 1.2"),
