@@ -11,7 +11,16 @@ import torch
 from experiments.errors import UserError
 from experiments.evaluate import ROOT
 
-__all__ = ["LAYERS_HELP", "Command", "add_roots", "check_writable", "device_of", "named_roots", "one_line"]
+__all__ = [
+    "LAYERS_HELP",
+    "Command",
+    "add_roots",
+    "check_writable",
+    "commands_of",
+    "device_of",
+    "named_roots",
+    "one_line",
+]
 
 LAYERS_HELP = (
     "comma-separated layers or patterns, e.g. conv1,conv2 or 'layer*'; relu@2 is a module's second run in a pass "
@@ -20,6 +29,26 @@ LAYERS_HELP = (
 
 # name, what runs it, a sentence, an example -> the parser of a command
 Command = Callable[[str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
+
+
+def commands_of(parser: argparse.ArgumentParser, names: str) -> Command:
+    """What adds commands, `names` (one|two) in all, below a parser."""
+    below = parser.add_subparsers(required=True, metavar=names)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], text: str, example: str
+    ) -> argparse.ArgumentParser:
+        added = below.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        added.set_defaults(run=run)
+        return added
+
+    return command
 
 
 def add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None:

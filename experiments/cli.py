@@ -28,7 +28,7 @@ from experiments import (
     spec,
 )
 from experiments.allocator import keep_freed_memory
-from experiments.arguments import add_roots, check_writable, device_of, named_roots, one_line
+from experiments.arguments import add_roots, check_writable, commands_of, device_of, named_roots, one_line
 from experiments.deduplicate import check, deduplicate, is_audit
 from experiments.errors import UserError
 from experiments.evaluate import LEAKAGE, ROOT
@@ -72,20 +72,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="dcgan-eval", description="DCGAN discriminators as feature extractors.")
-    commands = parser.add_subparsers(
-        required=True, metavar="data|dedup|train|check|extract|eval|table|compare|ablate|look|report"
-    )
-
-    def command(name, run, text, example):
-        added = commands.add_parser(
-            name,
-            help=text,
-            description=text,
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        added.set_defaults(run=run)
-        return added
+    command = commands_of(parser, "data|dedup|train|check|extract|eval|table|compare|ablate|look|report")
 
     data_commands.add(command)
 

@@ -1,10 +1,8 @@
 """`dcgan-eval look walk|arithmetic|filters|forget|memorised`: looking inside trained networks (paper section 6)."""
 
-import argparse
-from collections.abc import Callable
 from pathlib import Path
 
-from experiments.arguments import Command, add_roots
+from experiments.arguments import Command, add_roots, commands_of
 from experiments.look_arithmetic import arithmetic
 from experiments.look_filters import filters
 from experiments.look_forget import forget
@@ -22,18 +20,7 @@ def add(command: Command) -> None:
         "Look inside a trained network: pictures, figures and where they come from, into a folder.",
         "dcgan-eval look walk runs/train/faces-64/generator.safetensors",
     )
-    kinds = look.add_subparsers(required=True, metavar="walk|arithmetic|filters|forget|memorised")
-
-    def kind(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
-        added = kinds.add_parser(
-            name,
-            help=text,
-            description=text,
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        added.set_defaults(run=run)
-        return added
+    kind = commands_of(look, "walk|arithmetic|filters|forget|memorised")
 
     generator = "generator.safetensors of a training run, or the run's folder"
     data = "the data set it was trained on (default: what the run recorded)"
