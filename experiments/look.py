@@ -25,7 +25,7 @@ from experiments.arguments import check_writable, device_of, named_roots
 from experiments.atomic import write_bytes
 from experiments.errors import UserError
 from experiments.evaluate import BATCH, ROOT
-from experiments.pretrain import DISCRIMINATOR, REMOVED, SUMMARY, split
+from experiments.pretrain import DISCRIMINATOR, GENERATOR, REMOVED, SUMMARY, split
 from experiments.recording import circumstances
 
 SHEET = 1_024  # z of a seed that have a number; a contact sheet shows the first of them
@@ -92,7 +92,7 @@ def opened(arguments: argparse.Namespace, seed: int | None = None) -> Subject:
     """The generator that the arguments name. UserError for a file that holds none, or a class-conditional one."""
     file, seed = Path(arguments.generator), arguments.seed if seed is None else seed
     if file.is_dir():
-        file = file / "generator.safetensors"
+        file = file / GENERATOR
     try:
         network = gan.load(file)
     except (FileNotFoundError, ValueError) as error:

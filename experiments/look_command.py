@@ -63,7 +63,11 @@ def add(command: Command) -> None:
     filtering.add_argument("--maps", type=int, default=32, help="measured; 6 are shown (default: %(default)s)")
     filtering.add_argument("--top", type=int, default=4, help="images a map (default: %(default)s)")
     filtering.add_argument("--images", type=int, default=2_000, help="searched (default: %(default)s)")
-    filtering.add_argument("--data", metavar="NAME", help="whose images (default: what the run was trained on)")
+    filtering.add_argument(
+        "--data",
+        metavar="NAME",
+        help="whose images (default: what the run was trained on), or samples: of the generator beside the network",
+    )
 
     forgetting = kind(
         "forget",
@@ -84,7 +88,9 @@ def add(command: Command) -> None:
         "Are samples copies of training images, or all alike?",
         "dcgan-eval look memorised RUN",
     )
-    remembering.add_argument("generator", nargs="+", help=f"{generator}; several are compared")
+    remembering.add_argument(
+        "generator", nargs="+", help=f"{generator}, with those it kept of epochs 1 and 5; several are compared"
+    )
     remembering.add_argument("--samples", type=int, default=1_000, help="default: %(default)s")
     remembering.add_argument("--discriminator", metavar="BACKBONE", help=features)
     remembering.add_argument("--data", metavar="NAME", help=data)

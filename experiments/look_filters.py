@@ -22,6 +22,7 @@ from experiments.errors import UserError
 from experiments.recording import timed
 from results import figures
 
+SAMPLES = "samples"  # as --data: the images are drawn by the generator beside the discriminator
 SHOWN = 6  # maps of the picture (the paper); all that are measured go into the CSV
 GRAY = 127.5
 
@@ -32,7 +33,7 @@ def filters(arguments: argparse.Namespace) -> int:
         raise UserError("--maps, --top and --images must be at least 1")
     target = arguments.backbone
     if Path(target).is_dir():
-        target = str(Path(target) / "discriminator.safetensors")
+        target = str(Path(target) / look.DISCRIMINATOR)
     contender = backbones.resolve(target, seed=arguments.seed)
     trained, seconds = contender.backbone, dict[str, float]()
     layer = trained.layers[-1] if arguments.layer == "last" else arguments.layer
@@ -42,11 +43,9 @@ def filters(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise UserError(f"{target}: {error}") from error
     file = Path(target)
-    training = look.training(arguments, file, None, needed=True)
-    assert training is not None
-    images = training.some(arguments.images, arguments.seed)
+    images, digest = _images(arguments, file)
     if len(images) < max(2, arguments.top):
-        raise UserError(f"{training.name} has {len(images)} images for --top {arguments.top}; lower it")
+        raise UserError(f"there are {len(images)} images for --top {arguments.top}; lower it")
     name = look.name_of(file) if file.is_file() else target.replace("/", "_").replace(":", "-")
     out = look.folder(arguments, "filters", name)
     lines: list[dict[str, Any]] = []
@@ -65,7 +64,7 @@ def filters(arguments: argparse.Namespace) -> int:
         out,
         arguments,
         seed=arguments.seed,
-        inputs={"network": contender.weights, "images": training.digest},
+        inputs={"network": contender.weights, "images": digest},
         settings={"layer": layer, "maps": arguments.maps, "top": arguments.top, "images": len(images)},
         figures=told,
         seconds=seconds,
@@ -76,6 +75,18 @@ def filters(arguments: argparse.Namespace) -> int:
             f"(sd {figure['half_energy_percent']['sd']:.2f}, n {figure['n']})"
         )
     return 0
+
+
+def _images(arguments: argparse.Namespace, file: Path) -> tuple[np.ndarray, str]:
+    """At most --images of them, uint8 [N, H, W, C]; and the digest of their set, or of the generator that drew them."""
+    if arguments.data == SAMPLES:
+        beside = argparse.Namespace(**vars(arguments) | {"generator": file.with_name(look.GENERATOR)})
+        subject = look.opened(beside)
+        z = gan.sample_z(subject.trained.arch, arguments.images, subject.noise)
+        return subject.draw(z), subject.weights
+    training = look.training(arguments, file, None, needed=True)
+    assert training is not None
+    return training.some(arguments.images, arguments.seed), training.digest
 
 
 def _untrained(backbone: features.Backbone, seed: int) -> features.Backbone:

@@ -18,18 +18,22 @@ from experiments.alarm import DIVERSITY
 from experiments.atomic import write_bytes
 from experiments.errors import UserError
 from experiments.recording import timed
+from experiments.watch import early_generators
 from results import figures
 
+SHOWN = 16  # samples of each generator in the picture
 PAIRED = 32  # samples shown beside their nearest
 LEAST = 16  # samples that an answer can rest on
 HELD_OUT = "held-out images"
 
 
 def memorised(arguments: argparse.Namespace) -> int:
-    """Writes memorised.csv (a line a network and space), pictures of nearest pairs, record.json; prints a verdict."""
+    """Writes memorised.csv (a line a network and space), samples.png (a row a network), pictures of nearest pairs and
+    record.json; prints a verdict. Of a run's folder the generators after early epochs are looked at, too.
+    """
     if not LEAST <= arguments.samples <= look.SHEET:
         raise UserError(f"--samples must lie between {LEAST} and {look.SHEET}, got {arguments.samples}")
-    files, seconds = [Path(file) for file in arguments.generator], dict[str, float]()
+    files, seconds = [file for named in arguments.generator for file in _generators(Path(named))], dict[str, float]()
     subjects = [look.opened(argparse.Namespace(**vars(arguments) | {"generator": file})) for file in files]
     if len({subject.trained.arch.image_shape for subject in subjects}) > 1:
         raise UserError("the generators draw images of several sizes; name those of one run")
@@ -43,6 +47,7 @@ def memorised(arguments: argparse.Namespace) -> int:
         f"comparing with {len(training.rows):,} images of {training.name}: on two cores minutes for 50,000 of 64x64"
     )
     shown = {_label(subjects, s): s.draw(s.z[: arguments.samples]) for s in subjects}
+    write_bytes(out / "samples.png", figures.blocks(np.stack([images[:SHOWN] for images in shown.values()])))
     if len(training.held_out) >= LEAST:
         held_out = np.random.default_rng(first.seed).permutation(training.held_out)[: arguments.samples]
         shown[HELD_OUT] = training.images[np.sort(held_out)]
@@ -98,6 +103,13 @@ def verdict(spaces: dict[str, Nearness]) -> str:
             )
             break
     return "; ".join(told) or "no sign of copies, nor of collapse"
+
+
+def _generators(named: Path) -> list[Path]:
+    """The file itself; of a run's folder its generator, then those that it kept of early epochs."""
+    if not named.is_dir():
+        return [named]
+    return [named / look.GENERATOR, *(file for file in early_generators(named).values() if file.exists())]
 
 
 def _label(subjects: list[look.Subject], subject: look.Subject) -> str:

@@ -29,7 +29,7 @@ from experiments.watch import Watch
 from gan import parallel
 
 DATA, REMOVED, CURVE, SUMMARY = "data.json", "removed.csv", "losses.csv", "training.json"
-DISCRIMINATOR = "discriminator.safetensors"
+DISCRIMINATOR, GENERATOR = "discriminator.safetensors", "generator.safetensors"
 KEPT = (SUMMARY, "epochs.csv", "losses.png", "samples.png", "samples.webp")  # of a recorded run: no training image
 Progress = Callable[..., Iterable[Any]]  # console.progress
 
@@ -121,7 +121,7 @@ def pretrain(
         say(f"{data.summary['name']}: {data.summary['kept']} images, {len(data.removed)} near-duplicates removed")
         _claim(out, data)
         from_first(torch.from_numpy(data.rows), device)
-        discriminator, generator = out / DISCRIMINATOR, out / "generator.safetensors"
+        discriminator, generator = out / DISCRIMINATOR, out / GENERATOR
         if state.step == config.steps and discriminator.exists() and (out / SUMMARY).exists():
             say(f"trained before; delete {out} to train again, or choose another folder with --out")
             return discriminator

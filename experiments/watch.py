@@ -28,6 +28,7 @@ LOOKS = 20
 SNAPSHOTS = (
     "snapshots"  # folder of the discriminators at up to LOOKS looks, evenly chosen, as <images seen>.safetensors
 )
+EARLY = (1, 5)  # epochs after which the generator is kept: those of the paper's figures 2 and 3
 SHOWN = 64  # samples of a grid
 COMPARED = 256  # samples, and training images, whose distances from one another are taken
 SAMPLES = 1_000  # whose nearest images are sought
@@ -63,6 +64,11 @@ class Schedule:
     def epoch(self, step: int) -> float:
         """Passes done."""
         return step / self.per_epoch
+
+
+def early_generators(out: Path) -> dict[int, Path]:
+    """Epoch -> the file of a run's generator after it, whether it is there yet or not."""
+    return {epoch: out / "generators" / f"epoch-{epoch}.safetensors" for epoch in EARLY}
 
 
 class Watch:
@@ -141,6 +147,10 @@ class Watch:
         for file in (self._out / "epochs").glob("*.png"):
             if file.name not in kept:
                 file.unlink()
+        for epoch, file in early_generators(self._out).items():
+            file.parent.mkdir(exist_ok=True)
+            if self.schedule.epoch(self._state.step) < epoch:
+                file.unlink(missing_ok=True)
         for row in rows:
             self._alarm.look({name: float(value) for name, value in row.items() if name != "warning"})
         return rows
@@ -195,12 +205,14 @@ class Watch:
         write_bytes(self._out / "epochs.csv", ("\n".join(lines) + "\n").encode())
 
     def _keep(self) -> None:
-        """The discriminator of this look, in half precision, where a twentieth of the run ends with it."""
+        """In half precision: the generator of an early epoch, the discriminator where a twentieth of the run ends."""
+        for epoch, file in early_generators(self._out).items():
+            if self.schedule.epoch(self._state.step) == epoch:
+                gan.save(file, self._state.generator, dtype=torch.float16)
         before = int(self._rows[-2]["step"]) if len(self._rows) > 1 else 0
         if self._state.step * LOOKS // self._config.steps > before * LOOKS // self._config.steps:
             seen = self._state.step * self._config.batch_size
-            file = self._out / SNAPSHOTS / f"{seen:012d}.safetensors"
-            gan.save(file, self._state.discriminator, dtype=torch.float16)
+            gan.save(self._out / SNAPSHOTS / f"{seen:012d}.safetensors", self._state.discriminator, dtype=torch.float16)
 
     def _draw(self, samples: Tensor) -> None:
         """The pictures that take a while: at the end, before it for at most a tenth of the time."""

@@ -22,7 +22,9 @@ FLAGS = (
     *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe"),
 )
 PATIENCE = 60.0  # seconds, of a busy machine
-KEYS = {"Enter": ("Enter", 13, "\r"), " ": ("Space", 32, " "), "Tab": ("Tab", 9, "")}  # others are letters
+KEYS = {"Enter": ("Enter", 13, "\r"), " ": ("Space", 32, " "), "Tab": ("Tab", 9, "")} | {
+    name: (name, number, "") for name, number in (("ArrowRight", 39), ("Delete", 46))
+}  # others are letters
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,10 +67,13 @@ class Browser:
         assert "error" not in answer, f"{method}: {answer['error']}"
         return answer["result"]
 
-    def wait(self, method: str, session: str) -> None:
-        """Until there has been such an event."""
+    def wait(self, method: str, session: str | None = None) -> dict[str, Any]:
+        """The parameters of the first such event, which is then forgotten, once there has been one."""
         until = time.monotonic() + PATIENCE
-        while not any((e["method"], e.get("sessionId")) == (method, session) for e in self.events):
+        while True:
+            for at, event in enumerate(self.events):
+                if (event["method"], event.get("sessionId")) == (method, session):
+                    return self.events.pop(at)["params"]
             self.events.append(self._next(until))
 
     def _next(self, until: float) -> dict[str, Any]:
@@ -140,14 +145,45 @@ class Page:
 
     def click(self, selector: str) -> None:
         """With the mouse, in the middle of the first such element."""
-        place = "(r => ({x: r.x + r.width / 2, y: r.y + r.height / 2}))(e.getBoundingClientRect())"
-        found = self.run(f"(e => (e.scrollIntoView({{block: 'center'}}), {place}))({_first(selector)})")
+        place = self._place(selector)
+        middle = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
         for kind in ("mousePressed", "mouseReleased"):
-            self.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **found)
+            self._mouse(kind, *middle)
+
+    def drag(self, selector: str, x0: float, y0: float, x1: float, y1: float) -> None:
+        """With the mouse held, from one point to another, in pixels from the upper left corner of the element."""
+        place = self._place(selector)
+        x, y = place["x"], place["y"]
+        self._mouse("mousePressed", x + x0, y + y0)
+        self._mouse("mouseMoved", x + (x0 + x1) / 2, y + (y0 + y1) / 2)
+        self._mouse("mouseReleased", x + x1, y + y1)
+
+    def saved(self, selector: str, folder: Path) -> Path:
+        """The file that a click on the element makes the browser save."""
+        self._browser.send(
+            "Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder.resolve()), eventsEnabled=True
+        )
+        self.click(selector)
+        begun = self._browser.wait("Browser.downloadWillBegin")
+        while self._browser.wait("Browser.downloadProgress")["state"] == "inProgress":
+            pass
+        return folder / begun["suggestedFilename"]
+
+    def _place(self, selector: str) -> dict[str, float]:
+        """The element's rectangle, once it is in sight."""
+        script = "(e.scrollIntoView({block: 'center'}), e.getBoundingClientRect().toJSON())"
+        return self.run(f"(e => {script})({_first(selector)})")
+
+    def _mouse(self, kind: str, x: float, y: float) -> None:
+        self.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, x=x, y=y)
 
     def focus(self, selector: str) -> None:
         """The first such element has the keyboard."""
         self.run(f"{_first(selector)}.focus()")
+
+    def type(self, text: str) -> None:
+        """Into what has the keyboard."""
+        self.send("Input.insertText", text=text)
 
     def press(self, key: str, *, held: bool = False) -> None:
         """A key, down and up; with `held` down alone."""

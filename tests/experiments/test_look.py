@@ -189,6 +189,10 @@ def test_filters_of_a_discriminator_and_of_any_backbone(root, monkeypatch):
     written = record(out, root)
     assert written["settings"]["layer"] == "conv2" and written["figures"]["trained"]["n"] == 10
 
+    drawn = root / "of-samples"
+    assert cli.main(["look", "filters", str(root / "run"), "--data", "samples", *options, "--out", str(drawn)]) == 0
+    assert record(drawn, root)["inputs"]["images"] == weights(root) and rows(drawn / "filters.csv") != lines
+
     (root / "mine.py").write_text(
         "import torch, features\n"
         "def make():\n"
@@ -297,6 +301,18 @@ def test_generators_beside_one_another_without_discriminator_or_record(root, cap
     assert "pixels alone" in told.err
 
 
+def test_the_generators_after_early_epochs_are_looked_at_with_their_runs(root, capsys):
+    early = root / "run" / "generators" / "epoch-1.safetensors"
+    early.parent.mkdir()
+    gan.save(early, gan.load(root / "other" / "generator.safetensors"), dtype=torch.float16)
+    assert cli.main(["look", "memorised", str(root / "run"), "--samples", "20"]) == 0
+    told = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["run", "epoch-1", "held-out images"]
+    out = root / "runs" / "look" / "memorised-run"
+    assert size(out / "samples.png") == (16 * SIZE, 2 * SIZE)  # no image of the set among them
+    assert set(record(out, root)["inputs"]) == {"training", "run", "epoch-1"}
+
+
 def test_mistakes_get_one_line_with_the_fix(root, capsys):
     run = root / "run"
     assert "no checkpoint at" in (line := refused(capsys, "walk", root / "none")) and "generator.safetensors" in line
@@ -312,6 +328,8 @@ def test_mistakes_get_one_line_with_the_fix(root, capsys):
     assert "--samples must lie between 1 and 1024" in refused(capsys, "arithmetic", run, "--sheet", "--samples", "0")
     assert "name the set with --data" in refused(capsys, "memorised", root / "other")
     assert "name the set with --data" in refused(capsys, "filters", root / "other")
+    (root / "other" / "generator.safetensors").unlink()
+    assert "no checkpoint at" in refused(capsys, "filters", root / "other", "--data", "samples")
     assert "one of" in refused(capsys, "memorised", run, "--data", "nothing")
     assert "no layer 'conv9'" in refused(capsys, "filters", run, "--layer", "conv9")
     small = scenes(30, 0)[:, ::2, ::2]

@@ -112,7 +112,7 @@ def test_a_run_writes_its_files(whole):
     frames = {f"epochs/{images:012d}.png" for images in (32, 64, 96)}
     kept = {"data.json", "removed.csv", "state.safetensors", "clock.json", "training.json", *NETWORKS}
     snapshots = {f"snapshots/{images:012d}.safetensors" for images in (32, 64, 96)}
-    assert set(files(whole)) == seen | frames | kept | snapshots
+    assert set(files(whole)) == seen | frames | kept | snapshots | {"generators/epoch-1.safetensors"}
     networks = [gan.load(whole / name) for name in NETWORKS]
     assert [type(n) for n in networks] == [gan.Discriminator, gan.Generator]
     assert {n.arch for n in networks} == {RECIPE.architecture}
@@ -125,6 +125,18 @@ def test_a_run_writes_its_files(whole):
     assert summary["data"]["dedup"] == {"method": "phash", "radius": 4}
     removed = (whole / "removed.csv").read_text().split()
     assert removed == ["index,kept", *(f"{35 + i},{i}" for i in range(5))]
+
+
+def test_the_generator_after_an_early_epoch_is_kept_in_half_precision(tmp_path, roots, whole):
+    one_epoch = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, images=32, decay_from=32))
+    kept, expected = (
+        tensors(whole / "generators" / "epoch-1.safetensors"),
+        tensors(run(tmp_path, roots, one_epoch) / NETWORKS[1]),
+    )
+    assert kept.keys() == expected.keys()
+    assert all(torch.equal(kept[name], expected[name].half().float()) for name in kept)
+    at_the_end = tensors(whole / NETWORKS[1])
+    assert not all(torch.allclose(kept[name], at_the_end[name], atol=1e-3) for name in kept)
 
 
 def test_the_curve_holds_every_minibatch_and_each_look_their_means(whole, roots):
@@ -165,8 +177,8 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(tmp_path
         [f"going on from step {resumed_from} of 12 ({tmp_path / 'state.safetensors'})"] if resumed_from else []
     )
     assert same_networks(tmp_path, whole) and curve(tmp_path) == curve(whole)
-    pictures = [name for name in files(whole) if name.endswith((".png", ".webp"))]
-    assert len(pictures) == 7 and {n: files(tmp_path)[n] for n in pictures} == {n: files(whole)[n] for n in pictures}
+    same = [name for name in files(whole) if name.endswith((".png", ".webp")) or name.startswith("generators/")]
+    assert len(same) == 8 and {n: files(tmp_path)[n] for n in same} == {n: files(whole)[n] for n in same}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
