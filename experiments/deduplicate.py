@@ -74,9 +74,10 @@ def deduplicate(
 ) -> dict[str, Any]:
     """Runs the pass over the set, folder or zip `name`, or finds its images that occur in `against`.
 
-    Writes into `out`, each whole or not at all: keep.npy (bool [N]), groups.csv, gallery.html, summary.json; of
-    photographs also keep.txt and skipped.csv; of the semantic hash, semantic.safetensors. A pass of near-duplicates
-    between two sets is also written as a leakage audit into each folder of `audits`. Returns the summary.
+    Writes into `out`, each whole or not at all: keep.npy (bool [N]), groups.csv, gallery.html, summary.json; of sets
+    of one shape also groups.png, of photographs keep.txt and skipped.csv, of the semantic hash semantic.safetensors. A
+    pass of near-duplicates between two sets is also written as a leakage audit into each folder of `audits`. Returns
+    the summary.
 
     Raises UserError for sources that cannot be had, OSError for a folder that cannot be written.
     """
@@ -102,9 +103,11 @@ def deduplicate(
     shown = list(follow(progress, entries, total=total, desc="drawing the gallery", unit="group"))
     html = gallery.render(shown, len(groups), source=source, other=other, method=str(spec), digest=summary["digest"])
     files["gallery.html"] = html.encode()
+    if (picture := gallery.picture(groups, source, other)) is not None:
+        files["groups.png"] = picture
     files["summary.json"] = (json.dumps(summary, indent=2) + "\n").encode()
     (out / "summary.json").unlink(missing_ok=True)  # written last: without it the folder is not finished
-    for stale in {"keep.txt", "skipped.csv", "semantic.safetensors"} - set(files):  # of an earlier pass
+    for stale in {"keep.txt", "skipped.csv", "groups.png", "semantic.safetensors"} - set(files):  # of an earlier pass
         (out / stale).unlink(missing_ok=True)
     if found.semantic is not None:
         found.semantic.save(out / "semantic.safetensors")

@@ -13,9 +13,11 @@ from PIL import Image
 
 from experiments.duplicates import Found
 from experiments.sources import Source
+from results import figures
 
 SHOWN = 500  # groups
 SHOWN_OF_GROUP = 8  # images of each
+PICTURED = 32  # groups of the picture
 LOSSLESS_SIDE = 64  # pictures of at most so many pixels a side are shown as they are
 
 
@@ -64,6 +66,21 @@ def render(
         run={"digest": digest, "set": source.name, "against": None if source is other else other.name}
         | {"method": method, "groups": total},
     )
+
+
+def picture(groups: Sequence[Group], source: Source, other: Source) -> bytes | None:
+    """PNG of PICTURED groups from the farthest apart to the nearest: the first image and that farthest from it.
+
+    None for photographs, and for sets whose images are of two shapes.
+    """
+    if not groups or source.packed is None or other.packed is None:
+        return None
+    images, others = source.packed.images, other.packed.images
+    if images.shape[1:] != others.shape[1:]:
+        return None
+    chosen = [groups[i] for i in np.linspace(0, len(groups) - 1, min(PICTURED, len(groups))).round().astype(int)]
+    first, second = [group.label for group in chosen], [group.others[0] for group in chosen]
+    return figures.pairs(images[first], others[second], columns=8)
 
 
 def _entry(group: Group, source: Source, other: Source, unit: str) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def report(folder: Path) -> str:
         "trials": _grouped(run for run in runs if "/" in run.name),
         "others": _sheets(training),
         "duplicates": list(_duplicates(folder)),
+        "groups": list(_groups(folder / "leakage")),
         "looks": [look for path in sorted((folder / "look").glob("*/")) if (look := _look(path))],
         "origins": Sheet("Provenance", rows) if rows else None,
     }
@@ -91,7 +92,9 @@ def report(folder: Path) -> str:
     content["ids"] = {row["run"] for row in rows if row["run"]}
     template = pages.environment(Path(__file__).parent).get_template("report.html")
     bare = template.render(**content, shown=())
-    return template.render(**content, shown=_fitting([*runs, *content["looks"]], LIMIT - len(bare.encode())))
+    return template.render(
+        **content, shown=_fitting([*runs, *content["groups"], *content["looks"]], LIMIT - len(bare.encode()))
+    )
 
 
 def _fitting(works: Sequence[Work], room: int) -> list[Picture]:
@@ -250,6 +253,14 @@ def _duplicates(folder: Path) -> Iterator[Sheet]:
     ]
     if rows:
         yield Sheet("Leakage audits: images of an evaluation set that are among another set", rows)
+
+
+def _groups(folder: Path) -> Iterator[Work]:
+    """Pictures beside the audits, of pairs from the farthest apart to the nearest."""
+    for file in sorted(folder.glob("*.png")):
+        name = file.stem
+        if picture := read_picture(file, f"pairs of {name}, from the farthest apart to the nearest"):
+            yield Work(name, {}, [picture], [], text="Pairs of the audit, from the farthest apart to the nearest.")
 
 
 def _look(folder: Path) -> Work | None:

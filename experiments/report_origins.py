@@ -18,7 +18,8 @@ def origins(folder: Path) -> Iterator[dict[str, str]]:
     """A row for each run of the records, training run, audit and look below `folder`."""
     yield from _runs(folder / "runs")
     trained = [*(folder / "training").rglob(SUMMARY), *(folder / "curves").glob("*.json")]
-    for file in sorted([*trained, *(folder / "weights").glob("*.json")]):
+    trained += [*(folder / "weights").glob("*.json"), *(folder / "weights").glob(f"*/{SUMMARY}")]
+    for file in sorted(trained):
         made = read_json(file)
         with reading(file):
             where = file.parent if file.name == SUMMARY else file.with_suffix("")

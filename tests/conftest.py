@@ -41,7 +41,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Copy it before you change anything.
     """
     folder = tmp_path_factory.mktemp("recorded") / "results"
-    shutil.copytree(COMMITTED, folder, ignore=shutil.ignore_patterns("training", "look", "*.safetensors"))
+    shutil.copytree(COMMITTED, folder, ignore=shutil.ignore_patterns("training", "look", "*.safetensors", "*.png"))
     kept = COMMITTED / "training" / "mnist-32"
     for run in (folder / "training" / "mnist-32", folder / "training" / "why" / "trial"):
         run.mkdir(parents=True)

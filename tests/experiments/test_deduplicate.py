@@ -63,9 +63,14 @@ def gone(out: Path) -> list[int]:
 def test_within_a_set(sets: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["dedup", "tiny-imagenet-32", "--method", "phash"]) == 0
     out = sets / "tiny-imagenet-32"
-    assert sorted(p.name for p in out.iterdir()) == ["gallery.html", "groups.csv", "keep.npy", "summary.json"]
+    written = ["gallery.html", "groups.csv", "groups.png", "keep.npy", "summary.json"]
+    assert sorted(p.name for p in out.iterdir()) == written
     assert gone(out) == [38, 39]
     assert [(r["group"], r["index"]) for r in rows(out / "groups.csv")] == [("3", "38"), ("5", "39")]
+    shown, images = np.asarray(Image.open(out / "groups.png")), photographs(38)
+    assert shown.shape == (32, 8 * 68 - 4, 3)
+    assert {shown[:, x : x + 32].tobytes() for x in (0, 68)} == {images[i].tobytes() for i in (3, 5)}
+    assert images[3].tobytes() in {shown[:, x : x + 32].tobytes() for x in (32, 100)}  # the copy
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["images"], summary["groups"], summary["removed"], summary["skipped"]) == (40, 2, 2, 0)
     assert summary["pass"] == {"method": "phash", "radius": 4} and summary["against"] is None

@@ -132,6 +132,20 @@ def test_a_large_png_stands_as_webp(own: Path) -> None:
     assert shown.shape == noise.shape and np.corrcoef(shown.ravel(), noise.ravel())[0, 1] > 0.98
 
 
+def test_pairs_of_an_audit_are_shown(own: Path) -> None:
+    before = len(Outline(report.report(own)).pictures)
+    Image.fromarray(np.full((8, 8), 90, np.uint8)).save(own / "leakage" / "a-in-b.png")
+    page = Outline(report.report(own))
+    assert len(page.pictures) == before + 1 and "a-in-b" in page.headings and page.problems == []
+
+
+def test_a_pair_of_networks_has_its_provenance(own: Path) -> None:
+    (own / "weights" / "pair").mkdir()
+    shutil.copy(own / "training" / "mnist-32" / "training.json", own / "weights" / "pair")
+    assert "weights/pair" in {row["figure"] for row in report.origins(own)}
+    assert "weights/pair" in report.report(own)
+
+
 def test_a_look_without_pictures_is_left_out(own: Path) -> None:
     (own / "look" / "sheet-alone").mkdir()
     (own / "look" / "sheet-alone" / "sheet.html").write_text("")
