@@ -48,7 +48,7 @@ def blocks(*parts: Images, gap: int = 4) -> bytes:
     return _png(np.concatenate([piece for part in tiled for piece in (white, part)][1:], axis=1))
 
 
-def animation(frames: Sequence[bytes], *, seconds: float = 8.0, most: int = 100) -> bytes:
+def animation(frames: Sequence[bytes], *, seconds: float = 8.0, most: int = 30) -> bytes:
     """Animated WebP of PNG `frames` of one size, `seconds` long, repeated for ever; the last stands longer.
 
     Of more than `most` frames so many are shown, evenly chosen, first and last among them. Raises ValueError for none.

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+OUTPUTS = ("runs", "tables", "look")  # folders of results/ that commands write
 _DISTRIBUTIONS = ("torch", "numpy", "scikit-learn", "dcgan-eval")
 # A path starts a string or follows one of these, and ends before one of them (spaces are part of a path).
 _DELIMITERS = r""":,;'"=()\[\]"""
@@ -123,14 +124,13 @@ def _cpu_model() -> str:
 def git_commit(root: str | os.PathLike[str]) -> str | None:
     """The commit checked out at `root`, with `-dirty` where files differ; None where `root` is no checkout.
 
-    `results/runs` and `results/tables` are not compared: recording a run does not make the source of the next
-    one dirty. A checkout that holds `root` somewhere inside does not count.
+    `OUTPUTS` are not compared: recording a run does not make the source of the next one dirty. A checkout that holds `root` somewhere inside does not count.
     """
     top = _git(root, "rev-parse", "--show-toplevel")
     commit = _git(root, "rev-parse", "HEAD")
     if not top or not commit or Path(top).resolve() != Path(root).resolve():
         return None
-    changes = _git(root, "status", "--porcelain", "--", ".", ":!results/runs", ":!results/tables")
+    changes = _git(root, "status", "--porcelain", "--", ".", *(f":!results/{part}" for part in OUTPUTS))
     return commit if changes == "" else f"{commit}-dirty"
 
 

@@ -89,12 +89,13 @@ def test_git_commit_tells_dirty_source_and_ignores_recorded_results(tmp_path):
     git(tmp_path, "init")
     assert git_commit(tmp_path) is None
     (tmp_path / "a.py").write_text("1\n")
-    (tmp_path / "results" / "runs").mkdir(parents=True)
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "x")
     clean = git_commit(tmp_path)
     assert clean is not None and re.fullmatch(r"[0-9a-f]{40}", clean)
-    (tmp_path / "results" / "runs" / "cifar10.jsonl").write_text("{}\n")
+    for part in ("runs", "tables", "look"):
+        (tmp_path / "results" / part).mkdir(parents=True)
+        (tmp_path / "results" / part / "written").write_text("{}\n")
     assert git_commit(tmp_path) == clean
     (tmp_path / "b.py").write_text("2\n")
     assert git_commit(tmp_path) == f"{clean}-dirty"
