@@ -124,7 +124,8 @@ def _cpu_model() -> str:
 def git_commit(root: str | os.PathLike[str]) -> str | None:
     """The commit checked out at `root`, with `-dirty` where files differ; None where `root` is no checkout.
 
-    `OUTPUTS` are not compared: recording a run does not make the source of the next one dirty. A checkout that holds `root` somewhere inside does not count.
+    `OUTPUTS` are not compared: recording a run does not make the source of the next one dirty. A checkout that
+    holds `root` somewhere inside does not count.
     """
     top = _git(root, "rev-parse", "--show-toplevel")
     commit = _git(root, "rev-parse", "HEAD")
