@@ -27,6 +27,15 @@ from results import leaderboard, pages, plots, rendering
 
 RESULTS = ROOT / "results"
 LIMIT = 10_000_000  # bytes of the page: pictures that do not fit are named instead
+READ = {  # how the pictures of a look are to be read
+    "walk": "each row goes from one z to the next",
+    "arithmetic": "exemplars of A, B and C in rows; their mean z; A - B + C with noise around; the same on pixels",
+    "turn": "between the two means, then new samples along that vector",
+    "filters": "images above their gradients, trained at the left, untrained at the right",
+    "boxed": "samples with boxes: as drawn, without the maps that tell the object, without as many random maps",
+    "new": "samples never boxed: as drawn, without the maps that tell the object, without as many random maps",
+    "samples": "a row a generator, in the order of the table",
+}
 TITLES = {  # of CSV files, by name
     "cifair": "Found of what people judged: CIFAR-10 test images that are among the training images",
     "planted": "Found of altered copies planted among photographs",
@@ -271,5 +280,5 @@ def _look(folder: Path) -> Work | None:
         text = told.read_text(encoding="utf-8").strip() if told.exists() else str(record.get("shows", ""))
         facts = {"command": shlex.join(record["command"])} if "command" in record else {}
         files = [file for kind in KINDS for file in sorted(folder.glob(f"*.{kind}"))]
-        pictures = [read_picture(file, f"{folder.name}: {text or file.stem}") for file in files]
+        pictures = [read_picture(file, f"{folder.name}: {READ.get(file.stem, file.stem)}") for file in files]
     return Work(folder.name, facts, [p for p in pictures if p], _sheets(folder), text=text) if pictures else None
