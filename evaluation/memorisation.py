@@ -2,20 +2,22 @@
 
 A sample is counted as a copy where it is at most a third as far from one training image as from any other (Yoon et al.
 2023, Gu et al. 2023, on diffusion models): blur, which brings a sample nearer to all images at once, is not mistaken
-for it. How often real images do that, those of the training set among themselves, is measured beside it: in
-a set full of near-duplicates copies cannot be told.
+for it. Only a near-exact copy is that near: one mirrored or shifted by two pixels is not counted, in features either.
+How often real images do that, those of the training set among themselves, is measured beside it: in a set full of
+near-duplicates copies cannot be told.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import fisher_exact
 from torch import Tensor
 
 from evaluation.neighbours import k_nearest, mean_distance, nearest_others
-from evaluation.statistics import interval95_of_proportion
 
 COPY = 1 / 3  # distance to the nearest over that to the second nearest
+LEVEL = 0.025
 COMPARED = 256  # points whose distances from one another are averaged
 
 
@@ -36,10 +38,10 @@ class Nearness:
 
     @property
     def memorised(self) -> bool:
-        """Whether samples are copies more often than training images are of one another, beyond both 95 % intervals."""
-        samples = interval95_of_proportion(self.copies, self.n)
-        references = interval95_of_proportion(self.reference_copies, self.references)
-        return samples.low > references.high
+        """Whether samples are copies more often than training images are of one another, by Fisher's exact test."""
+        others = self.n - self.copies, self.references - self.reference_copies
+        test = fisher_exact([[self.copies, others[0]], [self.reference_copies, others[1]]], alternative="greater")
+        return bool(test.pvalue < LEVEL)
 
 
 def nearness(samples: Tensor, training: Tensor, *, seed: int = 0) -> Nearness:

@@ -13,7 +13,7 @@ def write_bytes(file: Path, content: bytes) -> None:
     try:
         temporary.write_bytes(content)
         os.replace(temporary, file)
-    except OSError:
+    except BaseException:  # Ctrl-C, too
         temporary.unlink(missing_ok=True)
         raise
 

@@ -91,6 +91,8 @@ def name_of(file: Path) -> str:
 def opened(arguments: argparse.Namespace, seed: int | None = None) -> Subject:
     """The generator that the arguments name. UserError for a file that holds none, or a class-conditional one."""
     file, seed = Path(arguments.generator), arguments.seed if seed is None else seed
+    if seed < 0:
+        raise UserError(f"--seed must be at least 0, got {seed}")
     if file.is_dir():
         file = file / GENERATOR
     try:
@@ -108,12 +110,16 @@ def opened(arguments: argparse.Namespace, seed: int | None = None) -> Subject:
 
 
 def folder(arguments: argparse.Namespace, kind: str, name: str) -> Path:
-    """The run's folder, made and found writable; what an earlier run recorded there is not taken for this one's."""
+    """The run's folder, made and found writable."""
     out = arguments.out or arguments.runs_root / "look" / f"{kind}-{name}"
     check_writable(out)
-    if not getattr(arguments, "sheet", False):
-        (out / RECORD).unlink(missing_ok=True)
     return out
+
+
+def clear(out: Path) -> None:
+    """Called where writing begins: no earlier record is taken for this run's, nor pictures of its training images."""
+    for file in (out / RECORD, *out.glob("nearest*.png")):
+        file.unlink(missing_ok=True)
 
 
 def training(
@@ -157,7 +163,8 @@ def _recorded(arguments: argparse.Namespace, file: Path, needed: bool) -> Traini
         if sha256 not in (written["generator"], written["discriminator"]):
             return None
         data, recipe = written["data"], written["recipe"]
-        name, digest, held_out, seed = data["name"], data["digest"], data.get("held_out", 0), recipe["training"]["seed"]
+        name, digest, kept, seed = str(data["name"]), data["digest"], int(data["kept"]), int(recipe["training"]["seed"])
+        held_out = int(data.get("held_out", 0))
         with open(file.with_name(REMOVED), newline="") as listed:
             dropped = np.array([int(row["index"]) for row in csv.DictReader(listed)], np.int64)
     except (OSError, ValueError, KeyError, TypeError):  # none there, or some other JSON of the user's
@@ -171,15 +178,23 @@ def _recorded(arguments: argparse.Namespace, file: Path, needed: bool) -> Traini
             raise
         console.say(f"without distances to training images: {error}")
         return None
+    known = dropped[(dropped >= 0) & (dropped < len(packed.images))]
+    if len(known) < len(dropped) or held_out < 0 or kept != len(packed.images) - len(np.unique(known)) - held_out:
+        raise UserError(f"{SUMMARY} or {REMOVED} beside {file} is damaged; copy them anew, or name the set with --data")
     rows, kept_out = split(len(packed.images), dropped, held_out, seed)
     return Training(packed.name, packed.digest, packed.images, rows, kept_out)
 
 
-Space = Callable[[np.ndarray, np.ndarray], Tensor]
+@dataclass(frozen=True)
+class Space:
+    """Features in which images are compared, and whose they are."""
+
+    weights: str  # digest of the network
+    of: Callable[[np.ndarray, np.ndarray], Tensor]  # images uint8 [N, H, W, C], rows of them -> float32 [n, D]
 
 
 def feature_space(arguments: argparse.Namespace, file: Path, calibration: np.ndarray) -> Space | None:
-    """Rows of images uint8 [N, H, W, C] -> float32 [n, D]: the greatest value of every map of every stage.
+    """The greatest value of every map of every stage.
 
     Of --discriminator, else the discriminator beside the generator's `file`; None where there is none. Batch norm holds
     the statistics of the `calibration` images.
@@ -187,17 +202,18 @@ def feature_space(arguments: argparse.Namespace, file: Path, calibration: np.nda
     beside = file.with_name(DISCRIMINATOR)
     if arguments.discriminator is None and not beside.exists():
         return None
-    backbone = backbones.resolve(arguments.discriminator or str(beside)).backbone
+    contender = backbones.resolve(arguments.discriminator or str(beside))
+    backbone = contender.backbone
     backbone.model.to(device_of(arguments.device))
     calibrate(backbone, calibration)
 
-    def space(images: np.ndarray, rows: np.ndarray) -> Tensor:
+    def of(images: np.ndarray, rows: np.ndarray) -> Tensor:
         starts = range(0, len(rows), BATCH)
         shown = console.progress(starts, total=len(starts), desc="features", unit="batch")
         parts = (images[rows[start : start + BATCH]] for start in shown)
         return torch.from_numpy(features.extract(backbone, parts, pool=features.max_grid(1), batch_size=BATCH))
 
-    return space
+    return Space(contender.weights, of)
 
 
 def calibrate(backbone: features.Backbone, images: np.ndarray) -> None:

@@ -54,6 +54,7 @@ def arithmetic(arguments: argparse.Namespace) -> int:
         concepts = _exported(arguments, whole, letters)
     chosen = [subject.numbered(concept.indices) for concept in concepts]
     out = look.folder(arguments, "turn" if arguments.turn else "arithmetic", subject.name)
+    look.clear(out)
     with timed(seconds, "draw"):
         lines = (_turn if arguments.turn else _analogy)(out, subject, concepts, chosen)
     look.write_csv(out / "figures.csv", lines)
@@ -62,7 +63,7 @@ def arithmetic(arguments: argparse.Namespace) -> int:
         arguments,
         seed=subject.seed,
         inputs={"generator": subject.weights},
-        settings={"turn": arguments.turn, "concepts": {c.name: c.indices for c in concepts}},
+        settings={"turn": arguments.turn, "concepts": [{"name": c.name, "indices": c.indices} for c in concepts]},
         figures={str(next(iter(line.values()))): line for line in lines},
         seconds=seconds,
     )

@@ -80,7 +80,7 @@ def add(command: Command) -> None:
     forgetting.add_argument("--samples", type=int, default=150, help="of the sheet (default: %(default)s, the paper's)")
     forgetting.add_argument("--boxes", type=Path, metavar="FILE.json", help="exported from boxes.html")
     forgetting.add_argument("--layer", help="default: the second-highest stage that gives maps, deconv2 of dcgan64")
-    forgetting.add_argument("--draws", type=int, default=5, help="sets of random maps (default: %(default)s)")
+    forgetting.add_argument("--draws", type=int, default=20, help="sets of random maps (default: %(default)s)")
 
     remembering = kind(
         "memorised",

@@ -28,7 +28,7 @@ GRAY = 127.5
 
 
 def filters(arguments: argparse.Namespace) -> int:
-    """Writes filters.png (maps and their images, trained at the left, untrained at the right), CSV and record."""
+    """Writes filters.png (maps and their images, the network as given and freshly initialised), CSV and record."""
     if min(arguments.maps, arguments.top, arguments.images) < 1:
         raise UserError("--maps, --top and --images must be at least 1")
     target = arguments.backbone
@@ -50,16 +50,19 @@ def filters(arguments: argparse.Namespace) -> int:
     out = look.folder(arguments, "filters", name)
     lines: list[dict[str, Any]] = []
     shown = []
-    for label, backbone in (("trained", trained), ("random-init", untrained)):
+    for label, backbone in (("as given", trained), ("random-init", untrained)):
         with timed(seconds, label):
             backbone.model.to(device_of(arguments.device))
             look.calibrate(backbone, images[: look.CALIBRATION])
             found, picture = _responses(backbone, images, layer, arguments.maps, arguments.top)
         lines += [{"network": label} | line for line in found]
         shown.append(picture)
+    look.clear(out)
     write_bytes(out / "filters.png", figures.blocks(*shown))
     look.write_csv(out / "filters.csv", lines)
-    told = {label: _means([line for line in lines if line["network"] == label]) for label in ("trained", "random-init")}
+    told = {
+        label: _means([line for line in lines if line["network"] == label]) for label in ("as given", "random-init")
+    }
     look.write_record(
         out,
         arguments,

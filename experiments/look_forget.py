@@ -45,7 +45,7 @@ def forget(arguments: argparse.Namespace) -> int:
         raise UserError(f"--layer must be one of {', '.join(subject.trained.stage_names[:-1])}, got {layer!r}")
     out = look.folder(arguments, "forget", subject.name)
     with timed(seconds, "fit"):
-        fitted = _fit(subject, z, list(boxes.values()), layer)
+        fitted, by_place = _fit(subject, z, list(boxes.values()), layer)
     maps = np.flatnonzero(fitted.weights > 0)
     if len(maps) in (0, len(fitted.weights)):
         raise UserError(
@@ -66,6 +66,7 @@ def forget(arguments: argparse.Namespace) -> int:
             if len(boxed) < 3:
                 boxed.append(after)
                 fresh.append(gan.draw(network, new).numpy())
+    look.clear(out)
     write_bytes(out / "boxed.png", figures.blocks(np.stack([images[:COLUMNS] for images in boxed])))
     write_bytes(out / "new.png", figures.blocks(np.stack(fresh)))
     look.write_csv(out / "figures.csv", lines)
@@ -75,10 +76,12 @@ def forget(arguments: argparse.Namespace) -> int:
         "positions_inside": fitted.inside,
         "positions_outside": fitted.outside,
         "accuracy_percent": fitted.accuracy_percent,
-        "held_out_accuracy_percent": None if np.isnan(fitted.held_out_percent) else fitted.held_out_percent,
+        "held_out_accuracy_percent": fitted.held_out_percent,
+        "place_alone_percent": by_place,
         "maps_dropped": len(maps),
         "positive_weight": {key: lines[0][key] for key in ("inside", "outside", "ratio")},
         "random": {key: _spread([line[key] for line in lines[1:]]) for key in ("inside", "outside", "ratio")},
+        "random_as_high": sum(line["ratio"] >= lines[0]["ratio"] for line in lines[1:]),
     }
     look.write_record(
         out,
@@ -89,15 +92,15 @@ def forget(arguments: argparse.Namespace) -> int:
         figures=told,
         seconds=seconds,
     )
-    random = _spread([line["ratio"] for line in lines[1:]])
+    random = told["random"]["ratio"]
     console.say(
         f"{len(maps)} of {len(fitted.weights)} maps of {layer} dropped; boxes told from the rest in "
         f"{fitted.accuracy_percent:.1f} % of {fitted.inside + fitted.outside} positions "
-        f"({fitted.held_out_percent:.1f} % of samples left out)"
+        f"({fitted.held_out_percent:.1f} % of samples left out, {by_place:.1f} % by their place alone)"
     )
     console.say(
         f"pixels change {lines[0]['ratio']:.2f} times as much inside the boxes as outside; with random maps dropped "
-        f"{random['mean']:.2f} (sd {random['sd']:.2f}, n {random['n']})"
+        f"{random['mean']:.2f} (sd {random['sd']:.2f}), in {told['random_as_high']} of {random['n']} draws as much"
     )
     return 0
 
@@ -108,12 +111,18 @@ def _second_highest(generator: gan.Generator) -> str:
     return generator.stage_names[max(0, len(generator.stage_names) - 3)]
 
 
-def _fit(subject: look.Subject, z: torch.Tensor, boxes: list[list[Box]], layer: str) -> evaluation.Presence:
-    """All positions whose middle lies in a box, and as many others of the same samples. UserError for too few."""
+def _fit(
+    subject: look.Subject, z: torch.Tensor, boxes: list[list[Box]], layer: str
+) -> tuple[evaluation.Presence, float]:
+    """All positions whose middle lies in a box, and as many others of the same samples. UserError for too few.
+
+    Also the share of held-out positions, in %, that is told by where they are, blind to the activations: objects that
+    are always in one place are told that way.
+    """
     with features.tapped(subject.frozen, [layer], lambda name, output: output) as forward:
         device = next(subject.frozen.parameters()).device
         maps = torch.cat([forward(part.to(device))[0].cpu() for part in z.split(128)]).numpy()  # [n, K, h, w]
-    n, units, side, _ = maps.shape
+    _, units, side, _ = maps.shape
     inside = _inside(boxes, side, subject.trained.arch.size / side).reshape(-1)
     if not inside.any() or inside.all():
         where = "cover no" if not inside.any() else "leave no"
@@ -124,7 +133,9 @@ def _fit(subject: look.Subject, z: torch.Tensor, boxes: list[list[Box]], layer: 
     others = rng.permutation(np.flatnonzero(~inside))[: int(inside.sum())]
     taken = np.sort(np.concatenate([np.flatnonzero(inside), others]))
     positions = maps.transpose(0, 2, 3, 1).reshape(-1, units)
-    return evaluation.presence(positions[taken], inside[taken], np.repeat(np.arange(n), side * side)[taken])
+    samples, places = np.divmod(taken, side * side)
+    by_place = evaluation.presence(np.eye(side * side, dtype=np.float32)[places], inside[taken], samples)
+    return evaluation.presence(positions[taken], inside[taken], samples), by_place.held_out_percent
 
 
 def _inside(boxes: list[list[Box]], side: int, step: float) -> np.ndarray:

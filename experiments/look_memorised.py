@@ -1,6 +1,6 @@
 """`look memorised`: whether a generator's samples are copies of its training images, and whether they are all alike.
 
-Looked at twice: pixel by pixel, and by the discriminator's features, which a shift or a change of colour moves less.
+Looked at twice: pixel by pixel, and by the discriminator's features. Near-exact copies alone are counted.
 Images held out of training, where there are any, are looked at as if they were samples: what an honest generator gives.
 """
 
@@ -33,20 +33,23 @@ def memorised(arguments: argparse.Namespace) -> int:
     """
     if not LEAST <= arguments.samples <= look.SHEET:
         raise UserError(f"--samples must lie between {LEAST} and {look.SHEET}, got {arguments.samples}")
-    files, seconds = [file for named in arguments.generator for file in _generators(Path(named))], dict[str, float]()
+    groups, seconds = [_generators(Path(named)) for named in arguments.generator], dict[str, float]()
+    files = [file for group in groups for file in group]
+    if len({file.resolve() for file in files}) < len(files):
+        raise UserError("a generator is named twice; name each once")
     subjects = [look.opened(argparse.Namespace(**vars(arguments) | {"generator": file})) for file in files]
     if len({subject.trained.arch.image_shape for subject in subjects}) > 1:
         raise UserError("the generators draw images of several sizes; name those of one run")
-    first = subjects[0]
-    training = look.training(arguments, first.file, first.trained.arch.image_shape, needed=True)
-    assert training is not None
+    first, labels = subjects[0], _labels(subjects)
+    training = _training(arguments, [group[0] for group in groups], first)
     if len(training.rows) < LEAST:
         raise UserError(f"{training.name} has {len(training.rows)} images; {LEAST} are needed to compare with")
     out = look.folder(arguments, "memorised", first.name)
     console.say(
         f"comparing with {len(training.rows):,} images of {training.name}: on two cores minutes for 50,000 of 64x64"
     )
-    shown = {_label(subjects, s): s.draw(s.z[: arguments.samples]) for s in subjects}
+    shown = {label: s.draw(s.z[: arguments.samples]) for label, s in zip(labels, subjects, strict=True)}
+    look.clear(out)
     write_bytes(out / "samples.png", figures.blocks(np.stack([images[:SHOWN] for images in shown.values()])))
     if len(training.held_out) >= LEAST:
         held_out = np.random.default_rng(first.seed).permutation(training.held_out)[: arguments.samples]
@@ -61,9 +64,9 @@ def memorised(arguments: argparse.Namespace) -> int:
         if (space := look.feature_space(arguments, first.file, calibration)) is None:
             console.say("pixels alone: there is no discriminator beside the generator; name one with --discriminator")
         else:
-            theirs = space(training.images, training.rows)
+            theirs = space.of(training.images, training.rows)
             for label, images in shown.items():
-                near = evaluation.nearness(space(images, np.arange(len(images))), theirs, seed=first.seed)
+                near = evaluation.nearness(space.of(images, np.arange(len(images))), theirs, seed=first.seed)
                 found[label, "features"] = near
     for (label, space_name), near in found.items():
         name = f"nearest-{label.replace(' ', '-').replace('/', '-')}-{space_name}.png"
@@ -75,7 +78,9 @@ def memorised(arguments: argparse.Namespace) -> int:
         out,
         arguments,
         seed=first.seed,
-        inputs={"training": training.digest} | {_label(subjects, s): s.weights for s in subjects},
+        inputs={"training": training.digest}
+        | ({} if space is None else {"features": space.weights})
+        | {label: s.weights for label, s in zip(labels, subjects, strict=True)},
         settings={"samples": arguments.samples, "training_images": len(training.rows)},
         figures={"verdicts": verdicts, "lines": [_line(*key, near) for key, near in found.items()]},
         seconds=seconds,
@@ -102,7 +107,14 @@ def verdict(spaces: dict[str, Nearness]) -> str:
                 f"from the nearest other {near.spacing:.2f} times as much ({space})"
             )
             break
-    return "; ".join(told) or "no sign of copies, nor of collapse"
+    copies = {space: near for space, near in spaces.items() if near.copies}
+    if copies and not told:
+        space, near = max(copies.items(), key=lambda item: item[1].copies)
+        told.append(
+            f"{near.copies} of {near.n} samples are copies ({space}; {near.reference_copies} of {near.references} "
+            "training images are): too few to tell"
+        )
+    return "; ".join(told) or "no near-exact copies, no collapse"
 
 
 def _generators(named: Path) -> list[Path]:
@@ -112,10 +124,27 @@ def _generators(named: Path) -> list[Path]:
     return [named / look.GENERATOR, *(file for file in early_generators(named).values() if file.exists())]
 
 
-def _label(subjects: list[look.Subject], subject: look.Subject) -> str:
-    """The run's name, or the file's where they share it."""
-    names = [s.name for s in subjects]
-    return subject.name if names.count(subject.name) == 1 else str(subject.file)
+def _training(arguments: argparse.Namespace, files: list[Path], first: look.Subject) -> look.Training:
+    """The images that all of the generators were trained on. UserError where they are not the same."""
+    found = [look.training(arguments, file, first.trained.arch.image_shape, needed=True) for file in files]
+    known = [training for training in found if training is not None]
+    for file, other in zip(files[1:], known[1:], strict=True):
+        if other.digest != known[0].digest or not np.array_equal(other.rows, known[0].rows):
+            raise UserError(f"{file} was trained on other images than {files[0]}; look at them one by one")
+    return known[0]
+
+
+def _labels(subjects: list[look.Subject]) -> list[str]:
+    """Their names, with as many of the folders above as tell them apart."""
+    paths = [
+        s.file.resolve().parent if s.file.stem == Path(look.GENERATOR).stem else s.file.resolve() for s in subjects
+    ]
+    parts = [(*path.parts[1:-1], s.name) for path, s in zip(paths, subjects, strict=True)]
+    for depth in range(1, max(map(len, parts)) + 1):
+        labels = ["/".join(part[-depth:]) for part in parts]
+        if len(set(labels)) == len(labels):
+            break
+    return labels
 
 
 def _line(label: str, space: str, near: Nearness) -> dict[str, Any]:

@@ -49,6 +49,8 @@ def concepts_of(file: Path, whole: dict[str, Any], *, least: int) -> dict[str, l
         if not isinstance(found, list) or not all(type(i) is int for i in found):
             raise UserError(f"{file}: concept {name!r} must be a list of indices; export it again from sheet.html")
         checked(found, f"concept {name!r} of {file}", least=least)
+        if not name.isprintable():  # a lone surrogate cannot be written
+            raise UserError(f"{file}: concept {name!r} must be printable text; name it again on sheet.html")
     return whole["concepts"]
 
 
@@ -56,7 +58,7 @@ def boxes_of(file: Path, whole: dict[str, Any], image_shape: tuple[int, int, int
     """Index -> boxes. UserError for others than boxes within the image, and for none."""
     _, height, width = image_shape
     for name, found in whole["boxes"].items():
-        if not name.isdigit() or not isinstance(found, list):
+        if not name.isdecimal() or name != str(int(name)) or not isinstance(found, list):
             raise UserError(f"{file}: boxes must be lists under the index of a sample; export them from boxes.html")
         for box in found:
             numbers = isinstance(box, list) and len(box) == 4 and all(type(v) in (int, float) for v in box)

@@ -21,15 +21,16 @@ from experiments.recording import timed
 from results import figures
 
 PATHS = {"straight": gan.interpolate, "spherical": gan.interpolate_on_sphere}
+MOST = 1_000  # steps
 COMPARED = 256  # samples whose mean distance a step is measured by
-FRAMES = 48  # of the animation
+FRAMES = 30  # of the animation
 REFERENCES = 1_000  # training images whose distances to their nearest are the measure of a frame's
 
 
 def walk(arguments: argparse.Namespace) -> int:
     """Writes walk.png, walk.webp, walk.csv (a line a row), frames.csv, record.json; nearest.png where images are."""
-    if arguments.steps < 2 or arguments.rows < 1:
-        raise UserError("a walk needs --steps of at least 2 and --rows of at least 1")
+    if not 2 <= arguments.steps <= MOST or not 1 <= arguments.rows < look.SHEET:
+        raise UserError(f"a walk needs --steps of 2 to {MOST} and --rows of 1 to {look.SHEET - 1}")
     subject, seconds = look.opened(arguments), dict[str, float]()
     ends = list(range(arguments.rows + 1)) if arguments.z is None else look.indices(arguments.z, "--z", least=2)
     points = subject.numbered(ends)
@@ -39,15 +40,17 @@ def walk(arguments: argparse.Namespace) -> int:
     way = PATHS[arguments.path]
     with timed(seconds, "draw"):
         images = subject.draw(_along(points, way, arguments.steps))
-        write_bytes(out / "walk.png", figures.blocks(images.reshape(rows, arguments.steps, *images.shape[1:])))
-        write_bytes(out / "walk.webp", _animation(subject, points, way))
-    samples = subject.draw(subject.z[-COMPARED:])
+        samples = subject.draw(subject.z[-COMPARED:])
     found = {"pixels": _steps(torch.from_numpy(images), torch.from_numpy(samples), arguments.steps)}
     with timed(seconds, "features"):
         calibration = samples if training is None else training.some(look.CALIBRATION, arguments.seed)
         if (space := look.feature_space(arguments, subject.file, calibration)) is not None:
-            both = space(np.concatenate([images, samples]), np.arange(len(images) + len(samples)))
+            both = space.of(np.concatenate([images, samples]), np.arange(len(images) + len(samples)))
             found["features"] = _steps(both[: len(images)], both[len(images) :], arguments.steps)
+    look.clear(out)
+    with timed(seconds, "pictures"):
+        write_bytes(out / "walk.png", figures.blocks(images.reshape(rows, arguments.steps, *images.shape[1:])))
+        write_bytes(out / "walk.webp", _animation(subject, points, way))
     lines: list[dict[str, Any]] = [{"row": i, "from": a, "to": b} for i, (a, b) in enumerate(itertools.pairwise(ends))]
     frames: list[dict[str, Any]] = [
         {"row": i // arguments.steps, "frame": i % arguments.steps} for i in range(len(images))
@@ -68,14 +71,17 @@ def walk(arguments: argparse.Namespace) -> int:
         out,
         arguments,
         seed=subject.seed,
-        inputs={"generator": subject.weights} | ({} if training is None else {"training": training.digest}),
+        inputs={"generator": subject.weights}
+        | ({} if space is None else {"features": space.weights})
+        | ({} if training is None else {"training": training.digest}),
         settings={"path": arguments.path, "steps": arguments.steps, "ends": ends},
         figures=told | ({} if training is None else {"least_nearest_ratio": min(f["nearest_ratio"] for f in frames)}),
         seconds=seconds,
     )
     for name, value in told.items():
         console.say(
-            f"{name}: {value['mean']:.3f} (sd {value['sd']:.3f}, n {value['n']} rows); 1 is a jump to another sample"
+            f"{name}: largest steps of the rows {value['mean']:.3f} on average (sd {value['sd']:.3f}, n {value['n']}), "
+            f"at most {value['max']:.3f}; 1 is a jump to another sample"
         )
     return 0
 
@@ -124,4 +130,5 @@ def _nearest(out, images: np.ndarray, training: look.Training, arguments, lines,
 
 
 def _spread(values: np.ndarray) -> dict[str, float | int]:
-    return {"mean": float(values.mean()), "sd": float(values.std(ddof=1)) if len(values) > 1 else 0.0, "n": len(values)}
+    sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return {"mean": float(values.mean()), "sd": sd, "max": float(values.max()), "n": len(values)}

@@ -31,7 +31,7 @@ READ = {  # how the pictures of a look are to be read
     "walk": "each row goes from one z to the next",
     "arithmetic": "exemplars of A, B and C in rows; their mean z; A - B + C with noise around; the same on pixels",
     "turn": "between the two means, then new samples along that vector",
-    "filters": "images above their gradients, trained at the left, untrained at the right",
+    "filters": "images above their gradients; at the left the network as given, at the right freshly initialised",
     "boxed": "samples with boxes: as drawn, without the maps that tell the object, without as many random maps",
     "new": "samples never boxed: as drawn, without the maps that tell the object, without as many random maps",
     "samples": "a row a generator, in the order of the table",

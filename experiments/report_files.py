@@ -77,7 +77,10 @@ def read_sheet(file: Path, title: str, columns: Sequence[str] = ()) -> Sheet | N
     if not file.exists():
         return None
     with reading(file):
-        lines = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8"), newline=""), strict=True))
+        text = file.read_text(encoding="utf-8")
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        if text and not text.endswith("\n"):
+            raise ValueError("its last line has no end")
         if not lines or (columns and tuple(lines[0]) != tuple(columns)):
             raise ValueError(f"its first line must be {','.join(columns) or 'the names of its columns'}")
         rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]

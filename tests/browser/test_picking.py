@@ -86,7 +86,9 @@ def test_exemplars_by_click(generator: Path, sheet: Callable[[str], Any], tmp_pa
 
     out = tmp_path / "out"
     assert cli.main(["look", "arithmetic", str(generator), "--exemplars", str(file), "--out", str(out)]) == 0
-    assert json.loads((out / "record.json").read_text())["settings"]["concepts"] == expected
+    assert json.loads((out / "record.json").read_text())["settings"]["concepts"] == [
+        {"name": k, "indices": v} for k, v in expected.items()
+    ]
 
 
 def test_boxes_by_mouse(generator: Path, sheet: Callable[[str], Any], tmp_path: Path) -> None:

@@ -45,6 +45,20 @@ def test_copies_of_training_images_are_caught(share):
     assert (near.nearest[:copied] == np.arange(100, 100 + copied)).all()
 
 
+@pytest.mark.parametrize(("copied", "told"), [(5, False), (6, True)])
+def test_few_copies_are_told_by_fishers_exact_test(copied, told):
+    samples = scenes(200, 9)
+    samples[:copied] = TRAINING[:copied]
+    near = evaluation.nearness(samples, TRAINING)  # of 200 against 0 of 200: p is 0.030 for 5, 0.015 for 6
+    assert (near.copies, near.reference_copies, near.memorised) == (copied, 0, told)
+
+
+def test_shifted_copies_are_not_counted_but_lie_near():
+    shifted = TRAINING[:200].roll(1, dims=2)
+    near = evaluation.nearness(shifted, TRAINING)
+    assert near.copies < 10 and near.below_1_percent > 5
+
+
 def test_blur_is_nearer_to_training_images_but_no_copy():
     blurred = scenes(200, 9).float().mul(0.5).add(64).to(torch.uint8)  # half the contrast
     near = evaluation.nearness(blurred, TRAINING)

@@ -127,6 +127,24 @@ def test_the_distance_of_frames_is_that_of_neighbours_by_hand(root):
     steps = (images[1:] - images[:-1]).norm(dim=1) / apart
     assert [float(f["step_pixels"]) for f in frames[1:]] == pytest.approx(steps.tolist(), rel=1e-4)
 
+    kept = look.split(len(IMAGES), np.empty(0, int), HELD_OUT, 3)[0]
+    training = torch.from_numpy(IMAGES[kept]).double().flatten(1)
+    nearest, index = torch.cdist(images, training).min(1)
+    among = torch.cdist(training, training).fill_diagonal_(torch.inf).min(1).values
+    assert [int(f["nearest_index"]) for f in frames] == kept[index.numpy()].tolist()
+    assert [float(f["nearest"]) for f in frames] == pytest.approx((nearest / 127.5).tolist(), rel=1e-4)
+    ratios = (nearest / np.median(among)).tolist()
+    assert [float(f["nearest_ratio"]) for f in frames] == pytest.approx(ratios, rel=1e-4)
+    (line,) = rows(root / "w" / "walk.csv")
+    assert int(line["nearest_images"]) == len(set(index.tolist()))
+
+    round_way = ["--rows", "1", "--steps", "3", "--path", "spherical", "--out", str(root / "s")]
+    assert cli.main(["look", "walk", str(root / "run"), *round_way]) == 0
+    on_sphere = gan.draw(generator, gan.interpolate_on_sphere(z[0], z[1], 3)).double().flatten(1)
+    steps = (on_sphere[1:] - on_sphere[:-1]).norm(dim=1) / apart
+    found = [float(f["step_pixels"]) for f in rows(root / "s" / "frames.csv")[1:]]
+    assert found == pytest.approx(steps.tolist(), rel=1e-4)
+
 
 def test_a_network_alone_is_walked_through_in_pixels(root):
     (root / "other" / "discriminator.safetensors").unlink()
@@ -157,11 +175,11 @@ def test_arithmetic_from_the_sheets_json_and_from_indices(root):
     assert (root / "a" / "arithmetic.png").read_bytes() == (root / "b" / "arithmetic.png").read_bytes()
     assert size(root / "a" / "arithmetic.png") == (8 * SIZE + 3 * 4, 3 * SIZE)
     written = record(root / "a", root)
-    assert written["settings"]["concepts"] == concepts and written["seed"] == 2
+    assert {c["name"]: c["indices"] for c in written["settings"]["concepts"]} == concepts and written["seed"] == 2
 
     named = ["--a", "smiling", "--b", "a man", "--c", "a woman"]  # another order
     assert cli.main(["look", "arithmetic", run, "--exemplars", str(file), *named, "--out", str(root / "c")]) == 0
-    assert list(record(root / "c", root)["settings"]["concepts"]) == ["smiling", "a man", "a woman"]
+    assert [c["name"] for c in record(root / "c", root)["settings"]["concepts"]] == ["smiling", "a man", "a woman"]
 
     with Image.open(root / "a" / "arithmetic.png") as opened:
         middle = np.asarray(opened)[SIZE : 2 * SIZE, 5 * SIZE + 8 : 6 * SIZE + 8]
@@ -176,6 +194,32 @@ def test_turn(root):
     assert cli.main(["look", "arithmetic", str(root / "run"), "--turn", "--exemplars", str(file)]) == 0
     out = root / "runs" / "look" / "turn-run"
     assert size(out / "turn.png") == (7 * SIZE, 5 * SIZE) and len(rows(out / "figures.csv")) == 5
+    generator = gan.freeze(gan.load(root / "run" / "generator.safetensors"))
+    noise = torch.Generator().manual_seed(0)
+    z = gan.sample_z(generator.arch, look.SHEET, noise)
+    left, right = z[1:4].mean(0), z[4:7].mean(0)
+    new = gan.sample_z(generator.arch, 4, noise)
+    ways = torch.stack([torch.linspace(0, 1, 7)] + 4 * [torch.linspace(-0.5, 0.5, 7)])
+    starts = torch.cat([left[None], new])
+    expected = gan.draw(generator, (starts[:, None] + ways[..., None] * (right - left)).flatten(0, 1)).numpy()
+    with Image.open(out / "turn.png") as opened:
+        shown = np.asarray(opened).reshape(5, SIZE, 7, SIZE, 3).swapaxes(1, 2).reshape(35, SIZE, SIZE, 3)
+    assert np.abs(shown.astype(int) - expected).max() <= 1
+
+
+def responses(root, fresh):
+    """[rank, map]: greatest values of the last layer on 50 training images drawn by seed 0, from the strongest on."""
+    network = gan.load(root / "run" / "discriminator.safetensors")
+    if fresh:
+        network = gan.Discriminator(network.arch)
+        gan.initialise(network, torch.Generator().manual_seed(0))
+    images = IMAGES[
+        np.random.default_rng(0).permutation(look.split(len(IMAGES), np.empty(0, int), HELD_OUT, 3)[0])[:50]
+    ]
+    backbone = features.Backbone(network, ["conv2"], (3, SIZE, SIZE), (-1, 1))
+    look.calibrate(backbone, images)
+    found = features.extract(backbone, [images], pool=features.max_grid(1), batch_size=128)
+    return -np.sort(-np.asarray(found), axis=0)
 
 
 def test_filters_of_a_discriminator_and_of_any_backbone(root, monkeypatch):
@@ -183,11 +227,15 @@ def test_filters_of_a_discriminator_and_of_any_backbone(root, monkeypatch):
     assert cli.main(["look", "filters", str(root / "run"), *options]) == 0
     out = root / "runs" / "look" / "filters-run"
     lines = rows(out / "filters.csv")
-    assert {(r["network"], r["rank"]) for r in lines} == {(n, k) for n in ("trained", "random-init") for k in "01"}
+    assert {(r["network"], r["rank"]) for r in lines} == {(n, k) for n in ("as given", "random-init") for k in "01"}
     assert all(0 < float(r["half_energy_percent"]) <= 50 for r in lines)
     assert size(out / "filters.png") == (4 * SIZE + 4, 10 * SIZE)
     written = record(out, root)
-    assert written["settings"]["layer"] == "conv2" and written["figures"]["trained"]["n"] == 10
+    strongest = {n: responses(root, fresh) for n, fresh in (("as given", False), ("random-init", True))}
+    for line in lines:
+        expected = strongest[line["network"]][int(line["rank"]), int(line["map"])]
+        assert float(line["response"]) == pytest.approx(expected, rel=1e-4)
+    assert written["settings"]["layer"] == "conv2" and written["figures"]["as given"]["n"] == 10
 
     drawn = root / "of-samples"
     assert cli.main(["look", "filters", str(root / "run"), "--data", "samples", *options, "--out", str(drawn)]) == 0
@@ -223,6 +271,9 @@ def test_forget(root):
     figures = written["figures"]
     assert figures["positions_inside"] == figures["positions_outside"] and 0 < figures["accuracy_percent"] <= 100
     assert written["settings"]["layer"] == "deconv1" and figures["random"]["ratio"]["n"] == 2
+    ratios = [float(r["ratio"]) for r in lines]
+    assert figures["random_as_high"] == sum(ratio >= ratios[0] for ratio in ratios[1:])
+    assert figures["place_alone_percent"] > 70  # three of four samples have their box in one corner
 
     trained = gan.load(root / "run" / "generator.safetensors")
     z = gan.sample_z(trained.arch, look.SHEET, torch.Generator().manual_seed(1))[[3, 0, 11, 5]]
@@ -266,9 +317,10 @@ def planted(monkeypatch, images):
     [
         ("replayed", "memorised: 60 of 60 samples"),
         ("half replayed", "memorised: 30 of 60 samples"),
+        ("two replayed", "2 of 60 samples are copies (pixels; 0 of 60 training images are): too few to tell"),
         ("one", "collapsed: samples differ from one another 0.00 times"),
         ("three", "collapsed: "),
-        ("honest", "no sign of copies, nor of collapse"),
+        ("honest", "no near-exact copies, no collapse"),
     ],
 )
 def test_planted_generators_are_told_apart(root, monkeypatch, capsys, drawn, expected):
@@ -277,6 +329,7 @@ def test_planted_generators_are_told_apart(root, monkeypatch, capsys, drawn, exp
     images = {
         "replayed": training[:60],
         "half replayed": np.concatenate([training[:30], honest[:30]]),
+        "two replayed": np.concatenate([training[:2], honest[:58]]),
         "one": honest[:1],
         "three": honest[:3],
         "honest": honest,
@@ -284,12 +337,15 @@ def test_planted_generators_are_told_apart(root, monkeypatch, capsys, drawn, exp
     planted(monkeypatch, images)
     assert cli.main(["look", "memorised", str(root / "run"), "--samples", "60"]) == 0
     verdicts = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
-    assert verdicts["run"].startswith(expected) and ("memorised" in verdicts["run"]) == ("replayed" in drawn)
-    assert verdicts["held-out images"] == "no sign of copies, nor of collapse"
+    assert verdicts["run"].startswith(expected) and ("memorised" in verdicts["run"]) == (
+        drawn in ("replayed", "half replayed")
+    )
+    assert verdicts["held-out images"] == "no near-exact copies, no collapse"
     out = root / "runs" / "look" / "memorised-run"
     lines = {(r["images"], r["space"]): r for r in rows(out / "memorised.csv")}
+    share = {"replayed": 100, "half replayed": 50, "two replayed": 100 / 30}.get(drawn, 0)
     assert len(lines) == 4 and record(out, root)["figures"]["verdicts"] == verdicts
-    assert float(lines["run", "pixels"]["copies_percent"]) == {"replayed": 100, "half replayed": 50}.get(drawn, 0)
+    assert float(lines["run", "pixels"]["copies_percent"]) == pytest.approx(share, abs=0.01)
 
 
 def test_generators_beside_one_another_without_discriminator_or_record(root, capsys):
@@ -301,6 +357,51 @@ def test_generators_beside_one_another_without_discriminator_or_record(root, cap
     assert "pixels alone" in told.err
 
 
+def test_generators_of_other_images_are_not_judged_together(root, capsys):
+    packed = pack(root / "runs" / "packed" / "two", [scenes(N, 5)], shape=(N, SIZE, SIZE, 3), source="-", transform="-")
+    written = json.loads((root / "run" / "training.json").read_text())
+    own = {n: hashlib.sha256((root / "other" / f"{n}.safetensors").read_bytes()).hexdigest() for n in NETWORKS}
+    data = {"name": "two", "digest": packed.digest, "images": N, "kept": N}
+    (root / "other" / "training.json").write_text(json.dumps(written | own | {"data": data}))
+    (root / "other" / "removed.csv").write_text("index,kept\n")
+    both = [root / "run", root / "other"]
+    assert "was trained on other images than" in refused(capsys, "memorised", *both, "--samples", "20")
+    assert "named twice" in refused(capsys, "memorised", root / "run", root / "run" / "generator.safetensors")
+    assert cli.main(["look", "memorised", *map(str, both), "--samples", "20", "--data", "made-up"]) == 0
+
+
+def test_what_training_wrote_is_not_trusted_when_damaged(root, capsys):
+    run = root / "run"
+    whole = json.loads((run / "training.json").read_text())
+    for data in ({"held_out": 5_000}, {"held_out": -1}, {"kept": N - 1}):
+        (run / "training.json").write_text(json.dumps(whole | {"data": whole["data"] | data}))
+        assert "is damaged" in refused(capsys, "memorised", run)
+    (run / "training.json").write_text(json.dumps(whole | {"data": whole["data"] | {"digest": "0"}}))
+    assert "is not the set that" in refused(capsys, "memorised", run)
+    (run / "training.json").write_text(json.dumps(whole))
+    for index in ("99999999", "-1"):
+        (run / "removed.csv").write_text(f"index,kept\n{index},1\n")
+        assert "is damaged" in refused(capsys, "memorised", run)
+
+
+def test_a_mistake_leaves_an_earlier_look_and_another_network_no_picture_of_it(root, capsys):
+    out, run = root / "w", root / "run"
+    assert cli.main(["look", "walk", str(run), "--rows", "1", "--out", str(out)]) == 0
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    (run / "discriminator.safetensors").write_bytes(b"cut")
+    capsys.readouterr()
+    refused(capsys, "walk", run, "--rows", "2", "--out", out)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before and "nearest.png" in before
+    assert cli.main(["look", "walk", str(root / "other"), "--rows", "2", "--out", str(out)]) == 0
+    assert not (out / "nearest.png").exists()
+    boxes = rewritten(root / "b.json", seed=0, weights=weights(root), boxes={"0": [[0, 0, 8, 8]]})
+    assert cli.main(["look", "forget", str(run), "--boxes", str(boxes), "--draws", "1", "--out", str(root / "f")]) == 0
+    rewritten(boxes, seed=0, weights=weights(root), boxes={"0": [[0, 0, 16, 16]]})
+    capsys.readouterr()
+    refused(capsys, "forget", run, "--boxes", boxes, "--out", root / "f")
+    assert (root / "f" / "record.json").exists()
+
+
 def test_the_generators_after_early_epochs_are_looked_at_with_their_runs(root, capsys):
     early = root / "run" / "generators" / "epoch-1.safetensors"
     early.parent.mkdir()
@@ -310,7 +411,7 @@ def test_the_generators_after_early_epochs_are_looked_at_with_their_runs(root, c
     assert told == ["run", "epoch-1", "held-out images"]
     out = root / "runs" / "look" / "memorised-run"
     assert size(out / "samples.png") == (16 * SIZE, 2 * SIZE)  # no image of the set among them
-    assert set(record(out, root)["inputs"]) == {"training", "run", "epoch-1"}
+    assert set(record(out, root)["inputs"]) == {"training", "features", "run", "epoch-1"}
 
 
 def test_mistakes_get_one_line_with_the_fix(root, capsys):
@@ -320,10 +421,11 @@ def test_mistakes_get_one_line_with_the_fix(root, capsys):
     conditional = gan.ConditionalGenerator(gan.ConditionalArchitecture(width=2, units=4))
     gan.save(root / "conditional.safetensors", conditional)
     assert "class-conditional network" in refused(capsys, "forget", root / "conditional.safetensors", "--sheet")
-    assert "--steps of at least 2" in refused(capsys, "walk", run, "--steps", "1")
+    assert "--steps of 2 to 1000" in refused(capsys, "walk", run, "--steps", "1")
     assert "index 1024 is not on the sheet; name indices from 0 to 1023" in refused(
         capsys, "walk", run, "--z", "0,1024"
     )
+    assert "--seed must be at least 0, got -1" in refused(capsys, "walk", run, "--seed", "-1")
     assert "indices on the sheet, e.g. 3,14,15, got 'x'" in refused(capsys, "walk", run, "--z", "x")
     assert "--samples must lie between 1 and 1024" in refused(capsys, "arithmetic", run, "--sheet", "--samples", "0")
     assert "name the set with --data" in refused(capsys, "memorised", root / "other")
@@ -350,6 +452,7 @@ def test_mistakes_in_exemplars(root, capsys):
     assert "at least 3 different samples" in line(concepts=three | {"a": [1, 2, 2]})
     assert "index 5000 is not on the sheet" in line(concepts=three | {"a": [1, 2, 5000]})
     assert "must be a list of indices" in line(concepts=three | {"a": [1, 2, "3"]})
+    assert "must be printable text" in line(concepts={"\ud800": [1, 2, 3]} | three)
     assert "holds a, b; name 3 of them" in line(concepts={"a": [1, 2, 3], "b": [4, 5, 6]})
     assert "name 3 of them" in line("--a", "a", "--b", "b", "--c", "d")
     assert "must hold seed, weights and concepts" in line(concepts=[1])
@@ -373,7 +476,8 @@ def test_mistakes_in_boxes(root, capsys):
     for box in ([0, 0, 17, 8], [-1, 0, 8, 8], [8, 0, 8, 8], [0, 9, 8, 8], [0, 0, 8], [0, 0, "8", 8], 3):
         assert "within 0..16 and 0..16" in line(boxes={"0": [box]})
     assert "holds no boxes" in line(boxes={"0": []})
-    assert "under the index of a sample" in line(boxes={"first": [[0, 0, 8, 8]]})
+    for name in ("first", "²", "05", "-1"):
+        assert "under the index of a sample" in line(boxes={name: [[0, 0, 8, 8]]})
     assert "index 1024 is not on the sheet" in line(boxes={"1024": [[0, 0, 8, 8]]})
     assert "cover no position" in line(boxes={"0": [[0, 0, 0.5, 0.5]]})
     assert "leave no position" in line(boxes={"0": [[0, 0, 16, 16]]})
