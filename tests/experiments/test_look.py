@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import evaluation
 import features
 import gan
 from experiments import cli, look
@@ -257,7 +258,10 @@ def test_filters_of_a_discriminator_and_of_any_backbone(root, monkeypatch):
     assert (root / "f" / "filters.csv").read_bytes() == one
 
 
-def test_forget(root):
+def test_forget(root, monkeypatch):
+    fitted = []
+    whole = evaluation.presence
+    monkeypatch.setattr(evaluation, "presence", lambda *given: fitted.append(given) or whole(*given))
     boxes = {str(i): [[0, 0, 8, 8]] for i in (3, 0, 11)} | {"5": [[2, 3.5, 7, 9], [8, 8, 16, 16]], "6": []}
     file = rewritten(root / "boxes.json", seed=1, weights=weights(root), boxes=boxes)
     assert cli.main(["look", "forget", str(root / "run"), "--boxes", str(file), "--draws", "2"]) == 0
@@ -271,6 +275,7 @@ def test_forget(root):
     figures = written["figures"]
     assert figures["positions_inside"] == figures["positions_outside"] and 0 < figures["accuracy_percent"] <= 100
     assert written["settings"]["layer"] == "deconv1" and figures["random"]["ratio"]["n"] == 2
+    assert [set(samples) for _, _, samples in fitted] == 2 * [{0, 1, 2, 3}]  # a sample is left out whole
     ratios = [float(r["ratio"]) for r in lines]
     assert figures["random_as_high"] == sum(ratio >= ratios[0] for ratio in ratios[1:])
     assert figures["place_alone_percent"] > 70  # three of four samples have their box in one corner
