@@ -209,13 +209,13 @@ def test_turn(root):
 
 
 def responses(root, fresh):
-    """[rank, map]: greatest values of the last layer on 50 training images drawn by seed 0, from the strongest on."""
+    """[rank, map]: greatest values of the last layer on 50 training images drawn by seed 5, from the strongest on."""
     network = gan.load(root / "run" / "discriminator.safetensors")
     if fresh:
         network = gan.Discriminator(network.arch)
-        gan.initialise(network, torch.Generator().manual_seed(0))
+        gan.initialise(network, torch.Generator().manual_seed(5))
     images = IMAGES[
-        np.random.default_rng(0).permutation(look.split(len(IMAGES), np.empty(0, int), HELD_OUT, 3)[0])[:50]
+        np.random.default_rng(5).permutation(look.split(len(IMAGES), np.empty(0, int), HELD_OUT, 3)[0])[:50]
     ]
     backbone = features.Backbone(network, ["conv2"], (3, SIZE, SIZE), (-1, 1))
     look.calibrate(backbone, images)
@@ -224,7 +224,7 @@ def responses(root, fresh):
 
 
 def test_filters_of_a_discriminator_and_of_any_backbone(root, monkeypatch):
-    options = ["--maps", "5", "--top", "2", "--images", "50"]
+    options = ["--maps", "5", "--top", "2", "--images", "50", "--seed", "5"]  # the run's weights are of seed 0
     assert cli.main(["look", "filters", str(root / "run"), *options]) == 0
     out = root / "runs" / "look" / "filters-run"
     lines = rows(out / "filters.csv")
