@@ -226,6 +226,12 @@ def apart(samples: Tensor) -> float:
     return evaluation.mean_distance(samples) or math.nan
 
 
+def spread(values: Sequence[float] | np.ndarray) -> dict[str, float | int]:
+    """Mean, standard deviation (0 of one value) and number."""
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"mean": float(np.mean(values)), "sd": sd, "n": len(values)}
+
+
 def indices(text: str, option: str, *, least: int) -> list[int]:
     """`3,14,15` -> those. UserError for what is no list of at least so many different indices."""
     try:

@@ -80,7 +80,7 @@ def forget(arguments: argparse.Namespace) -> int:
         "place_alone_percent": by_place,
         "maps_dropped": len(maps),
         "positive_weight": {key: lines[0][key] for key in ("inside", "outside", "ratio")},
-        "random": {key: _spread([line[key] for line in lines[1:]]) for key in ("inside", "outside", "ratio")},
+        "random": {key: look.spread([line[key] for line in lines[1:]]) for key in ("inside", "outside", "ratio")},
         "random_as_high": sum(line["ratio"] >= lines[0]["ratio"] for line in lines[1:]),
     }
     look.write_record(
@@ -158,11 +158,3 @@ def _change(before: np.ndarray, after: np.ndarray, inside: np.ndarray) -> dict[s
     change = np.abs(after.astype(np.float64) - before).mean(3)
     within, without = float(change[inside].mean()), float(change[~inside].mean())
     return {"inside": within, "outside": without, "ratio": within / without if without else float("nan")}
-
-
-def _spread(values: list[float]) -> dict[str, float | int]:
-    return {
-        "mean": float(np.mean(values)),
-        "sd": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
-        "n": len(values),
-    }

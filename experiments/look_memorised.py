@@ -135,15 +135,11 @@ def _training(arguments: argparse.Namespace, files: list[Path], first: look.Subj
 
 
 def _labels(subjects: list[look.Subject]) -> list[str]:
-    """Their names, with as many of the folders above as tell them apart."""
-    paths = [
-        s.file.resolve().parent if s.file.stem == Path(look.GENERATOR).stem else s.file.resolve() for s in subjects
-    ]
-    parts = [(*path.parts[1:-1], s.name) for path, s in zip(paths, subjects, strict=True)]
-    for depth in range(1, max(map(len, parts)) + 1):
-        labels = ["/".join(part[-depth:]) for part in parts]
-        if len(set(labels)) == len(labels):
-            break
+    """Their names; where some share one, the files with as many of the folders above as tell them apart."""
+    labels, depth = [subject.name for subject in subjects], 2
+    while len(set(labels)) < len(labels):
+        labels = ["/".join(subject.file.resolve().parts[-depth:]) for subject in subjects]
+        depth += 1
     return labels
 
 

@@ -66,7 +66,9 @@ def walk(arguments: argparse.Namespace) -> int:
             _nearest(out, images, training, arguments, lines, frames)
     look.write_csv(out / "walk.csv", lines)
     look.write_csv(out / "frames.csv", frames)
-    told = {f"smoothness_{name}": _spread(steps.max(1)) for name, steps in found.items()}
+    told = {
+        f"smoothness_{name}": look.spread(steps.max(1)) | {"max": float(steps.max())} for name, steps in found.items()
+    }
     look.write_record(
         out,
         arguments,
@@ -127,8 +129,3 @@ def _nearest(out, images: np.ndarray, training: look.Training, arguments, lines,
         }
     both = np.stack([images, pixels[torch.from_numpy(index)].numpy()]).reshape(2, len(lines), -1, *images.shape[1:])
     write_bytes(out / "nearest.png", figures.blocks(both.swapaxes(0, 1).reshape(2 * len(lines), *both.shape[2:])))
-
-
-def _spread(values: np.ndarray) -> dict[str, float | int]:
-    sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    return {"mean": float(values.mean()), "sd": sd, "max": float(values.max()), "n": len(values)}
