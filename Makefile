@@ -58,13 +58,13 @@ lint: $(READY)
 test: $(READY)
 	$(BIN)/pytest
 
-# A few minutes. Longer ones, each with --help: experiments.few_labels_benchmarks (the SVHN protocol at its true sizes),
-# experiments.gate_benchmarks (false alarms of compare), experiments.search_benchmarks (beside faiss and imagededup, which are
-# installed by hand) and experiments.planted (recall on altered copies, on Tiny-ImageNet).
+# A few minutes. Longer ones, each with --help: experiments.studies.benchmark_few_labels (the SVHN protocol at its true sizes),
+# experiments.studies.false_alarms (false alarms of compare), experiments.studies.benchmark_search (beside faiss and imagededup, which are
+# installed by hand) and experiments.studies.planted_copies (recall on altered copies, on Tiny-ImageNet).
 bench: $(READY)
-	$(BIN)/python -m experiments.benchmarks
-	$(BIN)/python -m experiments.dedup_benchmarks
-	$(BIN)/python -m experiments.training_benchmarks --width 64 --repeats 3
+	$(BIN)/python -m experiments.studies.benchmark_features_and_svm
+	$(BIN)/python -m experiments.studies.benchmark_hashing
+	$(BIN)/python -m experiments.studies.benchmark_training --width 64 --repeats 3
 
 # Caches alone: measured results and trained networks stay.
 clean:

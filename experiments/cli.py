@@ -14,26 +14,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from experiments import (
-    ablate_command,
-    check_command,
-    compare_command,
-    console,
-    data_commands,
-    datasets,
-    eval_commands,
-    look_command,
-    report,
-    sources,
-    spec,
-)
-from experiments.allocator import keep_freed_memory
-from experiments.arguments import add_roots, check_writable, commands_of, device_of, named_roots, one_line
-from experiments.deduplicate import check, deduplicate, is_audit
-from experiments.errors import UserError
-from experiments.evaluate import LEAKAGE, ROOT
-from experiments.pretrain import STATE, pretrain, record
-from experiments.processes import joined
+from experiments.commands import ablate as ablate_command
+from experiments.commands import check as check_command
+from experiments.commands import compare as compare_command
+from experiments.commands import data as data_commands
+from experiments.commands import eval as eval_commands
+from experiments.commands import look as look_command
+from experiments.commands.options import add_roots, commands_of
+from experiments.data import load as datasets
+from experiments.deduplication import image_source as sources
+from experiments.deduplication.run_pass import check, deduplicate, is_audit
+from experiments.deduplication.spec import COSTS, METHODS, DedupSpec
+from experiments.measure.svm import LEAKAGE
+from experiments.report import page as report
+from experiments.run import console
+from experiments.run.context import ROOT, device_of, named_roots
+from experiments.run.errors import UserError, one_line
+from experiments.run.files import check_writable
+from experiments.run.memory import keep_freed_memory
+from experiments.run.torchrun import joined
+from experiments.training.recipe import load_recipe, recipe_names
+from experiments.training.session import STATE, pretrain, record
 from gan import parallel
 
 TRAINING = ROOT / "results" / "training"
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"{', '.join(datasets.NAMES)}, a set packed before, or a folder or zip of image files",
     )
     dedup.add_argument("--against", metavar="SOURCE", help="the other images")
-    dedup.add_argument("--method", choices=spec.METHODS, default=spec.METHODS[0], help="default: %(default)s")
+    dedup.add_argument("--method", choices=METHODS, default=METHODS[0], help="default: %(default)s")
     dedup.add_argument("--radius", type=int, help="of the hashes: Hamming distance in bits of 64 (default: 4)")
     dedup.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/dedup/SOURCE[-against-SOURCE])")
     dedup.add_argument("--record", action="store_true", help="add the audit to results/leakage (maintainers)")
@@ -96,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     add_roots(dedup)
 
     train = command("train", _train, "Train a recipe.", "dcgan-eval train imagenet32-half --out runs/train/mine")
-    train.add_argument("recipe", help=f"{', '.join(spec.recipe_names())}, or a .toml file")
+    train.add_argument("recipe", help=f"{', '.join(recipe_names())}, or a .toml file")
     train.add_argument(
         "--set",
         action="append",
@@ -126,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _dedup(arguments: argparse.Namespace) -> int:
-    wanted = spec.DedupSpec(arguments.method, arguments.radius)
+    wanted = DedupSpec(arguments.method, arguments.radius)
     roots = {"data_root": arguments.data_root, "runs_root": arguments.runs_root}
     check(arguments.name, wanted, against=arguments.against, record=arguments.record, **roots)
     both = [arguments.name, *([arguments.against] if arguments.against is not None else [])]
@@ -134,7 +135,7 @@ def _dedup(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         for name in both:
             print(sources.describe(name, wanted, **roots))
-        print(f"would search by {wanted}, which {spec.COSTS[wanted.method]}; into {out}")
+        print(f"would search by {wanted}, which {COSTS[wanted.method]}; into {out}")
         return 0
     audits = [arguments.runs_root / "leakage", *([LEAKAGE] if arguments.record else [])]
     check_writable(out, *(audits if is_audit(arguments.name, wanted, arguments.against, **roots) else ()))
@@ -154,7 +155,7 @@ def _dedup(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    recipe = spec.load_recipe(arguments.recipe, arguments.set)
+    recipe = load_recipe(arguments.recipe, arguments.set)
     out = arguments.out or arguments.runs_root / "train" / recipe.name
     if arguments.dry_run:
         print(json.dumps(dataclasses.asdict(recipe), indent=2))

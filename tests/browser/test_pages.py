@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from experiments import gallery
-from experiments.report import RESULTS, report
+from experiments.deduplication import gallery
+from experiments.report.page import RESULTS, report
 from results import figures
 
 Opener = Callable[[Path], Any]

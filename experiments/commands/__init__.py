@@ -1,0 +1,1 @@
+"""The commands of `dcgan-eval`, a module each: its options, and what runs it."""

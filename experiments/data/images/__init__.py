@@ -1,0 +1,1 @@
+"""Image files of folders, zips and LMDBs: listed, decoded, cropped, packed, hashed."""

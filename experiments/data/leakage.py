@@ -1,0 +1,88 @@
+"""Leakage audits: which images of an evaluation set occur in a set that a network was trained on.
+
+An audit is what the calibrated pass (`dedup.near_duplicates`) found between two sets, with the digests of both.
+Those in results/leakage are committed, so that whoever has not the photographs still knows which test images to leave
+out; a user's own lie in RUNS_ROOT/leakage, where `dcgan-eval dedup SET --against OTHER` puts them.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dedup.confirm import settings
+from experiments.data import load as datasets
+from experiments.run.files import write_bytes
+
+FORMAT = "dcgan-eval-leakage-1"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Pairs of near-duplicates between an evaluation set and another."""
+
+    images: dict[str, str]  # name and digest of the evaluation set
+    against: dict[str, str]  # ... and of the other
+    pairs: NDArray[np.int64]  # [M, 2]: (index in the evaluation set, index in the other), sorted
+    found_by: dict[str, str | float]  # the pass: `dedup.confirm.settings`
+    made_with: dict[str, str | None]  # versions of what found them
+
+    @property
+    def leaked(self) -> NDArray[np.int64]:
+        """Indices of the images of the evaluation set that occur in the other, ascending."""
+        return np.unique(self.pairs[:, 0])
+
+
+def audit(
+    images: datasets.PackedSet,
+    against: datasets.PackedSet,
+    pairs: NDArray[np.int64],
+    versions: dict[str, str | None],
+) -> Audit:
+    """The audit that `pairs` (int64 [M, 2], sorted), found between these two sets now, amount to."""
+    first, second = ({"name": packed.name, "digest": packed.digest} for packed in (images, against))
+    return Audit(first, second, pairs, settings(), versions)
+
+
+def write_audit(folder: Path, found: Audit) -> Path:
+    """Writes `folder`/<set>-in-<other>.json, whole or not at all; returns the file."""
+    file = folder / f"{found.images['name']}-in-{found.against['name']}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    head = {"format": FORMAT, "images": found.images, "against": found.against}
+    head |= {"found_by": found.found_by, "made_with": found.made_with}
+    text = json.dumps(head | {"leaked": len(found.leaked)}, indent=1)[:-2]
+    pairs = ",\n".join(f"  [{i}, {j}]" for i, j in found.pairs.tolist())
+    write_bytes(file, f'{text},\n "pairs": [\n{pairs}\n ]\n}}\n'.encode())
+    return file
+
+
+def read_audit(file: Path) -> Audit:
+    """What `write_audit` wrote. Raises ValueError, with the fix, for any other file."""
+    try:
+        found = json.loads(file.read_text())
+        if found["format"] != FORMAT:
+            raise ValueError(f"its format is {found['format']!r}, not {FORMAT!r}")
+        pairs = np.array(found["pairs"], np.int64).reshape(-1, 2)
+        first, second = ({key: str(found[which][key]) for key in ("name", "digest")} for which in ("images", "against"))
+        read = Audit(first, second, pairs, dict(found["found_by"]), dict(found["made_with"]))
+        if (pairs < 0).any():
+            raise ValueError("an index is negative")
+        if len(read.leaked) != found["leaked"]:
+            raise ValueError(f"it names {found['leaked']} leaked images and lists {len(read.leaked)}")
+        return read
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is no leakage audit ({error}); delete it and make it again") from error
+
+
+def find_audit(folders: Sequence[Path], images: str, against: str) -> Audit | None:
+    """The audit of exactly these two sets (digests) by the present pass, in the first of `folders` that has one."""
+    for folder in folders:
+        for file in sorted(folder.glob("*.json")):
+            found = read_audit(file)
+            sets = found.images["digest"], found.against["digest"]
+            if sets == (images, against) and found.found_by == settings():
+                return found
+    return None

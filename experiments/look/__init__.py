@@ -1,0 +1,1 @@
+"""Looks inside trained networks (paper section 6): walks, arithmetic, filters, forgetting, memorisation."""

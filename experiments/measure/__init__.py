@@ -1,0 +1,1 @@
+"""Measurements that answer rows of the tables: protocols, classifiers, records, paired tests."""

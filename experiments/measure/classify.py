@@ -1,0 +1,161 @@
+"""Features and labels -> which test rows were right: C chosen on training rows alone, the test rows scored once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
+
+import evaluation
+from experiments.measure.protocols import FewLabels
+from experiments.run.progress import Progress
+
+FOLDS = 5
+ROWS = 1024  # standardised at once
+
+
+@dataclass(frozen=True)
+class Split:
+    """Features float32 [N, D] and [m, D], labels [N] and [m], and the training rows on which C is chosen (or none)."""
+
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    holdout: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """right: bool [R, m], a row for each draw of labels; drawn: int64 [R, n], the labelled rows of each draw; how C was
+    chosen and the solver ended, for the record."""
+
+    right: NDArray[np.bool_]
+    drawn: NDArray[np.int64]
+    selection: dict[str, Any]
+    solver: dict[str, Any] = field(default_factory=dict)
+
+
+def score_neighbours(
+    X: np.ndarray,
+    y: np.ndarray,
+    draws: NDArray[np.int64],
+    ks: Sequence[int],
+    X_scored: np.ndarray,
+    y_scored: np.ndarray,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> tuple[NDArray[np.bool_], float]:
+    """As `evaluation.score_draws`, by the k nearest of a draw's rows, Euclidean distance; the gap is 0."""
+    queries = torch.from_numpy(np.array(X_scored)).to(device)
+    right = np.zeros((len(draws), len(ks), len(y_scored)), np.bool_)
+    shown = draws if progress is None else progress(draws, total=len(draws), desc="draws of labels", unit="draw")
+    for r, rows in enumerate(shown):
+        references = torch.from_numpy(X[rows]).to(device)
+        for i, k in enumerate(ks):
+            right[r, i] = evaluation.knn_predict(queries, references, y[rows], k=k) == y_scored
+    return right, 0.0
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What is put on features: its name in the method column, the setting that is chosen and how draws are scored."""
+
+    name: str
+    setting: str
+    score: Callable[..., tuple[NDArray[np.bool_], float]]
+    grid: tuple[float, ...] = ()  # values of the setting; the protocol's where empty
+
+
+CLASSIFIERS = {
+    "l2-svm": Classifier("L2-SVM", "C", evaluation.score_draws),
+    "k-nn": Classifier("k-nn", "k", score_neighbours, (1, 3, 5, 9, 15, 25)),
+}
+
+
+def standardised(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Copies, float32, less the training rows' mean and over their sd: sqrt(variance + 0.01), as Coates & Ng's demo."""
+    mean, square = (
+        sum(f(X[i : i + ROWS]).sum(0, dtype=np.float64) for i in range(0, len(X), ROWS)) / len(X)
+        for f in (np.asarray, np.square)
+    )
+    scale = 1 / np.sqrt(square - mean**2 + 0.01)
+    out = np.empty(X.shape, np.float32), np.empty(X_test.shape, np.float32)
+    for whole, to in zip((X, X_test), out, strict=True):
+        for i in range(0, len(whole), ROWS):
+            to[i : i + ROWS] = (whole[i : i + ROWS] - mean) * scale
+    return out
+
+
+def all_labels(
+    split: Split,
+    grid: tuple[float, ...],
+    *,
+    device: torch.device,
+    say: Callable[[str], None],
+    progress: Progress | None,
+) -> Answer:
+    """C on the rows held out, then one fit of all rows."""
+    chosen = evaluation.select_C(split.X, split.y, split.holdout, grid, device=device, progress=progress)
+    for entry in chosen.grid:
+        say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of {len(split.holdout):,} held-out training images")
+    svm = evaluation.fit_selected(split.X, split.y, chosen, device=device, progress=progress)
+    solver = {
+        "C": svm.C,
+        "tol": svm.tol,
+        "n_iter": np.asarray(svm.n_iter_).tolist(),
+        "objective": np.asarray(svm.objective_).tolist(),
+        "duality_gap": np.asarray(svm.duality_gap_).tolist(),
+    }
+    selection = {"C": chosen.C, "holdout": len(split.holdout), "grid": list(chosen.grid)}
+    right = svm.predict(split.X_test) == split.y_test
+    return Answer(right[None], np.arange(len(split.y))[None], selection, solver)
+
+
+def few_labels(
+    split: Split,
+    grid: tuple[float, ...],
+    few: FewLabels,
+    seed: int,
+    *,
+    classifier: Classifier = CLASSIFIERS["l2-svm"],
+    device: torch.device,
+    say: Callable[[str], None],
+    progress: Progress | None,
+) -> Answer:
+    """Its setting by draws scored on the rows held out, or by folds; then fresh draws, each scored on the test rows."""
+    X, y, setting = split.X, split.y, classifier.setting
+    pool = np.setdiff1d(np.arange(len(y)), split.holdout)
+
+    def drawn(draws: int, seed: int) -> NDArray[np.int64]:
+        return pool[evaluation.label_draws(y[pool], draws, seed=seed, per_class=few.per_class, size=few.size)]
+
+    if few.select:
+        held = np.asarray(X[split.holdout])
+        right, gap = classifier.score(
+            X, y, drawn(few.select, seed), grid, held, y[split.holdout], device=device, progress=progress
+        )
+        scores = right.mean(2)  # [draws, values]
+    else:
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(X, y)
+        parts = [classifier.score(X, y, fit[None], grid, X[held], y[held], device=device) for fit, held in folds]
+        scores, gap = np.stack([part[0].mean((0, 2)) for part in parts]), max(part[1] for part in parts)
+    means = scores.mean(0)
+    best = min(value for value, mean in zip(grid, means, strict=True) if mean == means.max())
+    tried = [
+        {setting: value, "accuracy": float(mean), "sd": float(sd)}
+        for value, mean, sd in zip(grid, means, scores.std(0, ddof=1), strict=True)
+    ]
+    how = f"{few.select} draws" if few.select else f"{FOLDS} folds"
+    for entry in tried:
+        say(f"{setting} {entry[setting]:g}: {100 * entry['accuracy']:.2f} % of training images not fitted, {how}")
+    fresh = drawn(few.score, seed + 1)
+    right, last_gap = classifier.score(
+        X, y, fresh, [best], split.X_test, split.y_test, device=device, progress=progress
+    )
+    selection = {setting: best, "holdout": len(split.holdout), "scored on": how, "grid": tried}
+    return Answer(right[:, 0], fresh, selection, {setting: best, "duality_gap": max(gap, last_gap)})

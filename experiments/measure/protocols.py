@@ -1,0 +1,105 @@
+"""The protocols of the tables, as data: which labelled set, how many labels, on what C is chosen, which error bar."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import evaluation
+from experiments.run.errors import UserError
+
+CLASSES = 10  # of every labelled set here
+
+
+@dataclass(frozen=True)
+class FewLabels:
+    """Draws of labelled rows, either `per_class` of each class or `size` whatever their classes.
+
+    select: draws on which C is chosen, scored on the rows held out; 0 chooses by 5-fold cross-validation within the
+        training rows.
+    score: fresh draws that are scored on the test images.
+    """
+
+    per_class: int | None = None
+    size: int | None = None
+    select: int = 10
+    score: int = 100
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a figure comes about.
+
+    data: the labelled set, `<data>-train` and `<data>-test`; images, tested: how many its two parts must have.
+    holdout: training images on which C, or the trial, is chosen, never fitted for that and never shown to batch norm.
+    few: None where all labels are fitted at once. bar: the kind of error bar over draws.
+    """
+
+    table: str
+    data: str
+    images: int
+    tested: int
+    metric: str
+    holdout: int
+    grid: tuple[float, ...] = evaluation.DEFAULT_GRID
+    few: FewLabels | None = None
+    bar: str = "sd"
+
+    @property
+    def overlap(self) -> float:
+        """Share of a draw's labelled rows that another draw holds too, as a rule: rows drawn / rows drawn from."""
+        if self.few is None:
+            return 0.0
+        return (self.few.size or CLASSES * (self.few.per_class or 0)) / (self.images - self.holdout)
+
+
+SVHN_GRID = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)  # the authors' code
+PROTOCOLS = {
+    "cifar10/full": Protocol("cifar10", "cifar10", 50_000, 10_000, "accuracy_percent", 10_000),
+    "cifar10/400-per-class": Protocol(
+        "cifar10",
+        "cifar10",
+        50_000,
+        10_000,
+        "accuracy_percent",
+        10_000,
+        few=FewLabels(per_class=400, select=3, score=10),
+    ),
+    "svhn/1000-balanced": Protocol(
+        "svhn", "svhn", 73_257, 26_032, "error_percent", 10_000, SVHN_GRID, FewLabels(per_class=100), "1.96sd"
+    ),
+    "svhn/1000-of-1083": Protocol(
+        "svhn", "svhn", 1_083, 6_001, "error_percent", 0, SVHN_GRID, FewLabels(size=1_000, select=0), "1.96sd"
+    ),
+}
+SUPERVISED = {  # of a network trained with the labels alone; the draw is one, for every trial
+    "svhn/supervised-1000": Protocol(
+        "svhn", "svhn", 73_257, 26_032, "error_percent", 10_000, few=FewLabels(per_class=100, select=1, score=1)
+    ),
+    "svhn/supervised-of-1083": Protocol("svhn", "svhn", 1_083, 6_001, "error_percent", 200),
+}
+TABLES = tuple(dict.fromkeys(protocol.table for protocol in PROTOCOLS.values()))
+
+
+def protocol_of(table: str, name: str | None, protocols: Mapping[str, Protocol] = PROTOCOLS) -> str:
+    """That name, or the table's first among `protocols`; UserError for one that the table does not have there."""
+    known = [name for name, protocol in protocols.items() if protocol.table == table]
+    kind = "of supervised:" if protocols is SUPERVISED else "of features"
+    if not known:
+        raise UserError(
+            f"no protocol {kind} in the table {table}; choose --table {next(iter(protocols.values())).table}"
+        )
+    if name is not None and name not in known:
+        raise UserError(f"no protocol {name!r} in the table {table}; it has {', '.join(known)} {kind}")
+    return name or known[0]
+
+
+def check_images(name: str, images: int, tested: int, protocols: Mapping[str, Protocol] = PROTOCOLS) -> None:
+    """UserError where the labelled set at hand is not that of the protocol, one of `protocols`."""
+    wanted = protocols[name]
+    if (images, tested) == (wanted.images, wanted.tested):
+        return
+    sizes = [other for other, p in protocols.items() if (p.data, p.images, p.tested) == (wanted.data, images, tested)]
+    fix = f"choose --protocol {sizes[0]}, a row of its own" if sizes else "put the official files in DATA_ROOT"
+    raise UserError(
+        f"{name} takes {wanted.images:,} training and {wanted.tested:,} test images of {wanted.data}, "
+        f"there are {images:,} and {tested:,}; {fix}"
+    )

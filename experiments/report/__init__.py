@@ -1,0 +1,1 @@
+"""One page over all that is recorded."""

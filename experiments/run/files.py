@@ -1,0 +1,87 @@
+"""Files and folders written whole or not at all, files that grow, and whether a folder can be written to."""
+
+import contextlib
+import glob
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from experiments.run.errors import UserError
+
+ABANDONED_AFTER = 3600.0  # seconds without a write after which a temporary folder belongs to a killed run
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Writes under a temporary name, then renames: a stop in between leaves the old file, a full disk no other.
+
+    Of two processes that write it at once, the last one's stays.
+    """
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, file)
+    except BaseException:  # Ctrl-C, too
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def append_bytes(file: Path, content: bytes) -> None:
+    """Adds to the end of `file`; on disk when it returns. A stop in between leaves a part: the reader must cut it."""
+    with open(file, "ab") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def check_writable(*folders: Path) -> None:
+    """Makes the folders; UserError where one cannot be written to."""
+    for folder in folders:
+        probe = folder / f".write-test-{os.getpid()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {folder}: {error.strerror}; make it writable, or choose another RUNS_ROOT or --out"
+            ) from error
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A temporary sibling that becomes `folder` when the block ends well, and goes when it does not.
+
+    An existing folder is replaced, also one that has come in the meantime.
+    """
+    building = _sibling(folder)
+    try:
+        yield building
+        building.chmod(0o755)  # mkdtemp makes folders that only their owner can read
+        try:
+            building.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+            aside = _sibling(folder)  # a folder cannot be renamed onto one with content: that one moves away first
+            folder.rename(aside / "replaced")
+            building.rename(folder)
+            shutil.rmtree(aside, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed runs left beside `folder`; a younger one may belong to a run beside this one."""
+    for partial in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
+        with contextlib.suppress(OSError):
+            newest = max(path.stat().st_mtime for path in [partial, *partial.rglob("*")])
+            if time.time() - newest > ABANDONED_AFTER:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sibling(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))

@@ -1,0 +1,1 @@
+"""Benchmarks and studies of the project itself, each a program: `python -m experiments.studies.NAME --help`."""

@@ -1,0 +1,93 @@
+"""The SVHN protocol whole, timed on synthetic features of its true sizes, and a tenth of its fits beside LinearSVC.
+
+    python -m experiments.studies.benchmark_few_labels
+
+63,257 digits to draw 1,000 labels from, 10,000 to choose C on (7 values, 10 draws), 26,032 to score 100 draws on, each
+with 7,168 features: leaky rectified, of low rank, with noise, ten classes. Beside scikit-learn: one draw for all values
+of C and ten more for one, by each, with the objectives they end at.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import LinearSVC
+
+import evaluation
+from experiments.measure.classify import Split, few_labels
+from experiments.measure.protocols import PROTOCOLS
+from experiments.run import console
+from experiments.studies.benchmark_features_and_svm import objective
+
+RANK = 64
+
+
+def synthetic(rows: int, width: int, seed: int, *, spread: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
+    """Features float32 [rows, width] of the kind a discriminator gives, and their classes int64 [rows], 0 to 9."""
+    directions = np.random.default_rng(0)  # the same for every seed
+    basis = directions.normal(size=(RANK, width)).astype(np.float32) / RANK**0.5
+    means = spread * directions.normal(size=(10, RANK)).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 10, rows)
+    X = np.empty((rows, width), np.float32)
+    for start in range(0, rows, 4096):
+        part = slice(start, start + 4096)
+        codes = means[labels[part]] + rng.standard_normal((len(labels[part]), RANK), dtype=np.float32)
+        x = codes @ basis + 0.5 * rng.standard_normal((len(codes), width), dtype=np.float32)
+        X[part] = np.where(x > 0, x, 0.2 * x)
+    return X, labels
+
+
+def main() -> int:
+    """Prints the stages and the comparison as they end."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--width", type=int, default=7_168, help="features of an image (default: %(default)s)")
+    parser.add_argument("--shrink", type=int, default=1, help="divide rows and draws by so much, for a quick look")
+    arguments = parser.parse_args()
+    rules, shrink = PROTOCOLS["svhn/1000-balanced"], arguments.shrink
+    assert rules.few is not None
+    (X, y), (X_test, y_test) = (
+        synthetic(rows // shrink, arguments.width, seed) for seed, rows in enumerate((rules.images, rules.tested))
+    )
+    few = type(rules.few)(rules.few.per_class, None, max(2, rules.few.select // shrink), rules.few.score // shrink)
+    split = Split(X, y, X_test, y_test, np.arange(rules.holdout // shrink))
+    start = time.perf_counter()
+    answer = few_labels(
+        split, rules.grid, few, 0, device=torch.device("cpu"), say=console.say, progress=console.progress
+    )
+    seconds = time.perf_counter() - start
+    print(
+        f"whole protocol: {seconds:.0f} s for {few.select} draws of {len(rules.grid)} values of C and {few.score} "
+        f"draws, {100 - 100 * answer.right.mean():.2f} % error at C {answer.solver['C']:g}, "
+        f"largest relative gap {answer.solver['duality_gap']:.1e}",
+        flush=True,
+    )
+    draws = evaluation.label_draws(y, 11, seed=2, per_class=few.per_class)
+    work = [(draws[0], rules.grid), *((rows, [answer.solver["C"]]) for rows in draws[1:])]
+    ours = theirs = excess = 0.0
+    for rows, Cs in console.progress(work, total=len(work), desc="beside LinearSVC", unit="draw"):
+        start = time.perf_counter()
+        mine = list(evaluation.l2svm_path(X[rows], y[rows], Cs))
+        ours += time.perf_counter() - start
+        for C, svm in zip(Cs, mine, strict=True):
+            start = time.perf_counter()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                other = LinearSVC(C=C, dual=True, tol=1e-4).fit(X[rows], y[rows])
+            theirs += time.perf_counter() - start
+            ratio = objective(svm, X[rows], y[rows], C) / objective(other, X[rows], y[rows], C)
+            excess = max(excess, float(np.max(ratio - 1)))
+    print(
+        f"a tenth of its fits: {ours:.1f} s, LinearSVC {theirs:.1f} s, ratio {theirs / ours:.1f}; "
+        f"objective at most {excess:+.1e} above LinearSVC's",
+        flush=True,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

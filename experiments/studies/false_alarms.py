@@ -1,0 +1,65 @@
+"""How often the gate of `dcgan-eval compare` closes where it should not: between two halves of one network's draws.
+
+    python -m experiments.studies.false_alarms random:svhn32 --protocol svhn/1000-of-1083
+
+The draws of a protocol of few labels are parted at random, many times over, and the halves compared as two networks.
+They are equally good, so that a test of level 0.05 may alarm in 5 % of the partings.
+"""
+
+import argparse
+import sys
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+
+import evaluation
+from experiments.commands.options import add_roots
+from experiments.measure.classify import Split, few_labels
+from experiments.measure.protocols import PROTOCOLS
+from experiments.measure.svm import EvalSpec, extract_features, prepare
+from experiments.run import console
+
+LEVEL = 0.05
+
+
+def alarms(right: NDArray[np.bool_], *, overlap: float, pairs: int = 2_000, seed: int = 0) -> dict[str, float]:
+    """Test -> share of one-sided alarms at LEVEL between random halves of draws, right bool [R, n]."""
+    rng, half = np.random.default_rng(seed), len(right) // 2
+    p: dict[str, list[float]] = {"over images alone": [], "over images and draws": [], "the gate": []}
+    for _ in range(pairs):
+        order = rng.permutation(len(right))
+        sides = right[order[:half]], right[order[half : 2 * half]]
+        images, draws = ([100 * side.mean(axis) for side in sides] for axis in (0, 1))
+        p["over images alone"].append(float(stats.ttest_rel(*images, alternative="less").pvalue))
+        for name, shared in (("over images and draws", 0.0), ("the gate", overlap)):
+            found = evaluation.paired_over_draws(*images, *draws, overlap=shared, alternative="less")
+            p[name].append(found.p_value)
+    return {name: float(np.mean(np.array(values) <= LEVEL)) for name, values in p.items()}
+
+
+def main() -> int:
+    """Prints the share of alarms of each test."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("backbone", help="as of dcgan-eval eval")
+    few = [name for name, protocol in PROTOCOLS.items() if protocol.few is not None]
+    parser.add_argument("--protocol", choices=few, default=few[0], help="default: %(default)s")
+    parser.add_argument("--pairs", type=int, default=2_000, help="partings (default: %(default)s)")
+    add_roots(parser, device=True)
+    arguments = parser.parse_args()
+    run, shown = EvalSpec(arguments.backbone, protocol=arguments.protocol), console.progress
+    roots = {"data_root": arguments.data_root, "runs_root": arguments.runs_root}
+    prepared = prepare(run, **roots, device=arguments.device, progress=shown)
+    X, X_test = extract_features(prepared, runs_root=arguments.runs_root, say=console.say, progress=shown)
+    split = Split(X, prepared.train.labels, X_test, prepared.test.labels, prepared.holdout)
+    rules, device = run.rules, torch.device(arguments.device)
+    assert rules.few is not None
+    answer = few_labels(split, run.grid or (), rules.few, run.seed, device=device, say=console.say, progress=shown)
+    for name, share in alarms(answer.right, overlap=rules.overlap, pairs=arguments.pairs).items():
+        print(f"{name}: {100 * share:.2f} % alarms of {arguments.pairs:,} pairs at level {LEVEL:g}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""Kills at random moments: whether a run that was killed and started again ends as the uninterrupted one, bit for bit.
+
+    python -m experiments.studies.kills --kills 20 --out results/training/kills.csv
+
+A tiny network is trained on made-up images, once without and once with kills, each session in a process of its own
+as a person would start it (`python -m experiments train`). SIGKILL, SIGTERM and SIGINT take turns, each at a moment
+drawn from the time after the data are read. Networks and losses are compared byte for byte.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors import safe_open
+
+from experiments.data.packed import pack
+from experiments.run.files import write_bytes
+from experiments.training.loop import STATE
+from experiments.training.session import CURVE
+
+ROOT = Path(__file__).parents[2]
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+COMPARED = ("discriminator.safetensors", "generator.safetensors", STATE, CURVE)
+RECIPE = """preset = "imagenet32"
+dataset = "tiny-imagenet-32"
+width = 2
+held_out = 64
+[training]
+images = {images}
+decay_from = {decay_from}
+batch_size = 16
+"""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One session: what ended it, and how much of the run was on disk then."""
+
+    signal: str  # "none" where the process ended before the signal
+    seconds: float  # after training began
+    exit_code: int  # negative: the signal that ended the process
+    saved_step: int  # of the checkpoint, 0 where there is none
+    written_step: int  # of the last minibatch in losses.csv: what was done beyond the checkpoint is done again
+
+
+def prepare(folder: Path, *, images: int) -> None:
+    """A data set of 700 made-up images and a recipe that shows `images` of them, below `folder`."""
+    noise = np.random.default_rng(0).integers(0, 256, (700, 8, 8, 3), dtype=np.uint8)
+    data = noise.repeat(4, axis=1).repeat(4, axis=2)
+    pack(folder / "packed" / "tiny-imagenet-32", [data], shape=data.shape, source="made up", transform="none")
+    (folder / "tiny.toml").write_text(RECIPE.format(images=images, decay_from=images // 2))
+
+
+def start(folder: Path, out: Path) -> subprocess.Popen:
+    """A session of the run in `out`, as a process of its own."""
+    roots = ["--data-root", str(folder / "data"), "--runs-root", str(folder)]
+    command = [sys.executable, "-m", "experiments", "train", str(folder / "tiny.toml"), "--out", str(out), *roots]
+    return subprocess.Popen(
+        [*command, "--device", "cpu", "--checkpoint-images", "320"],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def finish(folder: Path, out: Path) -> float:
+    """Runs to the end; the seconds that it trained. RuntimeError with the program's words where it fails."""
+    process = start(folder, out)
+    begun = _training(process)
+    _, said = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"training failed with {process.returncode}: {said.decode(errors='replace')[-2000:]}")
+    return time.monotonic() - begun
+
+
+def killed(folder: Path, out: Path, *, kills: int, longest: float, seed: int = 0) -> Iterator[Kill]:
+    """Starts the run in `out` and kills it, `kills` times, each up to `longest` seconds after training began."""
+    for number, moment in enumerate(np.random.default_rng(seed).uniform(0, longest, kills)):
+        process = start(folder, out)
+        _training(process)
+        sent, name = SIGNALS[number % len(SIGNALS)], "none"
+        try:
+            process.communicate(timeout=float(moment))
+        except subprocess.TimeoutExpired:
+            name = sent.name
+            process.send_signal(sent)
+            process.communicate()
+        yield Kill(name, round(float(moment), 3), process.returncode, *_steps(out))
+
+
+def compare(folder: Path, *, kills: int, images: int, seed: int = 0) -> tuple[list[Kill], list[str]]:
+    """The kills of one run, and the files in which it differs from a run that nothing interrupted.
+
+    The moments are drawn so that the run is about half done when the last comes.
+    """
+    prepare(folder, images=images)
+    seconds = finish(folder, folder / "whole")
+    found = list(killed(folder, folder / "killed", kills=kills, longest=seconds / kills, seed=seed))
+    finish(folder, folder / "killed")
+    return found, differing(folder / "whole", folder / "killed")
+
+
+def _training(process: subprocess.Popen) -> float:
+    """Waits until the data are read and training begins; when that was."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"near-duplicates removed" in line:
+            break
+    return time.monotonic()
+
+
+def differing(a: Path, b: Path) -> list[str]:
+    """The files of `COMPARED` that are not the same byte for byte, or are not there."""
+    same = [(a / f).exists() and (b / f).exists() and (a / f).read_bytes() == (b / f).read_bytes() for f in COMPARED]
+    return [file for file, equal in zip(COMPARED, same, strict=True) if not equal]
+
+
+def _steps(out: Path) -> tuple[int, int]:
+    saved = written = 0
+    if (out / STATE).exists():
+        with safe_open(out / STATE, "pt") as opened:
+            saved = int(json.loads(opened.metadata()["dcgan-eval"])["step"])
+    if (out / CURVE).exists():
+        *_, last = (out / CURVE).read_text().splitlines()
+        written = int(last.split(",")[0]) if last[0].isdigit() else 0
+    return saved, written
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Kills, compares, prints the table and writes it; 1 where the runs differ."""
+    parser = argparse.ArgumentParser(description="Kills a training run at random moments and compares its end.")
+    parser.add_argument("--kills", type=int, default=20, help="default: %(default)s")
+    parser.add_argument("--images", type=int, default=32_000, help="length of the run (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="CSV file to write")
+    arguments = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        kills, different = compare(Path(folder), kills=arguments.kills, images=arguments.images, seed=arguments.seed)
+    table = pd.DataFrame([asdict(kill) for kill in kills]).assign(different_at_the_end=" ".join(different) or "none")
+    print(table.to_string())
+    if arguments.out:
+        write_bytes(arguments.out, table.to_csv(index=False).encode())
+    given = int((table["signal"] != "none").sum())
+    print(f"{given} kills; files that differ from the uninterrupted run's: {', '.join(different) or 'none'}")
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

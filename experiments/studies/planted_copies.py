@@ -1,0 +1,159 @@
+"""Planted near-duplicates: which share of altered copies each method finds again, and what it finds besides.
+
+    python -m experiments.studies.planted_copies --data-root data --runs-root runs --out results/dedup/planted.csv
+
+Photographs are altered at 64x64 and then halved, as a re-encoded file would reach a 32x32 set; the shift is by one
+pixel of 32x32. A method is a function of originals and copies, so another one is one entry of a dictionary.
+"""
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+import dedup
+from experiments.data import load as datasets
+from experiments.data.sets.tiny_imagenet import halve
+from experiments.deduplication import methods as duplicates
+from experiments.run.files import write_bytes
+
+Images = NDArray[np.uint8]  # [N, H, W, C]
+Method = Callable[[Images, Images], NDArray[np.int64]]
+"""(originals, copies) -> int64 [M, 2]: every (index in originals, index in copies) that the method calls the same."""
+
+
+def _each(alter: Callable[[Image.Image], Image.Image], images: Images) -> Images:
+    return np.stack([np.asarray(alter(Image.fromarray(image))) for image in images])
+
+
+def _jpeg(image: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer)
+
+
+def _rescaled(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    smaller = image.resize((width * 3 // 4, height * 3 // 4), Image.Resampling.LANCZOS)
+    return smaller.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _brightness(images: Images, factor: float) -> Images:
+    return np.clip(np.rint(images * factor), 0, 255).astype(np.uint8)
+
+
+def _shifted(images: Images) -> Images:
+    """One pixel to the right at half size; the left column stays."""
+    small = halve(images)
+    return np.concatenate([small[:, :, :1], small[:, :, :-1]], axis=2)
+
+
+def _then_halved(alter: Callable[[Images], Images]) -> Callable[[Images], Images]:
+    return lambda images: halve(alter(images))
+
+
+TRANSFORMS: dict[str, Callable[[Images], Images]] = {  # uint8 [N, 64, 64, 3] -> [N, 32, 32, 3]
+    "JPEG quality 75": _then_halved(partial(_each, partial(_jpeg, quality=75))),
+    "JPEG quality 50": _then_halved(partial(_each, partial(_jpeg, quality=50))),
+    "rescaled by 3/4 and back": _then_halved(partial(_each, _rescaled)),
+    "shifted by one pixel": _shifted,
+    "brightness +10 %": _then_halved(partial(_brightness, factor=1.1)),
+    "brightness -10 %": _then_halved(partial(_brightness, factor=0.9)),
+    "mirrored": _then_halved(lambda images: images[:, :, ::-1]),
+}
+
+
+def within_radius(codes: Callable[[Images], NDArray[np.uint64]], radius: int) -> Method:
+    """The method that calls images the same whose 64-bit codes differ in at most `radius` bits."""
+    return lambda originals, copies: dedup.radius_pairs_between(codes(originals), codes(copies), radius)
+
+
+def colliding(codes: Callable[[Images], NDArray[np.uint64]]) -> Method:
+    """The method that calls images of equal code the same (codes of any number of words)."""
+
+    return lambda originals, copies: duplicates.colliding(codes(originals), codes(copies))
+
+
+METHODS: dict[str, Method] = {
+    "near-duplicates": dedup.near_duplicates,
+    "phash, radius 4": within_radius(dedup.phash, 4),
+    "phash, radius 8": within_radius(dedup.phash, 8),
+    "phash, radius 12": within_radius(dedup.phash, 12),
+    "dhash, radius 4": within_radius(dedup.dhash, 4),
+    "ahash, radius 4": within_radius(dedup.ahash, 4),
+}
+
+
+def planted(images: Images, methods: Mapping[str, Method]) -> Iterator[dict[str, str | float]]:
+    """Yields a row for each transform and method. `images`: uint8 [N, 64, 64, 3], none like another.
+
+    found_percent: copies paired with their own original. false_pairs_per_1000_images: pairs of a copy with another
+    original.
+    """
+    originals = halve(images)
+    n = len(originals)
+    for transform, alter in TRANSFORMS.items():
+        copies = alter(images)
+        for name, method in methods.items():
+            pairs = method(originals, copies)
+            own = pairs[:, 0] == pairs[:, 1]
+            yield {
+                "method": name,
+                "transform": transform,
+                "found_percent": 100 * len(np.unique(pairs[own, 0])) / n,
+                "false_pairs_per_1000_images": 1000 * int((~own).sum()) / n,
+                "n": n,
+            }
+
+
+def measure(
+    name: str,
+    methods: Mapping[str, Method],
+    *,
+    n: int = 5000,
+    seed: int = 0,
+    data_root: Path | str,
+    runs_root: Path | str,
+) -> pd.DataFrame:
+    """`planted` on `n` images of the set `name` (64x64), drawn by `seed`: one row a transform and method.
+
+    Raises UserError for a set that cannot be had, ValueError for one of fewer images.
+    """
+    images = datasets.load(name, data_root=data_root, runs_root=runs_root).images
+    if not 1 <= n <= len(images):
+        raise ValueError(f"n must lie in [1, {len(images)}], the images of {name}, got {n}")
+    drawn = np.sort(np.random.default_rng(seed).choice(len(images), n, replace=False))
+    return pd.DataFrame(planted(np.asarray(images[drawn]), methods)).assign(set=name, seed=seed)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Fits the semantic hash on the set at 32x32, measures all methods, writes and prints the table."""
+    parser = argparse.ArgumentParser(description="Recall of near-duplicate searches on planted copies.")
+    parser.add_argument("--data-root", type=Path, default=Path("data"))
+    parser.add_argument("--runs-root", type=Path, default=Path("runs"))
+    parser.add_argument("--n", type=int, default=5000, help="images drawn (default: 5000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw and of the semantic hash (default: 0)")
+    parser.add_argument("--out", type=Path, help="CSV file to write")
+    parser.add_argument("--steps", type=int, default=dedup.SemanticConfig.steps, help="of the semantic hash's training")
+    arguments = parser.parse_args(argv)
+    config = dedup.SemanticConfig(steps=arguments.steps, seed=arguments.seed)
+    roots = {"data_root": arguments.data_root, "runs_root": arguments.runs_root}
+    semantic = dedup.SemanticHash.fit(datasets.load("tiny-imagenet-32", **roots).images, config)
+    methods = METHODS | {"semantic, exact collision": colliding(semantic)}
+    table = measure("tiny-imagenet-64", methods, n=arguments.n, seed=arguments.seed, **roots)
+    if arguments.out:
+        write_bytes(arguments.out, table.round(2).to_csv(index=False).encode())
+    print(table.pivot(index="method", columns="transform", values="found_percent").round(1).to_string())
+    print(table.groupby("method")["false_pairs_per_1000_images"].mean().round(1).to_string())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

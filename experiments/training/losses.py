@@ -1,0 +1,76 @@
+"""losses.csv: one line a minibatch, appended to and cut back, so that a resumed run leaves the file of a whole one."""
+
+import os
+from array import array
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import gan
+from experiments.run.errors import UserError
+from experiments.run.files import append_bytes, write_bytes
+
+HEADER = "step,images_seen,network,loss,lr"
+
+
+class Curve:
+    """The loss of every minibatch of a run, in a file and in memory.
+
+    file: is made where it is absent, and cut back to the minibatches up to `step` where a run was stopped after it
+        had written more. UserError for a file of another form.
+    """
+
+    def __init__(self, file: Path, step: int) -> None:
+        self._file = file
+        self._seen: dict[str, array[int]] = defaultdict(lambda: array("q"))
+        self._losses: dict[str, array[float]] = defaultdict(lambda: array("d"))
+        if not file.exists():
+            write_bytes(file, f"{HEADER}\n".encode())
+            return
+        with open(file, "rb") as opened:
+            if opened.readline() != f"{HEADER}\n".encode():
+                raise UserError(
+                    f"{file} does not begin with {HEADER}; move it away, or choose another folder with --out"
+                )
+            kept = opened.tell()
+            for line in opened:
+                fields = line.decode("ascii", "replace").rstrip("\n").split(",")
+                # the last line may be torn: what was written for a checkpoint that never came
+                if not line.endswith(b"\n") or len(fields) != 5 or int(fields[0]) > step:
+                    break
+                self._remember(fields[2], int(fields[1]), float(fields[3]))
+                kept += len(line)
+        os.truncate(file, kept)
+
+    def add(self, steps: Sequence[gan.Step]) -> bool:
+        """Appends these minibatches, on disk when it returns; False, with nothing written, where one is no number."""
+        if not steps:
+            return True
+        losses = torch.stack([s.loss for s in steps]).tolist()  # waits for the device once
+        if not np.isfinite(losses).all():
+            return False
+        lines = [
+            f"{s.step},{s.images_seen},{s.network},{loss:.9g},{s.lr:.6g}\n"
+            for s, loss in zip(steps, losses, strict=True)
+        ]
+        append_bytes(self._file, "".join(lines).encode())
+        for s, loss in zip(steps, losses, strict=True):
+            self._remember(s.network, s.images_seen, loss)
+        return True
+
+    def all(self) -> dict[str, tuple[Sequence[int], Sequence[float]]]:
+        """Network -> (images seen, losses)."""
+        return {name: (self._seen[name], self._losses[name]) for name in sorted(self._seen)}
+
+    def since(self, images_seen: int, network: str) -> NDArray[np.float64]:
+        """The losses of the minibatches of a network after `images_seen`."""
+        return np.array(self._losses[network][bisect_right(self._seen[network], images_seen) :])
+
+    def _remember(self, network: str, images_seen: int, loss: float) -> None:
+        self._seen[network].append(images_seen)
+        self._losses[network].append(loss)

@@ -1,0 +1,110 @@
+"""`dcgan-eval check` end to end: what it prints, what it records, and its exit codes."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import features
+import results
+from experiments import cli
+from experiments.commands import check as check_command
+from experiments.networks.backbones import resolve
+
+USERS = """import torch
+import features
+
+def make():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(4))
+    return features.Backbone(model, ["1", "2"], (3, 32, 32), (-1, 1))
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workplace with a user's file outside the repository; records go there too."""
+    for name, value in {"DATA_ROOT": tmp_path / "data", "RUNS_ROOT": tmp_path / "runs", "DEVICE": "cpu"}.items():
+        monkeypatch.setenv(name, str(value))
+    for name in ("BACKBONE", "LAYERS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(check_command, "COSTS", tmp_path / "results" / "costs.jsonl")
+    (tmp_path / "mine.py").write_text(USERS)
+    return tmp_path
+
+
+def test_a_sound_network_of_a_users_own(place: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["check", f"{place / 'mine.py'}:make"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("mine.py:make, on cpu\nok     module         Sequential\n")
+    assert len(re.findall(r"^ok ", printed, re.MULTILINE)) == 14 and "FAIL" not in printed
+    assert re.search(r"^1 +5 x 32 x 32 +80\n2 +5 x 8 x 8 +80\nall +160$", printed, re.MULTILINE)
+    assert "parameters     140\n" in printed and "multiply-adds  0.1 million an image\n" in printed
+    assert re.search(r"^speed +[\d.,]+ ms an image, [\d.,e+]+ a second \(median of 7 batches of \d+\)$", printed, re.M)
+    assert re.search(r"^cifar10 +0\.0 GB of features for 60,000 images\nsvhn +0\.1 GB .* 99,289 images$", printed, re.M)
+    assert not (place / "results").exists()
+
+
+def test_a_record_is_found_by_weights_and_layers(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKBONE", "random:imagenet32,width=4")
+    assert cli.main(["check", "--layers", "conv6,conv2", "--record"]) == 0
+    assert cli.main(["check", "--seed", "1", "--record"]) == 0
+    restricted, whole = results.read_costs(check_command.COSTS)
+    contender = resolve("random:imagenet32,width=4", layers=["conv6", "conv2"])
+    assert (restricted.weights, restricted.layers) == (contender.weights, list(contender.backbone.layers))
+    assert restricted.name == contender.name == "random-init imagenet32 width 4 [conv6,conv2]"
+    assert restricted.features == features.feature_width(contender.backbone) == 16 * (16 + 4)
+    assert whole.weights != restricted.weights and len(whole.layers) == 6
+    assert {"cpu", "cores", "accelerator"} <= whole.hardware.keys() and {"torch", "commit"} <= whole.versions.keys()
+
+
+@pytest.mark.parametrize(
+    ("edits", "lines"),
+    [
+        (
+            [('"2"]', '"9"]'), ("(3, 32, 32)", "(4, 32, 32)")],
+            ["layers .*no layer '9' in this network", r"runs .*image_shape=\(3, 32, 32\)"],
+        ),
+        ([("(-1, 1)", "(1, -1)")], [r"input .*low < high, numbers or 3 of each, got \(1, -1\)"]),
+        ([("Backbone(model", "Backbone(model.forward")], ["module .*got method; wrap it in a torch.nn.Module"]),
+        ([("torch.nn.ReLU()", "torch.nn.Flatten()"), ("torch.nn.MaxPool2d(4)", "torch.nn.ReLU()")], ["maps .*to_maps"]),
+    ],
+)
+def test_everything_that_is_wrong_is_told_and_exit_1(
+    place: Path, capsys: pytest.CaptureFixture, edits: list[tuple[str, str]], lines: list[str]
+) -> None:
+    source = USERS
+    for edit in edits:
+        assert edit[0] in source
+        source = source.replace(*edit)
+    (place / "mine.py").write_text(source)
+    assert cli.main(["check", f"{place / 'mine.py'}:make", "--record"]) == 1
+    printed = capsys.readouterr().out
+    failed = [line for line in printed.splitlines() if line.startswith("FAIL")]
+    assert len(failed) == len(lines)
+    assert all(re.match(f"FAIL   {line}", found) for line, found in zip(lines, failed, strict=True)), failed
+    assert "speed" not in printed and not check_command.COSTS.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "name the backbone: dcgan-eval check mynet.py:backbone"),
+        (["missing.py:make"], "cannot make it: FileNotFoundError"),
+        (["missing.safetensors"], "no checkpoint at missing.safetensors"),
+        (["random:imagenet32", "--layers", "conv9"], "no layer 'conv9'; the layers are conv1"),
+        (["pixels", "--device", "nogpu"], "set DEVICE=cpu"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(
+    place: Path, capsys: pytest.CaptureFixture, arguments: list[str], text: str
+) -> None:
+    assert cli.main(["check", *arguments]) == 2
+    error = capsys.readouterr().err.strip()
+    assert text in error and "\n" not in error
+
+
+def test_an_unwritable_place_for_records_is_found_first(place: Path, capsys: pytest.CaptureFixture) -> None:
+    (place / "results").write_text("a file where the folder should be")
+    assert cli.main(["check", "pixels", "--record"]) == 2
+    assert "cannot write to" in capsys.readouterr().err

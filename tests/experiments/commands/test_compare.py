@@ -1,0 +1,164 @@
+"""`dcgan-eval compare` end to end on fabricated records: the gate's exit codes, what it prints, what it refuses."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import results
+from experiments import cli
+from experiments.commands import eval as eval_commands
+from experiments.data.packed import pack
+from experiments.networks.backbones import resolve
+
+ROOT = Path(__file__).parents[3]
+RECORD = results.read_records(ROOT / "results" / "runs" / "cifar10.jsonl")[0]
+LABELS = np.arange(200) % 10
+GOOD, BAD = np.arange(200) < 150, (np.arange(200) < 120) & (LABELS != 3)
+RUNS = {"good": "20260101-00000001", "bad": "20260102-00000002", "none": "20260103-00000003"}
+
+
+@pytest.fixture
+def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workplace with a packed test set of 200 images, and three runs, the last without outcomes."""
+    images = np.zeros((200, 32, 32, 3), np.uint8)
+    packed = pack(
+        tmp_path / "runs" / "packed" / "cifar10-test",
+        [images],
+        shape=images.shape,
+        labels=LABELS,
+        source="fabricated",
+        transform="none",
+    )
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path / "data"))
+    monkeypatch.setenv("RUNS_ROOT", str(tmp_path / "runs"))
+    monkeypatch.setattr(eval_commands, "RECORDS", tmp_path / "results")
+    for name, right in (("good", GOOD), ("bad", BAD), ("none", None)):
+        add(tmp_path, name, right, test=packed.digest)
+    return tmp_path
+
+
+def add(root: Path, name: str, right: np.ndarray | None, *, test: str, **changes) -> results.Record:
+    run = changes.pop("run_id", RUNS.get(name))
+    outcomes = {} if right is None else {"labels": "all", "right": np.packbits(right).tobytes().hex()}
+    inputs = {"test": test, "train": "t", "weights": changes.pop("weights", "w")}
+    fixed = {
+        "method": name,
+        "run_id": run,
+        "started": f"{run[:4]}-{run[4:6]}-{run[6:8]}T00:00:00Z",
+        "inputs": inputs,
+        "outcomes": outcomes,
+        "n_test": 200,
+        "value": 0.0 if right is None else 100 * float(right.mean()),
+        "spec": {"protocol": "cifar10/full"},
+        "command": ["dcgan-eval", "eval", name],
+    }
+    record = dataclasses.replace(RECORD, **fixed | changes)
+    results.append_record(root / "runs" / "records" / "cifar10.jsonl", record)
+    return record
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], str]:
+    """Lines of the answer, and the last line of what is said."""
+    captured = capsys.readouterr()
+    return captured.out.splitlines(), captured.err.splitlines()[-1]
+
+
+def test_a_worse_network_closes_the_gate(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", RUNS["good"], RUNS["bad"]]) == 1
+    lines, said = told(capsys)
+    assert said.startswith("B is significantly worse than A: one-sided p = ")
+    text = "\n".join(lines)
+    for part in ("good: 75.00 % (run 20260101-00000001)", "bad: 54.00 %", "cifar10/full: 200 test images"):
+        assert part in text
+    assert "-21.00 points of accuracy" in text and "(McNemar, exact)" in text
+    assert "79.00 % of the images right or wrong with both, Cohen's kappa 0.56" in text  # (0.79 - 0.52) / 0.48
+    classes = {line.split()[0]: line.split()[1:] for line in lines[-10:]}
+    assert classes["3"][:4] == ["20", "75.00", "0.00", "-75.00"] and float(classes["3"][4]) < 0.01
+    assert classes["4"] == ["20", "75.00", "60.00", "-15.00", "1"]
+
+
+def test_no_other_order_closes_it(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for pair in ((RUNS["bad"], RUNS["good"]), (RUNS["good"], RUNS["good"])):
+        assert cli.main(["compare", *pair]) == 0
+        assert told(capsys)[1].startswith("B is not significantly worse than A")
+
+
+def test_alpha_moves_the_gate(roots: Path) -> None:
+    little = GOOD & (np.arange(200) >= 4)  # four coins of one side: p 1/16
+    other = "20260104-00000004"
+    add(roots, "little", little, test=results.read_records(records(roots))[0].inputs["test"], run_id=other)
+    assert cli.main(["compare", RUNS["good"], other]) == 0
+    assert cli.main(["compare", RUNS["good"], other, "--alpha", "0.07"]) == 1
+    assert cli.main(["compare", RUNS["good"], other, "--alpha", "1"]) == 2
+
+
+def records(root: Path) -> Path:
+    return root / "runs" / "records" / "cifar10.jsonl"
+
+
+def test_a_target_is_its_newest_record_of_these_weights(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test = results.read_records(records(roots))[0].inputs["test"]
+    target = "random:imagenet32,width=2"
+    contender = resolve(target)
+    named = {"method": f"{contender.name} + L2-SVM", "test": test}
+    for run, weights, right in (
+        ("20260105-00000000", contender.weights, BAD),
+        ("20260106-00000000", contender.weights, GOOD),
+        ("20260107-00000000", "of another seed", BAD),
+    ):
+        add(roots, "r", right, weights=weights, run_id=run, **named)
+    assert cli.main(["compare", RUNS["good"], target]) == 0
+    assert "20260106-00000000" in "\n".join(told(capsys)[0])
+
+
+def test_classes_are_left_out_where_their_labels_are_not_at_hand(
+    roots: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("good", "bad"):
+        add(roots, f"{name} of others", GOOD, test="another", run_id=f"20260108-0000000{len(name)}")
+    runs = [r.run_id for r in results.read_records(records(roots))[-2:]]
+    assert cli.main(["compare", *runs]) == 0
+    assert told(capsys)[0][-1] == (
+        "no classes: the labels of these test images are not at hand; dcgan-eval data cifar10-test gets the set"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([RUNS["good"], RUNS["none"]], "does not tell which images were right; measure it again: dcgan-eval eval none"),
+        ([RUNS["good"], "20200101-00000000"], "no run 20200101-00000000 in"),
+        (
+            [RUNS["good"], "pixels"],
+            "raw pixels + L2-SVM has no record of cifar10/full; measure it first: dcgan-eval eval",
+        ),
+        ([RUNS["good"], "nothing.safetensors"], "backbone 'nothing.safetensors'"),
+        (["pixels", "pixels", "--table", "svhn"], "eval pixels --table svhn --protocol svhn/1000-balanced"),
+        (["pixels", "pixels", "--protocol", "x"], "'pixels' by x is named by its run id alone"),
+        (["supervised:svhn32", "pixels"], "'supervised:svhn32' by cifar10/full is named by its run id alone"),
+        (
+            [RUNS["good"], RUNS["bad"], "--protocol", "cifar10/400-per-class"],
+            "was not measured by cifar10/400-per-class",
+        ),
+        ([RUNS["good"], "20260109-00000000"], "was not measured by cifar10/full but by cifar10/full-without-leaked"),
+        (["20260109-00000000", "20260109-00000000"], "not of cifar10/full-without-leaked"),
+        ([RUNS["good"], "20260110-00000000"], "are of different test sets: name runs that share them"),
+    ],
+)
+def test_mistakes_are_one_line_that_names_the_fix(
+    roots: Path, words: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(roots, "part", None, test="t", protocol="cifar10/full-without-leaked", run_id="20260109-00000000")
+    add(roots, "else", GOOD, test="another", run_id="20260110-00000000")
+    assert cli.main(["compare", *words]) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert text in line and captured.out == ""
+
+
+def test_help_states_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["compare", "--help"])
+    assert stopped.value.code == 0 and "one-sided" in capsys.readouterr().out

@@ -1,0 +1,343 @@
+"""`dcgan-eval data`, `data pack` and `data lmdb` as a person runs them: exit codes, one line for each mistake."""
+
+import io
+import os
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import cli
+from experiments.data import load as datasets
+from experiments.data.images import hash_files as photos
+from experiments.data.images import listing as image_files
+from experiments.data.images import lmdb_writer
+from experiments.data.images import pack as packing
+from experiments.data.images.squares import square
+from experiments.data.packed import pack
+from experiments.run import console
+from experiments.run.errors import UserError
+from experiments.run.workers import in_order
+
+
+def _photograph(seed: int, size: tuple[int, int] = (80, 60)) -> bytes:
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DATA_ROOT and RUNS_ROOT below `tmp_path`, which is also the present folder; chunks of two images."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path / "data"))
+    monkeypatch.setenv("RUNS_ROOT", str(tmp_path / "runs"))
+    monkeypatch.setattr(image_files, "CHUNK_FILES", 2)
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No processes except where a test asks for them: they take a second to start."""
+    if not request.node.name.startswith("test_processes"):
+        monkeypatch.setattr(packing, "in_processes", lambda f, tasks, workers: in_order(f, tasks, workers=1))
+        for module in (lmdb_writer, photos):
+            monkeypatch.setattr(module, "cores", lambda: 1)
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """Five photographs."""
+    (tmp_path / "album").mkdir()
+    for i in range(5):
+        (tmp_path / "album" / f"{i}.jpg").write_bytes(_photograph(i))
+    return tmp_path / "album"
+
+
+def _roots(tmp_path: Path) -> dict[str, Path]:
+    return {"data_root": tmp_path / "data", "runs_root": tmp_path / "runs"}
+
+
+def _squares(side: int, n: int = 5) -> np.ndarray:
+    return np.stack([np.asarray(square(_photograph(i), side, 3)) for i in range(n)])
+
+
+def _one_line(capsys: pytest.CaptureFixture) -> str:
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error and error.startswith("dcgan-eval: ")
+    return error
+
+
+# Packing.
+
+
+def test_pack_then_load_by_name(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["data", "pack", "album", "--size", "64"]) == 0
+    assert "album-64: uint8 [5, 64, 64, 3], digest " in capsys.readouterr().out
+    np.testing.assert_array_equal(datasets.load("album-64", **_roots(tmp_path)).images, _squares(64))
+    assert cli.main(["data", "album-64"]) == 0  # without its source
+    assert cli.main(["data", "pack", "album", "--size", "32", "--gray", "--name", "mine"]) == 0
+    assert datasets.load("mine", **_roots(tmp_path)).images.shape == (5, 32, 32, 1)
+    os.truncate(tmp_path / "runs" / "packed" / "mine" / "images.u8", 7)
+    with pytest.warns(UserWarning, match="must hold 5,120 bytes, got 7"), pytest.raises(UserError) as caught:
+        datasets.load("mine", **_roots(tmp_path))
+    assert "pack it again with `dcgan-eval data pack SOURCE --name mine`" in str(caught.value)
+
+
+def test_a_corrupt_file_is_named_and_exit_1(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (album / "cut.jpg").write_bytes(_photograph(9)[:600])
+    assert cli.main(["data", "pack", "album", "--size", "32"]) == 1
+    assert "skipped cut.jpg: " in capsys.readouterr().err
+    assert len(datasets.load("album-32", **_roots(tmp_path)).images) == 5
+    assert cli.main(["data", "lmdb", "album", "out_lmdb"]) == 1
+    said = capsys.readouterr()
+    assert "skipped cut.jpg: " in said.err and said.out == "out_lmdb: 5 records\n"
+
+
+def test_a_dry_run_leaves_nothing(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["data", "pack", "album", "--size", "32", "--dry-run"]) == 0
+    assert cli.main(["data", "lmdb", "album", "out", "--dry-run"]) == 0
+    assert os.listdir(tmp_path) == ["album"]
+    said = capsys.readouterr().out.splitlines()
+    assert "would pack 5 images of album" in said[0] and said[1] == "would write 5 images of album as out"
+
+
+def test_an_interruption_is_130_and_the_same_command_goes_on(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def interrupted(iterable, *, total, desc, unit):
+        for number, item in enumerate(iterable):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield item
+
+    command = ["data", "pack", "album", "--size", "32"]
+    with monkeypatch.context() as patched:
+        patched.setattr(console, "progress", interrupted)
+        assert cli.main(command) == 130
+    assert "run the same command again to go on" in capsys.readouterr().err
+    assert os.listdir(tmp_path / "runs" / "packed") == []
+    read: list[str] = []
+    squares = packing.squares
+
+    def noted(records, **options):
+        records = list(records)
+        read.extend(name for name, _ in records)
+        return squares(records, **options)
+
+    monkeypatch.setattr(packing, "squares", noted)
+    assert cli.main(command) == 0
+    assert read == ["4.jpg"]  # two chunks of two were kept
+    np.testing.assert_array_equal(datasets.load("album-32", **_roots(tmp_path)).images, _squares(32))
+    assert os.listdir(tmp_path / "runs" / "packing") == []
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("pack nowhere --size 32", "no folder or zip nowhere: check the path"),
+        (
+            "pack album --size 32 --name ../evil",
+            "--name must be one word of letters, digits, '_', '-' and '.', got '../evil'",
+        ),
+        ("pack album --size 32 --name ..", "--name must be one word"),
+        ("pack album --size 32 --name mnist-32", "is the name of a set that has its own source: choose another"),
+        ("lmdb nowhere out", "'nowhere' is neither a folder, a zip nor a set: check the path"),
+        ("lmdb album album", "album exists: name a folder that does not, or remove it"),
+        ("lsun", "the data set must be one of cifar10-train"),
+        ("../album", "the data set must be one of cifar10-train"),
+        ("lsun-bedroom-64", "put bedroom_train_lmdb/ in"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(
+    album: Path, tmp_path: Path, capsys: pytest.CaptureFixture, command: str, text: str
+) -> None:
+    assert cli.main(["data", *command.split()]) == 2
+    assert text in _one_line(capsys)
+    assert sorted(os.listdir(album)) == [f"{i}.jpg" for i in range(5)] and not list(tmp_path.glob("runs/packed/*"))
+
+
+@pytest.mark.parametrize("arguments", [["pack"], ["pack", "album"], ["pack", "album", "--size", "48"], ["lmdb", "x"]])
+def test_a_wrong_command_is_one_line_and_exit_2(capsys: pytest.CaptureFixture, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["data", *arguments])
+    error = capsys.readouterr().err.strip()
+    assert stopped.value.code == 2 and "\n" not in error and f"see dcgan-eval data {arguments[0]} --help" in error
+
+
+@pytest.mark.parametrize("command", ["data pack", "data lmdb"])
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command.split(), "--help"])
+    assert stop.value.code == 0 and f"dcgan-eval {command}" in capsys.readouterr().out.split("example:")[1]
+
+
+# LSUN's form.
+
+
+def test_images_to_lmdb_to_lsun_by_name(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["data", "lmdb", "album", "data/lsun/bedroom_train_lmdb"]) == 0
+    capsys.readouterr()
+    with lmdb.open("data/lsun/bedroom_train_lmdb", readonly=True, lock=False) as opened, opened.begin() as transaction:
+        stored = [bytes(value) for _, value in transaction.cursor()]
+    assert cli.main(["data", "lsun-bedroom-64"]) == 0
+    assert "lsun-bedroom-64: uint8 [5, 64, 64, 3]" in capsys.readouterr().out
+    made = datasets.load("lsun-bedroom-64", **_roots(tmp_path))
+    np.testing.assert_array_equal(made.images, [np.asarray(square(data, 64, 3)) for data in stored])
+    assert sorted(stored) == sorted(_photograph(i) for i in range(5))
+    assert made.meta["source"] == "LSUN: bedroom_train_lmdb" and made.labels is None
+
+
+def test_a_packed_set_as_lmdb(album: Path, tmp_path: Path) -> None:
+    assert cli.main(["data", "pack", "album", "--size", "32"]) == 0
+    assert cli.main(["data", "lmdb", "album-32", "data/lsun/faces_lmdb"]) == 0
+    made = datasets.load("lsun-faces-32", **_roots(tmp_path))
+    assert sorted(i.tobytes() for i in made.images) == sorted(i.tobytes() for i in _squares(32))
+
+
+@pytest.mark.parametrize("left", [0, 100, 8192, -4096])
+def test_processes_a_cut_lmdb_is_one_line_and_exit_2(album: Path, capsys: pytest.CaptureFixture, left: int) -> None:
+    lmdb_writer.write_lmdb(album, Path("data/lsun/tower_train_lmdb"), workers=1)
+    file = Path("data/lsun/tower_train_lmdb/data.mdb")
+    os.truncate(file, left if left >= 0 else file.stat().st_size + left)
+    for command in (["data", "lsun-tower-32"], ["data", "pack", str(file.parent), "--size", "32"]):
+        assert cli.main(command) == 2
+        assert "is no whole LMDB" in (error := _one_line(capsys)) and "fetch it again" in error
+
+
+# Official files that are damaged or hostile.
+
+
+def test_celeba_from_any_one_zip(tmp_path: Path) -> None:
+    (tmp_path / "data" / "faces").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "data" / "faces" / "x.zip", "w") as archive:
+        for i in (1, 0):
+            archive.writestr(f"img_align_celeba/{i:06}.jpg", _photograph(i, (178, 218)))
+        archive.writestr("list_attr_celeba.txt", "no image")
+    assert cli.main(["data", "celeba-64"]) == 0
+    made = datasets.load("celeba-64", **_roots(tmp_path))
+    expected = [np.asarray(square(_photograph(i, (178, 218)), 64, 3)) for i in (0, 1)]
+    np.testing.assert_array_equal(made.images, expected)
+    assert made.meta["source"] == "CelebA: x.zip"
+    (tmp_path / "data" / "faces" / "y.zip").write_bytes(b"")
+    assert cli.main(["data", "celeba-32"]) == 2
+
+
+class _Attack:
+    def __reduce__(self) -> tuple:
+        return os.mkdir, ("executed",)
+
+
+def test_a_pickle_with_code_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "data" / "imagenet32").mkdir(parents=True)
+    content = {"data": np.zeros((1, 3072), np.uint8), "labels": [1], "mean": _Attack()}
+    (tmp_path / "data" / "imagenet32" / "train_data_batch_1").write_bytes(pickle.dumps(content, protocol=2))
+    assert cli.main(["data", "imagenet32-train"]) == 2
+    assert "train_data_batch_1 cannot be used" in _one_line(capsys) and not (tmp_path / "executed").exists()
+
+
+def test_an_npz_of_absurd_size(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    text = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999, 3072), }".ljust(117) + b"\n"
+    (tmp_path / "data" / "imagenet32").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "data" / "imagenet32" / "val_data.npz", "w") as archive:
+        for name in ("data.npy", "labels.npy"):
+            archive.writestr(name, b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text)
+    assert cli.main(["data", "imagenet32-val"]) == 2
+    assert "must be whole and of at most 300,000 images, got (99999999999, 3072)" in _one_line(capsys)
+
+
+def test_an_idx_file_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "data" / "mnist").mkdir(parents=True)
+    for name, head in (("images-idx3", (0x803, 60000, 28, 28)), ("labels-idx1", (0x801, 60000))):
+        file = tmp_path / "data" / "mnist" / f"train-{name}-ubyte"
+        file.write_bytes(struct.pack(f">{len(head)}I", *head) + bytes(1000))
+    assert cli.main(["data", "mnist-28"]) == 2
+    assert "must hold 47,040,016 bytes, got 1,016" in _one_line(capsys)
+
+
+# A folder of zips.
+
+
+def _zip(file: Path, files: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+
+
+@pytest.fixture
+def zips(tmp_path: Path) -> Path:
+    """Five photographs, the even ones in b.zip, the odd ones in a.zip, and x/0.jpg in both."""
+    (tmp_path / "zips").mkdir()
+    _zip(tmp_path / "zips" / "b.zip", {f"x/{i}.jpg": _photograph(i) for i in (4, 2, 0)})
+    _zip(tmp_path / "zips" / "a.zip", {f"x/{i}.jpg": _photograph(i) for i in (1, 3)} | {"x/0.jpg": _photograph(7)})
+    (tmp_path / "zips" / "._a.zip").write_bytes(b"a Mac's notes")
+    (tmp_path / "zips" / "words.txt").write_bytes(b"")
+    return tmp_path / "zips"
+
+
+def test_a_folder_of_zips_is_one_source(zips: Path, tmp_path: Path) -> None:
+    assert cli.main(["data", "pack", "zips", "--size", "32"]) == 0
+    expected = [_photograph(i) for i in (7, 0, 1, 2, 3, 4)]  # by the path inside, then by the zip
+    made = datasets.load("zips-32", **_roots(tmp_path)).images
+    np.testing.assert_array_equal(made, [np.asarray(square(data, 32, 3)) for data in expected])
+    assert cli.main(["data", "lmdb", "zips", "out"]) == 0
+    with lmdb.open("out", readonly=True, lock=False) as opened, opened.begin() as transaction:
+        assert sorted(bytes(value) for _, value in transaction.cursor()) == sorted(expected)
+    assert cli.main(["dedup", "zips", "--method", "phash"]) == 0
+    kept = (tmp_path / "runs" / "dedup" / "zips" / "keep.txt").read_text().splitlines()
+    assert kept == ["a.zip/x/0.jpg", *(f"{'ba'[i % 2]}.zip/x/{i}.jpg" for i in range(5))]
+
+
+def test_a_broken_zip_in_a_folder_is_named(zips: Path, capsys: pytest.CaptureFixture) -> None:
+    os.truncate(zips / "b.zip", 1000)
+    assert cli.main(["data", "pack", "zips", "--size", "32"]) == 2
+    assert "zips/b.zip is neither a folder nor a complete zip" in _one_line(capsys)
+
+
+def test_a_zip_of_a_kind_that_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    _zip(tmp_path / "new.zip", {"a.jpg": _photograph(0)})
+    data = bytearray((tmp_path / "new.zip").read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 99  # the version that it needs
+    (tmp_path / "new.zip").write_bytes(data)
+    assert cli.main(["data", "pack", "new.zip", "--size", "32"]) == 2
+    assert "nor a complete zip (zip file version 9.9)" in _one_line(capsys)
+
+
+def test_a_folder_named_like_a_zip_is_a_folder(album: Path, tmp_path: Path) -> None:
+    (tmp_path / "outer").mkdir()
+    album.rename(tmp_path / "outer" / "x.zip")
+    assert cli.main(["data", "pack", "outer", "--size", "32"]) == 0
+    np.testing.assert_array_equal(datasets.load("outer-32", **_roots(tmp_path)).images, _squares(32))
+
+
+# Names.
+
+
+def test_a_set_that_would_be_taken_first_is_told(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "data" / "packed" / "album-32").mkdir(parents=True)
+    assert cli.main(["data", "pack", "album", "--size", "32"]) == 2
+    assert "data/packed/album-32 is a set of that name, which would be taken before this one" in _one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [(".hidden", "hidden-32"), ("a b!c", "a-b-c-32"), ("--size", "size-32"), ("ümläut.v2", "ümläut.v2-32")],
+)
+def test_the_name_is_the_sources_own(album: Path, tmp_path: Path, own: str, name: str) -> None:
+    album.rename(tmp_path / own)
+    assert cli.main(["data", "pack", f"./{own}", "--size", "32"]) == 0
+    assert os.listdir(tmp_path / "runs" / "packed") == [name]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../packed/mine", "mine/", ".mine", "a\0b"])
+def test_no_name_leads_elsewhere(tmp_path: Path, name: str) -> None:
+    images = np.zeros((1, 32, 32, 3), np.uint8)
+    for folder in ("mine", ".mine"):
+        pack(tmp_path / "runs" / "packed" / folder, [images], shape=images.shape, source="s", transform="t")
+    with pytest.raises(UserError, match="the data set must be one of"):
+        datasets.load(name, **_roots(tmp_path))

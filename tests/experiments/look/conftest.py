@@ -1,0 +1,45 @@
+"""A workplace with networks to look at."""
+
+import dataclasses
+import hashlib
+import json
+
+import pytest
+import torch
+
+import gan
+from experiments.data.packed import pack
+from tests.experiments.look.made_up import HELD_OUT, IMAGES, NETWORKS, N
+from tests.gan.small import ARCH
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Freezing a generator takes one batch."""
+    monkeypatch.setattr(gan.frozen, "BATCHES", 1)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch, few):
+    """A workplace with a packed set, a run that was trained on it, and one that nothing is known of."""
+    runs = tmp_path / "runs"
+    packed = pack(runs / "packed" / "made-up", [IMAGES], shape=IMAGES.shape, source="made up", transform="none")
+    for name, seed in (("run", 0), ("other", 1)):
+        folder = tmp_path / name
+        folder.mkdir()
+        arch = dataclasses.replace(ARCH, up_multipliers=(2, 3))  # 12 maps before the image
+        generator, discriminator = gan.Generator(arch), gan.Discriminator(arch)
+        for network in (generator, discriminator):
+            gan.initialise(network, torch.Generator().manual_seed(seed))
+        generator.deconv2.conv.weight.data *= 50  # contrast: without it every pixel is gray
+        gan.save(folder / "generator.safetensors", generator)
+        gan.save(folder / "discriminator.safetensors", discriminator)
+    run = tmp_path / "run"
+    (run / "removed.csv").write_text("index,kept\n")
+    digests = {n: hashlib.sha256((run / f"{n}.safetensors").read_bytes()).hexdigest() for n in NETWORKS}
+    data = {"name": "made-up", "digest": packed.digest, "images": len(IMAGES), "kept": N, "held_out": HELD_OUT}
+    written = {**digests, "data": data, "recipe": {"training": {"seed": 3}}}
+    (run / "training.json").write_text(json.dumps(written))
+    for name, value in {"DATA_ROOT": tmp_path / "data", "RUNS_ROOT": runs, "DEVICE": "cpu"}.items():
+        monkeypatch.setenv(name, str(value))
+    return tmp_path

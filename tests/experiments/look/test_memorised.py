@@ -1,0 +1,102 @@
+"""`dcgan-eval look memorised`: planted copies and collapses among made-up images."""
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import gan
+from experiments import cli
+from experiments.data.packed import pack
+from experiments.look import subject as look
+from tests.experiments.look.made_up import HELD_OUT, IMAGES, NETWORKS, SIZE, N, record, refused, rows, scenes, size
+
+
+def planted(monkeypatch, images):
+    """A generator that draws these, one after another, whatever the z."""
+    monkeypatch.setattr(
+        gan, "draw", lambda generator, z: torch.from_numpy(np.resize(images, (len(z), *images.shape[1:])))
+    )
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
+        ("replayed", "memorised: 60 of 60 samples"),
+        ("half replayed", "memorised: 30 of 60 samples"),
+        ("two replayed", "2 of 60 samples are copies (pixels; 0 of 60 training images are): too few to tell"),
+        ("one", "collapsed: samples differ from one another 0.00 times"),
+        ("three", "collapsed: "),
+        ("honest", "no near-exact copies, no collapse"),
+    ],
+)
+def test_planted_generators_are_told_apart(root, monkeypatch, capsys, drawn, expected):
+    kept = look.split(len(IMAGES), np.empty(0, int), HELD_OUT, 3)[0]
+    honest, training = scenes(60, 7), IMAGES[kept]
+    images = {
+        "replayed": training[:60],
+        "half replayed": np.concatenate([training[:30], honest[:30]]),
+        "two replayed": np.concatenate([training[:2], honest[:58]]),
+        "one": honest[:1],
+        "three": honest[:3],
+        "honest": honest,
+    }[drawn]
+    planted(monkeypatch, images)
+    assert cli.main(["look", "memorised", str(root / "run"), "--samples", "60"]) == 0
+    verdicts = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert verdicts["run"].startswith(expected) and ("memorised" in verdicts["run"]) == (
+        drawn in ("replayed", "half replayed")
+    )
+    assert verdicts["held-out images"] == "no near-exact copies, no collapse"
+    out = root / "runs" / "look" / "memorised-run"
+    lines = {(r["images"], r["space"]): r for r in rows(out / "memorised.csv")}
+    share = {"replayed": 100, "half replayed": 50, "two replayed": 100 / 30}.get(drawn, 0)
+    assert len(lines) == 4 and record(out, root)["figures"]["verdicts"] == verdicts
+    assert float(lines["run", "pixels"]["copies_percent"]) == pytest.approx(share, abs=0.01)
+
+
+def test_generators_beside_one_another_without_discriminator_or_record(root, capsys):
+    (root / "other" / "discriminator.safetensors").unlink()
+    several = [str(root / name / "generator.safetensors") for name in ("other", "run")]
+    assert cli.main(["look", "memorised", *several, "--samples", "20", "--data", "made-up"]) == 0
+    told = capsys.readouterr()
+    assert [line.split(":")[0] for line in told.out.splitlines()] == ["other", "run"]
+    assert "pixels alone" in told.err
+
+
+def test_generators_of_other_images_are_not_judged_together(root, capsys):
+    packed = pack(root / "runs" / "packed" / "two", [scenes(N, 5)], shape=(N, SIZE, SIZE, 3), source="-", transform="-")
+    written = json.loads((root / "run" / "training.json").read_text())
+    own = {n: hashlib.sha256((root / "other" / f"{n}.safetensors").read_bytes()).hexdigest() for n in NETWORKS}
+    data = {"name": "two", "digest": packed.digest, "images": N, "kept": N}
+    (root / "other" / "training.json").write_text(json.dumps(written | own | {"data": data}))
+    (root / "other" / "removed.csv").write_text("index,kept\n")
+    both = [root / "run", root / "other"]
+    assert "was trained on other images than" in refused(capsys, "memorised", *both, "--samples", "20")
+    assert "named twice" in refused(capsys, "memorised", root / "run", root / "run" / "generator.safetensors")
+    assert cli.main(["look", "memorised", *map(str, both), "--samples", "20", "--data", "made-up"]) == 0
+
+
+def test_the_generators_after_early_epochs_are_looked_at_with_their_runs(root, capsys):
+    early = root / "run" / "generators" / "epoch-1.safetensors"
+    early.parent.mkdir()
+    gan.save(early, gan.load(root / "other" / "generator.safetensors"), dtype=torch.float16)
+    assert cli.main(["look", "memorised", str(root / "run"), "--samples", "20"]) == 0
+    told = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["run", "epoch-1", "held-out images"]
+    out = root / "runs" / "look" / "memorised-run"
+    assert size(out / "samples.png") == (16 * SIZE, 2 * SIZE)  # no image of the set among them
+    assert set(record(out, root)["inputs"]) == {"training", "features", "run", "epoch-1"}
+
+
+def test_runs_of_one_name_are_told_apart_without_machine_paths(root, capsys):
+    shutil.copytree(root / "run", root / "elsewhere" / "run")
+    both = [str(root / "run"), str(root / "elsewhere" / "run")]
+    assert cli.main(["look", "memorised", *both, "--samples", "20", "--out", str(root / "m")]) == 0
+    told = [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()]
+    expected = [f"{folder}/run/generator.safetensors" for folder in (root.name, "elsewhere")]
+    assert told == [*expected, "held-out images"]
+    record(root / "m", root)

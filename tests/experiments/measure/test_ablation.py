@@ -1,0 +1,219 @@
+"""`dcgan-eval ablate` on a fabricated CIFAR-10: figures, one pass over the images, going on after a stop, mistakes."""
+
+import csv
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import features
+from evaluation import selection
+from experiments import cli
+from experiments.commands import eval as eval_commands
+from experiments.data.packed import pack
+from experiments.data.sets import cifar10
+from experiments.measure import ablation as module
+from experiments.measure.ablation import AblationSpec, Prepared, Variant, ablate, prepare, variants
+from experiments.measure.classify import Split, all_labels
+from experiments.networks.backbones import resolve
+
+TARGET = "random:imagenet32,width=2"
+USERS = """import torch
+import features
+
+def make():
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(3, 2, 3, stride=3)
+    model = torch.nn.Sequential(conv, torch.nn.BatchNorm2d(2), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+    model[1].running_mean.fill_(0.1)
+    return features.Backbone(model, ["2", "3"], (3, 32, 32), (-1, 1))
+"""
+
+
+@pytest.fixture
+def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workplace whose RUNS_ROOT holds 700 training images that a linear classifier can learn, and no test images."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.arange(700) % 10)
+    images = rng.integers(0, 128, (700, 32, 32, 3), dtype=np.uint8)
+    for i, label in enumerate(labels):  # class k: a bright block at its own place
+        images[i, 3 * label : 3 * label + 4, :, label % 3] += 100
+    folder = tmp_path / "runs" / "packed" / "cifar10-train"
+    pack(folder, [images], shape=images.shape, labels=labels, source="fabricated", transform="none")
+    digests = {"images": hashlib.sha256(images).hexdigest()}
+    digests["labels"] = hashlib.sha256(labels.astype(np.uint8)).hexdigest()
+    monkeypatch.setitem(cifar10.SHA256, "train", digests)
+    for name, value in {"DATA_ROOT": tmp_path / "data", "RUNS_ROOT": tmp_path / "runs", "DEVICE": "cpu"}.items():
+        monkeypatch.setenv(name, str(value))
+    for name in ("BACKBONE", "LAYERS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(selection, "MAX_BEYOND", 0)  # quick
+    monkeypatch.setattr(eval_commands, "RECORDS", tmp_path / "results" / "runs")
+    monkeypatch.setattr(eval_commands, "TABLES", tmp_path / "results" / "tables")
+    (tmp_path / "mine.py").write_text(USERS)
+    return tmp_path
+
+
+def prepared_for(roots: Path, **changes) -> Prepared:
+    spec = AblationSpec(**{"backbone": f"{roots / 'mine.py'}:make", "calibration_batches": 2, **changes})
+    return prepare(spec, data_root=roots / "data", runs_root=roots / "runs")
+
+
+def run(prepared: Prepared, roots: Path):
+    runs, said = roots / "runs", []
+    record = ablate(prepared, runs_root=runs, command=[], roots={"$RUNS_ROOT": runs, ".": roots}, say=said.append)
+    return record, said
+
+
+def directly(prepared: Prepared, variant: Variant) -> dict:
+    """The variant's figures by the library alone: its layers and its pool, the images given anew."""
+    backbone = resolve(prepared.spec.backbone, layers=variant.layers).backbone
+    if variant.batchnorm == "calibrated":
+        features.calibrate_batchnorm(backbone, prepared.images[prepared.shown])
+    if variant.pooling == "mean":
+        pool = lambda maps: torch.nn.functional.adaptive_avg_pool2d(maps, 4).flatten(1)  # noqa: E731
+    else:
+        pool = features.max_grid(variant.grid)
+    X, y, n = features.extract(backbone, prepared.images, pool=pool), prepared.labels, prepared.fitted
+    split = Split(X[:n], y[:n], X[n:], y[n:], prepared.holdout)
+    answer = all_labels(split, prepared.spec.Cs, device=torch.device("cpu"), say=lambda text: None, progress=None)
+    right = answer.right.sum()
+    return {"features": X.shape[1], "C": answer.solver["C"], "right": right, "accuracy_percent": 100 * right / 140}
+
+
+def test_every_row_is_what_its_own_extraction_and_fit_give(roots: Path) -> None:
+    prepared = prepared_for(roots)
+    record, _ = run(prepared, roots)
+    rows = record.solver["variants"]
+    kinds = [(row["kind"], row["variant"]) for row in rows]
+    assert kinds == [
+        ("protocol", "protocol"),
+        *(("layer", "2"), ("layer", "3"), ("first layers", "2"), ("first layers", "2 to 3")),
+        *(("grid", "1x1"), ("grid", "2x2"), ("grid", "4x4"), ("grid", "8x8 (4x4 of 3)")),
+        *(("pooling", "max"), ("pooling", "mean"), ("batch norm", "calibrated"), ("batch norm", "running")),
+    ]
+    for row, variant in zip(rows, prepared.variants, strict=True):
+        if variant.grid == 8:  # two pools, which no one call of extract takes
+            assert row["features"] == 2 * (64 + 16)
+            continue
+        expected = directly(prepared, variant)
+        assert {name: row[name] for name in expected} == expected, variant
+        assert row["ci95_low"] < row["accuracy_percent"] < row["ci95_high"]
+    assert len({row["right"] for row in rows}) > 5 and record.value == rows[0]["accuracy_percent"] > 40
+    assert (record.n_test, record.protocol, record.features) == (140, "cifar10/ablation", 64)
+
+
+def test_the_parts_are_apart_and_stratified(roots: Path) -> None:
+    prepared = prepared_for(roots, subset=650)
+    assert len(prepared.labels) == 650 and (prepared.fitted, prepared.scored, len(prepared.holdout)) == (520, 130, 130)
+    assert set(prepared.holdout) | set(prepared.shown) <= set(range(prepared.fitted))
+    assert not set(prepared.holdout) & set(prepared.shown) and len(prepared.shown) == 256
+    for part in (prepared.labels[prepared.fitted :], prepared.labels[prepared.holdout]):
+        assert np.bincount(part).tolist() == [13] * 10
+    other = prepared_for(roots, subset=650, seed=1)
+    assert other.digest != prepared.digest and prepared.spec.column == "cifar10/ablation-subset-650"
+
+
+def test_images_are_seen_once_a_way_of_batch_norm_and_rows_alike_fitted_once(
+    roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, fits = [], []
+    extract, classify = features.extract, module.all_labels
+    monkeypatch.setattr(features, "extract", lambda *a, **k: seen.append(len(a[1])) or extract(*a, **k))
+    monkeypatch.setattr(module, "all_labels", lambda *a, **k: fits.append(a) or classify(*a, **k))
+    record, _ = run(prepared_for(roots), roots)
+    assert seen == [700, 700] and len(fits) == 8 < len(record.solver["variants"]) == 13
+    again, said = run(prepared_for(roots), roots)
+    assert len(seen) == 2 and len(fits) == 8 and "8 of 8 variants were measured before" in said[0]
+    assert again.solver == record.solver and again.run_id == record.run_id
+    assert list(prepared_for(roots, backbone=TARGET).keys) == ["calibrated"]  # no statistics of training to compare
+
+
+def test_a_stopped_run_goes_on(roots: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    classify, calls = module.all_labels, []
+
+    def interrupted(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return classify(*arguments, **options)
+
+    monkeypatch.setattr(module, "all_labels", interrupted)
+    assert cli.main(["ablate", f"{roots / 'mine.py'}:make"]) == 130
+    (kept,) = (roots / "runs" / "ablations").iterdir()
+    assert (
+        len(json.loads(kept.read_bytes())) == 3
+        and not (roots / "runs" / "tables" / "ablation-mine.py-make.csv").exists()
+    )
+    assert not [file for file in (roots / "runs" / "features").iterdir() if not file.is_dir()]
+    assert cli.main(["ablate", f"{roots / 'mine.py'}:make"]) == 0
+    assert len(calls) == 4 + 5 and "3 of 8 variants were measured before" in capsys.readouterr().err
+    whole = json.loads(kept.read_bytes())
+    kept.write_text("{torn")
+    with pytest.warns(UserWarning, match="measuring from the beginning: .* is damaged"):
+        assert module._kept(kept) == {}
+    kept.unlink()
+    assert cli.main(["ablate", f"{roots / 'mine.py'}:make"]) == 0
+    timeless = [{s: r | {"seconds": 0} for s, r in d.items()} for d in (whole, json.loads(kept.read_bytes()))]
+    assert timeless[0] == timeless[1]
+
+
+def test_table_picture_and_record(roots: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["ablate", TARGET, "--layers", "conv1,conv6", "--record"]) == 0
+    printed = capsys.readouterr().out
+    assert "the test images take no part" in printed and "| first layers " in printed
+    name = "ablation-random-init-imagenet32-width-2-conv1-conv6"
+    folder = roots / "runs" / "tables"
+    with (folder / f"{name}.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["variant"] for row in rows if row["kind"] == "grid"] == ["1x1", "2x2", "4x4", "8x8 (4x4 of conv6)"]
+    assert {row["n"] for row in rows} == {"140"} and "batch norm" not in {row["kind"] for row in rows}
+    assert (folder / f"{name}.md").read_text() == printed.removesuffix("\n")
+    assert (folder / f"{name}.svg").read_bytes().startswith(b"<?xml")
+    (line,) = (roots / "results" / "runs" / "ablation.jsonl").read_text().splitlines()
+    assert str(roots) not in line and json.loads(line)["command"][:3] == ["dcgan-eval", "ablate", TARGET]
+    committed = roots / "results" / "tables"
+    assert (committed / "ablation.csv").read_bytes() == (folder / f"{name}.csv").read_bytes()
+    (committed / "ablation.md").unlink()
+    assert cli.main(["table", "ablation", "--check"]) == 1
+    assert cli.main(["table", "ablation"]) == 0 and cli.main(["table", "ablation", "--check"]) == 0
+    assert (committed / "ablation.md").read_text() in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["ablate", "pixels"], "pixels has no layers and grid to vary"),
+        (["ablate", "kmeans:50"], "has no layers and grid to vary"),
+        (["ablate", "missing.safetensors"], "no checkpoint at missing.safetensors"),
+        (["ablate", TARGET, "--layers", "conv9"], "no layer 'conv9'; the layers are conv1"),
+        (["ablate", TARGET, "--subset", "100"], "subset must be at least 640 images, got 100"),
+        (["ablate", TARGET, "--subset", "700"], "a subset must be smaller than the set of 700, got 700"),
+        (["ablate", TARGET, "--subset", "650", "--record"], "leave --subset or --record out"),
+        (["ablate", TARGET, "--device", "nogpu"], "set DEVICE=cpu"),
+        (["table", "ablation"], "dcgan-eval ablate TARGET --record adds one"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(
+    roots: Path, capsys: pytest.CaptureFixture, arguments: list[str], text: str
+) -> None:
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert text in error and "\n" not in error
+
+
+def test_dry_run_says_what_would_be_done(roots: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["ablate", TARGET, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "layer: conv6\n" in printed and "15 classifiers, 10,000 images scored" in printed
+    assert not (roots / "runs" / "ablations").exists()
+
+
+def test_one_layer_has_no_layers_to_vary() -> None:
+    rows = variants(resolve(TARGET, layers=["conv6"]).backbone)
+    assert [row.kind for row in rows] == ["protocol", "grid", "grid", "grid", "pooling", "pooling"]
+    assert dataclasses.replace(rows[0], kind="x", name="y").setting == rows[0].setting

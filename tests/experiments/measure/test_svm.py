@@ -1,0 +1,122 @@
+"""The protocol: nothing that is chosen or fitted can see the test set, and it is scored once."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import evaluation
+from dedup.confirm import settings
+from experiments.data.leakage import Audit, write_audit
+from experiments.measure import svm as module
+from experiments.measure.svm import (
+    BATCH,
+    WITHOUT_LEAKED,
+    WITHOUT_TRAIN,
+    EvalSpec,
+    Labelled,
+    Prepared,
+    evaluate,
+    prepare,
+)
+from experiments.networks.backbones import NOTHING, resolve
+
+SPEC = EvalSpec("random:imagenet32,width=2", subset=640, calibration_batches=2)
+
+
+def split(n: int, seed: int) -> Labelled:
+    rng = np.random.default_rng(seed)
+    return Labelled(rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), rng.permutation(np.arange(n) % 10), f"{seed}")
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+    sets = {"cifar10-train": split(700, 0), "cifar10-test": split(300, 1)}
+    monkeypatch.setattr(module.datasets, "load", lambda name, **_: name)
+    monkeypatch.setattr(module, "_labelled", sets.__getitem__)
+    return prepare(SPEC, data_root=tmp_path, runs_root=tmp_path)
+
+
+def run(prepared: Prepared, tmp_path: Path):
+    return evaluate(prepared, runs_root=tmp_path, command=[], say=lambda text: None, roots={".": tmp_path})[0]
+
+
+def test_calibration_and_fit_never_see_the_held_out(prepared: Prepared) -> None:
+    assert len(prepared.shown) == 2 * BATCH and len(prepared.holdout) == SPEC.held_out == 128
+    assert not set(prepared.shown) & set(prepared.holdout)
+
+
+def test_test_labels_change_the_figure_alone(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(prepared, tmp_path)
+    prepared.test.labels[:] = (prepared.test.labels + 1) % 10
+    second = run(prepared, tmp_path)
+    assert first.value != second.value
+    assert [t["accuracy"] for t in first.selection["grid"]] == [t["accuracy"] for t in second.selection["grid"]]
+    assert (first.selection["C"], first.solver) == (second.selection["C"], second.solver)
+
+
+def test_the_test_set_is_scored_once_after_everything_else(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = []
+
+    def noted(owner: object, name: str) -> None:
+        function = getattr(owner, name)
+
+        def scripted(*arguments, **options):
+            events.append((name, next(len(a) for a in arguments if isinstance(a, np.ndarray))))
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, scripted)
+
+    for owner, name in (
+        (evaluation, "select_C"),
+        (evaluation, "fit_selected"),
+        (evaluation.L2SVM, "decision_function"),
+    ):
+        noted(owner, name)
+    run(prepared, tmp_path)
+    assert events == [("select_C", 640), ("fit_selected", 640), ("decision_function", 128)]
+
+
+def test_rows_without_leaked_images_come_from_the_same_scoring(prepared: Prepared, tmp_path: Path) -> None:
+    """Leaving out the images that were classified wrongly leaves 100 %: each row counts its own images."""
+    prepared.test.labels[:64] = -1  # no class: wrong whatever the network says
+    leaked = {"cifar10/a": np.arange(64), "cifar10/b": np.empty(0, np.int64)}
+    whole, a, b = evaluate(
+        dataclasses.replace(prepared, leaked=leaked),
+        runs_root=tmp_path,
+        command=[],
+        say=lambda text: None,
+        roots={".": tmp_path},
+    )
+    assert (whole.n_test, a.n_test, b.n_test) == (128, 64, 128)
+    assert (a.protocol, b.protocol) == ("cifar10/a", "cifar10/b")
+    assert b.value == whole.value == pytest.approx(a.value / 2)
+    assert whole.run_id == a.run_id == b.run_id
+    plain = evaluate(prepared, runs_root=tmp_path, command=[], say=lambda text: None, roots={".": tmp_path})
+    assert [record.protocol for record in plain] == [whole.protocol] and plain[0].run_id != whole.run_id
+
+
+def test_what_is_left_out_comes_from_the_audits_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control was trained on nothing; a network trained on an audited set loses its leaked images."""
+    monkeypatch.setattr(module, "LEAKAGE", tmp_path / "committed")
+    train, test = split(20, 0), split(10, 1)
+
+    def protocols(trained_on: str | None) -> dict[str, list[int]]:
+        contender = dataclasses.replace(resolve("random:imagenet32,width=2"), trained_on=trained_on)
+        return {k: v.tolist() for k, v in module._leaked(contender, train, test, tmp_path).items()}
+
+    assert protocols(None) == {}
+    assert protocols(NOTHING) == {WITHOUT_LEAKED: []}
+    for folder, against, pairs in (("committed", train.digest, [[3, 0]]), ("leakage", "photos", [[4, 9], [6, 2]])):
+        found = Audit(
+            {"name": "t", "digest": test.digest}, {"name": against, "digest": against}, np.array(pairs), settings(), {}
+        )
+        write_audit(tmp_path / folder, found)
+    assert protocols(None) == {WITHOUT_TRAIN: [3]}
+    assert protocols("photos") == {WITHOUT_LEAKED: [4, 6], WITHOUT_TRAIN: [3]}
+    assert protocols("never audited") == {WITHOUT_TRAIN: [3]}

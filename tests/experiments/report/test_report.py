@@ -1,0 +1,220 @@
+"""The report as a user makes it: what is on it, what is left out, what is said of damaged files."""
+
+import base64
+import csv
+import io
+import os
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import cli
+from experiments.report import page as report
+
+VOID = {"meta", "img", "br", "input", "path"}
+
+
+class Outline(HTMLParser):
+    """Ids, headings, pictures and folded parts of a page; `problems`: what is not well-formed, or has no text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.headings: list[str] = []
+        self.pictures: list[str] = []
+        self.problems: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.problems += [f"open: {tag}" for tag in self.open]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.ids += [str(found["id"])] if "id" in found else []
+        if tag == "img":
+            self.pictures.append(str(found.get("src")))
+            self.problems += [] if found.get("alt") else ["a picture without a text"]
+        if tag not in VOID or (tag == "path" and "marker" in found.values()):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "path" and (not self.open or self.open[-1] != "path"):
+            return  # closed itself
+        if not self.open or self.open.pop() != tag:
+            self.problems.append(f"</{tag}>")
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("h2", "h3") and data.strip():
+            self.headings.append(data.strip())
+
+
+@pytest.fixture
+def own(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of `recorded` that the command reads."""
+    folder = shutil.copytree(recorded, tmp_path / "results")
+    monkeypatch.setattr(report, "RESULTS", folder)
+    monkeypatch.setenv("RUNS_ROOT", str(tmp_path / "runs"))
+    return folder
+
+
+def test_every_section_is_there_and_well_formed(recorded: Path) -> None:
+    page = Outline(report.report(recorded))
+    assert page.problems == []
+    assert len(page.ids) == len(set(page.ids))
+    sections = ["tables", "leaderboard", "curves", "training", "duplicates", "look", "provenance"]
+    assert [name for name in page.ids if name in sections] == sections
+    assert {"mnist-32", "why", "why/trial", "walk-faces"} <= set(page.headings)
+    assert len(page.pictures) == 5  # grid and animation of two runs, and the look's
+    assert all(picture.startswith("data:image/") for picture in page.pictures)
+
+
+def test_what_is_committed_fits_and_all_of_it_is_there() -> None:
+    text = report.report(report.RESULTS)
+    assert len(text.encode()) < report.LIMIT
+    page = Outline(text)
+    assert page.problems == []
+    runs = [file.parent for file in (report.RESULTS / "training").rglob("training.json")]
+    assert {run.relative_to(report.RESULTS / "training").as_posix() for run in runs} <= set(page.headings)
+    for table in ("cifar10", "svhn", "mnist", "leaderboard"):
+        with open(report.RESULTS / "tables" / f"{table}.csv", newline="") as opened:
+            rows = list(csv.DictReader(opened))
+        assert rows and all(f">{row['value']}<" in text for row in rows if row["value"])
+        runs_named = {row["provenance"] for row in rows if row["provenance"]}
+        assert {f"run-{run}" for run in runs_named} <= set(page.ids)
+
+
+def test_the_same_files_give_the_same_bytes(recorded: Path, tmp_path: Path) -> None:
+    elsewhere = shutil.copytree(recorded, tmp_path / "other")
+    for file in elsewhere.rglob("*"):
+        os.utime(file, (1, 1))
+    assert report.report(elsewhere) == report.report(recorded)
+    assert str(recorded) not in report.report(recorded)
+
+
+def test_reported_and_measured_rows_are_told_apart(recorded: Path) -> None:
+    text = report.report(recorded)
+    with open(recorded / "tables" / "cifar10.csv", newline="") as opened:
+        sources = [row["source"] for row in csv.DictReader(opened)]
+    table = text[text.index("<tbody>") : text.index("</tbody>")]
+    kinds = re.findall(r'<tr [^>]*class="(\w+)"', table)
+    assert kinds.count("measured") == sources.count("measured") > 0
+    assert kinds.count("reported") == len([s for s in sources if s.startswith("arXiv")]) > 0
+
+
+def test_texts_of_files_are_texts(recorded: Path) -> None:
+    text = report.report(recorded)
+    assert "Faces turn &lt;smoothly&gt;." in text and "<smoothly>" not in text
+
+
+def test_pictures_that_do_not_fit_are_named(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = report.report(recorded)
+    monkeypatch.setattr(report, "LIMIT", len(whole) - 1)
+    less = report.report(recorded)
+    assert len(less) < len(whole) and less.count("data:image/webp") == whole.count("data:image/webp") - 1 == 1
+    assert "results/training/why/trial/samples.webp" in less and less.count("data:image/png") == 3
+    monkeypatch.setattr(report, "LIMIT", 0)
+    least = report.report(recorded)
+    assert "data:image" not in least and "results/look/walk-faces/walk.png" in least
+    assert Outline(least).problems == []
+
+
+def test_a_large_png_stands_as_webp(own: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (512, 512), np.uint8)
+    Image.fromarray(noise).save(own / "look" / "walk-faces" / "walk.png")
+    page = Outline(report.report(own))
+    picture = base64.b64decode(page.pictures[-1].removeprefix("data:image/webp;base64,"))
+    shown = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
+    assert len(picture) < (own / "look" / "walk-faces" / "walk.png").stat().st_size
+    assert shown.shape == noise.shape and np.corrcoef(shown.ravel(), noise.ravel())[0, 1] > 0.98
+
+
+def test_pairs_of_an_audit_are_shown(own: Path) -> None:
+    before = len(Outline(report.report(own)).pictures)
+    Image.fromarray(np.full((8, 8), 90, np.uint8)).save(own / "leakage" / "a-in-b.png")
+    page = Outline(report.report(own))
+    assert len(page.pictures) == before + 1 and "a-in-b" in page.headings and page.problems == []
+
+
+def test_a_pair_of_networks_has_its_provenance(own: Path) -> None:
+    (own / "weights" / "pair").mkdir()
+    shutil.copy(own / "training" / "mnist-32" / "training.json", own / "weights" / "pair")
+    assert "weights/pair" in {row["figure"] for row in report.origins(own)}
+    assert "weights/pair" in report.report(own)
+
+
+def test_a_look_without_pictures_is_left_out(own: Path) -> None:
+    (own / "look" / "sheet-alone").mkdir()
+    (own / "look" / "sheet-alone" / "sheet.html").write_text("")
+    assert "sheet-alone" not in report.report(own)
+
+
+@pytest.mark.parametrize(
+    ("section", "absent"),
+    [
+        ("look", ["look"]),
+        ("training", ["training"]),
+        ("curves", ["curves", "tables/mnist-curve.csv"]),
+        ("duplicates", ["dedup", "leakage"]),
+        ("leaderboard", ["tables/leaderboard.csv"]),
+    ],
+)
+def test_a_section_without_files_is_left_out(own: Path, section: str, absent: list[str]) -> None:
+    for name in absent:
+        path = own / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    page = Outline(report.report(own))
+    assert section not in page.ids and page.problems == [] and "tables" in page.ids
+
+
+def test_the_command_writes_it_where_it_is_told(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["report"]) == 0
+    file = tmp_path / "runs" / "report.html"
+    assert capsys.readouterr().out == f"{file}\n"
+    assert cli.main(["report", "--out", str(tmp_path / "new" / "page.html")]) == 0
+    assert (tmp_path / "new" / "page.html").read_bytes() == file.read_bytes() == report.report(own).encode()
+    assert cli.main(["report", "--out", str(tmp_path)]) == 2
+    assert "is a folder; name a file" in capsys.readouterr().err.splitlines()[-1]
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "told"),
+    [
+        ("tables/cifar10.csv", lambda f: f.write_text("method,value\n"), "its first line must be method,protocol"),
+        ("tables/svhn.csv", lambda f: f.write_bytes(f.read_bytes() + b"a,b\n"), "shorter"),
+        ("tables/mnist-curve.csv", lambda f: f.write_text(f.read_text().replace("13.10", "x")), "convert string"),
+        ("curves/imagenet32-half.csv", lambda f: f.write_bytes(b"\xff"), "utf-8"),
+        ("training/mnist-32/training.json", cut, "line"),
+        ("training/mnist-32/training.json", lambda f: f.write_text("[]"), "holds a list"),
+        ("training/mnist-32/training.json", lambda f: f.write_text("{}"), "it has no 'recipe'"),
+        ("training/mnist-32/epochs.csv", lambda f: f.write_text("a\n1\n"), "it has no 'warning'"),
+        ("training/mnist-32/samples.png", cut, "truncated"),
+        ("training/mnist-32/samples.webp", lambda f: f.write_text("<svg/>"), "cannot identify"),
+        ("look/walk-faces/record.json", lambda f: f.write_text('{"command": 3}'), "look/walk-faces"),
+        ("leakage/cifar10-test-in-cifar10-train.json", cut, "no leakage audit"),
+        ("runs/mnist.jsonl", cut, "is not a run record"),
+    ],
+)
+def test_a_damaged_file_is_named_in_one_line(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture, name: str, damage: Callable[[Path], object], told: str
+) -> None:
+    damage(own / name)
+    assert cli.main(["report"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert Path(name).stem in line and told in line, line
+    assert not (tmp_path / "runs" / "report.html").exists()
+
+
+def test_nothing_recorded_is_said(own: Path, capsys: pytest.CaptureFixture) -> None:
+    shutil.rmtree(own)
+    assert cli.main(["report"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nothing is recorded in" in line and "make cifar10-eval" in line

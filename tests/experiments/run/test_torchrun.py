@@ -1,0 +1,46 @@
+"""`torchrun` with two processes beside one: the same files, the same losses but for the order of additions."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import gan
+from experiments.studies import kills
+
+
+def train(folder, out, *launcher):
+    roots = ["--data-root", str(folder / "data"), "--runs-root", str(folder), "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, *launcher, "-m", "experiments", "train", str(folder / "tiny.toml"), "--out", str(out), *roots],
+        cwd=kills.ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def test_two_processes_train_what_one_does(tmp_path):
+    kills.prepare(tmp_path, images=128)
+    train(tmp_path, tmp_path / "one")
+    done = train(tmp_path, tmp_path / "two", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    assert done.stdout.split() == [str(tmp_path / "two" / "discriminator.safetensors")]  # one of them speaks
+    one, two = (
+        list(csv.DictReader((tmp_path / run / "losses.csv").read_text().splitlines())) for run in ("one", "two")
+    )
+    assert [row["step"] for row in two] == [row["step"] for row in one] == [str(i) for i in range(1, 9)]
+    assert [float(row["loss"]) for row in two] == pytest.approx([float(row["loss"]) for row in one], abs=1e-4)
+    assert sorted(p.name for p in (tmp_path / "two").iterdir()) == sorted(p.name for p in (tmp_path / "one").iterdir())
+    assert json.loads((tmp_path / "two" / "training.json").read_text())["images_seen"] == 128
+    for name in ("discriminator", "generator"):
+        a, b = (gan.load(tmp_path / run / f"{name}.safetensors").state_dict() for run in ("one", "two"))
+        for key in a:  # the eight steps moved weights by up to 8e-4
+            exact = key.endswith(("weight", "bias"))  # the statistics are as large as their maps
+            torch.testing.assert_close(b[key], a[key], rtol=0 if exact else 1e-3, atol=2e-5)
