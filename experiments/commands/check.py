@@ -18,7 +18,7 @@ from experiments.networks.backbones import Contender, resolve
 from experiments.networks.kmeans import learned
 from experiments.run import console
 from experiments.run.circumstances import circumstances
-from experiments.run.context import ROOT, device_of
+from experiments.run.context import ROOT, Run, device_of
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable
 
@@ -86,7 +86,7 @@ def _resolve(target: str, layers: list[str] | None, arguments: argparse.Namespac
     roots = {"data_root": arguments.data_root, "runs_root": arguments.runs_root}
     kmeans = partial(
         learned,
-        images=lambda: datasets.load("cifar10-train", **roots, progress=console.progress),
+        images=lambda: datasets.load("cifar10-train", Run(**roots, progress=console.progress)),
         runs_root=arguments.runs_root,
         progress=console.progress,
     )

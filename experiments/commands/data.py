@@ -10,6 +10,7 @@ from experiments.data.images.lmdb_writer import write_lmdb
 from experiments.data.images.pack import pack_images, plan
 from experiments.deduplication import image_source as sources
 from experiments.run import console
+from experiments.run.context import Run
 from experiments.run.errors import UserError
 
 __all__ = ["add", "one_word"]
@@ -66,9 +67,7 @@ def add(command: Command) -> None:
 def _data(arguments: argparse.Namespace) -> int:
     skipped = 0
     for name in arguments.name:
-        packed = datasets.load(
-            name, data_root=arguments.data_root, runs_root=arguments.runs_root, progress=console.progress
-        )
+        packed = datasets.load(name, Run(arguments.data_root, arguments.runs_root, progress=console.progress))
         skipped += _told(packed)
     return 1 if skipped else 0
 
@@ -126,7 +125,7 @@ def _lmdb(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         print(f"would write {f'the set {name}' if is_set else f'{plan(Path(name)).count:,} images of {name}'} as {out}")
         return 0
-    source = datasets.load(name, **roots, progress=console.progress) if is_set else Path(name)
+    source = datasets.load(name, Run(**roots, progress=console.progress)) if is_set else Path(name)
     written = write_lmdb(source, out, progress=console.progress)
     print(f"{out}: {written.records:,} records")
     for file, reason in written.skipped:

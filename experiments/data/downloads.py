@@ -16,7 +16,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from experiments.run.progress import Progress, follow
+from experiments.run.progress import Progress, silent
 
 __all__ = ["FetchError", "apt_unpack", "fetch", "npm_pack"]
 
@@ -38,7 +38,7 @@ def fetch(url: str, path: Path, *, md5: str, progress: Progress | None = None) -
             with urllib.request.urlopen(url, timeout=TIMEOUT) as response, partial.open("wb") as file:
                 length = int(response.headers.get("Content-Length") or 0)
                 pieces, total = iter(lambda: response.read(CHUNK), b""), -(-length // CHUNK) or None
-                for piece in follow(progress, pieces, total=total, desc=path.name, unit="MiB"):
+                for piece in (progress or silent)(pieces, total=total, desc=path.name, unit="MiB"):
                     digest.update(piece)
                     file.write(piece)
         except (OSError, HTTPException, ValueError) as error:
@@ -111,7 +111,7 @@ def _client(command: list[str], folder: str, progress: Progress | None, *, deadl
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
         )
         try:
-            for waited in follow(progress, _seconds(process), total=None, desc=title, unit="s"):
+            for waited in (progress or silent)(_seconds(process), total=None, desc=title, unit="s"):
                 if waited > deadline:
                     raise FetchError(f"{title}: no answer in {deadline:.0f} s")
         finally:

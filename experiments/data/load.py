@@ -16,6 +16,7 @@ from typing import Protocol
 
 from experiments.data.packed import PackedSet, open_packed
 from experiments.data.sets import cifar10, imagenet32, mnist, photographs, svhn, tiny_imagenet
+from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.progress import Progress
 
@@ -129,12 +130,12 @@ def _dataset(name: str) -> _Dataset | None:
     return None
 
 
-def load(name: str, *, data_root: Path | str, runs_root: Path | str, progress: Progress | None = None) -> PackedSet:
+def load(name: str, run: Run) -> PackedSet:
     """Open the packed set `name` (of a kind in NAMES, or packed before), verified; build it where there is none.
 
     Raises UserError, with the fix, where the set cannot be had.
     """
-    dataset, data_root, runs_root = _dataset(name), Path(data_root), Path(runs_root)
+    dataset, data_root, runs_root = _dataset(name), run.data_root, run.runs_root
     if dataset is None:
         if not is_packed(name, data_root=data_root, runs_root=runs_root):
             raise UserError(f"the data set must be one of {', '.join(NAMES)}, or one packed before, got {name!r}")
@@ -157,7 +158,7 @@ def load(name: str, *, data_root: Path | str, runs_root: Path | str, progress: P
             warnings.warn(f"building {name} again: {data_root} now holds {source}", stacklevel=2)
         except (ValueError, OSError) as error:
             warnings.warn(f"building {name} again: {error}", stacklevel=2)
-    return dataset.build(built, data_root=data_root, downloads=runs_root / "downloads", progress=progress)
+    return dataset.build(built, data_root=data_root, downloads=runs_root / "downloads", progress=run.progress)
 
 
 def _packed_before(folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:

@@ -15,7 +15,9 @@ from experiments.data import load as datasets
 from experiments.data.images import hash_files as photos
 from experiments.data.images.decode import MAX_FILE_BYTES
 from experiments.deduplication.spec import HASHES, DedupSpec
+from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.run.progress import silent
 
 SHOWN_SIDE = 160  # of a photograph in the gallery, at most
 
@@ -73,7 +75,7 @@ def open_source(
     roots = {"data_root": data_root, "runs_root": runs_root}
     check(name, **roots)
     if is_set(name, **roots):
-        return _packed(datasets.load(name, **roots, progress=progress))
+        return _packed(datasets.load(name, Run(data_root, runs_root, progress=progress or silent)))
     return _photos(name, spec, runs_root, progress)
 
 

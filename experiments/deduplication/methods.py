@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import dedup
 from dedup.pixels import small
 from experiments.deduplication.spec import HASHES, DedupSpec
-from experiments.run.progress import Progress, follow
+from experiments.run.progress import Progress, silent
 
 Images = NDArray[np.uint8]  # [N, H, W, 1 or 3]
 
@@ -124,7 +124,8 @@ def _one_thread() -> Iterator[None]:
 
 def _callback(progress: Progress | None) -> Callable[[int, float], None]:
     """What `SemanticHash.fit` calls after every step: it moves `progress` on."""
-    bar = follow(progress, range(SEMANTIC.steps), total=SEMANTIC.steps, desc="learning the semantic code", unit="step")
+    steps = range(SEMANTIC.steps)
+    bar = iter((progress or silent)(steps, total=len(steps), desc="learning the semantic code", unit="step"))
     next(bar)
     return lambda step, loss: next(bar, None)  # type: ignore[return-value]
 

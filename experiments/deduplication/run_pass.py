@@ -22,7 +22,7 @@ from experiments.deduplication.image_source import Source
 from experiments.deduplication.spec import HASHES, DedupSpec
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
-from experiments.run.progress import follow
+from experiments.run.progress import silent
 
 NAMED = 3  # skipped files told one by one; the rest are in skipped.csv
 
@@ -103,7 +103,7 @@ def deduplicate(
     groups = gallery.groups_of(found)
     entries = gallery.entries(groups, source, other, found.unit)
     total = min(len(groups), gallery.SHOWN)
-    shown = list(follow(progress, entries, total=total, desc="drawing the gallery", unit="group"))
+    shown = list((progress or silent)(entries, total=total, desc="drawing the gallery", unit="group"))
     html = gallery.render(shown, len(groups), source=source, other=other, method=str(spec), digest=summary["digest"])
     files["gallery.html"] = html.encode()
     if (picture := gallery.picture(groups, source, other)) is not None:

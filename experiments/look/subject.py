@@ -25,7 +25,7 @@ from experiments.measure.svm import BATCH
 from experiments.networks import backbones
 from experiments.run import console
 from experiments.run.circumstances import circumstances
-from experiments.run.context import ROOT, device_of, named_roots
+from experiments.run.context import ROOT, Run, device_of, named_roots
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable, write_bytes
 from experiments.training.session import DISCRIMINATOR, GENERATOR, REMOVED, SUMMARY, split
@@ -148,7 +148,7 @@ def training(
 
 
 def _load(arguments: argparse.Namespace, name: str) -> datasets.PackedSet:
-    return datasets.load(name, data_root=arguments.data_root, runs_root=arguments.runs_root, progress=console.progress)
+    return datasets.load(name, Run(arguments.data_root, arguments.runs_root, progress=console.progress))
 
 
 def _named(arguments: argparse.Namespace) -> Training:

@@ -30,9 +30,10 @@ from experiments.measure.classify import Split, all_labels
 from experiments.measure.svm import BATCH
 from experiments.networks.backbones import Contender, resolve
 from experiments.run.circumstances import circumstances, timed
-from experiments.run.context import ROOT
+from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
+from experiments.run.progress import silent
 
 TABLE, PROTOCOL = "ablation", "cifar10/ablation"
 DATA = "cifar10-train"
@@ -119,7 +120,7 @@ def prepare(
     contender = resolved(spec)
     rows_of = variants(contender.backbone)
     contender.backbone.model.to(device)
-    train = datasets.load(DATA, data_root=data_root, runs_root=runs_root, progress=progress)
+    train = datasets.load(DATA, Run(data_root, runs_root, progress=progress or silent))
     assert train.labels is not None
     used = np.arange(len(train.labels))
     if spec.subset is not None:

@@ -25,8 +25,9 @@ import results
 from experiments.data import load as datasets
 from experiments.run import kept as sealed
 from experiments.run.circumstances import circumstances, timed
-from experiments.run.context import ROOT
+from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
+from experiments.run.progress import silent
 
 REAL = "real"
 CHUNK = 1_000  # references at a time; every count of a curve is a multiple
@@ -92,11 +93,11 @@ def prepare(
 ) -> Prepared:
     """Loads the test digits, and the training digits or the generator. Raises UserError for what cannot be had."""
     generator = None if spec.source == REAL else _generator(Path(spec.source))
-    test = datasets.load("mnist-test-28", data_root=data_root, runs_root=runs_root, progress=progress)
+    test = datasets.load("mnist-test-28", Run(data_root, runs_root, progress=progress or silent))
     if generator is not None:
         sha256 = hashlib.sha256(Path(spec.source).read_bytes()).hexdigest()
         return Prepared(spec, test, generator.to(device), sha256, torch.device(device))
-    train = datasets.load("mnist-28", data_root=data_root, runs_root=runs_root, progress=progress)
+    train = datasets.load("mnist-28", Run(data_root, runs_root, progress=progress or silent))
     return Prepared(spec, test, train, train.digest, torch.device(device))
 
 

@@ -34,9 +34,10 @@ from experiments.measure.protocols import SUPERVISED, Protocol, check_images
 from experiments.measure.svm import figure, outcomes
 from experiments.networks.backbones import architecture
 from experiments.run.circumstances import circumstances, timed
-from experiments.run.context import ROOT
+from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
+from experiments.run.progress import silent
 
 PREFIX = "supervised:"
 VERSION = 1  # raised when a trial gives another network than before
@@ -103,7 +104,7 @@ def prepare(
     progress: datasets.Progress | None = None,
 ) -> Prepared:
     """Loads both parts and draws who trains and who chooses. Raises UserError for what cannot be had."""
-    load = partial(datasets.load, data_root=data_root, runs_root=runs_root, progress=progress)
+    load = partial(datasets.load, run=Run(data_root, runs_root, progress=progress or silent))
     train, test = (load(f"{spec.rules.data}-{split}") for split in ("train", "test"))
     if train.labels is None or test.labels is None:
         raise UserError(f"{spec.rules.data} has no labels")

@@ -30,8 +30,9 @@ from experiments.measure.protocols import PROTOCOLS, Protocol, check_images
 from experiments.networks.backbones import NOTHING, Contender, resolve
 from experiments.networks.kmeans import learned
 from experiments.run.circumstances import circumstances, timed
-from experiments.run.context import ROOT
+from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
+from experiments.run.progress import silent
 
 BATCH = 128  # images a batch, in calibration as in extraction (the authors' code)
 MODES = ("calibrated", "running", "batch")
@@ -119,7 +120,7 @@ def prepare(
     progress: datasets.Progress | None = None,
 ) -> Prepared:
     """Loads both splits and the backbone and draws the hold-out. Raises UserError for what cannot be had."""
-    load = partial(datasets.load, data_root=data_root, runs_root=runs_root, progress=progress)
+    load = partial(datasets.load, run=Run(data_root, runs_root, progress=progress or silent))
     kmeans = partial(learned, images=lambda: load(f"{spec.rules.data}-train"), runs_root=runs_root, progress=progress)
     contender = resolve(spec.backbone, layers=spec.layers, seed=spec.seed, kmeans=kmeans)
     contender.backbone.model.to(device)

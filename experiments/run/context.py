@@ -1,25 +1,87 @@
-"""Where a run happens: the checkout, its device."""
+"""The run of a command: its folders, its device, and how it speaks to a person. The command line makes one."""
 
-import argparse
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from experiments.run.errors import UserError, one_line
+from experiments.run.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "results"
+
+
+def _say_nothing(text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every function of `experiments` may need of the run that it belongs to; the libraries never see it.
+
+    data_root: official files as people have them, only ever read. runs_root: downloads, packed sets, features,
+    training runs, and the user's own records and tables. results: the committed records and tables.
+    device_name: a torch device, or "auto" for the best at hand. command: the command line as typed. say: tells a
+    person one line. progress: passes the items of a long loop through and shows how far it is.
+    """
+
+    data_root: Path
+    runs_root: Path
+    results: Path = RESULTS
+    device_name: str = "cpu"
+    command: tuple[str, ...] = ()
+    say: Callable[[str], None] = _say_nothing
+    progress: Progress = silent
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device, found usable when it is first asked for. Raises UserError for one that is not."""
+        import torch  # here: it takes seconds, and many commands never compute
+
+        name = self.device_name
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"device {name!r} cannot be used; set DEVICE=cpu ({one_line(error)[:120]})") from error
+        return device
+
+    @property
+    def records(self) -> Path:
+        """The folder of the committed records, a JSON Lines file for each table."""
+        return self.results / "runs"
+
+    @property
+    def tables(self) -> Path:
+        """The folder of the committed tables."""
+        return self.results / "tables"
+
+    @property
+    def audits(self) -> tuple[Path, Path]:
+        """The folders of leakage audits: the committed ones, and the user's own."""
+        return self.results / "leakage", self.runs_root / "leakage"
+
+    def portable(self, value: Any) -> Any:
+        """`value` (nested JSON values) without the machine's paths: they begin with $DATA_ROOT, $RUNS_ROOT or ./."""
+        from results import portable  # here: it brings the whole library along
+
+        return portable(value, {"$DATA_ROOT": self.data_root, "$RUNS_ROOT": self.runs_root, ".": ROOT})
 
 
 def device_of(name: str) -> torch.device:
     """The device of that name; UserError where it cannot be used."""
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name!r} cannot be used; set DEVICE=cpu ({one_line(error)[:120]})") from error
-    return device
+    return Run(Path(), Path(), device_name=name).device
 
 
-def named_roots(arguments: argparse.Namespace) -> dict[str, Path]:
+def named_roots(arguments: Any) -> dict[str, Path]:
     """How records write paths below the roots, which differ between machines."""
     return {"$DATA_ROOT": arguments.data_root, "$RUNS_ROOT": arguments.runs_root, ".": ROOT}

@@ -22,6 +22,7 @@ import features
 import gan
 from experiments.data import load as datasets
 from experiments.run import console
+from experiments.run.context import Run
 from experiments.run.files import write_bytes
 from experiments.training.monitor import SNAPSHOTS
 
@@ -79,12 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    train = datasets.load(
-        "cifar10-train",
-        data_root=arguments.data_root,
-        runs_root=arguments.runs_root,
-        progress=console.progress,
-    )
+    train = datasets.load("cifar10-train", Run(arguments.data_root, arguments.runs_root, progress=console.progress))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     try:

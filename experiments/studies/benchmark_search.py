@@ -29,6 +29,7 @@ import numpy as np
 
 import dedup
 from experiments.data import load as datasets
+from experiments.run.context import Run
 from experiments.run.files import write_bytes
 from experiments.run.torchvision import import_torchvision
 
@@ -48,7 +49,7 @@ def random_codes(n: int, radius: int) -> np.ndarray:
 def hash_codes(n: int, radius: int) -> np.ndarray:
     """uint64 [n]: hashes of photographs, each repeated with up to three bits changed."""
     data_root, runs_root = os.environ.get("DATA_ROOT", "data"), os.environ.get("RUNS_ROOT", "runs")
-    base = dedup.phash(datasets.load("cifar10-train", data_root=data_root, runs_root=runs_root).images)
+    base = dedup.phash(datasets.load("cifar10-train", Run(Path(data_root), Path(runs_root))).images)
     rng = np.random.default_rng(0)
     return _flipped(base[rng.integers(0, len(base), n)], 3, rng)
 

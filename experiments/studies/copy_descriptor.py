@@ -19,6 +19,7 @@ import pandas as pd
 import dedup
 from experiments.data import load as datasets
 from experiments.run import console
+from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
 from experiments.studies.planted_copies import METHODS, Method
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def images(name: str) -> np.ndarray:
-        return datasets.load(name, data_root=arguments.data_root, runs_root=arguments.runs_root).images
+        return datasets.load(name, Run(arguments.data_root, arguments.runs_root)).images
 
     if arguments.task == "measure":
         judged, listed = labelled(arguments.data_root / "cifair")

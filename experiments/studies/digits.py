@@ -22,6 +22,7 @@ import gan
 from experiments.data import load as datasets
 from experiments.data.sets.tiny_imagenet import halve
 from experiments.run import console
+from experiments.run.context import Run
 from experiments.run.files import write_bytes
 
 SAMPLES, SURE, CHUNK = 1_000, 0.9, 100
@@ -79,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(argv)
     roots = {"data_root": arguments.data_root, "runs_root": arguments.runs_root, "progress": console.progress}
-    train, test = (datasets.load(name, **roots) for name in ("mnist-32", "mnist-test-32"))
+    train, test = (datasets.load(name, Run(**roots)) for name in ("mnist-32", "mnist-test-32"))
     assert train.labels is not None and test.labels is not None
     net = classifier(train.images, train.labels)
     with torch.no_grad():

@@ -22,6 +22,7 @@ import dedup
 from experiments.data import load as datasets
 from experiments.data.sets.tiny_imagenet import halve
 from experiments.deduplication import methods as duplicates
+from experiments.run.context import Run
 from experiments.run.files import write_bytes
 
 Images = NDArray[np.uint8]  # [N, H, W, C]
@@ -126,7 +127,7 @@ def measure(
 
     Raises UserError for a set that cannot be had, ValueError for one of fewer images.
     """
-    images = datasets.load(name, data_root=data_root, runs_root=runs_root).images
+    images = datasets.load(name, Run(Path(data_root), Path(runs_root))).images
     if not 1 <= n <= len(images):
         raise ValueError(f"n must lie in [1, {len(images)}], the images of {name}, got {n}")
     drawn = np.sort(np.random.default_rng(seed).choice(len(images), n, replace=False))
@@ -145,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     config = dedup.SemanticConfig(steps=arguments.steps, seed=arguments.seed)
     roots = {"data_root": arguments.data_root, "runs_root": arguments.runs_root}
-    semantic = dedup.SemanticHash.fit(datasets.load("tiny-imagenet-32", **roots).images, config)
+    semantic = dedup.SemanticHash.fit(datasets.load("tiny-imagenet-32", Run(**roots)).images, config)
     methods = METHODS | {"semantic, exact collision": colliding(semantic)}
     table = measure("tiny-imagenet-64", methods, n=arguments.n, seed=arguments.seed, **roots)
     if arguments.out:

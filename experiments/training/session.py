@@ -18,9 +18,10 @@ import gan
 import results
 from experiments.data import load as datasets
 from experiments.deduplication.run_pass import removed
-from experiments.run.context import ROOT
+from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
+from experiments.run.progress import silent
 from experiments.run.torchrun import from_first
 from experiments.training import loop
 from experiments.training.loop import STATE
@@ -54,7 +55,7 @@ def training_set(
 
     UserError where too few stay for a minibatch.
     """
-    packed = datasets.load(recipe.dataset, data_root=data_root, runs_root=runs_root, progress=progress)
+    packed = datasets.load(recipe.dataset, Run(data_root, runs_root, progress=progress or silent))
     pairs = removed(packed.images, recipe.dedup, progress)
     left = len(packed.images) - len(np.unique(pairs[:, 1])) - recipe.held_out
     if left < recipe.training.batch_size:
@@ -174,7 +175,7 @@ def _assist(recipe: Recipe, out: Path, *, data_root: Path, runs_root: Path, devi
     """The same steps, in a process that only takes its share of every minibatch."""
     rows = from_first(None, device)  # by then the first has packed the set, too, and knows that the run can be had
     state = _state(out / STATE, recipe, device, lambda text: None)
-    packed = datasets.load(recipe.dataset, data_root=data_root, runs_root=runs_root)
+    packed = datasets.load(recipe.dataset, Run(data_root, runs_root))
     given = _given(recipe, packed.images, packed.labels, rows, torch.device(device))
     for _ in gan.train(state, config=recipe.training, **given):
         pass

@@ -23,7 +23,7 @@ from experiments.data.images.decode import MAX_FILE_BYTES
 from experiments.data.images.listing import File, archive_version, cut, list_images, listed, reader
 from experiments.run import chunks
 from experiments.run.errors import UserError
-from experiments.run.progress import Progress, follow
+from experiments.run.progress import Progress, silent
 from experiments.run.workers import WorkerDied, cores, in_order
 
 __all__ = ["Photos", "Work", "read", "work"]
@@ -116,7 +116,7 @@ def read(
 
     with tempfile.TemporaryFile(dir=folder) as scratch:  # the map below keeps it while it is needed, and no longer
         try:
-            for _ in follow(progress, taken(scratch), total=len(files), desc=f"hashing {source.name}", unit="file"):
+            for _ in (progress or silent)(taken(scratch), total=len(files), desc=f"hashing {source.name}", unit="file"):
                 pass
         except WorkerDied as error:
             raise UserError(

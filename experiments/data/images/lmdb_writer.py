@@ -22,7 +22,7 @@ from experiments.data.images.squares import one_line
 from experiments.data.packed import PackedSet
 from experiments.run.errors import UserError
 from experiments.run.files import remove_abandoned, whole_folder
-from experiments.run.progress import Progress, follow
+from experiments.run.progress import Progress, silent
 from experiments.run.workers import WorkerDied, cores, in_order
 
 __all__ = ["Written", "write_lmdb"]
@@ -69,7 +69,7 @@ def write_lmdb(
         ):
             encoded = in_order(_encoded, tasks, workers=min(workers or cores(), -(-len(images) // CHUNK_IMAGES)))
             each = itertools.chain.from_iterable(map(partial(_put, opened, skipped), encoded))
-            for stored in follow(progress, each, total=len(images), desc=what, unit="image"):
+            for stored in (progress or silent)(each, total=len(images), desc=what, unit="image"):
                 records += stored
             if not records:
                 raise UserError(f"no image in {source} can be read ({skipped[0][0]}: {skipped[0][1]})")

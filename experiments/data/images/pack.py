@@ -26,7 +26,7 @@ from experiments.data.images.squares import DECODER, Squares, squares, transform
 from experiments.data.packed import PackedSet, pack
 from experiments.run import chunks
 from experiments.run.errors import UserError
-from experiments.run.progress import Progress, follow
+from experiments.run.progress import Progress, silent
 from experiments.run.workers import WorkerDied, cores, in_processes
 
 __all__ = ["Plan", "pack_images", "plan", "plan_of"]
@@ -149,7 +149,7 @@ def pack_images(
     def batches() -> Iterator[np.ndarray]:
         found = 0
         what = f"packing {planned.source.name}"
-        for images in follow(progress, squared(), total=planned.count, desc=what, unit="image"):
+        for images in (progress or silent)(squared(), total=planned.count, desc=what, unit="image"):
             if images is not None:
                 found += len(images)
                 yield images

@@ -19,7 +19,7 @@ from experiments.data.obtain import obtain, tar_files, torchvision_datasets
 from experiments.data.packed import PackedSet, pack
 from experiments.data.sets.pickles import read_batch
 from experiments.run.errors import UserError
-from experiments.run.progress import Progress, follow
+from experiments.run.progress import Progress, silent
 
 __all__ = ["CLASS_NAMES", "SHA256", "build_test", "build_train", "check"]
 
@@ -121,7 +121,7 @@ def _read(source: Path, split: str, progress: Progress | None) -> tuple[np.ndarr
         raise ValueError(f"{', '.join(missing)} is missing")
 
     images, labels = [], []
-    for name in follow(progress, batches, total=len(batches), desc=f"CIFAR-10 {split}", unit="file"):
+    for name in (progress or silent)(batches, total=len(batches), desc=f"CIFAR-10 {split}", unit="file"):
         if of_package:
             rows = decode_rgb(files[f"{name}.png"])  # 1024 wide: row i, reshaped, is image i
             images.append(rows.reshape(-1, 32, 32, 3))

@@ -16,7 +16,7 @@ import numpy as np
 from experiments.data.packed import PackedSet, pack
 from experiments.data.sets.pickles import read_batch
 from experiments.run.errors import UserError
-from experiments.run.progress import Progress, follow
+from experiments.run.progress import Progress, silent
 
 __all__ = ["build", "source_at"]
 
@@ -38,7 +38,7 @@ def build(split: str, folder: Path, *, data_root: Path, downloads: Path, progres
     labels: list[int] = []
 
     def batches() -> Iterator[np.ndarray]:
-        for file in follow(progress, files, total=len(files), desc=f"ImageNet-32 {split}", unit="file"):
+        for file in (progress or silent)(files, total=len(files), desc=f"ImageNet-32 {split}", unit="file"):
             try:
                 planes, batch_labels = _read(file)
             except (ValueError, OSError, EOFError, MemoryError) as error:

@@ -21,6 +21,7 @@ from experiments.data.images import pack as packing
 from experiments.data.images.squares import square
 from experiments.data.packed import pack
 from experiments.run import console
+from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.workers import in_order
 
@@ -79,13 +80,13 @@ def _one_line(capsys: pytest.CaptureFixture) -> str:
 def test_pack_then_load_by_name(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["data", "pack", "album", "--size", "64"]) == 0
     assert "album-64: uint8 [5, 64, 64, 3], digest " in capsys.readouterr().out
-    np.testing.assert_array_equal(datasets.load("album-64", **_roots(tmp_path)).images, _squares(64))
+    np.testing.assert_array_equal(datasets.load("album-64", Run(**_roots(tmp_path))).images, _squares(64))
     assert cli.main(["data", "album-64"]) == 0  # without its source
     assert cli.main(["data", "pack", "album", "--size", "32", "--gray", "--name", "mine"]) == 0
-    assert datasets.load("mine", **_roots(tmp_path)).images.shape == (5, 32, 32, 1)
+    assert datasets.load("mine", Run(**_roots(tmp_path))).images.shape == (5, 32, 32, 1)
     os.truncate(tmp_path / "runs" / "packed" / "mine" / "images.u8", 7)
     with pytest.warns(UserWarning, match="must hold 5,120 bytes, got 7"), pytest.raises(UserError) as caught:
-        datasets.load("mine", **_roots(tmp_path))
+        datasets.load("mine", Run(**_roots(tmp_path)))
     assert "pack it again with `dcgan-eval data pack SOURCE --name mine`" in str(caught.value)
 
 
@@ -93,7 +94,7 @@ def test_a_corrupt_file_is_named_and_exit_1(album: Path, tmp_path: Path, capsys:
     (album / "cut.jpg").write_bytes(_photograph(9)[:600])
     assert cli.main(["data", "pack", "album", "--size", "32"]) == 1
     assert "skipped cut.jpg: " in capsys.readouterr().err
-    assert len(datasets.load("album-32", **_roots(tmp_path)).images) == 5
+    assert len(datasets.load("album-32", Run(**_roots(tmp_path))).images) == 5
     assert cli.main(["data", "lmdb", "album", "out_lmdb"]) == 1
     said = capsys.readouterr()
     assert "skipped cut.jpg: " in said.err and said.out == "out_lmdb: 5 records\n"
@@ -133,7 +134,7 @@ def test_an_interruption_is_130_and_the_same_command_goes_on(
     monkeypatch.setattr(packing, "squares", noted)
     assert cli.main(command) == 0
     assert read == ["4.jpg"]  # two chunks of two were kept
-    np.testing.assert_array_equal(datasets.load("album-32", **_roots(tmp_path)).images, _squares(32))
+    np.testing.assert_array_equal(datasets.load("album-32", Run(**_roots(tmp_path))).images, _squares(32))
     assert os.listdir(tmp_path / "runs" / "packing") == []
 
 
@@ -187,7 +188,7 @@ def test_images_to_lmdb_to_lsun_by_name(album: Path, tmp_path: Path, capsys: pyt
         stored = [bytes(value) for _, value in transaction.cursor()]
     assert cli.main(["data", "lsun-bedroom-64"]) == 0
     assert "lsun-bedroom-64: uint8 [5, 64, 64, 3]" in capsys.readouterr().out
-    made = datasets.load("lsun-bedroom-64", **_roots(tmp_path))
+    made = datasets.load("lsun-bedroom-64", Run(**_roots(tmp_path)))
     np.testing.assert_array_equal(made.images, [np.asarray(square(data, 64, 3)) for data in stored])
     assert sorted(stored) == sorted(_photograph(i) for i in range(5))
     assert made.meta["source"] == "LSUN: bedroom_train_lmdb" and made.labels is None
@@ -196,7 +197,7 @@ def test_images_to_lmdb_to_lsun_by_name(album: Path, tmp_path: Path, capsys: pyt
 def test_a_packed_set_as_lmdb(album: Path, tmp_path: Path) -> None:
     assert cli.main(["data", "pack", "album", "--size", "32"]) == 0
     assert cli.main(["data", "lmdb", "album-32", "data/lsun/faces_lmdb"]) == 0
-    made = datasets.load("lsun-faces-32", **_roots(tmp_path))
+    made = datasets.load("lsun-faces-32", Run(**_roots(tmp_path)))
     assert sorted(i.tobytes() for i in made.images) == sorted(i.tobytes() for i in _squares(32))
 
 
@@ -220,7 +221,7 @@ def test_celeba_from_any_one_zip(tmp_path: Path) -> None:
             archive.writestr(f"img_align_celeba/{i:06}.jpg", _photograph(i, (178, 218)))
         archive.writestr("list_attr_celeba.txt", "no image")
     assert cli.main(["data", "celeba-64"]) == 0
-    made = datasets.load("celeba-64", **_roots(tmp_path))
+    made = datasets.load("celeba-64", Run(**_roots(tmp_path)))
     expected = [np.asarray(square(_photograph(i, (178, 218)), 64, 3)) for i in (0, 1)]
     np.testing.assert_array_equal(made.images, expected)
     assert made.meta["source"] == "CelebA: x.zip"
@@ -283,7 +284,7 @@ def zips(tmp_path: Path) -> Path:
 def test_a_folder_of_zips_is_one_source(zips: Path, tmp_path: Path) -> None:
     assert cli.main(["data", "pack", "zips", "--size", "32"]) == 0
     expected = [_photograph(i) for i in (7, 0, 1, 2, 3, 4)]  # by the path inside, then by the zip
-    made = datasets.load("zips-32", **_roots(tmp_path)).images
+    made = datasets.load("zips-32", Run(**_roots(tmp_path))).images
     np.testing.assert_array_equal(made, [np.asarray(square(data, 32, 3)) for data in expected])
     assert cli.main(["data", "lmdb", "zips", "out"]) == 0
     with lmdb.open("out", readonly=True, lock=False) as opened, opened.begin() as transaction:
@@ -312,7 +313,7 @@ def test_a_folder_named_like_a_zip_is_a_folder(album: Path, tmp_path: Path) -> N
     (tmp_path / "outer").mkdir()
     album.rename(tmp_path / "outer" / "x.zip")
     assert cli.main(["data", "pack", "outer", "--size", "32"]) == 0
-    np.testing.assert_array_equal(datasets.load("outer-32", **_roots(tmp_path)).images, _squares(32))
+    np.testing.assert_array_equal(datasets.load("outer-32", Run(**_roots(tmp_path))).images, _squares(32))
 
 
 # Names.
@@ -340,4 +341,4 @@ def test_no_name_leads_elsewhere(tmp_path: Path, name: str) -> None:
     for folder in ("mine", ".mine"):
         pack(tmp_path / "runs" / "packed" / folder, [images], shape=images.shape, source="s", transform="t")
     with pytest.raises(UserError, match="the data set must be one of"):
-        datasets.load(name, **_roots(tmp_path))
+        datasets.load(name, Run(**_roots(tmp_path)))

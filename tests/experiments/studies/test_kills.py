@@ -1,4 +1,4 @@
-"""A run killed in the middle, in processes of its own; DCGAN_KILLS sets how often (3; `experiments.studies.kills`: 20)."""
+"""A run killed in the middle, in processes of its own; DCGAN_KILLS sets how often (3; the study: 20)."""
 
 import os
 

@@ -26,6 +26,7 @@ from experiments.data.images.pack import pack_images, plan
 from experiments.data.load import load
 from experiments.data.packed import pack
 from experiments.data.sets.tiny_imagenet import halve
+from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.torchvision import import_torchvision
 from experiments.run.workers import in_order
@@ -259,12 +260,12 @@ def test_lsun_by_name_with_corrupt_records(tmp_path: Path) -> None:
     roots = {"data_root": tmp_path / "data", "runs_root": tmp_path / "runs"}
     (tmp_path / "data" / "lsun").mkdir(parents=True)
     _environment(tmp_path / "data" / "lsun" / "church_outdoor_train_lmdb", content)
-    made = load("lsun-church_outdoor-32", **roots)
+    made = load("lsun-church_outdoor-32", Run(**roots))
     np.testing.assert_array_equal(made.images, [square(content[b"%040x" % i], 32, 3) for i in range(5)])
     assert [text.split(":")[0] for text in made.meta["skipped_files"]] == ["bad", "cut", "none"]
     assert made.meta["source"] == "LSUN: church_outdoor_train_lmdb"
     with pytest.raises(UserError, match=r"no LSUN category 'tower': put tower_train_lmdb/ in"):
-        load("lsun-tower-32", **roots)
+        load("lsun-tower-32", Run(**roots))
 
 
 PAGE = 4096
@@ -423,6 +424,6 @@ def test_an_empty_folder_of_celebas_is_none(tmp_path: Path) -> None:
     for name in ("celeba", "faces"):
         (tmp_path / "data" / name).mkdir(parents=True)
     (tmp_path / "data" / "faces" / "1.jpg").write_bytes(_photograph(1))
-    assert len(load("celeba-32", **roots).images) == 1
+    assert len(load("celeba-32", Run(**roots)).images) == 1
     (tmp_path / "data" / "faces" / "1.jpg").unlink()
-    assert len(load("celeba-32", **roots).images) == 1  # where nothing is there, what was packed serves
+    assert len(load("celeba-32", Run(**roots)).images) == 1  # where nothing is there, what was packed serves

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from experiments.data.load import load
+from experiments.run.context import Run
 from experiments.run.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -42,7 +43,7 @@ def roots(tmp_path: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("place", ["imagenet32", "imagenet32/Imagenet32_train", "Imagenet32_train_npz"])
 def test_train(roots: dict[str, Path], kind: str, place: str) -> None:
     _write(roots["data_root"] / place, kind)
-    made = load("imagenet32-train", **roots)
+    made = load("imagenet32-train", Run(**roots))
     expected = np.concatenate(list(PLANES.values())).reshape(9, 3, 32, 32).transpose(0, 2, 3, 1)
     np.testing.assert_array_equal(made.images, expected)
     assert made.labels.tolist() == [0, 999, 6, 1, 2, 3, 499, 4, 5]  # batch 10 after 2
@@ -53,9 +54,9 @@ def test_train(roots: dict[str, Path], kind: str, place: str) -> None:
 
 def test_val(roots: dict[str, Path]) -> None:
     _write(roots["data_root"] / "imagenet32", "pickle", val=True)
-    assert load("imagenet32-val", **roots).labels.tolist() == [0, 999, 6]
+    assert load("imagenet32-val", Run(**roots)).labels.tolist() == [0, 999, 6]
     with pytest.raises(UserError, match=r"no ImageNet-32: put train_data_batch_1"):
-        load("imagenet32-train", **roots)
+        load("imagenet32-train", Run(**roots))
 
 
 class _Attack:
@@ -89,7 +90,7 @@ def test_hostile_pickles(roots: dict[str, Path], tmp_path: Path, monkeypatch, da
     file = _write(roots["data_root"] / "imagenet32", "pickle") / "train_data_batch_2"
     file.write_bytes(data)
     with pytest.raises(UserError, match=message) as caught:
-        load("imagenet32-train", **roots)
+        load("imagenet32-train", Run(**roots))
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "executed").exists() and not (tmp_path / "runs" / "packed" / "imagenet32-train").exists()
 
@@ -151,7 +152,7 @@ def test_hostile_npz(roots: dict[str, Path], tmp_path: Path, monkeypatch, data: 
     file = _write(roots["data_root"] / "imagenet32", "npz") / "train_data_batch_1.npz"
     file.write_bytes(data)
     with pytest.raises(UserError, match=message) as caught:
-        load("imagenet32-train", **roots)
+        load("imagenet32-train", Run(**roots))
     assert "\n" not in str(caught.value) and not (tmp_path / "executed").exists()
 
 
@@ -159,7 +160,7 @@ def test_a_cut_npz(roots: dict[str, Path]) -> None:
     file = _write(roots["data_root"] / "imagenet32", "npz") / "train_data_batch_1.npz"
     os.truncate(file, file.stat().st_size // 2)
     with pytest.raises(UserError, match="not a whole npz"):
-        load("imagenet32-train", **roots)
+        load("imagenet32-train", Run(**roots))
 
 
 def test_the_arrays_read_are_those_looked_at(roots: dict[str, Path]) -> None:
@@ -167,6 +168,6 @@ def test_the_arrays_read_are_those_looked_at(roots: dict[str, Path]) -> None:
     good = {"data": _array(PLANES[1]), "labels": _array(np.array(LABELS[1]))}
     for others in ({"labels": b"no array"}, {"data": _array(PLANES[2]), "labels": _array(np.array([1, 1, 1]))}):
         (roots["data_root"] / "imagenet32" / "val_data.npz").write_bytes(_npz(others, **good))
-        made = load("imagenet32-val", **roots)
+        made = load("imagenet32-val", Run(**roots))
         assert made.labels.tolist() == [0, 999, 6] and made.images[0, 0, 0, 0] == PLANES[1][0, 0]
         shutil.rmtree(roots["runs_root"])

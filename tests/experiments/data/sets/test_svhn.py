@@ -11,6 +11,7 @@ import scipy.io
 
 from experiments.data.load import load
 from experiments.data.sets import svhn
+from experiments.run.context import Run
 from experiments.run.errors import UserError
 
 X = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 7), dtype=np.uint8)
@@ -33,22 +34,22 @@ def _write(roots: dict[str, Path], **arrays: np.ndarray) -> Path:
 
 def test_a_partial_set_says_so(roots: dict[str, Path]) -> None:
     _write(roots, X=X, y=Y)
-    made = load("svhn-train", **roots)
+    made = load("svhn-train", Run(**roots))
     np.testing.assert_array_equal(made.images, X.transpose(3, 0, 1, 2))
     assert made.labels.tolist() == [1, 0, 3, 9, 0, 2, 5]
     assert made.meta["source"] == "SVHN: train_32x32.mat, 7 of 73,257 images"
     _write(roots, X=X[..., :4], y=Y[:4])
     with pytest.warns(UserWarning, match="now holds SVHN: train_32x32.mat, 4 of"):
-        assert len(load("svhn-train", **roots).images) == 4
+        assert len(load("svhn-train", Run(**roots)).images) == 4
 
 
 def test_a_whole_set_is_checked(roots: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     file = _write(roots, X=X, y=Y)
     monkeypatch.setitem(svhn.COUNTS, "train", 7)
     with pytest.raises(UserError, match="MD5 of the whole file must be e26dedcc434d2e4c54c9b2d4a06d8373"):
-        load("svhn-train", **roots)
+        load("svhn-train", Run(**roots))
     monkeypatch.setitem(svhn.MD5, "train", hashlib.md5(file.read_bytes()).hexdigest())
-    assert load("svhn-train", **roots).meta["source"] == "SVHN: train_32x32.mat"
+    assert load("svhn-train", Run(**roots)).meta["source"] == "SVHN: train_32x32.mat"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_a_whole_set_is_checked(roots: dict[str, Path], monkeypatch: pytest.Monk
 def test_other_arrays(roots: dict[str, Path], arrays: dict[str, np.ndarray], message: str) -> None:
     _write(roots, **arrays)
     with pytest.raises(UserError, match=message) as caught:
-        load("svhn-train", **roots)
+        load("svhn-train", Run(**roots))
     assert "\n" not in str(caught.value) and "replace it with a fresh one" in str(caught.value)
 
 
@@ -73,13 +74,13 @@ def test_other_arrays(roots: dict[str, Path], arrays: dict[str, np.ndarray], mes
 def test_cut_files(roots: dict[str, Path], size: int) -> None:
     os.truncate(_write(roots, X=X, y=Y), size)
     with pytest.raises(UserError, match=r"is not SVHN's train_32x32\.mat") as caught:
-        load("svhn-train", **roots)
+        load("svhn-train", Run(**roots))
     assert "\n" not in str(caught.value)
 
 
 def test_none(roots: dict[str, Path]) -> None:
     with pytest.raises(UserError, match=r"no SVHN: put test_32x32.mat in .*data/svhn \(.*refused"):
-        load("svhn-test", **roots)
+        load("svhn-test", Run(**roots))
 
 
 @pytest.mark.data
@@ -87,6 +88,6 @@ def test_the_real_one(tmp_path: Path) -> None:
     root = Path(os.environ.get("DATA_ROOT") or "data")
     if not (root / "svhn" / "train_32x32.mat").is_file():
         pytest.skip("no SVHN under DATA_ROOT")
-    made = load("svhn-train", data_root=root, runs_root=tmp_path)
+    made = load("svhn-train", Run(root, tmp_path))
     if len(made.labels) == 1083:
         assert np.bincount(made.labels).tolist() == [66, 227, 141, 134, 110, 112, 78, 70, 78, 67]

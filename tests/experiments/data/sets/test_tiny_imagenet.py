@@ -13,6 +13,7 @@ from experiments.data.images import pack as packing
 from experiments.data.load import load
 from experiments.data.sets import tiny_imagenet
 from experiments.data.sets.tiny_imagenet import build_32, build_64, halve
+from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.workers import in_order
 
@@ -199,13 +200,13 @@ def test_a_set_packed_from_a_part_is_packed_again_when_the_rest_has_come(tmp_pat
     _as_two_zips(data)
     rest = data / "tiny-imagenet-200" / "train-1.zip"
     rest.rename(tmp_path / "aside")
-    assert len(load("tiny-imagenet-32", **roots).images) == 3
+    assert len(load("tiny-imagenet-32", Run(**roots)).images) == 3
     (tmp_path / "aside").rename(rest)
     with pytest.warns(UserWarning, match="building tiny-imagenet-32 again: .* now holds .*train-0.zip, train-1.zip"):
-        assert len(load("tiny-imagenet-32", **roots).images) == 6
+        assert len(load("tiny-imagenet-32", Run(**roots)).images) == 6
     rest.unlink()
     (data / "tiny-imagenet-200" / "train-0.zip").unlink()
-    assert len(load("tiny-imagenet-32", **roots).images) == 6  # where nothing is there, what was packed serves
+    assert len(load("tiny-imagenet-32", Run(**roots)).images) == 6  # where nothing is there, what was packed serves
 
 
 def test_what_two_zips_hold_is_taken_once(tmp_path: Path) -> None:
