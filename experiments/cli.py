@@ -1,68 +1,50 @@
-"""The command line: `dcgan-eval data|dedup|train|check|extract|eval|table|compare|ablate|look|report`.
+"""The command line: `dcgan-eval COMMAND ...`. A command's module is imported when it runs, and not before.
 
-Exit codes: 0 done, 1 done but the answer is no or an unexpected failure, 2 the user's mistake (one line that names
-the fix), 130 interrupted (run the same command again to go on).
+Exit codes: 0 done; 1 done, but the answer is no, or an unexpected failure; 2 the user's mistake, in one line that names
+the fix; 130 interrupted, and the same command goes on.
 """
 
 import argparse
-import dataclasses
-import json
+import importlib
+import re
 import signal
 import sys
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-from experiments.commands import ablate as ablate_command
-from experiments.commands import check as check_command
-from experiments.commands import compare as compare_command
-from experiments.commands import data as data_commands
-from experiments.commands import eval as eval_commands
-from experiments.commands import look as look_command
-from experiments.commands.options import add_roots, commands_of
-from experiments.data import load as datasets
-from experiments.deduplication import image_source as sources
-from experiments.deduplication.run_pass import check, deduplicate, is_audit
-from experiments.deduplication.spec import COSTS, METHODS, DedupSpec
-from experiments.measure.svm import LEAKAGE
-from experiments.report import page as report
-from experiments.run import console
-from experiments.run.context import ROOT, device_of, named_roots
-from experiments.run.errors import UserError, one_line
-from experiments.run.files import check_writable
-from experiments.run.memory import keep_freed_memory
-from experiments.run.torchrun import joined
-from experiments.training.recipe import load_recipe, recipe_names
-from experiments.training.session import STATE, pretrain, record
-from gan import parallel
+from experiments.commands.options import make_run
+from experiments.run.context import RESULTS
+from experiments.run.errors import UserError, closest, one_line
 
-TRAINING = ROOT / "results" / "training"
+PROGRAM = "dcgan-eval"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code."""
-    arguments = _parser().parse_args(data_commands.one_word(list(sys.argv[1:] if argv is None else argv)))
-    arguments.command = ["dcgan-eval", *(sys.argv[1:] if argv is None else argv)]
-    keep_freed_memory()
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
-    # libraries' warnings (a rebuilt cache, say) are for the user too, but as plain lines
-    warnings.showwarning = lambda message, *_, **__: console.say(f"warning: {message}")
-    try:
-        return arguments.run(arguments)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
-    except (UserError, ValueError, OSError) as error:
-        print(f"dcgan-eval: {one_line(error)}", file=sys.stderr)
-        return 2
-    except FloatingPointError as error:
-        print(f"dcgan-eval: {one_line(error)}", file=sys.stderr)
-        return 1
+class Command(NamedTuple):
+    """A command: the module below `experiments.commands` with its EXAMPLE, options and execute, and what it does."""
+
+    module: str
+    summary: str
 
 
-def _interrupt() -> None:
-    raise KeyboardInterrupt
+COMMANDS: Mapping[str, Command] = {
+    "data": Command("data", "Get data sets by name and pack them."),
+    "data pack": Command("data_pack", "Pack any images: the shorter side resized, then the centre square."),
+    "dedup": Command("dedup", "Find near-duplicates in images, or images that occur in others: mask, groups, gallery."),
+    "train": Command("train", "Train a recipe."),
+    "check": Command("check", "Check a network before it is measured: problems with their fixes, layers, costs."),
+    "extract": Command("extract", "Extract the features of CIFAR-10."),
+    "eval": Command("eval", "Measure one row of a table."),
+    "compare": Command("compare", "Compare two measured networks image by image; exit 1 where B is worse than A."),
+    "ablate": Command("ablate", "Vary one choice of the protocol at a time, on held-out training images."),
+    "table": Command("table", "Regenerate the committed tables from the records."),
+    "report": Command("report", "Write one page over all results."),
+    "look walk": Command("look_walk", "Images between random z: do they change smoothly?"),
+    "look arithmetic": Command("look_arithmetic", "Mean z of exemplars: A - B + C, or a turn vector."),
+    "look filters": Command("look_filters", "What the maps of a convolution respond to, beside random weights."),
+    "look forget": Command("look_forget", "Drop the maps that tell of an object, from boxes drawn around it."),
+    "look memorised": Command("look_memorised", "Are samples copies of training images, or all alike?"),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -71,112 +53,95 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="dcgan-eval", description="DCGAN discriminators as feature extractors.")
-    command = commands_of(parser, "data|dedup|train|check|extract|eval|table|compare|ablate|look|report")
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version  # here: it takes as long as all the rest
 
-    data_commands.add(command)
+        print(f"{PROGRAM} {version(PROGRAM)}")
+        parser.exit()
 
-    dedup = command(
-        "dedup",
-        _dedup,
-        "Find near-duplicates within images, or the images that occur among others: mask, groups and gallery.",
-        "dcgan-eval dedup cifar10-test --against cifar10-train\n  dcgan-eval dedup ~/photos --method phash --radius 6",
+
+def main(argv: Sequence[str] | None = None, *, results: Path = RESULTS) -> int:
+    """Run one command and return its exit code; `results` is the folder of the committed records and tables."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(given, results)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except (UserError, ValueError, OSError) as error:
+        print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
+        return 2
+    except FloatingPointError as error:
+        print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
+        return 1
+
+
+def _run(given: list[str], results: Path) -> int:
+    name, rest = _command(given)
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    command = COMMANDS[name]
+    try:  # until every room has its command
+        module = importlib.import_module(f"experiments.commands.{command.module}")
+    except ModuleNotFoundError:
+        module = None
+    if not hasattr(module, "execute"):
+        from experiments import legacy_cli
+
+        return legacy_cli.main(given)
+    parser = _Parser(
+        prog=f"{PROGRAM} {name}",
+        description=command.summary,
+        epilog=f"example:\n  {module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    dedup.add_argument(
-        "name",
-        metavar="SOURCE",
-        help=f"{', '.join(datasets.NAMES)}, a set packed before, or a folder or zip of image files",
+    module.options(parser)
+    arguments, unknown = parser.parse_known_args(rest)
+    if unknown:
+        options = re.findall(r"--[a-z][\w-]*", parser.format_help())
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{closest(unknown[0], options)}")
+    _prepare_process()
+    return module.execute(arguments, make_run(arguments, [PROGRAM, *given], results))
+
+
+def _command(given: list[str]) -> tuple[str, list[str]]:
+    """The command's name, of one word or two, and the words after it; exits where these name none."""
+    for words in (2, 1):
+        if (name := " ".join(given[:words])) in COMMANDS:
+            return name, given[words:]
+    group = next((word for word in given[:1] if any(name.startswith(f"{word} ") for name in COMMANDS)), "")
+    prefix = f"{group} " if group else ""
+    known = {name.removeprefix(prefix): command for name, command in COMMANDS.items() if name.startswith(prefix)}
+    parser = _Parser(
+        prog=f"{PROGRAM} {prefix}".strip(),
+        usage="%(prog)s COMMAND ...",
+        description="DCGAN discriminators as feature extractors.",
+        epilog=_listing(known),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    dedup.add_argument("--against", metavar="SOURCE", help="the other images")
-    dedup.add_argument("--method", choices=METHODS, default=METHODS[0], help="default: %(default)s")
-    dedup.add_argument("--radius", type=int, help="of the hashes: Hamming distance in bits of 64 (default: 4)")
-    dedup.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/dedup/SOURCE[-against-SOURCE])")
-    dedup.add_argument("--record", action="store_true", help="add the audit to results/leakage (maintainers)")
-    dedup.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
-    add_roots(dedup)
-
-    train = command("train", _train, "Train a recipe.", "dcgan-eval train imagenet32-half --out runs/train/mine")
-    train.add_argument("recipe", help=f"{', '.join(recipe_names())}, or a .toml file")
-    train.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change a key of the recipe, e.g. width=16 or training.images=1000 (repeatable; another --out for each)",
-    )
-    train.add_argument("--out", type=Path, help="folder of the run (default: RUNS_ROOT/train/RECIPE)")
-    train.add_argument(
-        "--checkpoint-images",
-        type=int,
-        default=25_600,
-        metavar="N",
-        help="save every N images, and every 5 minutes (default: %(default)s)",
-    )
-    train.add_argument("--record", action="store_true", help="keep its pictures in results/training (maintainers)")
-    train.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
-    add_roots(train, device=True)
-
-    check_command.add(command)
-    eval_commands.add(command)
-    compare_command.add(command)
-    ablate_command.add(command)
-    look_command.add(command)
-    report.add(command)
-    return parser
+    parser.add_argument("--version", nargs=0, action=_Version, help="print the version and exit")
+    _, words = parser.parse_known_args(given[1:] if group else given)
+    if not words:
+        parser.error(f"name a command: {', '.join(known)}")
+    parser.error(f"no command {words[0]!r}{closest(words[0], known)}")
 
 
-def _dedup(arguments: argparse.Namespace) -> int:
-    wanted = DedupSpec(arguments.method, arguments.radius)
-    roots = {"data_root": arguments.data_root, "runs_root": arguments.runs_root}
-    check(arguments.name, wanted, against=arguments.against, record=arguments.record, **roots)
-    both = [arguments.name, *([arguments.against] if arguments.against is not None else [])]
-    out = arguments.out or arguments.runs_root / "dedup" / "-against-".join(sources.plain_name(name) for name in both)
-    if arguments.dry_run:
-        for name in both:
-            print(sources.describe(name, wanted, **roots))
-        print(f"would search by {wanted}, which {COSTS[wanted.method]}; into {out}")
-        return 0
-    audits = [arguments.runs_root / "leakage", *([LEAKAGE] if arguments.record else [])]
-    check_writable(out, *(audits if is_audit(arguments.name, wanted, arguments.against, **roots) else ()))
-    summary = deduplicate(
-        arguments.name,
-        out,
-        wanted,
-        against=arguments.against,
-        audits=audits,
-        **roots,
-        say=console.say,
-        progress=console.progress,
-    )
-    print(json.dumps(summary, indent=2))
-    console.say(f"written to {out}; judge the groups in {out / 'gallery.html'}")
-    return 1 if summary["skipped"] else 0
+def _listing(commands: Mapping[str, Command]) -> str:
+    width = max(map(len, commands))
+    lines = [f"  {name:{width}}  {command.summary}" for name, command in commands.items()]
+    return "\n".join(["commands:", *lines, "", "COMMAND --help shows the options of a command and an example."])
 
 
-def _train(arguments: argparse.Namespace) -> int:
-    recipe = load_recipe(arguments.recipe, arguments.set)
-    out = arguments.out or arguments.runs_root / "train" / recipe.name
-    if arguments.dry_run:
-        print(json.dumps(dataclasses.asdict(recipe), indent=2))
-        begun = "goes on from the checkpoint there" if (out / STATE).exists() else "from the start"
-        print(f"would train {recipe.training.steps:,} minibatches on {arguments.device} into {out}, {begun}")
-        return 0
-    with joined(device_of(arguments.device)) as device:
-        file = pretrain(
-            recipe,
-            out,
-            data_root=arguments.data_root,
-            runs_root=arguments.runs_root,
-            device=device,
-            say=console.say,
-            progress=console.progress,
-            checkpoint_images=arguments.checkpoint_images,
-            command=arguments.command,
-            roots=named_roots(arguments),
-        )
-        if parallel.rank() == 0:
-            print(file)
-            if arguments.record:
-                record(out, TRAINING / recipe.name)
-    return 0
+def _prepare_process() -> None:
+    """Set what holds for the whole process: freed memory is kept, and libraries' warnings are plain lines."""
+    import warnings
+
+    from experiments.run import console
+    from experiments.run.memory import keep_freed_memory
+
+    keep_freed_memory()
+    warnings.showwarning = lambda message, *_, **__: console.say(f"warning: {message}")
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt

@@ -1,25 +1,75 @@
-"""What the commands share: the options for roots and device, and what is checked before the work."""
+"""Options that commands share, and the run that a command line asks for."""
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import torch
+from experiments.run import console
+from experiments.run.context import RESULTS, Run
+from experiments.run.errors import closest
 
-__all__ = [
-    "LAYERS_HELP",
-    "Command",
-    "add_roots",
-    "commands_of",
-]
+__all__ = ["add_dry_run", "add_record", "add_roots", "make_run", "one_of"]
 
+
+def add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None:
+    """Add --data-root and --runs-root, with their variables; --device where the command computes."""
+    for root, text in (("data", "official files, read only"), ("runs", "downloads, packed sets, features, runs")):
+        variable = f"{root.upper()}_ROOT"
+        parser.add_argument(
+            f"--{root}-root",
+            type=Path,
+            default=Path(os.environ.get(variable) or root),
+            help=f"{text} (default: {variable}, or {root}/)",
+        )
+    if device:
+        parser.add_argument(
+            "--device", default=os.environ.get("DEVICE") or "auto", help="default: DEVICE, or the best at hand"
+        )
+
+
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """Add --dry-run."""
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
+
+
+def add_record(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --record, the maintainers' option that keeps `what` in results/."""
+    parser.add_argument("--record", action="store_true", help=f"{what} (maintainers)")
+
+
+def one_of(names: Iterable[str]) -> Callable[[str], str]:
+    """The type of an argument that must be one of `names`; a mistake names them and the most alike."""
+    known = list(names)
+
+    def checked(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(
+                f"invalid choice: {text!r} (choose from {', '.join(known)}){closest(text, known)}"
+            )
+        return text
+
+    return checked
+
+
+def make_run(arguments: argparse.Namespace, command: Sequence[str] = (), results: Path = RESULTS) -> Run:
+    """The run that the options of `add_roots` ask for, which speaks on the console."""
+    return Run(
+        arguments.data_root,
+        arguments.runs_root,
+        results=results,
+        device_name=getattr(arguments, "device", "cpu"),
+        command=tuple(command),
+        say=console.say,
+        progress=console.progress,
+    )
+
+
+# until every room has its command
 LAYERS_HELP = (
     "comma-separated layers or patterns, e.g. conv1,conv2 or 'layer*'; relu@2 is a module's second run in a pass "
     "(default: LAYERS, or every stage)"
 )
-
-# name, what runs it, a sentence, an example -> the parser of a command
 Command = Callable[[str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
 
 
@@ -41,23 +91,3 @@ def commands_of(parser: argparse.ArgumentParser, names: str) -> Command:
         return added
 
     return command
-
-
-def add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None:
-    """--data-root and --runs-root, with their variables; --device where the command computes."""
-    for root, default, text in (
-        ("data", "data", "official files, read only"),
-        ("runs", "runs", "downloads, packed sets, features, runs"),
-    ):
-        env = f"{root.upper()}_ROOT"
-        parser.add_argument(
-            f"--{root}-root",
-            type=Path,
-            default=Path(os.environ.get(env) or default),
-            help=f"{text} (default: {env}, or {default}/)",
-        )
-    if device:
-        best = "cuda" if torch.cuda.is_available() else "cpu"
-        parser.add_argument(
-            "--device", default=os.environ.get("DEVICE") or best, help="default: DEVICE, or %(default)s"
-        )

@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from tqdm import tqdm
-
 T = TypeVar("T")
 _INTERVAL = 15.0  # seconds between plain lines
 
 
 def say(text: str) -> None:
-    """One line on stderr, at once; stdout is for results."""
+    """Write one line to stderr at once, above the bars that are shown; stdout is for results."""
+    from tqdm import tqdm  # here, as below: commands that say nothing start sooner
+
     tqdm.write(text, file=sys.stderr)
     sys.stderr.flush()
 
@@ -27,11 +27,7 @@ def progress(
     done: int = 0,
     postfix: Callable[[], str] | None = None,
 ) -> Iterator[T]:
-    """Passes items through and shows how far it is, how fast, and the time left.
-
-    step: units an item stands for. done: units of `total` done before. postfix: what to show besides, asked for only
-    when it is shown.
-    """
+    """Pass items through and show how far the loop is, how fast, and the time left (see `run.progress.Progress`)."""
     if sys.stderr.isatty():
         yield from _bar(iterable, total=total, desc=desc, unit=unit, step=step, done=done, postfix=postfix)
         return
@@ -49,6 +45,8 @@ def progress(
 
 
 def _bar(iterable, *, total, desc, unit, step, done, postfix):
+    from tqdm import tqdm
+
     shown = time.monotonic()
     with tqdm(
         total=total, initial=done, desc=desc, unit=f" {unit}", unit_scale=step > 1, dynamic_ncols=True, leave=True
@@ -64,7 +62,7 @@ def _bar(iterable, *, total, desc, unit, step, done, postfix):
 def _line(
     desc: str, unit: str, done: int, total: int | None, rate: float, postfix: Callable[[], str] | None = None
 ) -> str:
-    """`rate`: units a second, > 0."""
+    """One plain line; `rate` is in units a second, > 0."""
     besides = f", {text}" if postfix is not None and (text := postfix()) else ""
     if not total:
         return f"{desc}: {done:,} {unit}, {rate:,.3g} {unit}/s{besides}"

@@ -1,12 +1,13 @@
 """The one exception that the command line turns into a message instead of a traceback, and errors as one line."""
 
 import errno
+from collections.abc import Iterable
 
-__all__ = ["UserError", "one_line"]
+__all__ = ["UserError", "closest", "one_line"]
 
 
 class UserError(Exception):
-    """The user's mistake: one line that names the fix; the command line prints it and exits 2."""
+    """The user's mistake: one line that names the fix; the command line prints it and exits with 2."""
 
 
 def one_line(error: Exception) -> str:
@@ -16,3 +17,11 @@ def one_line(error: Exception) -> str:
         fix = "; free space there, or set RUNS_ROOT or --out elsewhere" if error.errno == errno.ENOSPC else ""
         return f"{' '.join(error.strerror.split())}{where}{fix}"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'X'?` with the known name that is most like `name`; empty where none is like it."""
+    from difflib import get_close_matches  # here: only mistakes need it
+
+    found = get_close_matches(name, list(known), 1)
+    return f"; did you mean {found[0]!r}?" if found else ""

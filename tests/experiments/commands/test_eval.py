@@ -183,8 +183,8 @@ def test_mistakes_are_one_line_and_exit_2(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["evil"], "invalid choice: 'evil'"),
-        ([], "the following arguments are required"),
+        (["evil"], "no command 'evil'; did you mean 'eval'?"),
+        ([], "name a command: data"),
         (["eval", "--subset", "many"], "argument --subset: invalid int value: 'many'"),
         (["dedup", "cifar10-test", "--method", "md5"], "argument --method: invalid choice: 'md5'"),
     ],

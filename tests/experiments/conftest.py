@@ -1,0 +1,59 @@
+"""A workplace of its own for every test that runs commands: data, runs and results below one temporary folder."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import cli
+from experiments.data.packed import PackedSet, pack
+from experiments.data.sets import cifar10
+from experiments.run.context import Run
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Its folders, as a command sees them."""
+
+    root: Path
+    monkeypatch: pytest.MonkeyPatch
+
+    @property
+    def run(self) -> Run:
+        """The run of a command here."""
+        return Run(self.root / "data", self.root / "runs", results=self.root / "results")
+
+    def main(self, *arguments: str) -> int:
+        """`dcgan-eval ARGUMENTS`: the exit code."""
+        return cli.main(list(arguments), results=self.run.results)
+
+    def pack(self, name: str, images: np.ndarray, labels: np.ndarray | None = None) -> PackedSet:
+        """A packed set in RUNS_ROOT; CIFAR-10's digests are set to those of a part of it."""
+        if name in ("cifar10-train", "cifar10-test"):
+            assert labels is not None
+            digests = {"images": hashlib.sha256(images).hexdigest()}
+            digests["labels"] = hashlib.sha256(labels.astype(np.uint8)).hexdigest()
+            self.monkeypatch.setitem(cifar10.SHA256, name.removeprefix("cifar10-"), digests)
+        folder = self.run.runs_root / "packed" / name
+        return pack(folder, [images], shape=images.shape, labels=labels, source="fabricated", transform="none")
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+    """DATA_ROOT, RUNS_ROOT and results in `tmp_path`, the CPU, and no BACKBONE or LAYERS of the person who tests."""
+    for name, value in {"DATA_ROOT": tmp_path / "data", "RUNS_ROOT": tmp_path / "runs", "DEVICE": "cpu"}.items():
+        monkeypatch.setenv(name, str(value))
+    for name in ("BACKBONE", "LAYERS"):
+        monkeypatch.delenv(name, raising=False)
+    return Workplace(tmp_path, monkeypatch)
+
+
+def learnable(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 [n, 32, 32, 3] that a linear classifier can learn, and their labels 0 to 9 in a random order."""
+    labels = rng.permutation(np.arange(n) % 10)
+    images = rng.integers(0, 128, (n, 32, 32, 3), dtype=np.uint8)
+    for i, label in enumerate(labels):  # class k: a bright block at its own place
+        images[i, 3 * label : 3 * label + 4, :, label % 3] += 100
+    return images, labels
