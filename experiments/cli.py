@@ -106,9 +106,9 @@ def _run(given: list[str], results: Path) -> int:
 
 def _command(given: list[str]) -> tuple[str, list[str]]:
     """The command's name, of one word or two, and the words after it; exits where these name none."""
-    for words in (2, 1):
-        if (name := " ".join(given[:words])) in COMMANDS:
-            return name, given[words:]
+    for length in (2, 1):
+        if (name := " ".join(given[:length])) in COMMANDS:
+            return name, given[length:]
     group = next((word for word in given[:1] if any(name.startswith(f"{word} ") for name in COMMANDS)), "")
     prefix = f"{group} " if group else ""
     known = {name.removeprefix(prefix): command for name, command in COMMANDS.items() if name.startswith(prefix)}

@@ -14,21 +14,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from experiments.commands import ablate as ablate_command
 from experiments.commands import check as check_command
-from experiments.commands import compare as compare_command
 from experiments.commands import data as data_commands
-from experiments.commands import eval as eval_commands
 from experiments.commands import look as look_command
 from experiments.commands.options import add_roots, commands_of
 from experiments.data import load as datasets
 from experiments.deduplication import image_source as sources
 from experiments.deduplication.run_pass import check, deduplicate, is_audit
 from experiments.deduplication.spec import COSTS, METHODS, DedupSpec
-from experiments.measure.svm import LEAKAGE
 from experiments.report import page as report
 from experiments.run import console
-from experiments.run.context import ROOT, device_of, named_roots
+from experiments.run.context import RESULTS, ROOT, device_of, named_roots
 from experiments.run.errors import UserError, one_line
 from experiments.run.files import check_writable
 from experiments.run.memory import keep_freed_memory
@@ -37,6 +33,7 @@ from experiments.training.recipe import load_recipe, recipe_names
 from experiments.training.session import STATE, pretrain, record
 from gan import parallel
 
+LEAKAGE = RESULTS / "leakage"
 TRAINING = ROOT / "results" / "training"
 
 
@@ -118,9 +115,6 @@ def _parser() -> argparse.ArgumentParser:
     add_roots(train, device=True)
 
     check_command.add(command)
-    eval_commands.add(command)
-    compare_command.add(command)
-    ablate_command.add(command)
     look_command.add(command)
     report.add(command)
     return parser

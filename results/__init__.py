@@ -11,6 +11,7 @@ from results.tables import (
     MeasuredRow,
     ReportedRow,
     Table,
+    answering,
     table_from_dict,
     with_run,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "ReportedRow",
     "Table",
     "ablation_files",
+    "answering",
     "append_cost",
     "append_record",
     "git_commit",

@@ -148,27 +148,40 @@ def cells(table: Table, records: Iterable[Record]) -> list[dict[str, str]]:
     return [_reported(row) if isinstance(row, ReportedRow) else _measured(row, records) for row in table.rows]
 
 
+def answering(table: Table, records: Iterable[Record]) -> list[Record]:
+    """The records that the measured rows of a table show, in the rows' order.
+
+    Raises ValueError where several runs answer one row, or one answers a row that is said to be absent.
+    """
+    records = list(records)
+    rows = [row for row in table.rows if isinstance(row, MeasuredRow)]
+    return [record for row in rows if (record := _answer(row, records)) is not None]
+
+
 def _reported(row: ReportedRow) -> dict[str, str]:
     return dict.fromkeys(COLUMNS, "") | {item.name: _text(getattr(row, item.name)) for item in fields(row)}
 
 
-def _measured(row: MeasuredRow, records: Sequence[Record]) -> dict[str, str]:
-    blank = dict.fromkeys(COLUMNS, "")
-    shown = blank | {"method": row.method, "protocol": row.protocol, "source": row.absent or "measured"}
+def _answer(row: MeasuredRow, records: Sequence[Record]) -> Record | None:
+    """The record of a row; of records with one run id the last."""
     where = (row.method, row.protocol)
     runs = {record.run_id: record for record in records if (record.method, record.protocol) == where}
     if row.absent and runs:
         raise ValueError(
             f"row {row.method!r}, {row.protocol!r} is said to be {row.absent}, and {', '.join(runs)} has it"
         )
-    if row.absent:
-        return shown
     if len(runs) > 1 and not row.run:
         raise ValueError(
             f"row {row.method!r}, {row.protocol!r} must be answered by one run, got {', '.join(runs)}; "
             f'name one in the table\'s TOML: run = "{next(reversed(runs))}"'
         )
-    record = runs.get(row.run or next(iter(runs), ""))
+    return runs.get(row.run or next(iter(runs), ""))
+
+
+def _measured(row: MeasuredRow, records: Sequence[Record]) -> dict[str, str]:
+    shown = dict.fromkeys(COLUMNS, "") | {"method": row.method, "protocol": row.protocol}
+    shown |= {"source": row.absent or "measured"}
+    record = _answer(row, records)
     if record is None:
         return shown
     taken = [name for name in COLUMNS if name not in ("source", "provenance")]

@@ -22,7 +22,7 @@ PUBLIC = {
         collision_groups dhash hash_chunks hash_files keep_mask near_duplicates pair_groups phash
         radius_groups radius_pairs radius_pairs_between""",
     "results": """ABLATION_COLUMNS COLUMNS LEADERBOARD_COLUMNS CostRecord MeasuredRow Record ReportedRow Table
-        ablation_files append_cost append_record git_commit hardware leaderboard_files portable read_costs
+        ablation_files answering append_cost append_record git_commit hardware leaderboard_files portable read_costs
         read_records render_csv render_files render_latex render_markdown run_id source_digest
         table_from_dict utc_now versions with_run write_tables""",
 }

@@ -73,7 +73,7 @@ def _check(arguments: argparse.Namespace) -> int:
             features=costs.features,
             images_per_second=round(costs.images_per_second, 2),
             batch=costs.batch,
-            **{key: value for key, value in circumstances(ROOT, device, {}).items() if key != "seconds"},
+            **{key: value for key, value in circumstances(device, {}).items() if key != "seconds"},
             started=started,
         )
         results.append_cost(COSTS, record)

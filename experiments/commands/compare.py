@@ -1,86 +1,85 @@
-"""`dcgan-eval compare A B`: two measured networks, image by image, from their records alone; a regression gate."""
+"""`dcgan-eval compare A B`: two measured networks, image by image, from their records only; a regression gate."""
+
+from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-import results
-from experiments.commands import eval as eval_commands
-from experiments.commands.options import Command, add_roots
-from experiments.data.packed import PackedSet, open_packed
-from experiments.measure import pairs as paired
-from experiments.measure import protocols, supervised
-from experiments.measure.protocols import PROTOCOLS, SUPERVISED
-from experiments.measure.svm import EvalSpec, method
-from experiments.measure.tables import table_names
-from experiments.networks.backbones import resolve
-from experiments.run import console
+from experiments.commands.options import add_roots, one_of
+from experiments.measure.protocols import PROTOCOLS, SUPERVISED, TABLES, protocol_of
+from experiments.run.context import Run
 from experiments.run.errors import UserError
-from results.records import RUN_ID
 
-__all__ = ["add"]
+if TYPE_CHECKING:
+    import results
+    from experiments.data.packed import PackedSet
+    from experiments.measure.pairs import Comparison
 
 KEPT = PROTOCOLS | SUPERVISED  # whose records tell which images were right
-GATE = """exit codes: 0 B is not significantly worse than A, 1 it is, 2 a mistake.
+EXAMPLE = """dcgan-eval compare 20261124-e6fb37bf 20261124-3908fc8f
+  dcgan-eval compare random:imagenet32 mynet.py:network --alpha 0.01
 
-The gate is one-sided: it closes where p of "B is worse than A" is at most --alpha, so that of two equally good networks
-the second is turned away in at most that share of comparisons. It compares two networks, not two ways to train them.
-"""
+exit codes: 0 B is not significantly worse than A, 1 it is, 2 a mistake.
+
+The gate is one-sided: it closes where p of "B is worse than A" is at most --alpha. So of two equally good networks the
+second is turned away in at most that share of comparisons. It compares two networks, not two ways to train them."""
 
 
-def add(command: Command) -> None:
-    """Add the command."""
-    compare = command(
-        "compare",
-        _compare,
-        "Compare two measured networks on the same test images; exit 1 where B is significantly worse than A.",
-        f"dcgan-eval compare 20261124-e6fb37bf 20261124-3908fc8f\n"
-        f"  dcgan-eval compare random:imagenet32 mynet.py:backbone --alpha 0.01\n\n{GATE}",
-    )
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what `compare` takes."""
     for name in ("A", "B"):
-        compare.add_argument(name, help="a run id, or a target as of eval, whose newest record is taken")
-    compare.add_argument("--table", choices=protocols.TABLES, default="cifar10", help="default: %(default)s")
-    compare.add_argument("--protocol", help=f"{', '.join(PROTOCOLS)} (default: the run's, else the table's first)")
-    compare.add_argument("--alpha", type=float, default=0.05, help="level of the gate (default: %(default)s)")
-    add_roots(compare)
+        parser.add_argument(name, help="a run id, or a target as of eval, whose newest record is taken")
+    parser.add_argument("--table", type=one_of(TABLES), default=TABLES[0], help="default: %(default)s")
+    parser.add_argument("--protocol", help=f"{', '.join(PROTOCOLS)} (default: the run's, else the table's first)")
+    parser.add_argument("--alpha", type=float, default=0.05, help="level of the gate (default: %(default)s)")
+    add_roots(parser)
 
 
-def _compare(arguments: argparse.Namespace) -> int:
+def execute(arguments: argparse.Namespace, run: Run) -> int:
+    """Print the comparison and the classes; 1 where the gate closes."""
     if not 0 < arguments.alpha < 1:
         raise UserError(f"--alpha must lie between 0 and 1, got {arguments.alpha:g}")
-    a, b = _named(arguments)
-    if what := paired.apart(a, b):
+    from experiments.measure import pairs
+
+    a, b = _named(arguments, run)
+    if what := pairs.unlike(a, b):
         raise UserError(f"{a.run_id} and {b.run_id} {what}: name runs that share them")
-    gate = paired.compared(b, a, alternative="less")
+    gate = pairs.compared(b, a, alternative="less")
     print(_summary(a, b, gate))
-    print(f"\n{_classes(a, b, (arguments.data_root, arguments.runs_root))}")
+    print(f"\n{_classes(a, b, run)}")
     worse = gate.p_value <= arguments.alpha
     told = f"B is {'' if worse else 'not '}significantly worse than A"
-    console.say(f"{told}: one-sided p = {gate.p_value:.2g}, alpha = {arguments.alpha:g}")
+    run.say(f"{told}: one-sided p = {gate.p_value:.2g}, alpha = {arguments.alpha:g}")
     return 1 if worse else 0
 
 
-def _named(arguments: argparse.Namespace) -> list[results.Record]:
+def _named(arguments: argparse.Namespace, run: Run) -> list[results.Record]:
     """The records of A and B. Raises UserError with the command that makes a missing one."""
-    texts, recorded = (arguments.A, arguments.B), _recorded(arguments.runs_root)
+    from experiments.measure.pairs import has_outcomes
+    from results.records import RUN_ID
+
+    texts, recorded = (arguments.A, arguments.B), _recorded(run)
     runs = {text: [r for r in recorded if r.run_id == text] for text in texts if RUN_ID.fullmatch(text)}
     for text, found in runs.items():
         if not found:
-            where = f"{eval_commands.RECORDS} or {arguments.runs_root / 'records'}"
+            where = f"{run.records} or {run.runs_root / 'records'}"
             raise UserError(f"no run {text} in {where}; the column provenance of the tables names runs")
-    whole = [r.protocol for found in runs.values() for r in found if paired.has_outcomes(r)]
+    whole = [r.protocol for found in runs.values() for r in found if has_outcomes(r)]
     named = [r.protocol for found in runs.values() for r in found]
-    protocol = arguments.protocol or next(iter([*whole, *named]), protocols.protocol_of(arguments.table, None))
+    protocol = arguments.protocol or next(iter([*whole, *named]), protocol_of(arguments.table, None))
     return [_of_run(runs[text], protocol) if text in runs else _of_target(text, protocol, recorded) for text in texts]
 
 
-def _recorded(runs_root: Path) -> list[results.Record]:
+def _recorded(run: Run) -> list[results.Record]:
     """All records at hand, the newest last."""
-    folders = eval_commands.RECORDS, runs_root / "records"
-    files = [folder / f"{table}.jsonl" for folder in folders for table in table_names()]
+    import results
+    from experiments.measure.tables import table_names
+
+    files = [
+        folder / f"{table}.jsonl" for folder in (run.records, run.runs_root / "records") for table in table_names()
+    ]
     return sorted((r for file in files for r in results.read_records(file)), key=lambda r: r.started)
 
 
@@ -94,8 +93,11 @@ def _of_run(found: Sequence[results.Record], protocol: str) -> results.Record:
 
 def _of_target(text: str, protocol: str, recorded: Sequence[results.Record]) -> results.Record:
     """The newest record that `dcgan-eval eval` would make of a target by default: same name, weights and protocol."""
-    if protocol not in PROTOCOLS or text.startswith(supervised.PREFIX):
-        raise UserError(f"{text!r} by {protocol} is named by its run id alone; the tables show it as provenance")
+    if protocol not in PROTOCOLS or text.startswith("supervised:"):
+        raise UserError(f"{text!r} by {protocol} is named by its run id only; the tables show it as provenance")
+    from experiments.measure.svm import EvalSpec, method
+    from experiments.networks.backbones import resolve
+
     contender = resolve(text)
     name = method(contender, EvalSpec(text, protocol=protocol))
     fits = [r for r in recorded if (r.method, r.protocol) == (name, protocol)]
@@ -109,7 +111,9 @@ def _of_target(text: str, protocol: str, recorded: Sequence[results.Record]) -> 
 
 def _with_outcomes(fits: Sequence[results.Record]) -> results.Record:
     """The newest of some records that tells which images were right."""
-    if kept := [r for r in fits if paired.has_outcomes(r)]:
+    from experiments.measure.pairs import has_outcomes
+
+    if kept := [r for r in fits if has_outcomes(r)]:
         return kept[-1]
     last = fits[-1]
     if last.protocol not in KEPT:
@@ -118,13 +122,17 @@ def _with_outcomes(fits: Sequence[results.Record]) -> results.Record:
     raise UserError(f"run {last.run_id} does not tell which images were right; measure it again: {again}")
 
 
-def _classes(a: results.Record, b: results.Record, roots: Sequence[Path]) -> str:
+def _classes(a: results.Record, b: results.Record, run: Run) -> str:
     """A row for each class; of test images whose labels are not at hand in a packed set, a line that says so."""
+    from tabulate import tabulate
+
+    from experiments.measure.pairs import by_class
+
     name = f"{KEPT[a.spec['protocol']].data}-test"
-    packed = next((p for p in _packed(name, roots) if p.digest == a.inputs["test"]), None)
+    packed = next((p for p in _packed(name, run) if p.digest == a.inputs["test"]), None)
     if packed is None or packed.labels is None:
         return f"no classes: the labels of these test images are not at hand; dcgan-eval data {name} gets the set"
-    names, rows = packed.meta.get("class_names"), paired.by_class(a, b, packed.labels)
+    names, rows = packed.meta.get("class_names"), by_class(a, b, packed.labels)
     table = tabulate(
         [
             (
@@ -143,16 +151,25 @@ def _classes(a: results.Record, b: results.Record, roots: Sequence[Path]) -> str
     return table + (without if rows[0].p_value is None else "")
 
 
-def _packed(name: str, roots: Sequence[Path]) -> Iterator[PackedSet]:
-    for root in roots:
+def _packed(name: str, run: Run) -> list[PackedSet]:
+    """The packed sets of that name that are at hand and whole."""
+    from experiments.data.packed import open_packed
+
+    found = []
+    for root in (run.data_root, run.runs_root):
         try:
-            yield open_packed(root / "packed" / name)
-        except (FileNotFoundError, ValueError):  # none, or damaged: to be packed again by those who need its images
+            found.append(open_packed(root / "packed" / name))
+        except (FileNotFoundError, ValueError):  # none, or damaged: whoever needs its images packs it again
             continue
+    return found
 
 
-def _summary(a: results.Record, b: results.Record, gate: paired.Comparison) -> str:
-    both, difference = paired.agreement(a, b), gate.difference
+def _summary(a: results.Record, b: results.Record, gate: Comparison) -> str:
+    from tabulate import tabulate
+
+    from experiments.measure.pairs import agreement
+
+    both, difference = agreement(a, b), gate.difference
     draws = "" if a.n_runs == 1 else f", {a.n_runs} draws of labels"
     interval = f"95 % {difference.low:+.2f} to {difference.high:+.2f}"
     return tabulate(

@@ -4,12 +4,15 @@ import argparse
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from experiments.measure.protocols import BATCHNORM
 from experiments.run import console
 from experiments.run.context import RESULTS, Run
-from experiments.run.errors import closest
+from experiments.run.errors import UserError, closest
 
-__all__ = ["add_dry_run", "add_record", "add_roots", "make_run", "one_of"]
+SHIPPED = {"cifar10": "results/weights/imagenet32-half.safetensors", "svhn": "results/weights/svhn32.safetensors"}
+TARGETS = "the backbone"
 
 
 def add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None:
@@ -63,6 +66,49 @@ def make_run(arguments: argparse.Namespace, command: Sequence[str] = (), results
         say=console.say,
         progress=console.progress,
     )
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Add --seed."""
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+
+
+def add_network(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Add the network as a positional argument, and --layers; `more` says what else the argument may be."""
+    default = "BACKBONE, or the network that comes with the project"
+    parser.add_argument("target", nargs="?", help=f"{TARGETS} (default: {default}){more and f'; {more}'}")
+    parser.add_argument("--layers", help=LAYERS_HELP)
+
+
+def add_features(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Add what decides features: the network, layers, batch norm, subset and seed; with --dry-run, roots and device."""
+    add_network(parser, more)
+    parser.add_argument("--backbone", help="the network, as the argument")
+    parser.add_argument("--batchnorm", type=one_of(BATCHNORM), default=BATCHNORM[0], help="default: %(default)s")
+    parser.add_argument("--subset", type=int, metavar="N", help="use N training images, and a fifth as many to test")
+    add_seed(parser)
+    add_dry_run(parser)
+    add_roots(parser, device=True)
+
+
+def network_of(arguments: argparse.Namespace, table: str = "cifar10") -> str:
+    """The network that is named, by BACKBONE where no argument does, or the one that comes with the project."""
+    backbone = getattr(arguments, "backbone", None)
+    if arguments.target and backbone:
+        raise UserError("name the backbone once, as TARGET or with --backbone")
+    return arguments.target or backbone or os.environ.get("BACKBONE") or SHIPPED[table]
+
+
+def layers_of(arguments: argparse.Namespace) -> tuple[str, ...] | None:
+    """The layers that are named, by LAYERS where no option does; None for all."""
+    text = arguments.layers or os.environ.get("LAYERS")
+    return tuple(text.split(",")) if text else None
+
+
+def feature_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `add_features` decides beside the network, under the names of `measure.svm.EvalSpec`."""
+    settings = {name: getattr(arguments, name) for name in ("batchnorm", "seed", "subset")}
+    return settings | {"layers": layers_of(arguments)}
 
 
 # until every room has its command

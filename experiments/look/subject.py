@@ -21,11 +21,11 @@ import features
 import gan
 import results
 from experiments.data import load as datasets
-from experiments.measure.svm import BATCH
+from experiments.measure.labelled import BATCH
 from experiments.networks import backbones
 from experiments.run import console
 from experiments.run.circumstances import circumstances
-from experiments.run.context import ROOT, Run, device_of, named_roots
+from experiments.run.context import Run, device_of, named_roots
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable, write_bytes
 from experiments.training.session import DISCRIMINATOR, GENERATOR, REMOVED, SUMMARY, split
@@ -277,7 +277,7 @@ def write_record(
         "settings": dict(settings),
         "figures": _finite(dict(figures)),
         "written": results.utc_now(),
-        **circumstances(ROOT, arguments.device, seconds),
+        **circumstances(arguments.device, seconds),
     }
     write_bytes(out / RECORD, (json.dumps(written, indent=2, allow_nan=False) + "\n").encode())
     console.say(f"written to {out}")

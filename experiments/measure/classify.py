@@ -1,4 +1,4 @@
-"""Features and labels -> which test rows were right: C chosen on training rows alone, the test rows scored once."""
+"""Features and labels -> which test rows were right: C is chosen on training rows, the test rows are scored once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,8 @@ from sklearn.model_selection import StratifiedKFold
 
 import evaluation
 from experiments.measure.protocols import FewLabels
-from experiments.run.progress import Progress
+from experiments.run.context import Run
+from experiments.run.progress import Progress, silent
 
 FOLDS = 5
 ROWS = 1024  # standardised at once
@@ -19,7 +20,7 @@ ROWS = 1024  # standardised at once
 
 @dataclass(frozen=True)
 class Split:
-    """Features float32 [N, D] and [m, D], labels [N] and [m], and the training rows on which C is chosen (or none)."""
+    """Features float32 [N, D] and [m, D], labels [N] and [m]; holdout: training rows on which C is chosen."""
 
     X: np.ndarray
     y: np.ndarray
@@ -30,8 +31,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Answer:
-    """right: bool [R, m], a row for each draw of labels; drawn: int64 [R, n], the labelled rows of each draw; how C was
-    chosen and the solver ended, for the record."""
+    """right: bool [R, m], a row for each draw of labels; drawn: int64 [R, n], the labelled rows of each draw.
+
+    selection and solver say, for the record, how C was chosen and how the solver ended.
+    """
 
     right: NDArray[np.bool_]
     drawn: NDArray[np.int64]
@@ -48,13 +51,12 @@ def score_neighbours(
     y_scored: np.ndarray,
     *,
     device: torch.device | str = "cpu",
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> tuple[NDArray[np.bool_], float]:
-    """As `evaluation.score_draws`, by the k nearest of a draw's rows, Euclidean distance; the gap is 0."""
+    """As `evaluation.score_draws`, by the k nearest of a draw's rows (Euclidean distance); the gap is 0."""
     queries = torch.from_numpy(np.array(X_scored)).to(device)
     right = np.zeros((len(draws), len(ks), len(y_scored)), np.bool_)
-    shown = draws if progress is None else progress(draws, total=len(draws), desc="draws of labels", unit="draw")
-    for r, rows in enumerate(shown):
+    for r, rows in enumerate(progress(draws, total=len(draws), desc="draws of labels", unit="draw")):
         references = torch.from_numpy(X[rows]).to(device)
         for i, k in enumerate(ks):
             right[r, i] = evaluation.knn_predict(queries, references, y[rows], k=k) == y_scored
@@ -63,7 +65,7 @@ def score_neighbours(
 
 @dataclass(frozen=True)
 class Classifier:
-    """What is put on features: its name in the method column, the setting that is chosen and how draws are scored."""
+    """A classifier of features: its name in the method column, the setting that is chosen, how draws are scored."""
 
     name: str
     setting: str
@@ -71,7 +73,7 @@ class Classifier:
     grid: tuple[float, ...] = ()  # values of the setting; the protocol's where empty
 
 
-CLASSIFIERS = {
+CLASSIFIER = {
     "l2-svm": Classifier("L2-SVM", "C", evaluation.score_draws),
     "k-nn": Classifier("k-nn", "k", score_neighbours, (1, 3, 5, 9, 15, 25)),
 }
@@ -91,19 +93,13 @@ def standardised(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndar
     return out
 
 
-def all_labels(
-    split: Split,
-    grid: tuple[float, ...],
-    *,
-    device: torch.device,
-    say: Callable[[str], None],
-    progress: Progress | None,
-) -> Answer:
-    """C on the rows held out, then one fit of all rows."""
-    chosen = evaluation.select_C(split.X, split.y, split.holdout, grid, device=device, progress=progress)
+def all_labels(split: Split, grid: tuple[float, ...], run: Run) -> Answer:
+    """Choose C on the held-out rows, then fit all rows once."""
+    how: dict[str, Any] = {"device": run.device, "progress": run.progress}
+    chosen = evaluation.select_C(split.X, split.y, split.holdout, grid, **how)
     for entry in chosen.grid:
-        say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of {len(split.holdout):,} held-out training images")
-    svm = evaluation.fit_selected(split.X, split.y, chosen, device=device, progress=progress)
+        run.say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of {len(split.holdout):,} held-out training images")
+    svm = evaluation.fit_selected(split.X, split.y, chosen, **how)
     solver = {
         "C": svm.C,
         "tol": svm.tol,
@@ -121,28 +117,24 @@ def few_labels(
     grid: tuple[float, ...],
     few: FewLabels,
     seed: int,
-    *,
-    classifier: Classifier = CLASSIFIERS["l2-svm"],
-    device: torch.device,
-    say: Callable[[str], None],
-    progress: Progress | None,
+    run: Run,
+    classifier: Classifier = CLASSIFIER["l2-svm"],
 ) -> Answer:
-    """Its setting by draws scored on the rows held out, or by folds; then fresh draws, each scored on the test rows."""
+    """Choose the classifier's setting by draws scored on held-out rows, or by folds; then score fresh draws once."""
     X, y, setting = split.X, split.y, classifier.setting
     pool = np.setdiff1d(np.arange(len(y)), split.holdout)
+    how: dict[str, Any] = {"device": run.device, "progress": run.progress}
 
     def drawn(draws: int, seed: int) -> NDArray[np.int64]:
         return pool[evaluation.label_draws(y[pool], draws, seed=seed, per_class=few.per_class, size=few.size)]
 
     if few.select:
         held = np.asarray(X[split.holdout])
-        right, gap = classifier.score(
-            X, y, drawn(few.select, seed), grid, held, y[split.holdout], device=device, progress=progress
-        )
+        right, gap = classifier.score(X, y, drawn(few.select, seed), grid, held, y[split.holdout], **how)
         scores = right.mean(2)  # [draws, values]
     else:
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(X, y)
-        parts = [classifier.score(X, y, fit[None], grid, X[held], y[held], device=device) for fit, held in folds]
+        parts = [classifier.score(X, y, fit[None], grid, X[held], y[held], device=run.device) for fit, held in folds]
         scores, gap = np.stack([part[0].mean((0, 2)) for part in parts]), max(part[1] for part in parts)
     means = scores.mean(0)
     best = min(value for value, mean in zip(grid, means, strict=True) if mean == means.max())
@@ -150,12 +142,10 @@ def few_labels(
         {setting: value, "accuracy": float(mean), "sd": float(sd)}
         for value, mean, sd in zip(grid, means, scores.std(0, ddof=1), strict=True)
     ]
-    how = f"{few.select} draws" if few.select else f"{FOLDS} folds"
+    where = f"{few.select} draws" if few.select else f"{FOLDS} folds"
     for entry in tried:
-        say(f"{setting} {entry[setting]:g}: {100 * entry['accuracy']:.2f} % of training images not fitted, {how}")
+        run.say(f"{setting} {entry[setting]:g}: {100 * entry['accuracy']:.2f} % of training images not fitted, {where}")
     fresh = drawn(few.score, seed + 1)
-    right, last_gap = classifier.score(
-        X, y, fresh, [best], split.X_test, split.y_test, device=device, progress=progress
-    )
-    selection = {setting: best, "holdout": len(split.holdout), "scored on": how, "grid": tried}
+    right, last_gap = classifier.score(X, y, fresh, [best], split.X_test, split.y_test, **how)
+    selection = {setting: best, "holdout": len(split.holdout), "scored on": where, "grid": tried}
     return Answer(right[:, 0], fresh, selection, {setting: best, "duality_gap": max(gap, last_gap)})

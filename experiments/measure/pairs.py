@@ -42,8 +42,8 @@ class OfClass:
 
 def paired(table: results.Table, records: Iterable[results.Record]) -> pd.DataFrame:
     """A row for every two measured rows of a table whose records can be compared; see `compared`."""
-    shown = [r for r in answering(table, records) if has_outcomes(r)]
-    rows = [_row(a, b) for a, b in combinations(shown, 2) if not apart(a, b)]
+    shown = [r for r in results.answering(table, records) if has_outcomes(r)]
+    rows = [_row(a, b) for a, b in combinations(shown, 2) if not unlike(a, b)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -52,22 +52,13 @@ def as_csv(table: results.Table, records: Iterable[results.Record]) -> bytes:
     return paired(table, records).to_csv(index=False).encode()
 
 
-def answering(table: results.Table, records: Iterable[results.Record]) -> list[results.Record]:
-    """The records that the measured rows of a table show, in their order."""
-    answers: dict[tuple[str, str, str], results.Record] = {}
-    for r in records:
-        answers[r.method, r.protocol, r.run_id] = answers[r.method, r.protocol, ""] = r
-    rows = [row for row in table.rows if isinstance(row, results.MeasuredRow)]
-    return [answers[key] for row in rows if (key := (row.method, row.protocol, row.run)) in answers]
-
-
 def has_outcomes(record: results.Record) -> bool:
     """Whether it tells which test images were right."""
     return "right" in record.outcomes or "right_draws" in record.outcomes
 
 
-def apart(a: results.Record, b: results.Record) -> str:
-    """What two records with outcomes must share and do not, as a clause; empty where they can be compared."""
+def unlike(a: results.Record, b: results.Record) -> str:
+    """What two records with outcomes must share but do not, as a clause; empty where they can be compared."""
     for what, of in (
         ("protocols", lambda r: r.protocol),
         ("test sets", lambda r: r.inputs["test"]),

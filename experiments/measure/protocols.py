@@ -3,19 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import evaluation
-from experiments.run.errors import UserError
+from experiments.run.errors import UserError, closest
 
 CLASSES = 10  # of every labelled set here
 
 
 @dataclass(frozen=True)
 class FewLabels:
-    """Draws of labelled rows, either `per_class` of each class or `size` whatever their classes.
+    """Draws of labelled rows, either `per_class` of each class or `size` rows of any class.
 
-    select: draws on which C is chosen, scored on the rows held out; 0 chooses by 5-fold cross-validation within the
-        training rows.
-    score: fresh draws that are scored on the test images.
+    select: the draws on which C is chosen, scored on the held-out rows; 0 chooses by 5-fold cross-validation within
+        the training rows.
+    score: the fresh draws that are scored on the test images.
     """
 
     per_class: int | None = None
@@ -28,9 +27,10 @@ class FewLabels:
 class Protocol:
     """How a figure comes about.
 
-    data: the labelled set, `<data>-train` and `<data>-test`; images, tested: how many its two parts must have.
-    holdout: training images on which C, or the trial, is chosen, never fitted for that and never shown to batch norm.
-    few: None where all labels are fitted at once. bar: the kind of error bar over draws.
+    data: the labelled set, `<data>-train` and `<data>-test`. images, tested: how many images its two parts must have.
+    holdout: the training images on which C, or the trial, is chosen; batch norm is never shown these.
+    grid: the values of C; the solver's default where empty. few: None where all labels are fitted at once.
+    bar: the kind of error bar over draws.
     """
 
     table: str
@@ -39,7 +39,7 @@ class Protocol:
     tested: int
     metric: str
     holdout: int
-    grid: tuple[float, ...] = evaluation.DEFAULT_GRID
+    grid: tuple[float, ...] = ()
     few: FewLabels | None = None
     bar: str = "sd"
 
@@ -51,32 +51,25 @@ class Protocol:
         return (self.few.size or CLASSES * (self.few.per_class or 0)) / (self.images - self.holdout)
 
 
+CIFAR10 = ("cifar10", "cifar10", 50_000, 10_000, "accuracy_percent")
+SVHN = ("svhn", "svhn", 73_257, 26_032, "error_percent")
+SVHN_PART = ("svhn", "svhn", 1_083, 6_001, "error_percent")  # the first digits of each file
 SVHN_GRID = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)  # the authors' code
 PROTOCOLS = {
-    "cifar10/full": Protocol("cifar10", "cifar10", 50_000, 10_000, "accuracy_percent", 10_000),
-    "cifar10/400-per-class": Protocol(
-        "cifar10",
-        "cifar10",
-        50_000,
-        10_000,
-        "accuracy_percent",
-        10_000,
-        few=FewLabels(per_class=400, select=3, score=10),
-    ),
-    "svhn/1000-balanced": Protocol(
-        "svhn", "svhn", 73_257, 26_032, "error_percent", 10_000, SVHN_GRID, FewLabels(per_class=100), "1.96sd"
-    ),
-    "svhn/1000-of-1083": Protocol(
-        "svhn", "svhn", 1_083, 6_001, "error_percent", 0, SVHN_GRID, FewLabels(size=1_000, select=0), "1.96sd"
-    ),
+    "cifar10/full": Protocol(*CIFAR10, 10_000),
+    "cifar10/400-per-class": Protocol(*CIFAR10, 10_000, few=FewLabels(per_class=400, select=3, score=10)),
+    "svhn/1000-balanced": Protocol(*SVHN, 10_000, SVHN_GRID, FewLabels(per_class=100), "1.96sd"),
+    "svhn/1000-of-1083": Protocol(*SVHN_PART, 0, SVHN_GRID, FewLabels(size=1_000, select=0), "1.96sd"),
 }
-SUPERVISED = {  # of a network trained with the labels alone; the draw is one, for every trial
-    "svhn/supervised-1000": Protocol(
-        "svhn", "svhn", 73_257, 26_032, "error_percent", 10_000, few=FewLabels(per_class=100, select=1, score=1)
-    ),
-    "svhn/supervised-of-1083": Protocol("svhn", "svhn", 1_083, 6_001, "error_percent", 200),
+SUPERVISED = {  # of networks trained with the labels only; every trial uses the same draw
+    "svhn/supervised-1000": Protocol(*SVHN, 10_000, few=FewLabels(per_class=100, select=1, score=1)),
+    "svhn/supervised-of-1083": Protocol(*SVHN_PART, 200),
 }
 TABLES = tuple(dict.fromkeys(protocol.table for protocol in PROTOCOLS.values()))
+BATCHNORM = ("calibrated", "running", "batch")  # ways to evaluate batch norm; the first is the paper's
+CLASSIFIERS = ("l2-svm", "k-nn")
+WITHOUT_LEAKED = "cifar10/full-without-leaked"  # rows of cifar10/full, scored with it
+WITHOUT_TRAIN = "cifar10/full-without-train-duplicates"
 
 
 def protocol_of(table: str, name: str | None, protocols: Mapping[str, Protocol] = PROTOCOLS) -> str:
@@ -88,7 +81,9 @@ def protocol_of(table: str, name: str | None, protocols: Mapping[str, Protocol] 
             f"no protocol {kind} in the table {table}; choose --table {next(iter(protocols.values())).table}"
         )
     if name is not None and name not in known:
-        raise UserError(f"no protocol {name!r} in the table {table}; it has {', '.join(known)} {kind}")
+        raise UserError(
+            f"no protocol {name!r} in the table {table}; it has {', '.join(known)} {kind}{closest(name, known)}"
+        )
     return name or known[0]
 
 

@@ -1,8 +1,8 @@
-"""The supervised row of the SVHN table: a network of a discriminator's architecture, trained with the labels alone.
+"""The supervised row of the SVHN table: a network of a discriminator's architecture, trained with the labels only.
 
-PAPER, section 5.2: hyper-parameters by random search over 64 trials. Training images held out choose among the trials;
-the best network is scored once on the test images. The paper's 28.87 % is the error on what chooses, which the record
-holds beside the test error.
+Paper section 5.2: hyper-parameters by random search over 64 trials. Held-out training images choose among the trials,
+and the best network is scored once on the test images. The paper's 28.87 % is the error on what chooses, which the
+record holds beside the test error.
 
 Every finished trial stays in a file of its own below RUNS_ROOT/supervised: its accuracies, and its network where it was
 the best so far. So a stop costs one trial, and a longer search begins with the trials of a shorter one.
@@ -13,35 +13,31 @@ import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 import evaluation
 import gan
-import results
-from experiments.data import load as datasets
+from experiments.measure.labelled import load_labelled
+from experiments.measure.measurement import Figure
 from experiments.measure.protocols import SUPERVISED, Protocol, check_images
-from experiments.measure.svm import figure, outcomes
+from experiments.measure.svm import outcomes, scored
 from experiments.networks.backbones import architecture
-from experiments.run.circumstances import circumstances, timed
-from experiments.run.context import ROOT, Run
+from experiments.run import kept
+from experiments.run.circumstances import timed
+from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.files import write_bytes
-from experiments.run.progress import silent
 
 PREFIX = "supervised:"
-VERSION = 1  # raised when a trial gives another network than before
-HEADER = "dcgan-eval"  # the one entry of a file's metadata
+VERSION = 2  # raised when a trial gives another network than before, or its file another form
+SCORES = "scores"  # float64 [3] in a trial's file: accuracy on the images trained on and held out, seconds
 
 
 @dataclass(frozen=True)
@@ -69,20 +65,14 @@ class SupervisedSpec:
         return SUPERVISED[self.protocol]
 
     @property
+    def rows(self) -> list[str]:
+        """The protocol of its figure."""
+        return [self.protocol]
+
+    @property
     def method(self) -> str:
         """The method column: the best of other numbers of trials is another method."""
         return f"supervised CNN {architecture(self.network)[1]}, best of {self.trials} trials"
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a run rests on, loaded and checked before any long work."""
-
-    spec: SupervisedSpec
-    data: evaluation.SupervisedData  # the training images, then the test images
-    inputs: dict[str, str]  # digests
-    folder: Path  # of its trials
-    device: torch.device
 
 
 @dataclass(frozen=True)
@@ -95,25 +85,116 @@ class Kept:
     weights: dict[str, Tensor]
 
 
-def prepare(
-    spec: SupervisedSpec,
-    *,
-    data_root: Path,
-    runs_root: Path,
-    device: torch.device | str = "cpu",
-    progress: datasets.Progress | None = None,
-) -> Prepared:
-    """Loads both parts and draws who trains and who chooses. Raises UserError for what cannot be had."""
-    load = partial(datasets.load, run=Run(data_root, runs_root, progress=progress or silent))
-    train, test = (load(f"{spec.rules.data}-{split}") for split in ("train", "test"))
-    if train.labels is None or test.labels is None:
-        raise UserError(f"{spec.rules.data} has no labels")
+@dataclass(frozen=True)
+class SupervisedSearch:
+    """A random search, for `measurement.recorded`; see `prepare`."""
+
+    spec: SupervisedSpec
+    data: evaluation.SupervisedData  # the training images, then the test images
+    inputs: dict[str, str]  # digests
+    folder: Path  # of its trials
+
+    @property
+    def table(self) -> str:
+        """The protocol's."""
+        return self.spec.rules.table
+
+    @property
+    def seed(self) -> int:
+        """The spec's."""
+        return self.spec.seed
+
+    @property
+    def protocols(self) -> list[str]:
+        """The spec's."""
+        return self.spec.rows
+
+    def measure(self, run: Run) -> list[Figure]:
+        """Run the trials that are not kept yet, and score the best network, the first of equals, on the test images."""
+        spec, data, rules = self.spec, self.data, self.spec.rules
+        drawn = evaluation.draw_trials(spec.trials, seed=spec.seed, space=spec.space)
+        done = list(self._trials(drawn, run))
+        best = max(range(spec.trials), key=lambda i: done[i].validation_accuracy)
+        seconds = {"search": sum(trial.seconds for trial in done)}
+        arch, _ = architecture(spec.network)
+        with timed(seconds, "score"):
+            chosen = network(arch, len(data.classes), drawn[best], torch.Generator()).to(run.device)
+            chosen.load_state_dict(done[best].weights)
+            right = data.right(chosen, data.test)[None]
+        tried = [
+            dataclasses.asdict(trial) | {"train_accuracy": found.train_accuracy, "accuracy": found.validation_accuracy}
+            for trial, found in zip(drawn, done, strict=True)
+        ]
+        selection = {
+            "trials": spec.trials,
+            "best": best,  # from 0
+            "validation_error_percent": 100 - 100 * done[best].validation_accuracy,
+            "holdout": len(data.validation),
+            "scored on": "held-out training images",
+            "tried": tried,
+        }
+        figure = Figure(
+            method=spec.method,
+            protocol=spec.protocol,
+            metric=rules.metric,
+            **scored(right, rules),
+            max_units=max(arch.stage_channels),
+            selection=selection,
+            solver={"trained on": len(data.train), **tried[best]},
+            outcomes=outcomes(data.train[None], right, data.labels[data.test]),
+            seconds=seconds,
+        )
+        return [figure]
+
+    def _trials(self, drawn: tuple[evaluation.Trial, ...], run: Run) -> Iterator[Kept]:
+        """Every trial in order, from its file where that is whole."""
+        files = [self.folder / f"trial-{number:04d}.safetensors" for number in range(len(drawn))]
+        before = next((number for number, file in enumerate(files) if not file.exists()), len(files))
+        if before:
+            run.say(f"{before} of {len(files)} trials are at hand ({self.folder})")
+        shown = run.progress(
+            range(before, len(files)), total=len(files), desc="random search", unit="trial", done=before
+        )
+        best = -1.0
+        for number in chain(range(before), shown):
+            found = _read(files[number], best, run)
+            if found is None:
+                found = self._ran(drawn[number], best, run)
+                run.say(f"trial {number + 1}: {self._told(drawn[number], found)}")
+                scores = torch.tensor(dataclasses.astuple(found)[:3], dtype=torch.float64)
+                kept.write(files[number], found.weights | {SCORES: scores})
+            best = max(best, found.validation_accuracy)
+            yield found
+
+    def _ran(self, trial: evaluation.Trial, best: float, run: Run) -> Kept:
+        """The trial, run now; with its network where it is better than `best`."""
+        start = time.monotonic()
+        made = partial(network, architecture(self.spec.network)[0], len(self.data.classes))
+        found = evaluation.run_trial(self.data, trial, made, epochs=self.spec.epochs, device=run.device)
+        weights = found.network.state_dict() if found.validation_accuracy > best else {}
+        seconds = round(time.monotonic() - start, 1)
+        on_cpu = {name: tensor.cpu() for name, tensor in weights.items()}
+        return Kept(found.train_accuracy, found.validation_accuracy, seconds, on_cpu)
+
+    def _told(self, trial: evaluation.Trial, found: Kept) -> str:
+        data = self.data
+        return (
+            f"{100 - 100 * found.validation_accuracy:.2f} % error on {len(data.validation):,} held-out images, "
+            f"{100 - 100 * found.train_accuracy:.2f} % on {len(data.train):,} trained on, {found.seconds:.0f} s "
+            f"(lr {trial.lr:.1e}, weight decay {trial.weight_decay:.1e}, dropout {trial.dropout:.2f}, "
+            f"beta1 {trial.beta1:g}, batches of {trial.batch_size})"
+        )
+
+
+def prepare(spec: SupervisedSpec, run: Run) -> SupervisedSearch:
+    """Load both parts, and draw which images train and which choose. Raises UserError for what cannot be had."""
+    train, test = (load_labelled(f"{spec.rules.data}-{part}", run) for part in ("train", "test"))
     check_images(spec.protocol, len(train.images), len(test.images), SUPERVISED)
     arch, _ = architecture(spec.network)
     height, width, channels = train.images.shape[1:]
     if arch.image_shape != (channels, height, width):
         raise UserError(
-            f"{PREFIX}{spec.network} takes {arch.image_shape}, {train.name} has {(channels, height, width)}"
+            f"{PREFIX}{spec.network} takes {arch.image_shape}, {spec.rules.data}-train has {(channels, height, width)}"
         )
     fit, held = evaluation.stratified_holdout(train.labels, spec.rules.holdout, seed=spec.seed)
     if (few := spec.rules.few) is not None:
@@ -126,11 +207,15 @@ def prepare(
         held,
         np.arange(len(train.images), len(train.images) + len(test.images)),
     )
-    device = torch.device(device)
     key = dataclasses.asdict(dataclasses.replace(spec, trials=1)) | {"architecture": dataclasses.asdict(arch)}
-    key |= {"version": VERSION, "data": train.digest, "torch": torch.__version__, "device": device.type}
-    folder = runs_root / "supervised" / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    return Prepared(spec, data, {"train": train.digest, "test": test.digest}, folder, device)
+    key |= {"version": VERSION, "data": train.digest, "torch": torch.__version__, "device": run.device.type}
+    folder = run.runs_root / "supervised" / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return SupervisedSearch(spec, data, {"train": train.digest, "test": test.digest}, folder)
+
+
+def describe(spec: SupervisedSpec, run: Run) -> list[str]:
+    """What a long run would do, in a line."""
+    return [f"{spec.method}: {spec.epochs} epochs each, {spec.protocol}, on {run.device}"]
 
 
 def network(arch: gan.Architecture, classes: int, trial: evaluation.Trial, generator: torch.Generator) -> nn.Module:
@@ -144,133 +229,20 @@ def network(arch: gan.Architecture, classes: int, trial: evaluation.Trial, gener
     return whole
 
 
-def identity(prepared: Prepared, roots: dict[str, Path]) -> tuple[dict, dict[str, str]]:
-    """(resolved spec, digests of the inputs): runs that agree in both measure the same figure."""
-    source = results.source_digest([ROOT / name for name in ("gan", "evaluation", "experiments")])
-    return results.portable(dataclasses.asdict(prepared.spec), roots), prepared.inputs | {"source": source}
+def _read(file: Path, best: float, run: Run) -> Kept | None:
+    """The kept trial; None where there is none, or, which is said, where it is damaged.
 
-
-def measure(
-    prepared: Prepared,
-    *,
-    command: list[str],
-    roots: dict[str, Path],
-    say: Callable[[str], None],
-    progress: Callable[..., Iterable] | None = None,
-) -> results.Record:
-    """Runs the trials that are not kept yet, scores the best network, of equals the first, on the test images."""
-    spec, data, started = prepared.spec, prepared.data, results.utc_now()
-    drawn = evaluation.draw_trials(spec.trials, seed=spec.seed, space=spec.space)
-    done = list(_trials(prepared, drawn, say, progress))
-    best = max(range(spec.trials), key=lambda i: done[i].validation_accuracy)
-    seconds = {"search": sum(kept.seconds for kept in done)}
-    arch, _ = architecture(spec.network)
-    with timed(seconds, "score"):
-        chosen = network(arch, len(data.classes), drawn[best], torch.Generator()).to(prepared.device)
-        chosen.load_state_dict(done[best].weights)
-        right = data.right(chosen, data.test)
-    tried = [
-        dataclasses.asdict(trial) | {"train_accuracy": kept.train_accuracy, "accuracy": kept.validation_accuracy}
-        for trial, kept in zip(drawn, done, strict=True)
-    ]
-    selection = {
-        "trials": spec.trials,
-        "best": best,  # from 0
-        "validation_error_percent": 100 - 100 * done[best].validation_accuracy,
-        "holdout": len(data.validation),
-        "scored on": "held-out training images",
-        "tried": tried,
-    }
-    resolved, inputs = identity(prepared, roots)
-    return results.Record(
-        run_id=results.run_id(resolved, inputs, started),
-        table=spec.rules.table,
-        method=spec.method,
-        protocol=spec.protocol,
-        metric=spec.rules.metric,
-        n_runs=1,
-        **figure(right[None], spec.rules),
-        max_units=max(arch.stage_channels),
-        command=results.portable(command, roots),
-        spec=resolved,
-        seed=spec.seed,
-        inputs=inputs,
-        selection=selection,
-        solver={"trained on": len(data.train), **tried[best]},
-        outcomes=outcomes(data.train[None], right[None], data.labels[data.test]),
-        **circumstances(ROOT, prepared.device, seconds),
-        started=started,
-    )
-
-
-def _trials(
-    prepared: Prepared,
-    drawn: tuple[evaluation.Trial, ...],
-    say: Callable[[str], None],
-    progress: Callable[..., Iterable] | None,
-) -> Iterator[Kept]:
-    """Every trial in order, from its file where that is whole."""
-    spec, data = prepared.spec, prepared.data
-    arch, _ = architecture(spec.network)
-    files = [prepared.folder / f"trial-{number:04d}.safetensors" for number in range(len(drawn))]
-    before = next((number for number, file in enumerate(files) if not file.exists()), len(files))
-    if before:
-        say(f"{before} of {len(files)} trials are at hand ({prepared.folder})")
-    prepared.folder.mkdir(parents=True, exist_ok=True)
-    left: Iterable[int] = range(before, len(files))
-    if progress is not None:
-        left = progress(left, total=len(files), desc="random search", unit="trial", done=before)
-    best = -1.0
-    for number in chain(range(before), left):
-        trial, kept = drawn[number], _read(files[number], best, say)
-        if kept is None:
-            start = time.monotonic()
-            made = partial(network, arch, len(data.classes))
-            found = evaluation.run_trial(data, trial, made, epochs=spec.epochs, device=prepared.device)
-            scores = found.train_accuracy, found.validation_accuracy
-            weights = found.network.state_dict() if found.validation_accuracy > best else {}
-            kept = Kept(*scores, round(time.monotonic() - start, 1), {k: t.cpu() for k, t in weights.items()})
-            _write(files[number], kept)
-            say(
-                f"trial {number + 1}: {100 - 100 * scores[1]:.2f} % error on {len(data.validation):,} held-out images, "
-                f"{100 - 100 * scores[0]:.2f} % on {len(data.train):,} trained on, {kept.seconds:.0f} s "
-                f"(lr {trial.lr:.1e}, weight decay {trial.weight_decay:.1e}, dropout {trial.dropout:.2f}, "
-                f"beta1 {trial.beta1:g}, batches of {trial.batch_size})"
-            )
-        best = max(best, kept.validation_accuracy)
-        yield kept
-
-
-def _write(file: Path, kept: Kept) -> None:
-    header = {name: getattr(kept, name) for name in ("train_accuracy", "validation_accuracy", "seconds")}
-    text = json.dumps(header | {"digest": _digest(header, kept.weights)})
-    write_bytes(file, safetensors.torch.save(kept.weights, {HEADER: text}))
-
-
-def _read(file: Path, best: float, say: Callable[[str], None]) -> Kept | None:
-    """What `_write` wrote; None where there is none and, which is said, where it is not whole.
-
-    best: the highest validation accuracy of the trials before, above which a network must be there.
+    best: the highest validation accuracy of the trials before; a better one must hold its network.
     """
-    if not file.exists():
-        return None
     try:
-        with safetensors.safe_open(file, "pt") as opened:
-            header = json.loads(opened.metadata()[HEADER])
-            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        if header.pop("digest") != _digest(header, weights):
-            raise ValueError("not what its digest says")
-        kept = Kept(**header, weights=weights)
-        if kept.validation_accuracy > best and not weights:
+        weights = kept.read(file)
+        train, validation, seconds = weights.pop(SCORES).tolist()
+        found = Kept(train, validation, seconds, weights)
+        if found.validation_accuracy > best and not weights:
             raise ValueError("it lacks its network")
-        return kept
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        say(f"running a trial again: {file} is damaged ({error})")
+        return found
+    except FileNotFoundError:
         return None
-
-
-def _digest(header: dict[str, Any], weights: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name in sorted(weights):
-        digest.update(name.encode() + weights[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        run.say(f"running a trial again: {file} is damaged ({error})")
+        return None

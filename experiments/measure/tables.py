@@ -1,12 +1,22 @@
-"""The committed tables by name."""
+"""The committed tables by name, and the files that the records make of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import results
+from experiments.measure import pairs
+from experiments.measure.ablation import TABLE as ABLATION
+from experiments.measure.mnist import curve_csv
+from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.toml import file_of, names, read_toml
 
+LEADERBOARD = "leaderboard"
+OTHERS = (LEADERBOARD, ABLATION)  # tables without a TOML of their own
+
 
 def table_names() -> list[str]:
-    """Names of the committed tables."""
+    """Names of the tables that a TOML describes."""
     return names("tables")
 
 
@@ -17,3 +27,32 @@ def load_table(name: str) -> results.Table:
         return results.table_from_dict(read_toml(file))
     except ValueError as error:
         raise UserError(f"{file.name}: {error}") from error
+
+
+def committed(table: str, run: Run) -> list[results.Record]:
+    """The committed records of a table."""
+    return results.read_records(run.records / f"{table}.jsonl")
+
+
+def described_protocols() -> dict[str, str]:
+    """Protocol -> what it is, of all tables."""
+    return {name: text for table in table_names() for name, text in load_table(table).protocols.items()}
+
+
+def regenerate(names: Sequence[str], run: Run) -> dict[Path, bytes]:
+    """The files of these tables in results/tables, as the records make them: all before the first is written."""
+    files: dict[str, bytes] = {}
+    for name in names:
+        if name == LEADERBOARD:
+            records = [record for table in table_names() for record in committed(table, run)]
+            costs = results.read_costs(run.records / "costs.jsonl")
+            files |= results.leaderboard_files(records, costs, described_protocols())
+        elif name == ABLATION:
+            files |= results.ablation_files(name, committed(name, run))
+        else:
+            table, records = load_table(name), committed(name, run)
+            files |= results.render_files(name, table, records)
+            files[f"{name}-paired.csv"] = pairs.as_csv(table, records)
+            if curves := [r for r in results.answering(table, records) if "curve" in r.solver]:
+                files[f"{name}-curve.csv"] = curve_csv(curves)
+    return {run.tables / file: content for file, content in files.items()}

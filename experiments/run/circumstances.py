@@ -1,22 +1,22 @@
-"""What every record says of the circumstances of its run: stages timed, versions, hardware."""
+"""What every record says of the circumstances of its run: seconds of its stages, versions, hardware."""
 
 import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import results
+from experiments.run.context import ROOT
 
 
-def circumstances(root: Path, device: torch.device | str, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """The fields `versions`, `hardware` and `seconds` of a `results.Record`; `root` is the checkout."""
+def circumstances(device: torch.device | str, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """The fields `versions`, `hardware` and `seconds` of a `results.Record`."""
     return {
-        "versions": {**results.versions(), "commit": results.git_commit(root)},
+        "versions": {**results.versions(), "commit": results.git_commit(ROOT)},
         "hardware": results.hardware(str(device)) | {"peak_rss_gib": round(peak_rss() / 2**30, 2)},
         "seconds": {stage: round(value, 1) for stage, value in seconds.items()},
     }
@@ -30,7 +30,7 @@ def peak_rss() -> int:
 
 @contextmanager
 def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Sets `seconds[stage]` to the wall-clock time of the block."""
+    """Set `seconds[stage]` to the wall-clock time of the block."""
     start = time.monotonic()
     yield
     seconds[stage] = time.monotonic() - start

@@ -11,9 +11,9 @@ import argparse
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
-import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
@@ -21,6 +21,7 @@ import evaluation
 from experiments.measure.classify import Split, few_labels
 from experiments.measure.protocols import PROTOCOLS
 from experiments.run import console
+from experiments.run.context import Run
 from experiments.studies.benchmark_features_and_svm import objective
 
 RANK = 64
@@ -48,6 +49,7 @@ def main() -> int:
     parser.add_argument("--width", type=int, default=7_168, help="features of an image (default: %(default)s)")
     parser.add_argument("--shrink", type=int, default=1, help="divide rows and draws by so much, for a quick look")
     arguments = parser.parse_args()
+    run = Run(Path(), Path(), say=console.say, progress=console.progress)
     rules, shrink = PROTOCOLS["svhn/1000-balanced"], arguments.shrink
     assert rules.few is not None
     (X, y), (X_test, y_test) = (
@@ -56,9 +58,7 @@ def main() -> int:
     few = type(rules.few)(rules.few.per_class, None, max(2, rules.few.select // shrink), rules.few.score // shrink)
     split = Split(X, y, X_test, y_test, np.arange(rules.holdout // shrink))
     start = time.perf_counter()
-    answer = few_labels(
-        split, rules.grid, few, 0, device=torch.device("cpu"), say=console.say, progress=console.progress
-    )
+    answer = few_labels(split, rules.grid, few, 0, run)
     seconds = time.perf_counter() - start
     print(
         f"whole protocol: {seconds:.0f} s for {few.select} draws of {len(rules.grid)} values of C and {few.score} "

@@ -10,16 +10,14 @@ import argparse
 import sys
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import stats
 
 import evaluation
-from experiments.commands.options import add_roots
+from experiments.commands.options import add_roots, make_run
 from experiments.measure.classify import Split, few_labels
 from experiments.measure.protocols import PROTOCOLS
 from experiments.measure.svm import EvalSpec, extract_features, prepare
-from experiments.run import console
 
 LEVEL = 0.05
 
@@ -48,15 +46,13 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=2_000, help="partings (default: %(default)s)")
     add_roots(parser, device=True)
     arguments = parser.parse_args()
-    run, shown = EvalSpec(arguments.backbone, protocol=arguments.protocol), console.progress
-    roots = {"data_root": arguments.data_root, "runs_root": arguments.runs_root}
-    prepared = prepare(run, **roots, device=arguments.device, progress=shown)
-    X, X_test = extract_features(prepared, runs_root=arguments.runs_root, say=console.say, progress=shown)
-    split = Split(X, prepared.train.labels, X_test, prepared.test.labels, prepared.holdout)
-    rules, device = run.rules, torch.device(arguments.device)
-    assert rules.few is not None
-    answer = few_labels(split, run.grid or (), rules.few, run.seed, device=device, say=console.say, progress=shown)
-    for name, share in alarms(answer.right, overlap=rules.overlap, pairs=arguments.pairs).items():
+    run, spec = make_run(arguments), EvalSpec(arguments.backbone, protocol=arguments.protocol)
+    measurement = prepare(spec, run)
+    X, X_test = extract_features(measurement, run)
+    split = Split(X, measurement.train.labels, X_test, measurement.test.labels, measurement.holdout)
+    assert spec.rules.few is not None
+    answer = few_labels(split, spec.grid or (), spec.rules.few, spec.seed, run)
+    for name, share in alarms(answer.right, overlap=spec.rules.overlap, pairs=arguments.pairs).items():
         print(f"{name}: {100 * share:.2f} % alarms of {arguments.pairs:,} pairs at level {LEVEL:g}")
     return 0
 

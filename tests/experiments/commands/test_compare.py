@@ -8,7 +8,6 @@ import pytest
 
 import results
 from experiments import cli
-from experiments.commands import eval as eval_commands
 from experiments.data.packed import pack
 from experiments.networks.backbones import resolve
 
@@ -33,7 +32,6 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setenv("DATA_ROOT", str(tmp_path / "data"))
     monkeypatch.setenv("RUNS_ROOT", str(tmp_path / "runs"))
-    monkeypatch.setattr(eval_commands, "RECORDS", tmp_path / "results")
     for name, right in (("good", GOOD), ("bad", BAD), ("none", None)):
         add(tmp_path, name, right, test=packed.digest)
     return tmp_path
@@ -59,6 +57,10 @@ def add(root: Path, name: str, right: np.ndarray | None, *, test: str, **changes
     return record
 
 
+def compare(root: Path, *arguments: str) -> int:
+    return cli.main(["compare", *arguments], results=root / "results")
+
+
 def told(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], str]:
     """Lines of the answer, and the last line of what is said."""
     captured = capsys.readouterr()
@@ -66,7 +68,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], str]:
 
 
 def test_a_worse_network_closes_the_gate(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["compare", RUNS["good"], RUNS["bad"]]) == 1
+    assert compare(roots, RUNS["good"], RUNS["bad"]) == 1
     lines, said = told(capsys)
     assert said.startswith("B is significantly worse than A: one-sided p = ")
     text = "\n".join(lines)
@@ -81,7 +83,7 @@ def test_a_worse_network_closes_the_gate(roots: Path, capsys: pytest.CaptureFixt
 
 def test_no_other_order_closes_it(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for pair in ((RUNS["bad"], RUNS["good"]), (RUNS["good"], RUNS["good"])):
-        assert cli.main(["compare", *pair]) == 0
+        assert compare(roots, *pair) == 0
         assert told(capsys)[1].startswith("B is not significantly worse than A")
 
 
@@ -89,9 +91,9 @@ def test_alpha_moves_the_gate(roots: Path) -> None:
     little = GOOD & (np.arange(200) >= 4)  # four coins of one side: p 1/16
     other = "20260104-00000004"
     add(roots, "little", little, test=results.read_records(records(roots))[0].inputs["test"], run_id=other)
-    assert cli.main(["compare", RUNS["good"], other]) == 0
-    assert cli.main(["compare", RUNS["good"], other, "--alpha", "0.07"]) == 1
-    assert cli.main(["compare", RUNS["good"], other, "--alpha", "1"]) == 2
+    assert compare(roots, RUNS["good"], other) == 0
+    assert compare(roots, RUNS["good"], other, "--alpha", "0.07") == 1
+    assert compare(roots, RUNS["good"], other, "--alpha", "1") == 2
 
 
 def records(root: Path) -> Path:
@@ -109,7 +111,7 @@ def test_a_target_is_its_newest_record_of_these_weights(roots: Path, capsys: pyt
         ("20260107-00000000", "of another seed", BAD),
     ):
         add(roots, "r", right, weights=weights, run_id=run, **named)
-    assert cli.main(["compare", RUNS["good"], target]) == 0
+    assert compare(roots, RUNS["good"], target) == 0
     assert "20260106-00000000" in "\n".join(told(capsys)[0])
 
 
@@ -119,7 +121,7 @@ def test_classes_are_left_out_where_their_labels_are_not_at_hand(
     for name in ("good", "bad"):
         add(roots, f"{name} of others", GOOD, test="another", run_id=f"20260108-0000000{len(name)}")
     runs = [r.run_id for r in results.read_records(records(roots))[-2:]]
-    assert cli.main(["compare", *runs]) == 0
+    assert compare(roots, *runs) == 0
     assert told(capsys)[0][-1] == (
         "no classes: the labels of these test images are not at hand; dcgan-eval data cifar10-test gets the set"
     )
@@ -136,8 +138,8 @@ def test_classes_are_left_out_where_their_labels_are_not_at_hand(
         ),
         ([RUNS["good"], "nothing.safetensors"], "backbone 'nothing.safetensors'"),
         (["pixels", "pixels", "--table", "svhn"], "eval pixels --table svhn --protocol svhn/1000-balanced"),
-        (["pixels", "pixels", "--protocol", "x"], "'pixels' by x is named by its run id alone"),
-        (["supervised:svhn32", "pixels"], "'supervised:svhn32' by cifar10/full is named by its run id alone"),
+        (["pixels", "pixels", "--protocol", "x"], "'pixels' by x is named by its run id only"),
+        (["supervised:svhn32", "pixels"], "'supervised:svhn32' by cifar10/full is named by its run id only"),
         (
             [RUNS["good"], RUNS["bad"], "--protocol", "cifar10/400-per-class"],
             "was not measured by cifar10/400-per-class",
@@ -152,7 +154,7 @@ def test_mistakes_are_one_line_that_names_the_fix(
 ) -> None:
     add(roots, "part", None, test="t", protocol="cifar10/full-without-leaked", run_id="20260109-00000000")
     add(roots, "else", GOOD, test="another", run_id="20260110-00000000")
-    assert cli.main(["compare", *words]) == 2
+    assert compare(roots, *words) == 2
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
     assert text in line and captured.out == ""

@@ -1,7 +1,6 @@
 """The command line end to end on a fabricated CIFAR-10: figures, records, tables, exit codes, one-line errors."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -14,34 +13,20 @@ import pytest
 
 import gan
 from experiments import cli
-from experiments.commands import eval as eval_commands
 from experiments.data.packed import pack
-from experiments.data.sets import cifar10
+from experiments.measure import svm
+from tests.experiments.conftest import learnable
 
 RANDOM = ["--backbone", "random:imagenet32,width=4", "--subset", "640"]
 
 
 @pytest.fixture
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def roots(workplace) -> Path:
     """A workplace whose RUNS_ROOT holds a packed CIFAR-10 of 2,000 + 500 images that a linear classifier can learn."""
     rng = np.random.default_rng(0)
     for split, n in (("train", 2000), ("test", 500)):
-        labels = rng.permutation(np.arange(n) % 10)
-        images = rng.integers(0, 128, (n, 32, 32, 3), dtype=np.uint8)
-        for i, label in enumerate(labels):  # class k: a bright block at its own place
-            images[i, 3 * label : 3 * label + 4, :, label % 3] += 100
-        folder = tmp_path / "runs" / "packed" / f"cifar10-{split}"
-        pack(folder, [images], shape=images.shape, labels=labels, source="fabricated", transform="none")
-        digests = {"images": hashlib.sha256(images).hexdigest()}
-        digests["labels"] = hashlib.sha256(labels.astype(np.uint8)).hexdigest()
-        monkeypatch.setitem(cifar10.SHA256, split, digests)
-    for name, value in {"DATA_ROOT": tmp_path / "data", "RUNS_ROOT": tmp_path / "runs", "DEVICE": "cpu"}.items():
-        monkeypatch.setenv(name, str(value))
-    for name in ("BACKBONE", "LAYERS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(eval_commands, "RECORDS", tmp_path / "results" / "runs")
-    monkeypatch.setattr(eval_commands, "TABLES", tmp_path / "results" / "tables")
-    return tmp_path
+        workplace.pack(f"cifar10-{split}", *learnable(n, rng))
+    return workplace.root
 
 
 def records(root: Path) -> list[dict]:
@@ -126,7 +111,7 @@ def test_extract_and_dry_run(roots: Path, capsys: pytest.CaptureFixture) -> None
 
 
 def test_table_is_made_of_records_alone(roots: Path) -> None:
-    assert cli.main(["table", "cifar10"]) == 0
+    assert cli.main(["table", "cifar10"], results=roots / "results") == 0
     csv = (roots / "results" / "tables" / "cifar10.csv").read_text()
     measured = [line for line in csv.splitlines() if ",measured," in line]
     assert measured and all(line.endswith(",measured,") for line in measured)  # no record, no figure
@@ -279,9 +264,11 @@ def test_another_figure_of_the_same_run_is_told(
     roots: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     assert cli.main(["eval", *RANDOM]) == 0
-    evaluate = eval_commands.evaluate
+    measure = svm.FeatureClassification.measure
     monkeypatch.setattr(
-        eval_commands, "evaluate", lambda *a, **o: [dataclasses.replace(r, value=1.0) for r in evaluate(*a, **o)]
+        svm.FeatureClassification,
+        "measure",
+        lambda self, run: [dataclasses.replace(figure, value=1.0) for figure in measure(self, run)],
     )
     assert cli.main(["eval", *RANDOM, "--fresh"]) == 0
     assert re.search(r"keeps run .* not this 1\.00 %", capsys.readouterr().err) and len(records(roots)) == 1
@@ -312,7 +299,7 @@ def test_nan_weights_are_refused(roots: Path, capsys: pytest.CaptureFixture) -> 
 def test_unwritable_results_are_found_before_the_work(roots: Path, capsys: pytest.CaptureFixture) -> None:
     (roots / "results").mkdir()
     (roots / "results" / "runs").write_text("a file where the folder should be")
-    assert cli.main(["eval", "pixels", "--record"]) == 2
+    assert cli.main(["eval", "pixels", "--record"], results=roots / "results") == 2
     assert "cannot write to" in capsys.readouterr().err and not (roots / "runs" / "features").exists()
 
 
@@ -320,7 +307,7 @@ def test_interrupt_is_130(roots: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(eval_commands, "prepare", interrupted)
+    monkeypatch.setattr(svm, "prepare", interrupted)
     assert cli.main(["eval", *RANDOM]) == 130
     assert "run the same command again" in capsys.readouterr().err
 

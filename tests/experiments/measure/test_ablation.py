@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 
@@ -13,13 +12,13 @@ import torch
 import features
 from evaluation import selection
 from experiments import cli
-from experiments.commands import eval as eval_commands
-from experiments.data.packed import pack
-from experiments.data.sets import cifar10
 from experiments.measure import ablation as module
-from experiments.measure.ablation import AblationSpec, Prepared, Variant, ablate, prepare, variants
+from experiments.measure.ablation import Ablation, AblationSpec, Variant, prepare, read_kept, variants
 from experiments.measure.classify import Split, all_labels
+from experiments.measure.measurement import recorded
 from experiments.networks.backbones import resolve
+from experiments.run.context import Run
+from tests.experiments.conftest import learnable
 
 TARGET = "random:imagenet32,width=2"
 USERS = """import torch
@@ -35,52 +34,41 @@ def make():
 
 
 @pytest.fixture
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def roots(workplace, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workplace whose RUNS_ROOT holds 700 training images that a linear classifier can learn, and no test images."""
-    rng = np.random.default_rng(0)
-    labels = rng.permutation(np.arange(700) % 10)
-    images = rng.integers(0, 128, (700, 32, 32, 3), dtype=np.uint8)
-    for i, label in enumerate(labels):  # class k: a bright block at its own place
-        images[i, 3 * label : 3 * label + 4, :, label % 3] += 100
-    folder = tmp_path / "runs" / "packed" / "cifar10-train"
-    pack(folder, [images], shape=images.shape, labels=labels, source="fabricated", transform="none")
-    digests = {"images": hashlib.sha256(images).hexdigest()}
-    digests["labels"] = hashlib.sha256(labels.astype(np.uint8)).hexdigest()
-    monkeypatch.setitem(cifar10.SHA256, "train", digests)
-    for name, value in {"DATA_ROOT": tmp_path / "data", "RUNS_ROOT": tmp_path / "runs", "DEVICE": "cpu"}.items():
-        monkeypatch.setenv(name, str(value))
-    for name in ("BACKBONE", "LAYERS"):
-        monkeypatch.delenv(name, raising=False)
+    workplace.pack("cifar10-train", *learnable(700, np.random.default_rng(0)))
     monkeypatch.setattr(selection, "MAX_BEYOND", 0)  # quick
-    monkeypatch.setattr(eval_commands, "RECORDS", tmp_path / "results" / "runs")
-    monkeypatch.setattr(eval_commands, "TABLES", tmp_path / "results" / "tables")
-    (tmp_path / "mine.py").write_text(USERS)
-    return tmp_path
+    (workplace.root / "mine.py").write_text(USERS)
+    return workplace.root
 
 
-def prepared_for(roots: Path, **changes) -> Prepared:
+def main(root: Path, *arguments: str) -> int:
+    return cli.main(list(arguments), results=root / "results")
+
+
+def prepared_for(roots: Path, **changes) -> Ablation:
     spec = AblationSpec(**{"backbone": f"{roots / 'mine.py'}:make", "calibration_batches": 2, **changes})
-    return prepare(spec, data_root=roots / "data", runs_root=roots / "runs")
+    return prepare(spec, Run(roots / "data", roots / "runs"))
 
 
-def run(prepared: Prepared, roots: Path):
-    runs, said = roots / "runs", []
-    record = ablate(prepared, runs_root=runs, command=[], roots={"$RUNS_ROOT": runs, ".": roots}, say=said.append)
+def run(prepared: Ablation, roots: Path):
+    said = []
+    (record,) = recorded(prepared, Run(roots / "data", roots / "runs", say=said.append), fresh=True)
     return record, said
 
 
-def directly(prepared: Prepared, variant: Variant) -> dict:
+def directly(prepared: Ablation, variant: Variant) -> dict:
     """The variant's figures by the library alone: its layers and its pool, the images given anew."""
     backbone = resolve(prepared.spec.backbone, layers=variant.layers).backbone
     if variant.batchnorm == "calibrated":
-        features.calibrate_batchnorm(backbone, prepared.images[prepared.shown])
+        features.calibrate_batchnorm(backbone, prepared.train.images[prepared.shown])
     if variant.pooling == "mean":
         pool = lambda maps: torch.nn.functional.adaptive_avg_pool2d(maps, 4).flatten(1)  # noqa: E731
     else:
         pool = features.max_grid(variant.grid)
-    X, y, n = features.extract(backbone, prepared.images, pool=pool), prepared.labels, prepared.fitted
+    X, y, n = features.extract(backbone, prepared.train.images, pool=pool), prepared.train.labels, prepared.fitted
     split = Split(X[:n], y[:n], X[n:], y[n:], prepared.holdout)
-    answer = all_labels(split, prepared.spec.Cs, device=torch.device("cpu"), say=lambda text: None, progress=None)
+    answer = all_labels(split, prepared.spec.Cs, Run(Path("data"), Path("runs")))
     right = answer.right.sum()
     return {"features": X.shape[1], "C": answer.solver["C"], "right": right, "accuracy_percent": 100 * right / 140}
 
@@ -109,13 +97,17 @@ def test_every_row_is_what_its_own_extraction_and_fit_give(roots: Path) -> None:
 
 def test_the_parts_are_apart_and_stratified(roots: Path) -> None:
     prepared = prepared_for(roots, subset=650)
-    assert len(prepared.labels) == 650 and (prepared.fitted, prepared.scored, len(prepared.holdout)) == (520, 130, 130)
+    assert len(prepared.train.labels) == 650 and (prepared.fitted, prepared.scored, len(prepared.holdout)) == (
+        520,
+        130,
+        130,
+    )
     assert set(prepared.holdout) | set(prepared.shown) <= set(range(prepared.fitted))
     assert not set(prepared.holdout) & set(prepared.shown) and len(prepared.shown) == 256
-    for part in (prepared.labels[prepared.fitted :], prepared.labels[prepared.holdout]):
+    for part in (prepared.train.labels[prepared.fitted :], prepared.train.labels[prepared.holdout]):
         assert np.bincount(part).tolist() == [13] * 10
     other = prepared_for(roots, subset=650, seed=1)
-    assert other.digest != prepared.digest and prepared.spec.column == "cifar10/ablation-subset-650"
+    assert other.train.digest != prepared.train.digest and prepared.spec.column == "cifar10/ablation-subset-650"
 
 
 def test_images_are_seen_once_a_way_of_batch_norm_and_rows_alike_fitted_once(
@@ -143,27 +135,27 @@ def test_a_stopped_run_goes_on(roots: Path, monkeypatch: pytest.MonkeyPatch, cap
         return classify(*arguments, **options)
 
     monkeypatch.setattr(module, "all_labels", interrupted)
-    assert cli.main(["ablate", f"{roots / 'mine.py'}:make"]) == 130
+    assert main(roots, "ablate", f"{roots / 'mine.py'}:make") == 130
     (kept,) = (roots / "runs" / "ablations").iterdir()
     assert (
         len(json.loads(kept.read_bytes())) == 3
         and not (roots / "runs" / "tables" / "ablation-mine.py-make.csv").exists()
     )
     assert not [file for file in (roots / "runs" / "features").iterdir() if not file.is_dir()]
-    assert cli.main(["ablate", f"{roots / 'mine.py'}:make"]) == 0
+    assert main(roots, "ablate", f"{roots / 'mine.py'}:make") == 0
     assert len(calls) == 4 + 5 and "3 of 8 variants were measured before" in capsys.readouterr().err
     whole = json.loads(kept.read_bytes())
     kept.write_text("{torn")
     with pytest.warns(UserWarning, match="measuring from the beginning: .* is damaged"):
-        assert module._kept(kept) == {}
+        assert read_kept(kept) == {}
     kept.unlink()
-    assert cli.main(["ablate", f"{roots / 'mine.py'}:make"]) == 0
+    assert main(roots, "ablate", f"{roots / 'mine.py'}:make") == 0
     timeless = [{s: r | {"seconds": 0} for s, r in d.items()} for d in (whole, json.loads(kept.read_bytes()))]
     assert timeless[0] == timeless[1]
 
 
 def test_table_picture_and_record(roots: Path, capsys: pytest.CaptureFixture) -> None:
-    assert cli.main(["ablate", TARGET, "--layers", "conv1,conv6", "--record"]) == 0
+    assert main(roots, "ablate", TARGET, "--layers", "conv1,conv6", "--record") == 0
     printed = capsys.readouterr().out
     assert "the test images take no part" in printed and "| first layers " in printed
     name = "ablation-random-init-imagenet32-width-2-conv1-conv6"
@@ -179,8 +171,8 @@ def test_table_picture_and_record(roots: Path, capsys: pytest.CaptureFixture) ->
     committed = roots / "results" / "tables"
     assert (committed / "ablation.csv").read_bytes() == (folder / f"{name}.csv").read_bytes()
     (committed / "ablation.md").unlink()
-    assert cli.main(["table", "ablation", "--check"]) == 1
-    assert cli.main(["table", "ablation"]) == 0 and cli.main(["table", "ablation", "--check"]) == 0
+    assert main(roots, "table", "ablation", "--check") == 1
+    assert main(roots, "table", "ablation") == 0 and main(roots, "table", "ablation", "--check") == 0
     assert (committed / "ablation.md").read_text() in capsys.readouterr().out
 
 
@@ -201,13 +193,13 @@ def test_table_picture_and_record(roots: Path, capsys: pytest.CaptureFixture) ->
 def test_mistakes_are_one_line_and_exit_2(
     roots: Path, capsys: pytest.CaptureFixture, arguments: list[str], text: str
 ) -> None:
-    assert cli.main(arguments) == 2
+    assert main(roots, *arguments) == 2
     error = capsys.readouterr().err.strip()
     assert text in error and "\n" not in error
 
 
 def test_dry_run_says_what_would_be_done(roots: Path, capsys: pytest.CaptureFixture) -> None:
-    assert cli.main(["ablate", TARGET, "--dry-run"]) == 0
+    assert main(roots, "ablate", TARGET, "--dry-run") == 0
     printed = capsys.readouterr().out
     assert "layer: conv6\n" in printed and "15 classifiers, 10,000 images scored" in printed
     assert not (roots / "runs" / "ablations").exists()

@@ -1,20 +1,21 @@
 """From features to figures: C never sees what is scored, few labels are drawn where they may be."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 import evaluation
 from experiments.measure import classify
 from experiments.measure.classify import Split, all_labels, few_labels, standardised
 from experiments.measure.protocols import PROTOCOLS, FewLabels, check_images, protocol_of
-from experiments.measure.svm import EvalSpec, figure
+from experiments.measure.svm import EvalSpec, scored
+from experiments.run.context import Run
 from experiments.run.errors import UserError
 
-QUIET = {"device": torch.device("cpu"), "say": lambda text: None, "progress": None}
+RUN = Run(Path("data"), Path("runs"))
 GRID = (1e-3, 1e-2, 1e-1)
 
 
@@ -30,8 +31,8 @@ def split() -> Split:
 def test_test_rows_change_the_figure_alone(split: Split, few: FewLabels) -> None:
     if not few.select:
         split = dataclasses.replace(split, holdout=np.empty(0, np.int64))
-    first = few_labels(split, GRID, few, 0, **QUIET)
-    other = few_labels(dataclasses.replace(split, y_test=1 - split.y_test), GRID, few, 0, **QUIET)
+    first = few_labels(split, GRID, few, 0, RUN)
+    other = few_labels(dataclasses.replace(split, y_test=1 - split.y_test), GRID, few, 0, RUN)
     assert first.right.shape == (6, 80) and first.right.mean() > 0.6
     assert (first.selection, first.solver["C"]) == (other.selection, other.solver["C"])
     np.testing.assert_array_equal(first.right, ~other.right)
@@ -46,8 +47,8 @@ def test_draws_take_no_row_held_out_and_the_scored_ones_are_fresh(split: Split) 
         seen.append((draws, Cs, len(X_scored)))
         return real(X, y, draws, Cs, X_scored, y_scored, **options)
 
-    by = dataclasses.replace(classify.CLASSIFIERS["l2-svm"], score=spied)
-    few_labels(split, GRID, FewLabels(per_class=10, select=4, score=6), 0, classifier=by, **QUIET)
+    by = dataclasses.replace(classify.CLASSIFIER["l2-svm"], score=spied)
+    few_labels(split, GRID, FewLabels(per_class=10, select=4, score=6), 0, RUN, by)
     (chosen, Cs, held), (scored, best, tested) = seen
     assert (chosen.shape, held, tuple(Cs)) == ((4, 20), 30, GRID)
     assert (scored.shape, tested, len(best)) == ((6, 20), 80, 1)
@@ -57,15 +58,15 @@ def test_draws_take_no_row_held_out_and_the_scored_ones_are_fresh(split: Split) 
 
 def test_neighbours_go_through_the_same_protocol(split: Split) -> None:
     """The same draws as the L2-SVM's, so that the two can be compared; each row's answer as scikit-learn's."""
-    few, by = FewLabels(per_class=10, select=4, score=6), classify.CLASSIFIERS["k-nn"]
-    svm = few_labels(split, GRID, few, 0, **QUIET)
-    knn = few_labels(split, (1, 5), few, 0, classifier=by, **QUIET)
+    few, by = FewLabels(per_class=10, select=4, score=6), classify.CLASSIFIER["k-nn"]
+    svm = few_labels(split, GRID, few, 0, RUN)
+    knn = few_labels(split, (1, 5), few, 0, RUN, by)
     np.testing.assert_array_equal(knn.drawn, svm.drawn)
     k = knn.selection["k"]
     for rows, right in zip(knn.drawn, knn.right, strict=True):
         theirs = KNeighborsClassifier(k).fit(split.X[rows], split.y[rows]).predict(split.X_test)
         np.testing.assert_array_equal(right, theirs == split.y_test)
-    with pytest.raises(ValueError, match="k-nn is measured with few labels alone"):
+    with pytest.raises(ValueError, match="k-nn is measured with few labels only"):
         EvalSpec("pixels", classifier="k-nn")
 
 
@@ -78,17 +79,17 @@ def test_standardised_features_keep_the_training_rows_measure(split: Split) -> N
 
 
 def test_all_labels_is_one_draw(split: Split) -> None:
-    answer = all_labels(split, GRID, **QUIET)
+    answer = all_labels(split, GRID, RUN)
     assert answer.right.shape == (1, 80) and answer.solver["C"] == answer.selection["C"]
 
 
 def test_figures_of_draws() -> None:
     right = np.array([[True, True, True, False], [True, False, False, False]])  # 75 and 25 %
-    error = figure(right, PROTOCOLS["svhn/1000-balanced"])
+    error = scored(right, PROTOCOLS["svhn/1000-balanced"])
     assert (error["value"], error["n_test"], error["error_bar_kind"]) == (50, 4, "1.96sd")
     assert error["error_bar"] == pytest.approx(1.96 * np.std([25, 75], ddof=1))
-    assert figure(right, PROTOCOLS["cifar10/400-per-class"])["error_bar"] == pytest.approx(np.std([25, 75], ddof=1))
-    assert figure(right[:1], PROTOCOLS["cifar10/full"]) == {"value": 75, "n_test": 4}
+    assert scored(right, PROTOCOLS["cifar10/400-per-class"])["error_bar"] == pytest.approx(np.std([25, 75], ddof=1))
+    assert scored(right[:1], PROTOCOLS["cifar10/full"]) == {"value": 75, "n_test": 4}
 
 
 def test_protocols_are_never_mixed_silently() -> None:
@@ -100,5 +101,5 @@ def test_protocols_are_never_mixed_silently() -> None:
         check_images("svhn/1000-balanced", 1_083, 6_001)
     with pytest.raises(UserError, match="put the official files in DATA_ROOT"):
         check_images("svhn/1000-balanced", 1_084, 6_001)
-    with pytest.raises(ValueError, match="subset is taken by cifar10/full alone"):
+    with pytest.raises(ValueError, match="only cifar10/full takes a subset"):
         EvalSpec("pixels", protocol="svhn/1000-balanced", subset=640)

@@ -12,7 +12,9 @@ import results
 from experiments import cli
 from experiments.data.packed import PackedSet, pack
 from experiments.measure import mnist as nearest_digits
-from experiments.measure.mnist import NearestSpec, Prepared, measure, protocol
+from experiments.measure.measurement import recorded
+from experiments.measure.mnist import NearestDigits, NearestSpec, protocol
+from experiments.run.context import Run
 
 SMALL = gan.ConditionalArchitecture(width=2, units=4, nz=3)
 
@@ -28,19 +30,19 @@ def digits(folder: Path, n: int, seed: int) -> PackedSet:
 
 
 @pytest.fixture
-def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NearestDigits:
     monkeypatch.setattr(nearest_digits, "ALL", 2_000)
     train, test = digits(tmp_path / "train", 2_000, 0), digits(tmp_path / "test", 200, 1)
-    return Prepared(NearestSpec("real"), test, train, train.digest, torch.device("cpu"))
+    return NearestDigits(NearestSpec("real"), test, train, train.digest)
 
 
-def test_a_generator_that_knows_the_digits_has_their_error(real, tmp_path, monkeypatch):
-    (record,) = measure(real, command=["x"], roots={})
+def test_a_generator_that_knows_the_digits_has_their_error(real, workplace, tmp_path, monkeypatch):
+    (record,) = recorded(real, workplace.run)
     generator = gan.ConditionalGenerator(SMALL)
     spec = NearestSpec("g.safetensors", samples=2_000)
     batches = iter(torch.from_numpy(np.array(real.references.images)).split(spec.batch))
     monkeypatch.setattr(gan, "sample", lambda network, z, labels: next(batches))
-    (drawn,) = measure(dataclasses.replace(real, spec=spec, references=generator), command=["x"], roots={})
+    (drawn,) = recorded(dataclasses.replace(real, spec=spec, references=generator), workplace.run)
     assert 0 < record.value < 90 and drawn.value == record.value
     assert drawn.solver == record.solver and [c["references"] for c in record.solver["curve"]] == [1000, 2000]
     assert (record.protocol, record.method, record.seed) == ("mnist-1nn/2k", "real data", None)
@@ -53,7 +55,10 @@ def test_a_generator_that_knows_the_digits_has_their_error(real, tmp_path, monke
 def test_more_samples_begin_with_the_same_ones(real):
     generator = gan.ConditionalGenerator(SMALL)
     few, many = (
-        [image for image, _ in nearest_digits.references(dataclasses.replace(real, spec=s, references=generator))]
+        [
+            image
+            for image, _ in nearest_digits.references(dataclasses.replace(real, spec=s, references=generator), "cpu")
+        ]
         for s in (NearestSpec("g", samples=1_000), NearestSpec("g", samples=2_000))
     )
     assert len(many) == 2 and torch.equal(few[0], many[0]) and not torch.equal(many[0], many[1])
@@ -66,7 +71,7 @@ class Stopped(Exception):
 def stopping(after: int):
     """A progress bar whose user gives up after so many chunks."""
 
-    def progress(chunks, *, total, desc, unit):
+    def progress(chunks, **_):
         for n, chunk in enumerate(chunks):
             if n == after:
                 raise Stopped
@@ -75,41 +80,40 @@ def stopping(after: int):
     return progress
 
 
-def test_a_search_that_was_stopped_goes_on_and_a_longer_one_begins_where_it_ended(real, tmp_path, monkeypatch):
-    monkeypatch.setattr(nearest_digits, "SAVED", 2_000)
+def test_a_search_that_was_stopped_goes_on_and_a_longer_one_begins_where_it_ended(real, workplace, monkeypatch):
     generator = gan.ConditionalGenerator(SMALL)
     gan.initialise(generator, torch.Generator().manual_seed(0))
     drawn = []
     sample = gan.sample
     monkeypatch.setattr(gan, "sample", lambda *given: drawn.append(0) or sample(*given))
 
-    def errors(samples: int, **how):
+    def errors(samples: int, runs: str = "runs", **how):
         drawn.clear()
         spec = NearestSpec("g", samples=samples)
-        prepared = dataclasses.replace(real, spec=spec, references=generator)
-        (record,) = measure(prepared, command=["x"], roots={}, **how)
-        return record.solver["curve"], len(drawn) * spec.batch
+        digits = dataclasses.replace(real, spec=spec, references=generator, saved=2_000)
+        (figure,) = digits.measure(dataclasses.replace(workplace.run, runs_root=workplace.root / runs, **how))
+        return figure.solver["curve"], len(drawn) * spec.batch
 
-    whole, _ = errors(5_000)
+    whole, _ = errors(5_000, "fresh")
     with pytest.raises(Stopped):
-        errors(5_000, keep=tmp_path / "n", progress=stopping(3))
-    assert errors(5_000, keep=tmp_path / "n") == (whole, 3_000)  # 2,000 were on disk
-    longer, _ = errors(6_000)
-    assert errors(6_000, keep=tmp_path / "n") == (longer, 1_000)
-    assert errors(5_000, keep=tmp_path / "n") == (whole, 5_000)  # the kept one went farther
-    (file,) = (tmp_path / "n").iterdir()
+        errors(5_000, progress=stopping(3))
+    assert errors(5_000) == (whole, 3_000)  # 2,000 were on disk
+    longer, _ = errors(6_000, "another")
+    assert errors(6_000) == (longer, 1_000)
+    assert errors(5_000) == (whole, 5_000)  # the kept one went farther
+    (file,) = (workplace.run.runs_root / "nearest").iterdir()
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     for damage in (bytes(content), b""):
         file.write_bytes(damage)
         with pytest.warns(UserWarning, match="searching from the beginning: .* is damaged"):
-            assert errors(5_000, keep=tmp_path / "n") == (whole, 5_000)
+            assert errors(5_000) == (whole, 5_000)
 
 
 def test_names_of_protocols():
     names = [protocol(n) for n in (50_000, 1_000_000, 1_500_000)]
     assert names == ["mnist-1nn/50k", "mnist-1nn/1m", "mnist-1nn/1500k"]
-    assert NearestSpec("g", samples=200_000).recorded == [50_000, 200_000]
+    assert NearestSpec("g", samples=200_000).counts == [50_000, 200_000]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +123,7 @@ def test_names_of_protocols():
         (["G"], "holds a Generator; this table takes"),
         (["none.safetensors"], "no checkpoint at none.safetensors"),
         (["C", "--samples", "0"], "samples must be a positive multiple of 1,000, got 0"),
-        (["real", "--samples", "1000"], "real digits are all used"),
+        (["real", "--samples", "1000"], "--samples has no meaning for real digits"),
         ([], "or real"),
         (["real", "--layers", "conv1"], "--layers has no meaning"),
     ],
@@ -140,5 +144,5 @@ def test_mistakes_are_one_line(arguments, text, tmp_path, capsys):
 
 @pytest.mark.data
 def test_real_digits_give_the_known_figures(data_root, tmp_path):
-    prepared = nearest_digits.prepare(NearestSpec("real"), data_root=data_root, runs_root=tmp_path)
-    assert [round(r.value, 2) for r in measure(prepared, command=["x"], roots={})] == [3.34, 3.09]
+    run = Run(data_root, tmp_path)
+    assert [round(f.value, 2) for f in nearest_digits.prepare(NearestSpec("real"), run).measure(run)] == [3.34, 3.09]

@@ -10,7 +10,7 @@ from scipy import stats
 
 import evaluation
 import results
-from experiments.measure.pairs import agreement, apart, as_csv, by_class, compared, paired
+from experiments.measure.pairs import agreement, as_csv, by_class, compared, paired, unlike
 
 ROOT = Path(__file__).parents[3]
 RECORD = results.read_records(ROOT / "results" / "runs" / "cifar10.jsonl")[0]
@@ -78,7 +78,7 @@ def test_the_same_draws_over_images_and_draws() -> None:
 )
 def test_what_differs_in_protocol_draws_or_images_is_not_compared(change: dict, what: str) -> None:
     a, b = record("a", A, n_runs=3, n_test=4), record("b", **{"outcomes": B, "n_runs": 3, "n_test": 4} | change)
-    assert apart(a, b) == f"are of different {what}" and apart(a, a) == ""
+    assert unlike(a, b) == f"are of different {what}" and unlike(a, a) == ""
     assert len(paired(table("a", "b"), [a, b])) == 0
 
 

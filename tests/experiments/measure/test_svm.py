@@ -1,7 +1,6 @@
 """The protocol: nothing that is chosen or fitted can see the test set, and it is scored once."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,16 +9,10 @@ import evaluation
 from dedup.confirm import settings
 from experiments.data.leakage import Audit, write_audit
 from experiments.measure import svm as module
-from experiments.measure.svm import (
-    BATCH,
-    WITHOUT_LEAKED,
-    WITHOUT_TRAIN,
-    EvalSpec,
-    Labelled,
-    Prepared,
-    evaluate,
-    prepare,
-)
+from experiments.measure.labelled import BATCH, Labelled
+from experiments.measure.measurement import Figure, recorded
+from experiments.measure.protocols import WITHOUT_LEAKED, WITHOUT_TRAIN
+from experiments.measure.svm import EvalSpec, FeatureClassification, leaked_rows, prepare
 from experiments.networks.backbones import NOTHING, resolve
 
 SPEC = EvalSpec("random:imagenet32,width=2", subset=640, calibration_batches=2)
@@ -31,35 +24,34 @@ def split(n: int, seed: int) -> Labelled:
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+def prepared(workplace, monkeypatch: pytest.MonkeyPatch) -> FeatureClassification:
     sets = {"cifar10-train": split(700, 0), "cifar10-test": split(300, 1)}
-    monkeypatch.setattr(module.datasets, "load", lambda name, **_: name)
-    monkeypatch.setattr(module, "_labelled", sets.__getitem__)
-    return prepare(SPEC, data_root=tmp_path, runs_root=tmp_path)
+    monkeypatch.setattr(module, "load_labelled", lambda name, run: sets[name])
+    return prepare(SPEC, workplace.run)
 
 
-def run(prepared: Prepared, tmp_path: Path):
-    return evaluate(prepared, runs_root=tmp_path, command=[], say=lambda text: None, roots={".": tmp_path})[0]
+def measure(prepared: FeatureClassification, workplace) -> Figure:
+    return prepared.measure(workplace.run)[0]
 
 
-def test_calibration_and_fit_never_see_the_held_out(prepared: Prepared) -> None:
+def test_calibration_and_fit_never_see_the_held_out(prepared: FeatureClassification) -> None:
     assert len(prepared.shown) == 2 * BATCH and len(prepared.holdout) == SPEC.held_out == 128
     assert not set(prepared.shown) & set(prepared.holdout)
 
 
 def test_test_labels_change_the_figure_alone(
-    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: FeatureClassification, workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = run(prepared, tmp_path)
+    first = measure(prepared, workplace)
     prepared.test.labels[:] = (prepared.test.labels + 1) % 10
-    second = run(prepared, tmp_path)
+    second = measure(prepared, workplace)
     assert first.value != second.value
     assert [t["accuracy"] for t in first.selection["grid"]] == [t["accuracy"] for t in second.selection["grid"]]
     assert (first.selection["C"], first.solver) == (second.selection["C"], second.solver)
 
 
 def test_the_test_set_is_scored_once_after_everything_else(
-    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: FeatureClassification, workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = []
 
@@ -78,45 +70,40 @@ def test_the_test_set_is_scored_once_after_everything_else(
         (evaluation.L2SVM, "decision_function"),
     ):
         noted(owner, name)
-    run(prepared, tmp_path)
+    measure(prepared, workplace)
     assert events == [("select_C", 640), ("fit_selected", 640), ("decision_function", 128)]
 
 
-def test_rows_without_leaked_images_come_from_the_same_scoring(prepared: Prepared, tmp_path: Path) -> None:
+def test_rows_without_leaked_images_come_from_the_same_scoring(prepared: FeatureClassification, workplace) -> None:
     """Leaving out the images that were classified wrongly leaves 100 %: each row counts its own images."""
     prepared.test.labels[:64] = -1  # no class: wrong whatever the network says
     leaked = {"cifar10/a": np.arange(64), "cifar10/b": np.empty(0, np.int64)}
-    whole, a, b = evaluate(
-        dataclasses.replace(prepared, leaked=leaked),
-        runs_root=tmp_path,
-        command=[],
-        say=lambda text: None,
-        roots={".": tmp_path},
-    )
+    run = workplace.run
+    whole, a, b = recorded(dataclasses.replace(prepared, leaked=leaked), run)
     assert (whole.n_test, a.n_test, b.n_test) == (128, 64, 128)
     assert (a.protocol, b.protocol) == ("cifar10/a", "cifar10/b")
     assert b.value == whole.value == pytest.approx(a.value / 2)
     assert whole.run_id == a.run_id == b.run_id
-    plain = evaluate(prepared, runs_root=tmp_path, command=[], say=lambda text: None, roots={".": tmp_path})
+    plain = recorded(prepared, run)
     assert [record.protocol for record in plain] == [whole.protocol] and plain[0].run_id != whole.run_id
 
 
-def test_what_is_left_out_comes_from_the_audits_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_left_out_comes_from_the_audits_at_hand(workplace) -> None:
     """A control was trained on nothing; a network trained on an audited set loses its leaked images."""
-    monkeypatch.setattr(module, "LEAKAGE", tmp_path / "committed")
+    committed, own = workplace.run.audits
     train, test = split(20, 0), split(10, 1)
 
     def protocols(trained_on: str | None) -> dict[str, list[int]]:
         contender = dataclasses.replace(resolve("random:imagenet32,width=2"), trained_on=trained_on)
-        return {k: v.tolist() for k, v in module._leaked(contender, train, test, tmp_path).items()}
+        return {k: v.tolist() for k, v in leaked_rows(contender, train, test, workplace.run).items()}
 
     assert protocols(None) == {}
     assert protocols(NOTHING) == {WITHOUT_LEAKED: []}
-    for folder, against, pairs in (("committed", train.digest, [[3, 0]]), ("leakage", "photos", [[4, 9], [6, 2]])):
+    for folder, against, pairs in ((committed, train.digest, [[3, 0]]), (own, "photos", [[4, 9], [6, 2]])):
         found = Audit(
             {"name": "t", "digest": test.digest}, {"name": against, "digest": against}, np.array(pairs), settings(), {}
         )
-        write_audit(tmp_path / folder, found)
+        write_audit(folder, found)
     assert protocols(None) == {WITHOUT_TRAIN: [3]}
     assert protocols("photos") == {WITHOUT_LEAKED: [4, 6], WITHOUT_TRAIN: [3]}
     assert protocols("never audited") == {WITHOUT_TRAIN: [3]}

@@ -10,11 +10,13 @@ import pytest
 
 import results
 from experiments import cli
-from experiments.commands import eval as eval_commands
-from experiments.measure.tables import load_table, table_names
+from experiments.measure.tables import committed as committed_records
+from experiments.measure.tables import load_table, regenerate, table_names
 from experiments.run import toml
+from experiments.run.context import Run
 
 ROOT = Path(__file__).parents[3]
+RUN = Run(Path("data"), Path("runs"))
 NAMES = [file.stem for file in sorted((ROOT / "experiments" / "tables").glob("*.toml"))]
 SUFFIXES = (".csv", ".md", ".tex")
 WRITTEN = (*SUFFIXES, "-paired.csv")
@@ -36,21 +38,21 @@ def test_tables_are_the_toml_files() -> None:
     files = {
         file.stem.removesuffix("-paired").removesuffix("-curve") for file in (ROOT / "results" / "tables").iterdir()
     }
-    unrecorded = set() if eval_commands._recorded(ABLATION) else {ABLATION}
+    unrecorded = set() if committed_records(ABLATION, RUN) else {ABLATION}
     assert files == {*NAMES, LEADERBOARD, ABLATION} - unrecorded  # no table is left of a TOML that went
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_files_are_what_records_and_toml_make(name: str) -> None:
-    made = eval_commands.regenerated([name])
+    made = regenerate([name], RUN)
     written = [*WRITTEN, "-curve.csv"] if name == "mnist" else WRITTEN
     assert sorted(file.name for file in made) == sorted(name + suffix for suffix in written)
     assert [file.name for file, content in made.items() if file.read_bytes() != content] == []
 
 
 def test_the_committed_leaderboard_and_ablations_are_what_the_records_make() -> None:
-    made = eval_commands.regenerated([LEADERBOARD, ABLATION])
-    ablations = ["ablation.csv", "ablation.md"] if eval_commands._recorded(ABLATION) else []
+    made = regenerate([LEADERBOARD, ABLATION], RUN)
+    ablations = ["ablation.csv", "ablation.md"] if committed_records(ABLATION, RUN) else []
     assert [file.name for file in made] == [*BOARD, *ablations]
     assert [file.name for file, content in made.items() if file.read_bytes() != content] == []
 
@@ -124,17 +126,18 @@ def test_a_record_shapes_its_own_row_and_no_other(name: str) -> None:
 @pytest.fixture
 def two_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workplace with two tables, and a record for the second."""
-    for folder in ("tables", "recipes", "runs"):
-        (tmp_path / folder).mkdir()
+    (tmp_path / "tables").mkdir()
     for name in ("second", "first"):
         (tmp_path / "tables" / f"{name}.toml").write_text(TOML)
     record = results.read_records(ROOT / "results" / "runs" / "cifar10.jsonl")[0]
     record = dataclasses.replace(record, table="second", method="m", protocol="p", value=12.25)
-    results.append_record(tmp_path / "runs" / "second.jsonl", record)
+    results.append_record(tmp_path / "results" / "runs" / "second.jsonl", record)
     monkeypatch.setattr(toml.resources, "files", lambda _: tmp_path)
-    monkeypatch.setattr(eval_commands, "RECORDS", tmp_path / "runs")
-    monkeypatch.setattr(eval_commands, "TABLES", tmp_path / "out")
     return tmp_path
+
+
+def main(root: Path, arguments: list[str]) -> int:
+    return cli.main(arguments, results=root / "results")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -144,20 +147,20 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_all_tables_are_written_in_name_order_and_alike_twice(
     two_tables: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["table"]) == 0
+    assert main(two_tables, ["table"]) == 0
     told = [line.rsplit("/", 1)[1] for line in capsys.readouterr().err.splitlines()]
     assert told == [name + suffix for name in ("first", "second") for suffix in WRITTEN] + BOARD
-    first = contents(two_tables / "out")
+    first = contents(two_tables / "results" / "tables")
     assert sorted(first) == sorted(told) and b",12.25," in first["second.csv"]
-    assert cli.main(["table"]) == 0 and contents(two_tables / "out") == first
+    assert main(two_tables, ["table"]) == 0 and contents(two_tables / "results" / "tables") == first
 
 
 def test_a_name_writes_that_table_alone(two_tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["table", "second"]) == 0
-    assert sorted(contents(two_tables / "out")) == sorted(f"second{suffix}" for suffix in WRITTEN)
+    assert main(two_tables, ["table", "second"]) == 0
+    assert sorted(contents(two_tables / "results" / "tables")) == sorted(f"second{suffix}" for suffix in WRITTEN)
     assert capsys.readouterr().out.count("# T") == 1
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["table", "third"])
+        main(two_tables, ["table", "third"])
     assert stopped.value.code == 2 and "choose from" in capsys.readouterr().err
 
 
@@ -165,24 +168,24 @@ def test_nothing_is_written_where_one_table_cannot_be_made(
     two_tables: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (two_tables / "tables" / "second.toml").write_text("title = 3")
-    assert cli.main(["table"]) == 2 and "second.toml" in capsys.readouterr().err
-    assert contents(two_tables / "out") == {}
+    assert main(two_tables, ["table"]) == 2 and "second.toml" in capsys.readouterr().err
+    assert contents(two_tables / "results" / "tables") == {}
 
 
 def test_check_names_what_differs_and_writes_nothing(two_tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["table", "--check"]) == 1 and not (two_tables / "out").exists()
-    assert cli.main(["table"]) == 0 and cli.main(["table", "--check"]) == 0
-    out = two_tables / "out"
+    assert main(two_tables, ["table", "--check"]) == 1 and not (two_tables / "results" / "tables").exists()
+    assert main(two_tables, ["table"]) == 0 and main(two_tables, ["table", "--check"]) == 0
+    out = two_tables / "results" / "tables"
     (out / "second.csv").write_bytes((out / "second.csv").read_bytes().replace(b"12.25", b"99.25"))
     (out / "first.tex").unlink()
     before = contents(out)
     capsys.readouterr()
-    assert cli.main(["table", "--check"]) == 1
+    assert main(two_tables, ["table", "--check"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(": first.tex, second.csv; dcgan-eval table writes them")
     assert contents(out) == before
     (out / "leaderboard.html").write_text("another")
-    assert cli.main(["table", "leaderboard", "--check"]) == 1
+    assert main(two_tables, ["table", "leaderboard", "--check"]) == 1
     assert capsys.readouterr().err.endswith(": leaderboard.html; dcgan-eval table writes them\n")
-    assert cli.main(["table", "second", "--check"]) == 1
+    assert main(two_tables, ["table", "second", "--check"]) == 1
     assert "first.tex" not in capsys.readouterr().err

@@ -1,0 +1,26 @@
+"""`dcgan-eval extract`: the features of CIFAR-10, kept in RUNS_ROOT/features."""
+
+import argparse
+
+from experiments.commands import options as shared
+from experiments.run.context import Run
+
+EXAMPLE = "dcgan-eval extract random:imagenet32,width=64"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what `extract` takes."""
+    shared.add_features(parser)
+
+
+def execute(arguments: argparse.Namespace, run: Run) -> int:
+    """Print the shape and the file of the features of each part."""
+    from experiments.measure import svm
+
+    spec = svm.EvalSpec(shared.network_of(arguments), **shared.feature_settings(arguments))
+    if arguments.dry_run:
+        print("\n".join(svm.describe(spec, run)))
+        return 0
+    for X in svm.extract_features(svm.prepare(spec, run), run):
+        print(f"float32 {list(X.shape)} {getattr(X, 'filename', '')}")
+    return 0

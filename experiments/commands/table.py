@@ -1,0 +1,43 @@
+"""`dcgan-eval table`: the committed tables from the records."""
+
+import argparse
+
+from experiments.commands.options import add_roots, one_of
+from experiments.run.context import Run
+from experiments.run.errors import UserError
+from experiments.run.files import write_bytes
+from experiments.run.toml import names
+
+EXAMPLE = "dcgan-eval table cifar10"
+LEADERBOARD, ABLATION = "leaderboard", "ablation"  # tables without a TOML of their own
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what `table` takes."""
+    known = [*names("tables"), LEADERBOARD, ABLATION]
+    parser.add_argument("name", nargs="?", type=one_of(known), help=f"{', '.join(known)} (default: every table)")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 where a file is not what the records make"
+    )
+    add_roots(parser)
+
+
+def execute(arguments: argparse.Namespace, run: Run) -> int:
+    """Write the files and print the one table that is named; with --check say which files differ."""
+    from experiments.measure.tables import committed, regenerate
+
+    if arguments.name == ABLATION and not committed(ABLATION, run):
+        raise UserError(f"no record of an ablation in {run.records}; dcgan-eval ablate TARGET --record adds one")
+    files = regenerate([arguments.name] if arguments.name else [*names("tables"), LEADERBOARD, ABLATION], run)
+    if arguments.check:
+        differ = [file.name for file, content in files.items() if not file.exists() or file.read_bytes() != content]
+        if differ:
+            run.say(f"not what the records make, in {run.tables}: {', '.join(differ)}; dcgan-eval table writes them")
+        return 1 if differ else 0
+    run.tables.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        write_bytes(file, content)
+        run.say(f"written {file}")
+    if arguments.name:
+        print(files[run.tables / f"{arguments.name}.md"].decode())
+    return 0

@@ -1,0 +1,118 @@
+"""Measurements: what answers rows of a table. The one place that knows whether a figure is at hand, and builds records.
+
+A figure's identity is its spec, the digests of its inputs and the digest of the source that can change it. A run that
+agrees in all three is not measured again.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import results
+from experiments.run.circumstances import circumstances
+from experiments.run.context import ROOT, Run
+
+# the packages whose code can change a figure; tests follow the imports of `measure` to hold this complete
+SOURCE = ("gan", "features", "evaluation", *(f"experiments/{room}" for room in ("run", "data", "networks", "measure")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One measured figure: the fields of a `results.Record` that the measurement itself decides."""
+
+    method: str
+    protocol: str
+    metric: str
+    value: float
+    n_test: int
+    n_runs: int = 1
+    error_bar: float | None = None
+    error_bar_kind: str = ""
+    features: int | None = None
+    max_units: int | None = None
+    selection: dict[str, Any] = field(default_factory=dict)
+    solver: dict[str, Any] = field(default_factory=dict)
+    outcomes: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Measurement(Protocol):
+    """What a table's rows rest on, loaded and checked before the long work.
+
+    table: whose rows it answers. spec: a dataclass, everything that decides the figures apart from data, weights and
+    code. inputs: digests of data and weights. seed: of the record, or None. protocols: of the figures that `measure`
+    returns.
+    """
+
+    @property
+    def table(self) -> str: ...
+    @property
+    def spec(self) -> Any: ...
+    @property
+    def inputs(self) -> Mapping[str, str]: ...
+    @property
+    def seed(self) -> int | None: ...
+    @property
+    def protocols(self) -> Sequence[str]: ...
+    def measure(self, run: Run) -> list[Figure]:
+        """Do the long work. It goes on where a stopped run ended, and scores test images once."""
+        ...
+
+
+def identity(measurement: Measurement, run: Run) -> tuple[dict[str, Any], dict[str, str]]:
+    """(resolved spec, digests of inputs and source): measurements that agree in both give the same figures."""
+    source = results.source_digest(ROOT / package for package in SOURCE)
+    return run.portable(dataclasses.asdict(measurement.spec)), {**measurement.inputs, "source": source}
+
+
+def own_records(run: Run, table: str) -> Path:
+    """The file of the user's own records of a table."""
+    return run.runs_root / "records" / f"{table}.jsonl"
+
+
+def recorded(measurement: Measurement, run: Run, *, fresh: bool = False) -> list[results.Record]:
+    """The records of a measurement: those at hand unless `fresh`, or what is measured now."""
+    spec, inputs = identity(measurement, run)
+    if not fresh and (found := _at_hand(measurement, run, spec, inputs)):
+        return found
+    started = results.utc_now()
+    return [
+        results.Record(
+            **{name: value for name, value in vars(figure).items() if name != "seconds"},
+            run_id=results.run_id(spec, inputs, started),
+            table=measurement.table,
+            command=run.portable(list(run.command)),
+            spec=spec,
+            seed=measurement.seed,
+            inputs=inputs,
+            **circumstances(run.device, figure.seconds),
+            started=started,
+        )
+        for figure in measurement.measure(run)
+    ]
+
+
+def _at_hand(measurement: Measurement, run: Run, spec: dict, inputs: dict[str, str]) -> list[results.Record]:
+    """The user's last records of exactly this measurement; none where one of its protocols is missing."""
+    file = own_records(run, measurement.table)
+    same = [r for r in results.read_records(file) if (r.spec, r.inputs) == (spec, inputs)]
+    last = [r for r in same if r.run_id == same[-1].run_id]
+    if {r.protocol for r in last} != set(measurement.protocols):  # none, or stopped while writing them
+        return []
+    run.say(f"measured before, as run {last[0].run_id} ({file}); --fresh measures again")
+    return last
+
+
+def keep_record(file: Path, record: results.Record, run: Run) -> None:
+    """Append a record to a file unless that figure is there already."""
+    key = (record.run_id, record.method, record.protocol)
+    same = [r for r in results.read_records(file) if (r.run_id, r.method, r.protocol) == key]
+    if not same:
+        results.append_record(file, record)
+    elif same[0].value != record.value:
+        run.say(
+            f"warning: {file} keeps run {record.run_id} with {same[0].value:.2f} %, not this {record.value:.2f} %: "
+            "same day and inputs, another figure; delete its line to keep this one"
+        )
