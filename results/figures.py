@@ -1,19 +1,55 @@
-"""Pictures, as bytes: of a network grids of samples, blocks, pairs, an animation, losses; bars with intervals.
+"""Pictures for pages and folders: grids of images, animations, and plots of lines, losses and bars.
 
-Images are uint8 [N, H, W, C] with C of 1 or 3. Nothing here writes files or keeps state between calls.
+Images are uint8 [N, H, W, C] with C of 1 or 3. The same input gives the same bytes. No function writes a file or keeps
+state between calls.
 """
+
+from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 Images = NDArray[np.uint8]
-_BINS = 400  # points of a curve, about what a plot of this width can show
-_STYLES = (("black", "-"), ("0.55", "--"), ("0.35", ":"))  # told apart in print, too
+_BINS = 400  # points of a line of losses, about what a plot of this width can show
+_GRAYS = (("black", "-"), ("0.55", "--"), ("0.35", ":"))  # told apart in print, too
+_DASHES, _MARKERS = ("-", "--", ":", "-."), "os^Dv"
+_MOST_MARKERS = 20  # on a line
+_ASIDE = 4 / 72  # inches between lines with error bars, so that each bar is seen
+_STYLE: dict[str, Any] = {  # of every plot
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 110,
+    "legend.frameon": False,
+    "svg.fonttype": "none",  # texts stay texts
+    "text.parse_math": False,  # a name may hold dollars
+}
+_PAGE_STYLE = {
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "errorbar.capsize": 3,
+    "grid.alpha": 0.18,
+    "grid.color": "black",
+    "legend.handlelength": 3.5,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 5,
+    "savefig.transparent": True,
+}
 
 
 def grid(images: Images) -> bytes:
@@ -23,9 +59,9 @@ def grid(images: Images) -> bytes:
 
 
 def pairs(images: Images, others: Images, *, columns: int = 4, gap: int = 4) -> bytes:
-    """PNG of `images` each with its one of `others` at its right; `columns` such pairs a row, white gaps between them.
+    """PNG of pairs, `columns` a row: each of `images` with its one of `others` at its right, white gaps between pairs.
 
-    Raises ValueError where the two are not of one shape or there is none.
+    Raises ValueError for arrays of different shapes, and for empty ones.
     """
     if images.shape != others.shape or len(images) == 0:
         raise ValueError(f"need as many of each, of one shape, got {images.shape} and {others.shape}")
@@ -37,9 +73,9 @@ def pairs(images: Images, others: Images, *, columns: int = 4, gap: int = 4) -> 
 
 
 def blocks(*parts: Images, gap: int = 4) -> bytes:
-    """PNG of `parts` [rows, columns, H, W, C] side by side, white gaps between them; all of as many rows.
+    """PNG of `parts`, uint8 [rows, columns, H, W, C], side by side with white gaps between them.
 
-    Raises ValueError for none, or parts that differ in rows or in the shape of an image.
+    Raises ValueError for no part, and for parts that differ in their rows or in the shape of an image.
     """
     if not parts or any((p.ndim, p.shape[0], p.shape[2:]) != (5, parts[0].shape[0], parts[0].shape[2:]) for p in parts):
         raise ValueError(f"need parts of as many rows and one shape of image, got {[p.shape for p in parts]}")
@@ -49,9 +85,10 @@ def blocks(*parts: Images, gap: int = 4) -> bytes:
 
 
 def animation(frames: Sequence[bytes], *, seconds: float = 8.0, most: int = 30) -> bytes:
-    """Animated WebP of PNG `frames` of one size, `seconds` long, repeated for ever; the last stands longer.
+    """Animated WebP of PNG `frames` of one size, `seconds` long, that repeats for ever.
 
-    Of more than `most` frames so many are shown, evenly chosen, first and last among them. Raises ValueError for none.
+    The last frame is shown a second longer. At most `most` frames are shown, evenly chosen, the first and the last
+    among them. Raises ValueError for no frame.
     """
     if not frames:
         raise ValueError("an animation needs at least one frame")
@@ -73,67 +110,143 @@ def animation(frames: Sequence[bytes], *, seconds: float = 8.0, most: int = 30) 
     return buffer.getvalue()
 
 
-def loss_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str = "") -> bytes:
-    """PNG of losses over images seen: a line of means in each of up to 400 stretches, shaded from least to greatest.
+@dataclass(frozen=True)
+class Line:
+    """The points of one line, x ascending; `bars` are the half heights of its error bars, () draws none."""
 
-    curves: name -> (images seen, losses), equally long; those without points are left out. Values that are not finite
-        leave a gap.
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    bars: Sequence[float] = ()
+
+
+def line_plot(lines: Sequence[Line], *, title: str, x_label: str, y_label: str, log_x: bool = False) -> Markup:
+    """An `<svg role="img">` that can stand in a page as it is: it takes the colour and font of the text around it.
+
+    The lines differ in dashes and markers, never in colour. A value that is not finite leaves a gap. A line of more
+    than 20 points has at most 20 markers, one of them at its end. Raises ValueError for no line, for a line without a
+    finite value, and for x <= 0 on a logarithmic axis.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: the import takes half a second
-    from matplotlib.figure import Figure
+    if not lines:
+        raise ValueError("a plot must have a line, got none")
+    for line in lines:
+        if not np.isfinite(line.y).any():
+            raise ValueError(f"a line must have a finite value, got none in {line.name!r}")
+    first, last = min(min(line.x) for line in lines), max(max(line.x) for line in lines)
+    if log_x and first <= 0:
+        raise ValueError(f"x must be > 0 on a logarithmic axis, got {first:g}")
+    columns = max(1, 70 // (max(len(line.name) for line in lines) + 9))  # of the legend
+    size = (5, 3 + 0.2 * math.ceil(len(lines) / columns))
+    style = _PAGE_STYLE | {"svg.hashsalt": repr((lines, title))}  # two plots in a page have different ids
+    with _figure(size, style, xlabel=x_label, ylabel=y_label) as (figure, axes):
+        from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
+        from matplotlib.transforms import ScaledTranslation
 
-    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for (name, (seen, losses)), (colour, line) in zip(curves.items(), _STYLES, strict=False):
-        if len(seen) == 0:
-            continue
-        x, mean, least, greatest = _stretches(np.asarray(seen, float), np.asarray(losses, float))
-        axes.fill_between(x, least, greatest, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(x, mean, color=colour, linestyle=line, linewidth=1.4, label=name)
-    axes.set_xlabel("images seen")
-    axes.set_ylabel("loss")
-    axes.set_title(title, fontsize=11)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.01)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})  # the same figure, the same bytes
-    return buffer.getvalue()
+        for i, line in enumerate(lines):
+            every = math.ceil(len(line.x) / _MOST_MARKERS)
+            drawn = axes.errorbar(
+                line.x,
+                np.where(np.isfinite(line.y), line.y, np.nan),
+                yerr=line.bars or None,
+                label=line.name,
+                color="black",
+                linestyle=_DASHES[i % len(_DASHES)],
+                marker=_MARKERS[i % len(_MARKERS)],
+                markerfacecolor=("black", "white")[i % 2],
+                markevery=((len(line.x) - 1) % every, every),
+            )
+            if line.bars:
+                aside = ScaledTranslation(_ASIDE * (i - (len(lines) - 1) / 2), 0, figure.dpi_scale_trans)
+                for artist in drawn.get_children():
+                    artist.set_transform(axes.transData + aside)
+        if log_x:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1,) if last >= 100 * first else (1, 2, 5)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter(EngFormatter(sep="") if last >= 1000 else StrMethodFormatter("{x:g}"))
+        figure.legend(loc="outside upper left", ncols=columns)
+        return _part_of_page(_saved(figure, "svg").decode(), title)
+
+
+def loss_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str = "") -> bytes:
+    """PNG of losses over images seen: a line of the means of up to 400 stretches, shaded from least to greatest.
+
+    curves: name -> (images seen, losses), equally long; an empty one is left out. A value that is not finite leaves a
+        gap.
+    """
+    labels = {"title": title, "xlabel": "images seen", "ylabel": "loss"}
+    with _figure((8, 4.5), {"axes.xmargin": 0.01}, **labels) as (figure, axes):
+        for (name, (seen, losses)), (colour, dashes) in zip(curves.items(), _GRAYS, strict=False):
+            if len(seen) == 0:
+                continue
+            x, mean, least, greatest = _stretches(np.asarray(seen, float), np.asarray(losses, float))
+            axes.fill_between(x, least, greatest, color=colour, alpha=0.18, linewidth=0)
+            axes.plot(x, mean, color=colour, linestyle=dashes, linewidth=1.4, label=name)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
+        return _saved(figure, "png")
 
 
 def bar_plot(bars: Sequence[tuple[str, str, float, float, float]], *, title: str = "", label: str = "") -> bytes:
-    """SVG of horizontal bars with their intervals, from the top, those of one group side by side.
+    """SVG file of horizontal bars with their intervals, the first at the top, those of one group side by side.
 
-    bars: (group, name, value, low, high), a group's in a row. title, label: above, and of the axis of values.
+    bars: (group, name, value, low, high), the bars of a group one after another. title: text above the bars. label:
+        text below the axis of values.
     """
-    import matplotlib  # here: the import takes half a second
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
     groups = list(dict.fromkeys(group for group, *_ in bars))
     places = [-(i + 0.7 * groups.index(group)) for i, (group, *_) in enumerate(bars)]
     values = np.array([value for *_, value, _, _ in bars])
     errors = np.abs(np.array([bar[3:] for bar in bars]).T - values)
-    figure = Figure(figsize=(7, 1 + 0.24 * (len(bars) + len(groups))), layout="constrained")
-    FigureCanvasSVG(figure)
-    axes = figure.add_subplot()
-    axes.barh(places, values, xerr=errors, color="0.75", ecolor="0.2", capsize=2, height=0.75)
-    axes.set_yticks(places, [name if name == group else f"{group}: {name}" for group, name, *_ in bars], fontsize=8)
-    axes.set_xlabel(label)
-    axes.set_title(title, fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(y=0.01)
+    size = (7, 1 + 0.24 * (len(bars) + len(groups)))
+    style = {"axes.ymargin": 0.01, "svg.hashsalt": "bars"}
+    with _figure(size, style, title=title, xlabel=label) as (figure, axes):
+        axes.barh(places, values, xerr=errors, color="0.75", ecolor="0.2", capsize=2, height=0.75)
+        names = [name if name == group else f"{group}: {name}" for group, name, *_ in bars]
+        axes.set_yticks(places, names, fontsize=8)
+        return _saved(figure, "svg")
+
+
+@contextmanager
+def _figure(size: tuple[float, float], style: Mapping[str, Any], **labels: str) -> Iterator[tuple[Figure, Axes]]:
+    """A figure of one plot, whose style holds within the block only: it must be saved there.
+
+    size: width and height in inches. style: matplotlib's parameters beside those of every plot; a matplotlibrc has no
+    effect. labels: title, xlabel, ylabel.
+    """
+    from matplotlib import style as styles  # here: the import takes half a second
+    from matplotlib.figure import Figure
+
+    with styles.context(["default", {**_STYLE, **style}]):
+        figure = Figure(figsize=size)
+        yield figure, figure.add_subplot(**labels)
+
+
+def _saved(figure: Figure, kind: str) -> bytes:
+    """The figure as a PNG or SVG file without a date or the version of matplotlib."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "bars"}):  # the same figure, the same bytes
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    absent = ("Software",) if kind == "png" else ("Creator", "Date", "Format", "Type")
+    figure.savefig(buffer, format=kind, metadata=dict.fromkeys(absent))
     return buffer.getvalue()
 
 
+def _part_of_page(svg: str, title: str) -> Markup:
+    """matplotlib's SVG file as an element of a page: black becomes the colour of text, white that of the ground."""
+
+    def of_page(style: re.Match[str]) -> str:
+        own = re.sub("font-family: [^;]*; ", "", style[0])
+        return own.replace("#000000", "currentColor").replace("#ffffff", "Canvas")
+
+    head, _, body = svg.partition("</defs>")  # the head ends in a style sheet that would be the whole page's
+    box = re.findall(r'viewBox="(.*?)"', head)[0]
+    body = re.sub(r' style=".*?"', of_page, body, flags=re.DOTALL).replace("xlink:href", "href")
+    body = re.sub(r'<g id=".*?"', "<g", body)  # nothing refers to these ids, and every plot has the same
+    opening = '<svg role="img" viewBox="{}" fill="currentColor" stroke-linejoin="round">\n<title>{}</title>'
+    return Markup(opening).format(box, title) + Markup(body)
+
+
 def _stretches(x: NDArray, y: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """At most `_BINS` equal runs of points: where each ends, its mean, least and greatest value."""
+    """At most 400 equal runs of points: the end of each, its mean, its least and its greatest value."""
     starts = np.unique(np.linspace(0, len(x), min(len(x), _BINS) + 1).astype(int))[:-1]
     ends = np.append(starts[1:], len(x))
     return (

@@ -1,13 +1,18 @@
-"""Pictures of a run, read back: what stands where, and that the same input gives the same bytes."""
+"""Pictures, read back: what stands where, and that the same input gives the same bytes."""
 
 import io
+import math
 import re
+from itertools import pairwise
+from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
 from results import figures
+from results.figures import Line, line_plot
 
 
 def opened(content):
@@ -94,8 +99,8 @@ def test_bars_name_every_group_and_value_the_same_every_time():
     ]
     content = figures.bar_plot(bars, title="a <network>", label="%")
     assert content.startswith(b"<?xml") and figures.bar_plot(bars, title="a <network>", label="%") == content
-    texts = re.findall(r"<!-- (.*?) -->", content.decode())  # matplotlib writes each text beside its outlines
-    assert {"protocol", "grid: 1x1", "grid: 2x2", "%"} <= set(texts)
+    texts = re.findall(r">([^<>]+)</text>", content.decode())
+    assert {"a &lt;network&gt;", "protocol", "grid: 1x1", "grid: 2x2", "%"} <= set(texts)
     assert figures.bar_plot([*bars[:2], ("grid", "2x2", 40, 35, 46)], title="a <network>", label="%") != content
 
 
@@ -110,3 +115,125 @@ def test_blocks_stand_side_by_side_with_white_between():
     assert (pixels[:, 15:17] == 255).all()
     with pytest.raises(ValueError, match="as many rows"):
         figures.blocks(left, right[:1])
+
+
+def drawn(lines, **axes):
+    return ElementTree.fromstring(line_plot(lines, title="T", x_label="images", y_label="percent", **axes))
+
+
+def texts_of(tree):
+    return [element.text for element in tree.iter("text")]
+
+
+def numbers(text):
+    return [float(number) for number in re.findall(r"-?[\d.]+", text)]
+
+
+def paths_and_markers(tree):
+    """The path of each line, its marker's style, and the places of its markers."""
+    found = []
+    for group in tree.iter("g"):
+        path, uses = group.find("path[@clip-path]"), group.findall("g/use")
+        if path is not None and uses:
+            found.append((path, uses[0], [(float(use.get("x")), float(use.get("y"))) for use in uses]))
+    return found
+
+
+def bars_of(tree):
+    """(x, low, high) of each error bar."""
+    paths = [numbers(path.get("d", "")) for path in tree.iter("path") if path.get("clip-path")]
+    return [(p[0], p[1], p[3]) for p in paths if len(p) == 4 and p[0] == p[2] and p[1] != p[3]]
+
+
+def test_names_labels_and_numbers_are_texts():
+    tree = drawn([Line("a <b> & $c$", [0, 100_000, 400_000], [50, 65, 70]), Line("$d$", [0, 1], [60, 60])])
+    assert {"a <b> & $c$", "$d$", "images", "percent", "0", "100k", "400k", "50", "70"} <= set(texts_of(tree))
+    assert tree.get("role") == "img" and tree[0].tag == "title" and tree[0].text == "T"
+    text = line_plot([Line("a", [0], [1])], title="<script>", x_label="<i>", y_label='"y"')
+    assert "<script>" not in text and "<i>" not in text and ElementTree.fromstring(text)[0].text == "<script>"
+
+
+def test_every_point_stands_where_its_values_say():
+    ((path, _, places),) = paths_and_markers(drawn([Line("a", [0, 100_000, 400_000], [50, 65, 70])]))
+    assert numbers(path.get("d")) == pytest.approx([number for place in places for number in place])
+    (x0, y0), (x1, y1), (x2, y2) = places
+    assert (x1 - x0) / (x2 - x0) == pytest.approx(1 / 4) and (y0 - y1) / (y0 - y2) == pytest.approx(3 / 4)
+    assert x0 < x2 and y0 > y2
+
+
+def test_a_logarithmic_axis():
+    tree = drawn([Line("a", [1000, 10_000, 60_000], [3, 2, 1])], log_x=True)
+    ((_, _, places),) = paths_and_markers(tree)
+    (x0, _), (x1, _), (x2, _) = places
+    assert (x2 - x0) / (x1 - x0) == pytest.approx(math.log10(60), abs=1e-4)
+    assert {"1k", "2k", "5k", "10k", "50k"} <= set(texts_of(tree))
+    long = texts_of(drawn([Line("a", [1000, 10_000, 1_000_000], [3, 2, 1])], log_x=True))
+    assert "1M" in long and "2k" not in long
+    with pytest.raises(ValueError, match="x must be > 0 on a logarithmic axis, got 0"):
+        drawn([Line("a", [0, 1], [1, 2])], log_x=True)
+
+
+def test_error_bars_are_as_long_as_they_say_and_stand_beside_one_another():
+    bars = bars_of(drawn([Line("a", [0, 10], [50, 60], [5, 4]), Line("b", [0, 10], [50, 60], [2.5, 1])]))
+    assert len(bars) == 4
+    lengths = [low - high for _, low, high in bars]
+    assert [length / lengths[0] for length in lengths] == pytest.approx([1, 0.8, 0.5, 0.2], abs=1e-4)
+    assert bars[2][0] - bars[0][0] == bars[3][0] - bars[1][0] == pytest.approx(4, abs=1e-4)
+    assert bars_of(drawn([Line("a", [0, 10], [50, 60])])) == []
+
+
+def test_lines_differ_without_colour():
+    text = line_plot([Line(name, [0, 1], [i, i]) for i, name in enumerate("abcdefg")], title="", x_label="", y_label="")
+    found = paths_and_markers(ElementTree.fromstring(text))
+    dashes = [re.search("stroke-dasharray: [^;]*", path.get("style")) for path, _, _ in found]
+    styles = {
+        (dash and dash[0], use.get("href"), "Canvas" in use.get("style"))
+        for dash, (_, use, _) in zip(dashes, found, strict=True)
+    }
+    assert len(styles) == 7
+    assert set(re.findall(r"(?:fill|stroke)(?:: |=\")([^;\"]+)", text)) == {"currentColor", "none", "Canvas"}
+    assert not re.search("#[0-9a-f]{6}[^0-9a-f]|black|white|font-family", text)
+
+
+def test_a_value_that_is_not_finite_leaves_a_gap():
+    for bad in (math.nan, math.inf):
+        ((path, _, places),) = paths_and_markers(drawn([Line("a", [0, 1, 2, 3], [1, bad, 2, 3])]))
+        assert path.get("d").count("M") == 2 and len(places) == 3
+    assert len(bars_of(drawn([Line("a", [0, 1, 2], [1, math.nan, 2], [1, 1, 1])]))) == 2
+
+
+def test_what_cannot_be_drawn_is_an_error():
+    with pytest.raises(ValueError, match="finite value, got none in 'b'"):
+        drawn([Line("a", [0], [1]), Line("b", [0], [math.nan])])
+    with pytest.raises(ValueError, match="finite value, got none in 'c'"):
+        drawn([Line("c", [], [])])
+    with pytest.raises(ValueError, match="must have a line, got none"):
+        drawn([])
+
+
+@pytest.mark.parametrize("n", [1, 20, 21, 1000])
+def test_a_long_line_has_few_markers_and_one_at_its_end(n):
+    ((path, _, places),) = paths_and_markers(drawn([Line("a", list(range(n)), [i * (i % 2) for i in range(n)])]))
+    assert len(places) == n if n <= 20 else 10 < len(places) <= 20
+    assert numbers(path.get("d"))[-2:] == pytest.approx(places[-1], abs=1e-4)
+    gaps = {round(b[0] - a[0], 3) for a, b in pairwise(places)}
+    assert max(gaps, default=0) - min(gaps, default=0) < 0.01
+
+
+def test_the_same_lines_give_the_same_bytes_whatever_matplotlibrc_says():
+    lines = [Line("a", [0, 1], [1, 2], [0.5, 0.5]), Line("b", [0, 1], [2, 3])]
+    labels = {"title": "T", "x_label": "x", "y_label": "y"}
+    text = line_plot(lines, **labels)
+    with matplotlib.rc_context({"axes.facecolor": "red", "text.color": "blue", "font.size": 20}):
+        assert line_plot(lines, **labels) == text
+    assert matplotlib.rcParams["svg.hashsalt"] is None  # the style holds for the plot only
+
+
+def test_ids_of_plots_in_one_page_differ_and_every_reference_finds_its_own():
+    plots = [line_plot([Line(name, [0, 1], [1, 2])], title="T", x_label="", y_label="") for name in ("a", "b")]
+    ids = [re.findall(r' id="(.*?)"', plot) for plot in plots]
+    assert all(ids) and len({*ids[0], *ids[1]}) == len(ids[0]) + len(ids[1])
+    for own, plot in zip(ids, plots, strict=True):
+        assert set(re.findall(r'href="#(.*?)"|url\(#(.*?)\)', plot)) == {
+            (name, "") if name[0] == "m" else ("", name) for name in own
+        }
