@@ -22,7 +22,6 @@ from experiments.data import load as datasets
 from experiments.deduplication import image_source as sources
 from experiments.deduplication.run_pass import check, deduplicate, is_audit
 from experiments.deduplication.spec import COSTS, METHODS, DedupSpec
-from experiments.report import page as report
 from experiments.run import console
 from experiments.run.context import RESULTS, ROOT, device_of, named_roots
 from experiments.run.errors import UserError, one_line
@@ -70,7 +69,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="dcgan-eval", description="DCGAN discriminators as feature extractors.")
-    command = commands_of(parser, "data|dedup|train|check|extract|eval|table|compare|ablate|look|report")
+    command = commands_of(parser, "data|dedup|train|check|extract|eval|table|compare|ablate|look")
 
     data_commands.add(command)
 
@@ -116,7 +115,6 @@ def _parser() -> argparse.ArgumentParser:
 
     check_command.add(command)
     look_command.add(command)
-    report.add(command)
     return parser
 
 

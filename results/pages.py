@@ -1,7 +1,7 @@
-"""HTML pages that need nothing but themselves: the templates they extend, and tables that sort.
+"""The templates of HTML pages that are one file each, and tables that sort.
 
-`page.html` holds style, script and a policy that forbids every request; `macros.html` a table (`board`) and a figure
-(`plot`). A page of another package extends the same by naming its own folder.
+`page.html` holds the style, the script, and a policy that forbids every request. `macros.html` holds a table (`board`)
+and the same folded away (`folded`). Pages of other packages extend these: they name their own folder of templates.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ import jinja2
 
 @cache
 def environment(*folders: Path) -> jinja2.Environment:
-    """Templates of this package, then of `folders`; texts are escaped, a name that is not given is an error."""
+    """The templates of this package, then those of `folders`. Texts are escaped; a missing value is an error."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader([Path(__file__).parent, *folders]),
         autoescape=True,
@@ -26,12 +26,13 @@ def environment(*folders: Path) -> jinja2.Environment:
 
 
 def numbers(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> set[str]:
-    """The columns of which every cell that is not empty is a number, and one at least is."""
+    """The columns that hold numbers only, and at least one; empty cells do not count."""
     rows = list(rows)
-    return {name for name in columns if (cells := [row[name] for row in rows if row[name]]) and all(map(_is, cells))}
+    filled = {name: [row[name] for row in rows if row[name]] for name in columns}
+    return {name for name, cells in filled.items() if cells and all(map(_is_number, cells))}
 
 
-def _is(text: str) -> bool:
+def _is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:

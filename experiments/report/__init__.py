@@ -1,1 +1,1 @@
-"""One page over all that is recorded."""
+"""One page over everything that is recorded."""

@@ -1,4 +1,4 @@
-"""Files of results/ as the report shows them: tables, pictures, JSON. An absent one is None, a damaged one is named."""
+"""Files of results/ as the report shows them: tables, pictures, JSON. An absent one is None, a damaged one an error."""
 
 import base64
 import csv
@@ -10,31 +10,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
 from PIL import Image
 
 from experiments.run.errors import UserError, one_line
 
 KINDS = ("png", "webp")
 LARGE, QUALITY = 100_000, 92  # bytes of a PNG; of WebP
+TITLES = {  # of CSV files, by name; the others are titled by their name
+    "cifair": "CIFAR-10 test images that people judged to be among the training images, and how many a method finds",
+    "digits": "What a classifier of digits sees in the samples",
+    "figures": "Figures",
+    "filters": "Gradients of the strongest responses",
+    "frames": "Every frame",
+    "kills": "Trainings that were killed or stopped, and the last minibatch that was saved",
+    "maps": "Weight of each map, and whether it is dropped",
+    "memorised": "Copies of training images, and variety",
+    "planted": "Altered copies planted among photographs, and how many a method finds",
+    "search": "Time and memory of exact search, beside other programs",
+    "walk": "Every row",
+}
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table of texts: column -> text, in one row at least."""
+    """A table with a title and at least one row; every row holds the same columns, column -> text."""
 
     title: str
     rows: Sequence[Mapping[str, str]]
 
     @property
     def columns(self) -> list[str]:
-        """Those in which any row has a text."""
+        """The columns in which a row has a text."""
         return [name for name in self.rows[0] if any(row[name] for row in self.rows)]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG or WebP file as a page can hold it, what it shows, width and height in pixels."""
+    """A PNG or WebP file with a text for those who do not see it, its size in pixels, and its content as a URL."""
 
     file: Path
     alt: str
@@ -43,18 +55,9 @@ class Picture:
     url: str
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A drawing, a sentence below it, and its numbers."""
-
-    svg: Markup
-    caption: str
-    sheet: Sheet
-
-
 @contextmanager
 def reading(file: Path) -> Iterator[None]:
-    """UserError, with the fix, for whatever goes wrong with the content of `file`."""
+    """Turn whatever goes wrong with the content of `file` into a UserError that names the file and the fix."""
     try:
         yield
     except (OSError, SyntaxError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -63,7 +66,7 @@ def reading(file: Path) -> Iterator[None]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file."""
+    """The object that a JSON file holds."""
     with reading(file):
         found = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
@@ -71,8 +74,11 @@ def read_json(file: Path) -> dict[str, Any]:
         return found
 
 
-def read_sheet(file: Path, title: str, columns: Sequence[str] = ()) -> Sheet | None:
-    """A CSV file with its header, of just these columns where given; None where there is none, or no row."""
+def read_sheet(file: Path, title: str = "", columns: Sequence[str] = ()) -> Sheet | None:
+    """The table of a CSV file with a header, or None where there is no file or no row.
+
+    title: where it is empty, the title is that of TITLES. columns: where they are given, the header must be these.
+    """
     if not file.exists():
         return None
     with reading(file):
@@ -83,11 +89,20 @@ def read_sheet(file: Path, title: str, columns: Sequence[str] = ()) -> Sheet | N
         if not lines or (columns and tuple(lines[0]) != tuple(columns)):
             raise ValueError(f"its first line must be {','.join(columns) or 'the names of its columns'}")
         rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
-    return Sheet(title, rows) if rows else None
+    return Sheet(title or TITLES.get(file.stem, file.stem), rows) if rows else None
+
+
+def read_sheets(folder: Path, *without: str) -> list[Sheet]:
+    """The tables of all CSV files in a folder, but not of those with the stems `without`."""
+    files = [file for file in sorted(folder.glob("*.csv")) if file.stem not in without]
+    return [sheet for file in files if (sheet := read_sheet(file))]
 
 
 def read_picture(file: Path, alt: str) -> Picture | None:
-    """A picture, a large PNG as WebP, a quarter of its size; None where there is none. All of it must be decodable."""
+    """The picture, or None where there is no file; the whole of it must be decodable.
+
+    A PNG of more than 100 kB becomes a WebP, which takes about a quarter.
+    """
     if not file.exists():
         return None
     with reading(file), Image.open(file, formats=KINDS) as image:

@@ -1,7 +1,7 @@
-"""Where every figure and picture of the report comes from: a row a run, or a file that says what made it."""
+"""Where the figures and pictures of the report come from: a row for each run, or file that says what made it."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,71 +14,56 @@ from experiments.training.session import SUMMARY
 DIGITS = 12  # shown of a digest, or a version
 
 
-def origins(folder: Path) -> Iterator[dict[str, str]]:
+def read_origins(folder: Path) -> Iterator[dict[str, str]]:
     """A row for each run of the records, training run, audit and look below `folder`."""
-    yield from _runs(folder / "runs")
+    yield from _measured(folder / "runs")
     trained = [*(folder / "training").rglob(SUMMARY), *(folder / "curves").glob("*.json")]
-    trained += [*(folder / "weights").glob("*.json"), *(folder / "weights").glob(f"*/{SUMMARY}")]
-    for file in sorted(trained):
+    for file in sorted([*trained, *(folder / "weights").rglob("*.json")]):
         made = read_json(file)
         with reading(file):
             where = file.parent if file.name == SUMMARY else file.with_suffix("")
             digests = {made["data"]["name"]: made["data"]["digest"]}
             digests |= {network: made[network] for network in ("discriminator", "generator") if made.get(network)}
-            yield _row(where.relative_to(folder), digests, **_circumstances(made))
+            yield _row(where.relative_to(folder).as_posix(), digests, made)
     for file in sorted((folder / "leakage").glob("*.json")):
         audit = read_audit(file)
         digests = {side["name"]: side["digest"] for side in (audit.images, audit.against)}
-        digests |= {"descriptor": str(audit.found_by["descriptor"])}
-        yield _row(file.relative_to(folder).with_suffix(""), digests, versions=audit.made_with)
+        digests["descriptor"] = str(audit.found_by["descriptor"])
+        made = {"command": [], "versions": audit.made_with, "hardware": None}
+        yield _row(file.relative_to(folder).with_suffix("").as_posix(), digests, made)
     for file in sorted((folder / "look").glob("*/record.json")):
         made = read_json(file)
         with reading(file):
-            yield _row(file.parent.relative_to(folder), made["inputs"], **_circumstances(made), date=made["written"])
+            yield _row(file.parent.relative_to(folder).as_posix(), made["inputs"], made, date=made["written"])
 
 
 def hardware_text(found: Mapping[str, Any]) -> str:
-    """The accelerator, or the processor, in words."""
+    """The accelerator, or else the processor, in words."""
     return str(found.get("accelerator") or f"{found['cores']} cores, {found['cpu']}")
 
 
-def _runs(folder: Path) -> Iterator[dict[str, str]]:
-    """One row for the records that share a run id."""
+def _measured(folder: Path) -> Iterator[dict[str, str]]:
+    """A row for the records that share a run id."""
     runs: dict[str, list[results.Record]] = {}
     for name in table_names():
         for record in results.read_records(folder / f"{name}.jsonl"):
             runs.setdefault(record.run_id, []).append(record)
     for run, records in runs.items():
         first = records[0]
-        yield _row(
-            f"{first.method}: {', '.join(record.protocol for record in records)}",
-            first.inputs,
-            **_circumstances(vars(first)),
-            date=first.started,
-            run=run,
-        )
-
-
-def _circumstances(made: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: made[name] for name in ("command", "versions", "hardware")}
+        figure = f"{first.method}: {', '.join(record.protocol for record in records)}"
+        yield _row(figure, first.inputs, vars(first), date=first.started, run=run)
 
 
 def _row(
-    what: Path | str,
-    digests: Mapping[str, str],
-    *,
-    versions: Mapping[str, str | None],
-    command: Sequence[str] = (),
-    hardware: Mapping[str, Any] | None = None,
-    date: str = "",
-    run: str = "",
+    figure: str, digests: Mapping[str, str], made: Mapping[str, Any], *, date: str = "", run: str = ""
 ) -> dict[str, str]:
+    """made: holds command, versions and hardware."""
     return {
-        "figure": what.as_posix() if isinstance(what, Path) else what,
+        "figure": figure,
         "run": run,
-        "command": shlex.join(command),
+        "command": shlex.join(made["command"]),
         "digests": ", ".join(f"{name} {digest[:DIGITS]}" for name, digest in digests.items()),
-        "versions": ", ".join(f"{name} {version[:DIGITS]}" for name, version in versions.items() if version),
-        "hardware": hardware_text(hardware) if hardware else "",
+        "versions": ", ".join(f"{name} {version[:DIGITS]}" for name, version in made["versions"].items() if version),
+        "hardware": hardware_text(made["hardware"]) if made["hardware"] else "",
         "date": date[:10],
     }

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from experiments.deduplication import gallery
-from experiments.report.page import RESULTS, report
+from experiments.report.page import render_report
+from experiments.run.context import RESULTS
 from results import figures
 
 Opener = Callable[[Path], Any]
@@ -47,7 +48,7 @@ CONTRAST = """(() => {
 def files(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Name -> a page: the report on a few of the results, the committed leaderboard, a gallery of three groups."""
     folder = tmp_path_factory.mktemp("pages")
-    (folder / "report.html").write_text(report(recorded))
+    (folder / "report.html").write_text(render_report(recorded))
     (folder / "gallery.html").write_text(a_gallery())
     made = {name: folder / f"{name}.html" for name in ("report", "gallery")}
     return made | {"leaderboard": RESULTS / "tables" / "leaderboard.html"}
@@ -94,7 +95,7 @@ def test_it_opens_from_disk_and_asks_for_nothing(name: str, files: dict[str, Pat
 
 
 def test_the_report_on_all_results_opens(page: Opener, tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text(report(RESULTS))
+    (tmp_path / "report.html").write_text(render_report(RESULTS))
     tab = page(tmp_path / "report.html")
     check_whole(tab)
     assert tab.run("document.images.length") >= len(list((RESULTS / "training").rglob("samples.png")))

@@ -1,4 +1,4 @@
-"""The report as a user makes it: what is on it, what is left out, what is said of damaged files."""
+"""The report as a user makes it: what is on the page, what is left out, and how a damaged file is named."""
 
 import base64
 import csv
@@ -15,9 +15,11 @@ import pytest
 from PIL import Image
 
 from experiments import cli
-from experiments.report import page as report
+from experiments.report.origins import read_origins
+from experiments.report.page import LIMIT, render_report
+from experiments.run.context import RESULTS
 
-VOID = {"meta", "img", "br", "input", "path"}
+VOID = {"meta", "img", "br", "input"}
 
 
 class Outline(HTMLParser):
@@ -39,12 +41,10 @@ class Outline(HTMLParser):
         if tag == "img":
             self.pictures.append(str(found.get("src")))
             self.problems += [] if found.get("alt") else ["a picture without a text"]
-        if tag not in VOID or (tag == "path" and "marker" in found.values()):
+        if tag not in VOID:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag == "path" and (not self.open or self.open[-1] != "path"):
-            return  # closed itself
         if not self.open or self.open.pop() != tag:
             self.problems.append(f"</{tag}>")
 
@@ -53,17 +53,22 @@ class Outline(HTMLParser):
             self.headings.append(data.strip())
 
 
+@pytest.fixture(scope="module")
+def text(recorded: Path) -> str:
+    """The page over `recorded`."""
+    return render_report(recorded)
+
+
 @pytest.fixture
 def own(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of `recorded` that the command reads."""
+    """A copy of `recorded` that a test may change; RUNS_ROOT is beside it."""
     folder = shutil.copytree(recorded, tmp_path / "results")
-    monkeypatch.setattr(report, "RESULTS", folder)
     monkeypatch.setenv("RUNS_ROOT", str(tmp_path / "runs"))
     return folder
 
 
-def test_every_section_is_there_and_well_formed(recorded: Path) -> None:
-    page = Outline(report.report(recorded))
+def test_every_section_is_there_and_well_formed(text: str) -> None:
+    page = Outline(text)
     assert page.problems == []
     assert len(page.ids) == len(set(page.ids))
     sections = ["tables", "leaderboard", "curves", "training", "duplicates", "look", "provenance"]
@@ -74,30 +79,32 @@ def test_every_section_is_there_and_well_formed(recorded: Path) -> None:
 
 
 def test_what_is_committed_fits_and_all_of_it_is_there() -> None:
-    text = report.report(report.RESULTS)
-    assert len(text.encode()) < report.LIMIT
+    text = render_report(RESULTS)
+    assert len(text.encode()) < LIMIT
     page = Outline(text)
     assert page.problems == []
-    runs = [file.parent for file in (report.RESULTS / "training").rglob("training.json")]
-    assert {run.relative_to(report.RESULTS / "training").as_posix() for run in runs} <= set(page.headings)
+    runs = [file.parent for file in (RESULTS / "training").rglob("training.json")]
+    assert {run.relative_to(RESULTS / "training").as_posix() for run in runs} <= set(page.headings)
+    epochs = [row for run in runs for row in csv.DictReader((run / "epochs.csv").read_text().splitlines())]
+    warnings = sum(len(row["warning"].split(" | ")) for row in epochs if row["warning"])
+    assert text.count("<dt>warning</dt>") == warnings > 0
     for table in ("cifar10", "svhn", "mnist", "leaderboard"):
-        with open(report.RESULTS / "tables" / f"{table}.csv", newline="") as opened:
+        with open(RESULTS / "tables" / f"{table}.csv", newline="") as opened:
             rows = list(csv.DictReader(opened))
         assert rows and all(f">{row['value']}<" in text for row in rows if row["value"])
         runs_named = {row["provenance"] for row in rows if row["provenance"]}
         assert {f"run-{run}" for run in runs_named} <= set(page.ids)
 
 
-def test_the_same_files_give_the_same_bytes(recorded: Path, tmp_path: Path) -> None:
+def test_the_same_files_give_the_same_bytes(text: str, recorded: Path, tmp_path: Path) -> None:
     elsewhere = shutil.copytree(recorded, tmp_path / "other")
     for file in elsewhere.rglob("*"):
         os.utime(file, (1, 1))
-    assert report.report(elsewhere) == report.report(recorded)
-    assert str(recorded) not in report.report(recorded)
+    assert render_report(elsewhere) == text
+    assert str(recorded) not in text
 
 
-def test_reported_and_measured_rows_are_told_apart(recorded: Path) -> None:
-    text = report.report(recorded)
+def test_reported_and_measured_rows_are_told_apart(text: str, recorded: Path) -> None:
     with open(recorded / "tables" / "cifar10.csv", newline="") as opened:
         sources = [row["source"] for row in csv.DictReader(opened)]
     table = text[text.index("<tbody>") : text.index("</tbody>")]
@@ -106,19 +113,15 @@ def test_reported_and_measured_rows_are_told_apart(recorded: Path) -> None:
     assert kinds.count("reported") == len([s for s in sources if s.startswith("arXiv")]) > 0
 
 
-def test_texts_of_files_are_texts(recorded: Path) -> None:
-    text = report.report(recorded)
+def test_texts_of_files_are_texts(text: str) -> None:
     assert "Faces turn &lt;smoothly&gt;." in text and "<smoothly>" not in text
 
 
-def test_pictures_that_do_not_fit_are_named(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = report.report(recorded)
-    monkeypatch.setattr(report, "LIMIT", len(whole) - 1)
-    less = report.report(recorded)
-    assert len(less) < len(whole) and less.count("data:image/webp") == whole.count("data:image/webp") - 1 == 1
+def test_pictures_that_do_not_fit_are_named(text: str, recorded: Path) -> None:
+    less = render_report(recorded, limit=len(text) - 1)
+    assert len(less) < len(text) and less.count("data:image/webp") == text.count("data:image/webp") - 1 == 1
     assert "results/training/why/trial/samples.webp" in less and less.count("data:image/png") == 3
-    monkeypatch.setattr(report, "LIMIT", 0)
-    least = report.report(recorded)
+    least = render_report(recorded, limit=0)
     assert "data:image" not in least and "results/look/walk-faces/walk.png" in least
     assert Outline(least).problems == []
 
@@ -126,31 +129,31 @@ def test_pictures_that_do_not_fit_are_named(recorded: Path, monkeypatch: pytest.
 def test_a_large_png_stands_as_webp(own: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (512, 512), np.uint8)
     Image.fromarray(noise).save(own / "look" / "walk-faces" / "walk.png")
-    page = Outline(report.report(own))
+    page = Outline(render_report(own))
     picture = base64.b64decode(page.pictures[-1].removeprefix("data:image/webp;base64,"))
     shown = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
     assert len(picture) < (own / "look" / "walk-faces" / "walk.png").stat().st_size
     assert shown.shape == noise.shape and np.corrcoef(shown.ravel(), noise.ravel())[0, 1] > 0.98
 
 
-def test_pairs_of_an_audit_are_shown(own: Path) -> None:
-    before = len(Outline(report.report(own)).pictures)
+def test_pairs_of_an_audit_are_shown(text: str, own: Path) -> None:
+    before = len(Outline(text).pictures)
     Image.fromarray(np.full((8, 8), 90, np.uint8)).save(own / "leakage" / "a-in-b.png")
-    page = Outline(report.report(own))
+    page = Outline(render_report(own))
     assert len(page.pictures) == before + 1 and "a-in-b" in page.headings and page.problems == []
 
 
 def test_a_pair_of_networks_has_its_provenance(own: Path) -> None:
     (own / "weights" / "pair").mkdir()
     shutil.copy(own / "training" / "mnist-32" / "training.json", own / "weights" / "pair")
-    assert "weights/pair" in {row["figure"] for row in report.origins(own)}
-    assert "weights/pair" in report.report(own)
+    assert "weights/pair" in {row["figure"] for row in read_origins(own)}
+    assert "weights/pair" in render_report(own)
 
 
 def test_a_look_without_pictures_is_left_out(own: Path) -> None:
     (own / "look" / "sheet-alone").mkdir()
     (own / "look" / "sheet-alone" / "sheet.html").write_text("")
-    assert "sheet-alone" not in report.report(own)
+    assert "sheet-alone" not in render_report(own)
 
 
 @pytest.mark.parametrize(
@@ -167,17 +170,19 @@ def test_a_section_without_files_is_left_out(own: Path, section: str, absent: li
     for name in absent:
         path = own / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    page = Outline(report.report(own))
+    page = Outline(render_report(own))
     assert section not in page.ids and page.problems == [] and "tables" in page.ids
 
 
-def test_the_command_writes_it_where_it_is_told(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert cli.main(["report"]) == 0
+def test_the_command_writes_it_where_it_is_told(
+    text: str, own: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert cli.main(["report"], results=own) == 0
     file = tmp_path / "runs" / "report.html"
     assert capsys.readouterr().out == f"{file}\n"
-    assert cli.main(["report", "--out", str(tmp_path / "new" / "page.html")]) == 0
-    assert (tmp_path / "new" / "page.html").read_bytes() == file.read_bytes() == report.report(own).encode()
-    assert cli.main(["report", "--out", str(tmp_path)]) == 2
+    assert cli.main(["report", "--out", str(tmp_path / "new" / "page.html")], results=own) == 0
+    assert (tmp_path / "new" / "page.html").read_bytes() == file.read_bytes() == text.encode()
+    assert cli.main(["report", "--out", str(tmp_path)], results=own) == 2
     assert "is a folder; name a file" in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -198,7 +203,7 @@ def cut(file: Path) -> None:
         ("training/mnist-32/epochs.csv", lambda f: f.write_text("a\n1\n"), "it has no 'warning'"),
         ("training/mnist-32/samples.png", cut, "truncated"),
         ("training/mnist-32/samples.webp", lambda f: f.write_text("<svg/>"), "cannot identify"),
-        ("look/walk-faces/record.json", lambda f: f.write_text('{"command": 3}'), "look/walk-faces"),
+        ("look/walk-faces/record.json", lambda f: f.write_text('{"command": 3}'), "look/walk-faces/record.json"),
         ("leakage/cifar10-test-in-cifar10-train.json", cut, "no leakage audit"),
         ("runs/mnist.jsonl", cut, "is not a run record"),
     ],
@@ -207,7 +212,7 @@ def test_a_damaged_file_is_named_in_one_line(
     own: Path, tmp_path: Path, capsys: pytest.CaptureFixture, name: str, damage: Callable[[Path], object], told: str
 ) -> None:
     damage(own / name)
-    assert cli.main(["report"]) == 2
+    assert cli.main(["report"], results=own) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert Path(name).stem in line and told in line, line
     assert not (tmp_path / "runs" / "report.html").exists()
@@ -215,6 +220,6 @@ def test_a_damaged_file_is_named_in_one_line(
 
 def test_nothing_recorded_is_said(own: Path, capsys: pytest.CaptureFixture) -> None:
     shutil.rmtree(own)
-    assert cli.main(["report"]) == 2
+    assert cli.main(["report"], results=own) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "nothing is recorded in" in line and "make cifar10-eval" in line

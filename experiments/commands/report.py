@@ -1,0 +1,25 @@
+"""`dcgan-eval report`: write one page over all results."""
+
+import argparse
+from pathlib import Path
+
+from experiments.commands.options import add_roots
+from experiments.run.context import Run
+
+EXAMPLE = "dcgan-eval report --out report.html"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--out", type=Path, help="file (default: RUNS_ROOT/report.html)")
+    add_roots(parser)
+
+
+def execute(arguments: argparse.Namespace, run: Run) -> int:
+    """Write the page and print its path."""
+    from experiments.report.page import write_report  # here: it brings torch
+
+    out = arguments.out or run.runs_root / "report.html"
+    write_report(out, run)
+    print(out)
+    return 0

@@ -1,0 +1,99 @@
+"""The report's articles: training runs, looks at networks, and pairs of near-duplicates, each with its pictures."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.report.curves import Plot, plot_losses
+from experiments.report.files import KINDS, Picture, Sheet, read_json, read_picture, read_sheet, read_sheets, reading
+from experiments.report.origins import hardware_text
+from experiments.training.session import SUMMARY
+
+CAPTIONS = {  # how the pictures of a look are to be read
+    "walk": "each row goes from one z to the next",
+    "arithmetic": "exemplars of A, B and C in rows; their mean z; A - B + C with noise around it; that sum on pixels",
+    "turn": "the first row goes from one mean to the other; below, new samples move along the same vector",
+    "filters": "images above their gradients; left: the network as given; right: freshly initialised",
+    "boxed": "samples with boxes: as drawn, without the maps that tell the object, without as many random maps",
+    "new": "samples without boxes: as drawn, without the maps that tell the object, without as many random maps",
+    "samples": "one row for each generator, in the order of the table",
+}
+
+
+@dataclass(frozen=True)
+class Article:
+    """What the page shows of one thing; `facts` are names and texts."""
+
+    name: str
+    pictures: Sequence[Picture]
+    text: str = ""
+    facts: Sequence[tuple[str, str]] = ()
+    sheets: Sequence[Sheet] = ()
+    plot: Plot | None = None
+    animation: Picture | None = None
+
+
+def read_training_runs(folder: Path) -> Iterator[Article]:
+    """The training runs below a folder, each named by its path from there."""
+    for file in sorted(folder.rglob(SUMMARY)):
+        yield _training_run(file.parent, file.parent.relative_to(folder).as_posix())
+
+
+def read_looks(folder: Path) -> Iterator[Article]:
+    """The looks in a folder; one without a picture is left out."""
+    for path in sorted(folder.glob("*/")):
+        files = [file for kind in KINDS for file in sorted(path.glob(f"*.{kind}"))]
+        if files:
+            pictures = [read_picture(file, f"{path.name}: {CAPTIONS.get(file.stem, file.stem)}") for file in files]
+            yield _look(path, [picture for picture in pictures if picture])
+
+
+def read_audit_pairs(folder: Path) -> Iterator[Article]:
+    """The pictures beside the leakage audits in a folder."""
+    for file in sorted(folder.glob("*.png")):
+        text = "Pairs of the audit, from the farthest apart to the nearest."
+        if picture := read_picture(file, f"pairs of {file.stem}, from the farthest apart to the nearest"):
+            yield Article(file.stem, [picture], text)
+
+
+def _training_run(folder: Path, name: str) -> Article:
+    made, epochs = read_json(folder / SUMMARY), read_sheet(folder / "epochs.csv", "Numbers")
+    with reading(folder / SUMMARY):
+        recipe, data, seen = made["recipe"], made["data"], made["images_seen"]
+        width = f", width {recipe['width']}" if recipe["width"] else ""
+        facts = [
+            ("recipe", f"{recipe['name']}: {recipe['preset']}{width}, batches of {recipe['training']['batch_size']}"),
+            ("trained on", f"{data['name']}, {data['kept']:,} of {data['images']:,} images"),
+            ("images seen", f"{seen:,}, {seen / data['kept']:.1f} passes"),
+            ("took", f"{made['seconds'] / 60:.0f} minutes, {made['images_per_second']:.0f} images a second"),
+            ("hardware", hardware_text(made["hardware"])),
+            ("command", shlex.join(made["command"])),
+        ]
+    plot = None
+    if epochs:
+        with reading(folder / "epochs.csv"):
+            facts += [("warning", text) for row in epochs.rows for text in row["warning"].split(" | ") if text]
+            plot = plot_losses(name, epochs)
+    samples = read_picture(folder / "samples.png", f"samples of {name} after {seen:,} images")
+    return Article(
+        name,
+        [samples] if samples else [],
+        facts=facts,
+        sheets=read_sheets(folder, "epochs"),
+        plot=plot,
+        animation=read_picture(folder / "samples.webp", f"samples of the same z along the training of {name}"),
+    )
+
+
+def _look(folder: Path, pictures: Sequence[Picture]) -> Article:
+    """A look; the text is that of shows.txt, or else of its record."""
+    file, told = folder / "record.json", folder / "shows.txt"
+    record = read_json(file) if file.exists() else {}
+    with reading(file):
+        text = str(record.get("shows", ""))
+        facts = [("command", shlex.join(record["command"]))] if "command" in record else []
+    if told.exists():
+        with reading(told):
+            text = told.read_text(encoding="utf-8").strip()
+    return Article(folder.name, pictures, text, facts, read_sheets(folder))

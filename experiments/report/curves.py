@@ -1,0 +1,72 @@
+"""The report's plots: accuracy along training, errors by the number of references, losses; each with its numbers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from experiments.report.files import Sheet, read_sheet, reading
+from experiments.studies.accuracy_along_training import FITTED, SCORED  # moves to experiments.measure.probe
+from results.figures import Line, line_plot
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing, the sentences below it, and its numbers."""
+
+    svg: Markup
+    caption: str
+    sheet: Sheet
+
+
+def read_curves(results: Path) -> Iterator[Plot]:
+    """A plot for each CSV file in curves/, then the one of tables/mnist-curve.csv."""
+    for file in sorted((results / "curves").glob("*.csv")):
+        yield from _plot(
+            file,
+            f"{file.stem}: accuracy on CIFAR-10 along training. An L2-SVM is fitted to the features of {FITTED:,} "
+            f"training images and scored on {SCORED:,} others. Error bars: 95 % intervals over the scored images.",
+            columns=("run", "images_seen", "C", "accuracy_percent", "ci95"),
+            drawn=("run", "images_seen", "accuracy_percent", "ci95"),
+            x_label="images seen",
+            y_label="accuracy, %",
+        )
+    yield from _plot(
+        results / "tables" / "mnist-curve.csv",
+        "Error on the 10,000 test digits of MNIST by the number of references, on a logarithmic axis. A test digit "
+        "gets the label of its nearest reference, a training digit or a sample of a generator. One run each, no error "
+        "bars.",
+        columns=("method", "run_id", "references", "error_percent"),
+        drawn=("method", "references", "error_percent"),
+        x_label="references",
+        y_label="error, %",
+        log_x=True,
+    )
+
+
+def plot_losses(name: str, epochs: Sheet) -> Plot:
+    """The losses of a training run from the rows of its epochs.csv."""
+    caption = f"Losses of {name}. Each point is the mean since the point before."
+    seen = [float(row["images_seen"]) for row in epochs.rows]
+    lines = [
+        Line(network, seen, [float(row[f"loss_{network}"]) for row in epochs.rows])
+        for network in ("generator", "discriminator")
+    ]
+    return Plot(line_plot(lines, title=caption, x_label="images seen", y_label="loss"), caption, epochs)
+
+
+def _plot(file: Path, caption: str, *, columns: Sequence[str], drawn: Sequence[str], **axes: Any) -> Iterator[Plot]:
+    """The plot of a CSV file with these columns; nothing where there is no file.
+
+    drawn: the column that names a row's line, then those of x, y and, where there are any, error bars.
+    """
+    if sheet := read_sheet(file, "Numbers", columns):
+        name, *values = drawn
+        rows_of: dict[str, list[Mapping[str, str]]] = {}
+        for row in sheet.rows:
+            rows_of.setdefault(row[name], []).append(row)
+        with reading(file):
+            lines = [Line(text, *([float(r[v]) for r in rows] for v in values)) for text, rows in rows_of.items()]
+            yield Plot(line_plot(lines, title=caption, **axes), caption, sheet)
