@@ -139,7 +139,7 @@ def line_plot(lines: Sequence[Line], *, title: str, x_label: str, y_label: str, 
     size = (5, 3 + 0.2 * math.ceil(len(lines) / columns))
     style = _PAGE_STYLE | {"svg.hashsalt": repr((lines, title))}  # two plots in a page have different ids
     with _figure(size, style, xlabel=x_label, ylabel=y_label) as (figure, axes):
-        from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
+        from matplotlib.ticker import EngFormatter, LogLocator
         from matplotlib.transforms import ScaledTranslation
 
         for i, line in enumerate(lines):
@@ -162,8 +162,8 @@ def line_plot(lines: Sequence[Line], *, title: str, x_label: str, y_label: str, 
         if log_x:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1,) if last >= 100 * first else (1, 2, 5)))
-            axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_formatter(EngFormatter(sep="") if last >= 1000 else StrMethodFormatter("{x:g}"))
+            axes.xaxis.set_minor_formatter("")
+        axes.xaxis.set_major_formatter(EngFormatter(sep="") if last >= 1000 else "{x:g}")
         figure.legend(loc="outside upper left", ncols=columns)
         return _part_of_page(_saved(figure, "svg").decode(), title)
 

@@ -52,9 +52,8 @@ def read_looks(folder: Path) -> Iterator[Article]:
 def read_audit_pairs(folder: Path) -> Iterator[Article]:
     """The pictures beside the leakage audits in a folder."""
     for file in sorted(folder.glob("*.png")):
-        text = "Pairs of the audit, from the farthest apart to the nearest."
         if picture := read_picture(file, f"pairs of {file.stem}, from the farthest apart to the nearest"):
-            yield Article(file.stem, [picture], text)
+            yield Article(file.stem, [picture])
 
 
 def _training_run(folder: Path, name: str) -> Article:

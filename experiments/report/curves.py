@@ -1,6 +1,6 @@
 """The report's plots: accuracy along training, errors by the number of references, losses; each with its numbers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ def read_curves(results: Path) -> Iterator[Plot]:
             file,
             f"{file.stem}: accuracy on CIFAR-10 along training. An L2-SVM is fitted to the features of {FITTED:,} "
             f"training images and scored on {SCORED:,} others. Error bars: 95 % intervals over the scored images.",
-            columns=("run", "images_seen", "C", "accuracy_percent", "ci95"),
-            drawn=("run", "images_seen", "accuracy_percent", "ci95"),
+            "run",
+            ("images_seen", "accuracy_percent", "ci95"),
             x_label="images seen",
             y_label="accuracy, %",
         )
@@ -38,8 +38,8 @@ def read_curves(results: Path) -> Iterator[Plot]:
         "Error on the 10,000 test digits of MNIST by the number of references, on a logarithmic axis. A test digit "
         "gets the label of its nearest reference, a training digit or a sample of a generator. One run each, no error "
         "bars.",
-        columns=("method", "run_id", "references", "error_percent"),
-        drawn=("method", "references", "error_percent"),
+        "method",
+        ("references", "error_percent"),
         x_label="references",
         y_label="error, %",
         log_x=True,
@@ -57,16 +57,14 @@ def plot_losses(name: str, epochs: Sheet) -> Plot:
     return Plot(line_plot(lines, title=caption, x_label="images seen", y_label="loss"), caption, epochs)
 
 
-def _plot(file: Path, caption: str, *, columns: Sequence[str], drawn: Sequence[str], **axes: Any) -> Iterator[Plot]:
-    """The plot of a CSV file with these columns; nothing where there is no file.
+def _plot(file: Path, caption: str, name: str, values: Sequence[str], **axes: Any) -> Iterator[Plot]:
+    """The plot of a CSV file; nothing where there is no file.
 
-    drawn: the column that names a row's line, then those of x, y and, where there are any, error bars.
+    name: the column that names a row's line. values: the columns of x, y and, where there are any, error bars.
     """
-    if sheet := read_sheet(file, "Numbers", columns):
-        name, *values = drawn
-        rows_of: dict[str, list[Mapping[str, str]]] = {}
-        for row in sheet.rows:
-            rows_of.setdefault(row[name], []).append(row)
+    if sheet := read_sheet(file, "Numbers"):
         with reading(file):
-            lines = [Line(text, *([float(r[v]) for r in rows] for v in values)) for text, rows in rows_of.items()]
+            names = dict.fromkeys(row[name] for row in sheet.rows)
+            rows_of = {text: [row for row in sheet.rows if row[name] == text] for text in names}
+            lines = [Line(text, *([float(row[v]) for row in rows] for v in values)) for text, rows in rows_of.items()]
             yield Plot(line_plot(lines, title=caption, **axes), caption, sheet)

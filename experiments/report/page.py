@@ -5,7 +5,8 @@ The same files give the same bytes.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,13 @@ def render_report(folder: Path, *, limit: int = LIMIT) -> str:
     """
     runs, looks = list(read_training_runs(folder / "training")), list(read_looks(folder / "look"))
     pairs, rows = list(read_audit_pairs(folder / "leakage")), list(read_origins(folder))
+    trials = [run for run in runs if "/" in run.name]  # in folders of their own, a folder's one after another
     content: dict[str, Any] = {
         "tables": list(_tables(folder / "tables")),
         "leaderboard": _leaderboard(folder / "tables" / "leaderboard.csv"),
         "plots": list(read_curves(folder)),
         "runs": [run for run in runs if "/" not in run.name],
-        "trials": _grouped(run for run in runs if "/" in run.name),
+        "trials": {name: list(group) for name, group in groupby(trials, lambda run: run.name.split("/")[0])},
         "others": read_sheets(folder / "training"),
         "duplicates": list(_duplicates(folder)),
         "pairs": pairs,
@@ -103,14 +105,6 @@ def _leaderboard(file: Path) -> dict[str, Any] | None:
 def _protocols(sheet: Sheet, described: Mapping[str, str]) -> dict[str, str]:
     """Name -> description of the protocols in a table, in the order of its rows."""
     return {row["protocol"]: described.get(row["protocol"], "") for row in sheet.rows}
-
-
-def _grouped(runs: Iterable[Article]) -> dict[str, list[Article]]:
-    """The runs of each folder: name of the folder -> runs."""
-    groups: dict[str, list[Article]] = {}
-    for run in runs:
-        groups.setdefault(run.name.split("/")[0], []).append(run)
-    return groups
 
 
 def _duplicates(folder: Path) -> Iterator[Sheet]:
