@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from experiments.commands import check as check_command
 from experiments.commands import data as data_commands
 from experiments.commands import look as look_command
 from experiments.commands.options import add_roots, commands_of
@@ -113,7 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
     add_roots(train, device=True)
 
-    check_command.add(command)
     look_command.add(command)
     return parser
 

@@ -96,7 +96,7 @@ def _of_target(text: str, protocol: str, recorded: Sequence[results.Record]) -> 
     if protocol not in PROTOCOLS or text.startswith("supervised:"):
         raise UserError(f"{text!r} by {protocol} is named by its run id only; the tables show it as provenance")
     from experiments.measure.svm import EvalSpec, method
-    from experiments.networks.backbones import resolve
+    from experiments.networks.resolve import resolve
 
     contender = resolve(text)
     name = method(contender, EvalSpec(text, protocol=protocol))

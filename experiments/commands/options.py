@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.measure.protocols import BATCHNORM
+from experiments.networks.kinds import LAYERS_HELP, listing, parse_layers
 from experiments.run import console
 from experiments.run.context import RESULTS, Run
 from experiments.run.errors import UserError, closest
 
-SHIPPED = {"cifar10": "results/weights/imagenet32-half.safetensors", "svhn": "results/weights/svhn32.safetensors"}
-TARGETS = "the backbone"
+DEFAULTS = {"cifar10": "imagenet32-half", "svhn": "svhn32"}  # the networks that tables measure unless others are named
+USUAL = f"the variable BACKBONE, or {DEFAULTS['cifar10']}, for SVHN {DEFAULTS['svhn']}"
 
 
 def add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None:
@@ -73,11 +74,14 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
 
 
-def add_network(parser: argparse.ArgumentParser, more: str = "") -> None:
-    """Add the network as a positional argument, and --layers; `more` says what else the argument may be."""
-    default = "BACKBONE, or the network that comes with the project"
-    parser.add_argument("target", nargs="?", help=f"{TARGETS} (default: {default}){more and f'; {more}'}")
+def add_network(parser: argparse.ArgumentParser, more: str = "", *, default: str = USUAL) -> None:
+    """Add the network as a positional argument, with the list of kinds, and --layers.
+
+    `more` says what else the argument may be, `default` what is taken without it.
+    """
+    parser.add_argument("target", nargs="?", help=f"a network, see below (default: {default}){more and f'; {more}'}")
     parser.add_argument("--layers", help=LAYERS_HELP)
+    parser.epilog = f"{parser.epilog}\n\nways to name a network:\n{listing()}"
 
 
 def add_features(parser: argparse.ArgumentParser, more: str = "") -> None:
@@ -96,13 +100,12 @@ def network_of(arguments: argparse.Namespace, table: str = "cifar10") -> str:
     backbone = getattr(arguments, "backbone", None)
     if arguments.target and backbone:
         raise UserError("name the backbone once, as TARGET or with --backbone")
-    return arguments.target or backbone or os.environ.get("BACKBONE") or SHIPPED[table]
+    return arguments.target or backbone or os.environ.get("BACKBONE") or DEFAULTS[table]
 
 
 def layers_of(arguments: argparse.Namespace) -> tuple[str, ...] | None:
     """The layers that are named, by LAYERS where no option does; None for all."""
-    text = arguments.layers or os.environ.get("LAYERS")
-    return tuple(text.split(",")) if text else None
+    return parse_layers(arguments.layers or os.environ.get("LAYERS"))
 
 
 def feature_settings(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -112,10 +115,6 @@ def feature_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 # until every room has its command
-LAYERS_HELP = (
-    "comma-separated layers or patterns, e.g. conv1,conv2 or 'layer*'; relu@2 is a module's second run in a pass "
-    "(default: LAYERS, or every stage)"
-)
 Command = Callable[[str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
 
 

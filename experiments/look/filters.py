@@ -16,7 +16,7 @@ from torch import nn
 import features
 import gan
 from experiments.look import subject as look
-from experiments.networks import backbones
+from experiments.networks.resolve import resolve
 from experiments.run import console
 from experiments.run.circumstances import timed
 from experiments.run.context import device_of
@@ -36,7 +36,7 @@ def filters(arguments: argparse.Namespace) -> int:
     target = arguments.backbone
     if Path(target).is_dir():
         target = str(Path(target) / look.DISCRIMINATOR)
-    contender = backbones.resolve(target, seed=arguments.seed)
+    contender = resolve(target, seed=arguments.seed)
     trained, seconds = contender.backbone, dict[str, float]()
     layer = trained.layers[-1] if arguments.layer == "last" else arguments.layer
     try:

@@ -22,7 +22,7 @@ import gan
 import results
 from experiments.data import load as datasets
 from experiments.measure.labelled import BATCH
-from experiments.networks import backbones
+from experiments.networks.resolve import resolve
 from experiments.run import console
 from experiments.run.circumstances import circumstances
 from experiments.run.context import Run, device_of, named_roots
@@ -204,7 +204,7 @@ def feature_space(arguments: argparse.Namespace, file: Path, calibration: np.nda
     beside = file.with_name(DISCRIMINATOR)
     if arguments.discriminator is None and not beside.exists():
         return None
-    contender = backbones.resolve(arguments.discriminator or str(beside))
+    contender = resolve(arguments.discriminator or str(beside))
     backbone = contender.backbone
     backbone.model.to(device_of(arguments.device))
     calibrate(backbone, calibration)

@@ -36,7 +36,8 @@ from experiments.measure.labelled import (
 from experiments.measure.measurement import Figure, identity
 from experiments.measure.protocols import PROTOCOLS
 from experiments.measure.svm import runnable
-from experiments.networks.backbones import Contender, resolve
+from experiments.networks.contender import Contender
+from experiments.networks.resolve import resolve
 from experiments.run.circumstances import timed
 from experiments.run.context import Run
 from experiments.run.errors import UserError

@@ -29,7 +29,7 @@ from experiments.measure.labelled import load_labelled
 from experiments.measure.measurement import Figure
 from experiments.measure.protocols import SUPERVISED, Protocol, check_images
 from experiments.measure.svm import outcomes, scored
-from experiments.networks.backbones import architecture
+from experiments.networks.own import architecture
 from experiments.run import kept
 from experiments.run.circumstances import timed
 from experiments.run.context import Run

@@ -18,7 +18,6 @@ import numpy as np
 import evaluation
 import features
 from experiments.data.leakage import find_audit
-from experiments.data.load import load
 from experiments.measure.classify import CLASSIFIER, Split, all_labels, few_labels, standardised
 from experiments.measure.extraction import extract_stored
 from experiments.measure.labelled import (
@@ -38,8 +37,8 @@ from experiments.measure.protocols import (
     Protocol,
     check_images,
 )
-from experiments.networks.backbones import NOTHING, Contender, resolve
-from experiments.networks.kmeans import learned
+from experiments.networks.contender import NOTHING, Contender
+from experiments.networks.resolve import resolve
 from experiments.run.circumstances import timed
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -195,10 +194,7 @@ def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, 
 
     data: the labelled set whose training images K-means learns from; None leaves it unlearned.
     """
-    kmeans = data and partial(
-        learned, images=lambda: load(f"{data}-train", run), runs_root=run.runs_root, progress=run.progress
-    )
-    contender = resolve(text, layers=layers, seed=seed, kmeans=kmeans or None)
+    contender = resolve(text, run if data else None, layers=layers, seed=seed, learn_from=f"{data}-train")
     contender.backbone.model.to(run.device)
     try:
         features.layer_shapes(contender.backbone)

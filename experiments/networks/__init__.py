@@ -1,1 +1,1 @@
-"""What BACKBONE= may name, each kind in a module: a text becomes a network ready for feature extraction."""
+"""The networks that BACKBONE= may name: `kinds` lists the ways to name one, `resolve` makes the network."""

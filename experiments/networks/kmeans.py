@@ -1,35 +1,62 @@
-"""K-means features of a labelled set's training images, learned once: RUNS_ROOT/kmeans/<what they depend on>."""
+"""K-means features of a packed set, learned once and kept in RUNS_ROOT/kmeans under what they depend on."""
 
 import hashlib
 import warnings
 from collections.abc import Callable
-from pathlib import Path
+
+import torch
 
 import evaluation
-from experiments.data import load as datasets
-from experiments.run import kept as sealed
+from experiments.data.load import load
+from experiments.data.packed import PackedSet
+from experiments.networks.contender import NOTHING, Network, Request
+from experiments.run import kept
+from experiments.run.context import Run
 
 VERSION = 2  # raised when learning gives other centroids than before
 
 
-def learned(
+def make_kmeans(text: str, request: Request) -> Network:
+    """K centroids, learned from the images that the request names; unlearned where it has no run."""
+    if not text.isdigit() or int(text) < 2:
+        raise ValueError(f"write kmeans:K, K >= 2 centroids, got {text!r}")
+    if request.run is None:
+        model = _unlearned(int(text))
+    else:
+        model = learn_once(int(text), request.seed, load(request.learn_from, request.run), request.run)
+    return Network(
+        f"k-means {text}, 1 layer",
+        model,
+        ["triangle"],
+        value_range=(0, 255),
+        only_stages=True,
+        pool=evaluation.QuadrantSums(),
+        trained_on=NOTHING,
+        standardised=True,  # as the authors of the method do
+    )
+
+
+def learn_once(
     k: int,
     seed: int,
+    packed: PackedSet,
+    run: Run,
     *,
-    images: Callable[[], datasets.PackedSet],
-    runs_root: Path,
-    progress: datasets.Progress | None = None,
+    learn: Callable[..., evaluation.KMeansFeatures] = evaluation.learn_kmeans,
 ) -> evaluation.KMeansFeatures:
-    """`evaluation.learn_kmeans` on a packed set, from its file where that is whole, else learned and written."""
-    packed = images()
+    """What `learn` gives of the images of `packed`: read from its file where that is whole, else learned and kept."""
     key = hashlib.sha256(f"{VERSION} {packed.digest} {k} {seed}".encode()).hexdigest()[:32]
-    file = runs_root / "kmeans" / f"{key}.safetensors"
+    file = run.runs_root / "kmeans" / f"{key}.safetensors"
     if file.exists():
         try:
-            kept = sealed.read(file)
-            return evaluation.KMeansFeatures(kept["centroids"], mean=kept["mean"], whitening=kept["whitening"])
-        except (OSError, ValueError, KeyError) as error:
+            return evaluation.KMeansFeatures(**kept.read(file))
+        except (OSError, ValueError, TypeError) as error:
             warnings.warn(f"learning K-means again: {error}", stacklevel=2)
-    module = evaluation.learn_kmeans(packed.images, k, seed=seed, progress=progress)
-    sealed.write(file, {"centroids": module.triangle.centroids, "mean": module.mean, "whitening": module.whitening})
+    module = learn(packed.images, k, seed=seed, progress=run.progress)
+    kept.write(file, {"centroids": module.triangle.centroids, "mean": module.mean, "whitening": module.whitening})
     return module
+
+
+def _unlearned(k: int) -> evaluation.KMeansFeatures:
+    d = 3 * 36
+    return evaluation.KMeansFeatures(torch.zeros(k, d), mean=torch.zeros(d), whitening=torch.eye(d))

@@ -17,8 +17,8 @@ DIGITS = 12  # shown of a digest, or a version
 def read_origins(folder: Path) -> Iterator[dict[str, str]]:
     """A row for each run of the records, training run, audit and look below `folder`."""
     yield from _measured(folder / "runs")
-    trained = [*(folder / "training").rglob(SUMMARY), *(folder / "curves").glob("*.json")]
-    for file in sorted([*trained, *(folder / "weights").rglob("*.json")]):
+    trained = [file for kind in ("training", "weights") for file in (folder / kind).rglob(SUMMARY)]
+    for file in sorted([*trained, *(folder / "curves").glob("*.json")]):
         made = read_json(file)
         with reading(file):
             where = file.parent if file.name == SUMMARY else file.with_suffix("")

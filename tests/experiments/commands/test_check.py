@@ -1,15 +1,13 @@
 """`dcgan-eval check` end to end: what it prints, what it records, and its exit codes."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 import features
 import results
-from experiments import cli
-from experiments.commands import check as check_command
-from experiments.networks.backbones import resolve
+from experiments.networks.resolve import resolve
+from tests.experiments.conftest import Workplace
 
 USERS = """import torch
 import features
@@ -22,19 +20,14 @@ def make():
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A workplace with a user's file outside the repository; records go there too."""
-    for name, value in {"DATA_ROOT": tmp_path / "data", "RUNS_ROOT": tmp_path / "runs", "DEVICE": "cpu"}.items():
-        monkeypatch.setenv(name, str(value))
-    for name in ("BACKBONE", "LAYERS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(check_command, "COSTS", tmp_path / "results" / "costs.jsonl")
-    (tmp_path / "mine.py").write_text(USERS)
-    return tmp_path
+def place(workplace: Workplace) -> Workplace:
+    """A workplace with a user's file."""
+    (workplace.root / "mine.py").write_text(USERS)
+    return workplace
 
 
-def test_a_sound_network_of_a_users_own(place: Path, capsys: pytest.CaptureFixture) -> None:
-    assert cli.main(["check", f"{place / 'mine.py'}:make"]) == 0
+def test_a_sound_network_of_a_users_own(place: Workplace, capsys: pytest.CaptureFixture) -> None:
+    assert place.main("check", f"{place.root / 'mine.py'}:make") == 0
     printed = capsys.readouterr().out
     assert printed.startswith("mine.py:make, on cpu\nok     module         Sequential\n")
     assert len(re.findall(r"^ok ", printed, re.MULTILINE)) == 14 and "FAIL" not in printed
@@ -42,14 +35,14 @@ def test_a_sound_network_of_a_users_own(place: Path, capsys: pytest.CaptureFixtu
     assert "parameters     140\n" in printed and "multiply-adds  0.1 million an image\n" in printed
     assert re.search(r"^speed +[\d.,]+ ms an image, [\d.,e+]+ a second \(median of 7 batches of \d+\)$", printed, re.M)
     assert re.search(r"^cifar10 +0\.0 GB of features for 60,000 images\nsvhn +0\.1 GB .* 99,289 images$", printed, re.M)
-    assert not (place / "results").exists()
+    assert not place.run.results.exists()
 
 
-def test_a_record_is_found_by_weights_and_layers(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_is_found_by_weights_and_layers(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BACKBONE", "random:imagenet32,width=4")
-    assert cli.main(["check", "--layers", "conv6,conv2", "--record"]) == 0
-    assert cli.main(["check", "--seed", "1", "--record"]) == 0
-    restricted, whole = results.read_costs(check_command.COSTS)
+    assert place.main("check", "--layers", "conv6,conv2", "--record") == 0
+    assert place.main("check", "--seed", "1", "--record") == 0
+    restricted, whole = results.read_costs(place.run.records / "costs.jsonl")
     contender = resolve("random:imagenet32,width=4", layers=["conv6", "conv2"])
     assert (restricted.weights, restricted.layers) == (contender.weights, list(contender.backbone.layers))
     assert restricted.name == contender.name == "random-init imagenet32 width 4 [conv6,conv2]"
@@ -71,25 +64,25 @@ def test_a_record_is_found_by_weights_and_layers(place: Path, monkeypatch: pytes
     ],
 )
 def test_everything_that_is_wrong_is_told_and_exit_1(
-    place: Path, capsys: pytest.CaptureFixture, edits: list[tuple[str, str]], lines: list[str]
+    place: Workplace, capsys: pytest.CaptureFixture, edits: list[tuple[str, str]], lines: list[str]
 ) -> None:
     source = USERS
     for edit in edits:
         assert edit[0] in source
         source = source.replace(*edit)
-    (place / "mine.py").write_text(source)
-    assert cli.main(["check", f"{place / 'mine.py'}:make", "--record"]) == 1
+    (place.root / "mine.py").write_text(source)
+    assert place.main("check", f"{place.root / 'mine.py'}:make", "--record") == 1
     printed = capsys.readouterr().out
     failed = [line for line in printed.splitlines() if line.startswith("FAIL")]
     assert len(failed) == len(lines)
     assert all(re.match(f"FAIL   {line}", found) for line, found in zip(lines, failed, strict=True)), failed
-    assert "speed" not in printed and not check_command.COSTS.exists()
+    assert "speed" not in printed and not (place.run.records / "costs.jsonl").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "name the backbone: dcgan-eval check mynet.py:backbone"),
+        ([], "name the backbone: dcgan-eval check mynet.py:network"),
         (["missing.py:make"], "cannot make it: FileNotFoundError"),
         (["missing.safetensors"], "no checkpoint at missing.safetensors"),
         (["random:imagenet32", "--layers", "conv9"], "no layer 'conv9'; the layers are conv1"),
@@ -97,14 +90,14 @@ def test_everything_that_is_wrong_is_told_and_exit_1(
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(
-    place: Path, capsys: pytest.CaptureFixture, arguments: list[str], text: str
+    place: Workplace, capsys: pytest.CaptureFixture, arguments: list[str], text: str
 ) -> None:
-    assert cli.main(["check", *arguments]) == 2
+    assert place.main("check", *arguments) == 2
     error = capsys.readouterr().err.strip()
     assert text in error and "\n" not in error
 
 
-def test_an_unwritable_place_for_records_is_found_first(place: Path, capsys: pytest.CaptureFixture) -> None:
-    (place / "results").write_text("a file where the folder should be")
-    assert cli.main(["check", "pixels", "--record"]) == 2
+def test_an_unwritable_place_for_records_is_found_first(place: Workplace, capsys: pytest.CaptureFixture) -> None:
+    place.run.results.write_text("a file where the folder should be")
+    assert place.main("check", "pixels", "--record") == 2
     assert "cannot write to" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 import results
 from experiments import cli
 from experiments.data.packed import pack
-from experiments.networks.backbones import resolve
+from experiments.networks.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
 RECORD = results.read_records(ROOT / "results" / "runs" / "cifar10.jsonl")[0]

@@ -34,7 +34,7 @@ def test_a_shipped_pair_is_what_training_recorded(name: str) -> None:
         file = folder / f"{network}.safetensors"
         assert hashlib.sha256(file.read_bytes()).hexdigest() == written[network]
         assert file.stat().st_size <= 15_000_000
-    assert (RESULTS / "weights" / f"{name}.md").exists() and (folder / "removed.csv").exists()
+    assert (folder / "card.md").exists() and (folder / "removed.csv").exists()
 
 
 @pytest.mark.parametrize(("kind", "name"), LOOKS)

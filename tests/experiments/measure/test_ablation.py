@@ -16,7 +16,7 @@ from experiments.measure import ablation as module
 from experiments.measure.ablation import Ablation, AblationSpec, Variant, prepare, read_kept, variants
 from experiments.measure.classify import Split, all_labels
 from experiments.measure.measurement import recorded
-from experiments.networks.backbones import resolve
+from experiments.networks.resolve import resolve
 from experiments.run.context import Run
 from tests.experiments.conftest import learnable
 

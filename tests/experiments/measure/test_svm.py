@@ -13,7 +13,8 @@ from experiments.measure.labelled import BATCH, Labelled
 from experiments.measure.measurement import Figure, recorded
 from experiments.measure.protocols import WITHOUT_LEAKED, WITHOUT_TRAIN
 from experiments.measure.svm import EvalSpec, FeatureClassification, leaked_rows, prepare
-from experiments.networks.backbones import NOTHING, resolve
+from experiments.networks.contender import NOTHING
+from experiments.networks.resolve import resolve
 
 SPEC = EvalSpec("random:imagenet32,width=2", subset=640, calibration_batches=2)
 

@@ -1,4 +1,4 @@
-"""Centroids learned once: read again where they are whole, learned again where they are not."""
+"""Centroids are learned once: read again where they are whole, learned again where they are not."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,24 +7,24 @@ import numpy as np
 import pytest
 
 import evaluation
-from experiments.networks import kmeans as centroids
-from experiments.networks.backbones import resolve
+from experiments.networks.kmeans import learn_once
+from experiments.networks.resolve import resolve
+from experiments.run.context import Run
 from experiments.run.errors import UserError
+from tests.experiments.conftest import Workplace, learnable
 
 
-def test_learned_once_and_again_where_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learned_once_and_again_where_damaged(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
     calls = []
 
-    def learn(images, k, *, seed, progress=None):
+    def learn(images, k, *, seed, progress):
         calls.append((k, seed))
         return evaluation.learn_kmeans(images, k, seed=seed, patches=200, iterations=2)
 
-    monkeypatch.setattr(centroids, "evaluation", SimpleNamespace(**vars(evaluation) | {"learn_kmeans": learn}))
-
     def one(k: int, seed: int, digest: str = "d") -> np.ndarray:
         packed = SimpleNamespace(images=images, digest=digest)
-        return centroids.learned(k, seed, images=lambda: packed, runs_root=tmp_path).triangle.centroids.numpy()
+        return learn_once(k, seed, packed, Run(tmp_path, tmp_path), learn=learn).triangle.centroids.numpy()
 
     first = one(4, 0)
     np.testing.assert_array_equal(one(4, 0), first)
@@ -40,9 +40,21 @@ def test_learned_once_and_again_where_damaged(tmp_path: Path, monkeypatch: pytes
     assert calls[4:] == [(4, 1), (4, 0), (5, 0)]
 
 
-def test_a_kmeans_backbone() -> None:
+def test_without_a_run_they_stand_unlearned() -> None:
     contender = resolve("kmeans:7")
     assert contender.name == "k-means 7, 1 layer" and contender.standardised
     for text in ("kmeans:", "kmeans:1", "kmeans:many"):
         with pytest.raises(UserError, match="write kmeans:K"):
             resolve(text)
+
+
+def test_learned_from_the_set_that_is_named(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And kept by it: another set is asked for, and its centroids are others."""
+    rng = np.random.default_rng(0)
+    learned = []
+    for name in ("cifar10-train", "mine"):
+        workplace.pack(name, *learnable(20, rng))
+        learned.append(resolve("kmeans:2", workplace.run, learn_from=name).weights)
+    assert learned[0] == resolve("kmeans:2", workplace.run).weights
+    assert len({*learned, resolve("kmeans:2").weights}) == 3
+    assert len(list((workplace.run.runs_root / "kmeans").iterdir())) == 2

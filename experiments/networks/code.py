@@ -1,0 +1,52 @@
+"""Networks that the user's own code makes."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+import features
+from experiments.networks.contender import Network, Request, describe_error
+from experiments.networks.kinds import PREFIXES
+from experiments.run.errors import closest
+
+
+def call_factory(text: str, request: Request) -> Network:
+    """What `file.py:factory` or `module:factory` returns, a features.Backbone or an nn.Module.
+
+    A module is taken to want float32 [N, 3, 32, 32] in [-1, 1]. Raises ValueError; features.BackboneError where the
+    factory raised it.
+    """
+    where, _, attribute = text.partition(":")
+    name = f"{Path(where).name}:{attribute}"
+    try:
+        made = _attribute(where, attribute)()
+    except features.BackboneError:
+        raise
+    except Exception as error:  # whatever the user's code raises is for the user to read
+        hint = closest(where, PREFIXES) if getattr(error, "name", None) == where else ""
+        raise ValueError(f"cannot make it: {describe_error(error)}{hint}") from error
+    if isinstance(made, features.Backbone):
+        return Network(name, made.model, made.layers, made.image_shape, made.value_range, made.to_maps)
+    if isinstance(made, nn.Module):
+        return Network(name, made, to_maps=features.tokens_to_maps)
+    raise ValueError(f"the factory must return a features.Backbone or a torch.nn.Module, got {type(made).__name__}")
+
+
+def _attribute(where: str, attribute: str) -> Callable[[], object]:
+    """An object of a Python file, or of a module that can be imported from here or the present folder."""
+    if not where.endswith(".py"):
+        if os.getcwd() not in sys.path:  # `python -m` puts it there, a console script does not
+            sys.path.insert(0, os.getcwd())
+        return getattr(importlib.import_module(where), attribute)
+    name = f"_backbone_{Path(where).stem}"  # never the name of a module that is in use
+    spec = importlib.util.spec_from_file_location(name, where)
+    assert spec is not None and spec.loader is not None  # true of every name that ends in .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # the file's own dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return getattr(module, attribute)

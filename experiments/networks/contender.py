@@ -1,0 +1,110 @@
+"""A network under its name in the tables: ready for feature extraction, or with its layers still to be chosen."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import features
+from experiments.run.context import Run
+
+NOTHING = "nothing"
+PAPER_GRID = features.max_grid(4)
+TANH_RANGE = (-1.0, 1.0)  # what DCGANs are trained on: x / 127.5 - 1
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A backbone under its name in the tables."""
+
+    backbone: features.Backbone
+    name: str  # the method column without the classifier
+    pool: Callable[[Tensor], Tensor]
+    weights: str  # SHA-256 of the state dict, before any calibration
+    trained_on: str | None = None  # digest of the packed set that taught it; NOTHING for a control, None if not known
+    standardised: bool = False  # whether the classifier is given features of mean 0 and sd 1 over the training images
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a network may depend on besides its own name.
+
+    seed: draws random weights and K-means. run, learn_from: where the packed set lies whose images teach K-means, and
+    its name; nothing is learned where run is None.
+    """
+
+    seed: int = 0
+    run: Run | None = None
+    learn_from: str = "cifar10-train"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network whose layers are still to be chosen.
+
+    name, pool, trained_on, standardised: as of a Contender. image_shape, value_range, to_maps: as of features.Backbone.
+    stages: the layers that are used unless others are named; those of features.default_stages where None.
+    only_stages: whether no other layers can be named.
+    """
+
+    name: str
+    model: nn.Module
+    stages: Sequence[str] | None = None
+    image_shape: tuple[int, int, int] = (3, 32, 32)
+    value_range: features.ValueRange = TANH_RANGE
+    to_maps: Callable[[Any], Tensor] | None = None
+    only_stages: bool = False
+    pool: Callable[[Tensor], Tensor] = PAPER_GRID
+    trained_on: str | None = None
+    standardised: bool = False
+
+    def contender(self, layers: Sequence[str] | None) -> Contender:
+        """The network with these layers (names or patterns), or with its stages where None.
+
+        Raises ValueError that lists the layers there are; features.BackboneError for stages that cannot be layers.
+        """
+        names = self._stages() if layers is None else self._chosen(layers)
+        backbone = self._backbone(names)
+        name = f"{self.name} [{','.join(names)}]" if layers else self.name
+        weights = features.weights_digest(self.model)
+        return Contender(backbone, name, self.pool, weights, self.trained_on, self.standardised)
+
+    def _stages(self) -> Sequence[str]:
+        if self.only_stages:
+            return self.stages or ()
+        found = self._survey()
+        if self.stages is None:
+            self._check_ran(found)
+            return features.default_stages(self.model, found)
+        for layer in self.stages:
+            if calls := found.ambiguous(layer):
+                wrong = f"layer {layer!r} runs {len(calls)} times in a pass; name a run: {', '.join(calls)}"
+                raise features.BackboneError(self._backbone(self.stages), [wrong])
+        return self.stages
+
+    def _chosen(self, layers: Sequence[str]) -> Sequence[str]:
+        found = self._survey()
+        if not found.maps:
+            self._check_ran(found)
+        return features.choose_layers(found, layers, self.stages if self.only_stages else None)
+
+    def _backbone(self, layers: Sequence[str]) -> features.Backbone:
+        return features.Backbone(self.model, layers, self.image_shape, self.value_range, self.to_maps)
+
+    def _survey(self) -> features.Survey:
+        first = next(chain(self.model.parameters(), self.model.buffers()), torch.empty(0))
+        images = torch.zeros(2, *self.image_shape, device=first.device)
+        return features.survey(self.model, images, self.to_maps)
+
+    def _check_ran(self, found: features.Survey) -> None:
+        if found.error is not None:
+            shape = ", ".join(map(str, self.image_shape))
+            raise ValueError(f"it does not run on float32 [2, {shape}]: {describe_error(found.error)}") from found.error
+
+
+def describe_error(error: Exception) -> str:
+    """The error's type and the beginning of its text, on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -1,0 +1,76 @@
+"""What BACKBONE= and LAYERS= may name, as data: help texts, errors and the README's table are made from it.
+
+This module imports no torch; the module of a kind is imported when a network of that kind is made.
+"""
+
+import re
+from dataclasses import dataclass
+
+from experiments.run.context import RESULTS
+
+WEIGHTS = RESULTS / "weights"
+SHIPPED = tuple(sorted(file.parent.name for file in WEIGHTS.glob("*/discriminator.safetensors")))
+
+LAYERS_HELP = (
+    "comma-separated layers or patterns, e.g. conv1,conv2 or 'layer*'; relu@2 is the second run of the module relu "
+    "(default: LAYERS, or every stage)"
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to name a network.
+
+    written: how such a name is written; what is in capitals stands for something. meaning: what it names.
+    pattern: matches the whole of such a name; its group is what the resolver takes.
+    resolver: `module:function` below `experiments.networks`: (that group, contender.Request) -> contender.Network.
+    None where only `dcgan-eval eval` takes such names.
+    """
+
+    written: str
+    meaning: str
+    pattern: str
+    resolver: str | None
+
+
+CHECKPOINT = Kind("FILE.safetensors", "a discriminator trained here", r"(.+\.safetensors)", "own:open_checkpoint")
+_NAMES = ", ".join(f"`{name}`" for name in SHIPPED)
+_PORT = "the state dict of a common PyTorch port of DCGAN, recognised by its shapes"
+_RANDOM = "a network of this project, freshly initialised: a control row"
+_THEANO = "the authors' released `.npy` arrays; where files are missing, the stages before them"
+_KMEANS = "one layer of K-means features with K centroids, learned from the training images: a control row"
+_TORCHVISION = "a classifier of torchvision, freshly initialised unless weights are named"
+_TIMM = "the same from timm, if that is installed"
+_SUPERVISED = "networks trained with the labels; only `dcgan-eval eval` takes it, with `--table svhn`"
+_FACTORY = "a function in your file that takes no arguments and returns a `torch.nn.Module` or a `features.Backbone`"
+KINDS = (  # a name is of the first kind whose pattern it matches
+    Kind("NAME", f"a network that comes with the project: {_NAMES}", f"({'|'.join(SHIPPED)})", "own:open_shipped"),
+    CHECKPOINT,
+    Kind("netD.pth", _PORT, r"(.+\.pth?)", "ports:open_port"),
+    Kind("random:PRESET[,width=N]", _RANDOM, "random:(.*)", "own:draw_random"),
+    Kind("theano:PRESET:FOLDER", _THEANO, "theano:(.*)", "own:open_theano"),
+    Kind("pixels", "the image itself: a control row", "(pixels)", "own:make_pixels"),
+    Kind("kmeans:K", _KMEANS, "kmeans:(.*)", "kmeans:make_kmeans"),
+    Kind("torchvision:NAME[,size=N][,weights=DEFAULT]", _TORCHVISION, "torchvision:(.*)", "libraries:make_torchvision"),
+    Kind("timm:NAME[,size=N][,weights=DEFAULT]", _TIMM, "timm:(.*)", "libraries:make_timm"),
+    Kind("supervised:PRESET[,width=N]", _SUPERVISED, "supervised:(.*)", None),
+    Kind("file.py:factory", _FACTORY, r"(.+\.py:.+)", "code:call_factory"),
+    Kind("module:factory", "the same in a module that Python can import", "([^:]+:.+)", "code:call_factory"),
+)
+PREFIXES = tuple(start[1] for kind in KINDS if (start := re.match(r"(\w+):", kind.pattern)))
+
+
+def listing() -> str:
+    """The kinds for the help of a command: how each is written, and below it what it is."""
+    return "\n".join(f"  {kind.written}\n      {kind.meaning.replace('`', '')}" for kind in KINDS)
+
+
+def markdown_table() -> str:
+    """The kinds as the README shows them."""
+    rows = [f"| `{kind.written}` | {kind.meaning} |" for kind in KINDS]
+    return "\n".join(["| `BACKBONE=` | what it is |", "|---|---|", *rows, ""])
+
+
+def parse_layers(text: str | None) -> tuple[str, ...] | None:
+    """`conv1,layer*` -> ("conv1", "layer*"); None, which means every stage, where no text is given."""
+    return tuple(part.strip() for part in text.split(",")) if text else None

@@ -1,0 +1,114 @@
+"""Networks of this project: files of training runs, those that come with it, the authors' arrays, the controls."""
+
+import dataclasses
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import gan
+from experiments.networks.contender import NOTHING, Network, Request
+from experiments.networks.kinds import SHIPPED, WEIGHTS
+from experiments.networks.ports import is_port, open_port
+from experiments.run.errors import closest
+from gan.theano_weights import complete_stages
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """Pooling that keeps every value: [N, C, h, w] -> [N, C * h * w]."""
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        return maps.flatten(1)
+
+
+def folder_of(name: str) -> Path | None:
+    """The folder of the network that comes with the project under this name; None where none does."""
+    return WEIGHTS / name if name in SHIPPED else None
+
+
+def architecture(text: str) -> tuple[gan.Architecture, str]:
+    """PRESET[,width=N,...] -> the architecture, and its name in a method column. Raises ValueError for other texts."""
+    preset, *settings = text.split(",")
+    arch = _preset(preset)
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key not in ("width", "channels", "kernel") or not value.isdigit():
+            raise ValueError(f"settings are width=N, channels=N and kernel=N, got {setting!r}")
+        changes: dict[str, Any] = {key: int(value)}
+        arch = dataclasses.replace(arch, **changes)
+    return arch, " ".join([preset, *(setting.replace("=", " ") for setting in settings)])
+
+
+def open_shipped(name: str, request: Request) -> Network:
+    """The discriminator that comes with the project under this name."""
+    return open_checkpoint(str(WEIGHTS / name / "discriminator.safetensors"), request)
+
+
+def open_checkpoint(text: str, request: Request) -> Network:
+    """The discriminator in a file that `gan.save` wrote, or that of a port where it did not write the file.
+
+    Its name is that of the file, or of the folder in which the file is called discriminator.safetensors.
+    """
+    file = Path(text)
+    if is_port(file):
+        return open_port(text, request)
+    net = gan.load(file)
+    if not isinstance(net, gan.Discriminator):
+        raise ValueError("the file holds a generator; features are taken from a discriminator")
+    name = file.resolve().parent.name if file.stem == "discriminator" else file.stem
+    return _discriminator(f"DCGAN {name}", net, net.arch.stage_names, _trained_on(file))
+
+
+def draw_random(text: str, request: Request) -> Network:
+    """PRESET[,width=N,...], freshly initialised by the seed."""
+    arch, name = architecture(text)
+    net = gan.Discriminator(arch)
+    gan.initialise(net, torch.Generator().manual_seed(request.seed))
+    return _discriminator(f"random-init {name}", net, arch.stage_names, NOTHING)
+
+
+def open_theano(text: str, request: Request) -> Network:
+    """PRESET:FOLDER, the authors' arrays, up to the last stage whose files are all there."""
+    preset, _, folder = text.partition(":")
+    if not folder:
+        raise ValueError("write theano:PRESET:FOLDER")
+    net = gan.load_theano(folder, _preset(preset))
+    assert isinstance(net, gan.Discriminator)
+    stages = complete_stages(net)
+    used = f", {stages[0]}-{stages[-1]}" if len(stages) < len(net.arch.strides) else ""
+    return _discriminator(f"DCGAN {preset} (authors' weights{used})", net, stages)
+
+
+def make_pixels(text: str, request: Request) -> Network:
+    """The image itself, 3,072 values."""
+    model = nn.Sequential(OrderedDict(pixels=nn.Identity()))
+    return Network("raw pixels", model, [text], only_stages=True, pool=Flatten(), trained_on=NOTHING)
+
+
+def _preset(name: str) -> gan.Architecture:
+    try:
+        return gan.architecture(name)
+    except ValueError as error:
+        raise ValueError(f"{error}{closest(name, gan.PRESETS)}") from error
+
+
+def _discriminator(name: str, net: gan.Discriminator, stages: Sequence[str], trained_on: str | None = None) -> Network:
+    return Network(name, net, stages, net.arch.image_shape, only_stages=True, trained_on=trained_on)
+
+
+def _trained_on(file: Path) -> str | None:
+    """The digest of the training images, which training wrote beside exactly this file; None where it did not."""
+    try:
+        written = json.loads(file.with_name("training.json").read_text())
+        if written["discriminator"] == hashlib.sha256(file.read_bytes()).hexdigest():
+            return str(written["data"]["digest"])
+    except (OSError, ValueError, KeyError, TypeError):  # none there, or some other JSON of the user's
+        pass
+    return None

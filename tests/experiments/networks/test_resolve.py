@@ -1,0 +1,106 @@
+"""Names that are refused, in one line that says what to write instead."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from experiments.networks.resolve import resolve
+from experiments.run.errors import UserError
+from tests.experiments.conftest import Workplace
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(UserError) as told:
+        resolve(text)
+    assert str(told.value).startswith(f"backbone {text!r}: ") and "\n" not in str(told.value)
+    return str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("nonsense", "none of NAME, FILE.safetensors, netD.pth, random:PRESET"),
+        ("imagenet32-haf", "did you mean 'imagenet32-half'?"),
+        ("pixel", "did you mean 'pixels'?"),
+        ("random-imagenet32", "did you mean 'random:imagenet32'?"),
+        ("", "none of NAME"),
+        ("mynet.py", "none of NAME"),
+        ("random:imagnet32", "unknown preset 'imagnet32'; the presets are imagenet32, "),
+        ("random:imagnet32", "; did you mean 'imagenet32'?"),
+        ("supervised:svhn32", "only dcgan-eval eval takes it"),
+        ("none.pth", "no file none.pth"),
+        ("none.safetensors", "no checkpoint at none.safetensors"),
+        ("BROKEN.pth", "cannot be read without running code in it, or is damaged; save netD.state_dict(): expected"),
+        ("BROKEN.safetensors", "is not a whole safetensors file"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, target: str, text: str) -> None:
+    for suffix in ("pth", "safetensors"):
+        (tmp_path / f"BROKEN.{suffix}").write_bytes(b"PK\x03\x04 broken")
+    assert text in refusal(target.replace("BROKEN", f"{tmp_path}/BROKEN"))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("results/weights/imagenet32-half.safetensors", "imagenet32-half"),
+        ("./results/weights/svhn32.safetensors", "svhn32"),
+        ("elsewhere/results/weights/svhn32-half", "svhn32-half"),
+        ("results/weights/faces-64.md", "faces-64"),
+    ],
+)
+def test_a_network_that_comes_with_the_project_is_named_by_its_name(path: str, name: str) -> None:
+    assert refusal(path).endswith(f"a network that comes with the project is named by its name: {name}")
+
+
+class Net(nn.Module):
+    """Something to export."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.relu()
+
+
+def torch_script() -> bytes:
+    written = io.BytesIO()
+    with pytest.warns(DeprecationWarning):
+        torch.jit.save(torch.jit.script(Net()), written)
+    return written.getvalue()
+
+
+def exported() -> bytes:
+    written = io.BytesIO()
+    torch.export.save(torch.export.export(Net(), (torch.zeros(2, 3, 8, 8),)), written)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("name", ["p.pt2", "p.ts", "p.pt", "p.pth", "p.of-mine"])
+@pytest.mark.parametrize("program", [torch_script, exported])
+def test_a_program_is_refused(workplace: Workplace, capsys: pytest.CaptureFixture, name: str, program) -> None:
+    file = workplace.root / name
+    file.write_bytes(program())
+    assert workplace.main("check", str(file)) == 2
+    told = capsys.readouterr().err
+    assert "an exported program" in told and told.endswith("file.py:factory\n") and told.count("\n") == 1
+
+
+def test_a_name_like_a_programs_is_enough() -> None:
+    assert "file.py:factory" in refusal("none.pt2") and "file.py:factory" in refusal("none.ts")
+
+
+class Code:
+    """Prints where it is unpickled."""
+
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+@pytest.mark.parametrize("content", [Code(), {"model": Code()}, nn.Sequential(nn.Conv2d(3, 4, 4, 2, 1))])
+def test_no_code_of_a_file_is_run(tmp_path: Path, capfd: pytest.CaptureFixture, content: object) -> None:
+    torch.save(content, tmp_path / "netD.pth")
+    assert "cannot be read without running code in it" in refusal(str(tmp_path / "netD.pth"))
+    assert "executed" not in capfd.readouterr().out
+    assert zipfile.is_zipfile(tmp_path / "netD.pth")
