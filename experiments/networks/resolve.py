@@ -44,18 +44,20 @@ def _kind_of(text: str) -> tuple[Kind, str]:
     path = Path(text)
     if _is_program(path):
         raise ValueError(
-            "an exported program, which is not opened; write a function that makes the network and loads its state "
-            "dict, and name it: file.py:factory"
+            "exported programs are not opened; write a function that makes the network and loads its state dict, and "
+            "name it: file.py:factory"
         )
     if path.parts[-3:-1] == ("results", "weights") and path.stem in SHIPPED and not path.is_file():
-        raise ValueError(f"a network that comes with the project is named by its name: {path.stem}")
+        raise ValueError(f"write {path.stem}: networks that come with the project go by their names")
     for kind in KINDS:
         if match := re.fullmatch(kind.pattern, text):
             return kind, match[1]
     if path.is_file() and path.suffix != ".py":
         return CHECKPOINT, text
     known = [*SHIPPED, *(kind.written for kind in KINDS), *(f"random:{preset}" for preset in gan.PRESETS)]
-    raise ValueError(f"none of {', '.join(kind.written for kind in KINDS)}{closest(text, known)}")
+    raise ValueError(
+        f"no network is named like that; write {', '.join(kind.written for kind in KINDS)}{closest(text, known)}"
+    )
 
 
 def _is_program(file: Path) -> bool:

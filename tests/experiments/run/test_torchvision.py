@@ -1,7 +1,11 @@
 """torchvision imports, whatever torch it stands beside."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
+
+import experiments
 
 SCRIPT = """
 from experiments.run.torchvision import _declared, import_torchvision
@@ -19,3 +23,9 @@ assert len(_declared) == before
 def test_import_in_a_fresh_interpreter() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_nothing_else_imports_it() -> None:
+    modules = [path for path in Path(experiments.__file__).parent.rglob("*.py") if path.name != "torchvision.py"]
+    wrong = re.compile(r"^\s*(import|from) torchvision|import_module\(.torchvision", re.M)
+    assert modules and [path.name for path in modules if wrong.search(path.read_text())] == []
