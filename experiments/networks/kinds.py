@@ -23,8 +23,8 @@ class Kind:
 
     written: how such a name is written; what is in capitals stands for something. meaning: what it names.
     pattern: matches the whole of such a name; its group is what the resolver takes.
-    resolver: `module:function` below `experiments.networks`: (that group, contender.Request) -> contender.Network.
-    None where only `dcgan-eval eval` takes such names.
+    resolver: `module:function`, (that group, contender.Request) -> contender.Network. None where only `dcgan-eval eval`
+    takes such names.
     """
 
     written: str
@@ -33,7 +33,9 @@ class Kind:
     resolver: str | None
 
 
-CHECKPOINT = Kind("FILE.safetensors", "a discriminator trained here", r"(.+\.safetensors)", "own:open_checkpoint")
+CHECKPOINT = Kind(
+    "FILE.safetensors", "a discriminator trained here", r"(.+\.safetensors)", "experiments.networks.own:open_checkpoint"
+)
 _NAMES = ", ".join(f"`{name}`" for name in SHIPPED)
 _PORT = "the state dict of a common PyTorch port of DCGAN, recognised by its shapes"
 _RANDOM = "a network of this project, freshly initialised: a control row"
@@ -44,18 +46,33 @@ _TIMM = "the same from timm, if that is installed"
 _SUPERVISED = "networks trained with the labels; only `dcgan-eval eval` takes it, with `--table svhn`"
 _FACTORY = "a function in your file that takes no arguments and returns a `torch.nn.Module` or a `features.Backbone`"
 KINDS = (  # a name is of the first kind whose pattern it matches
-    Kind("NAME", f"a network that comes with the project: {_NAMES}", f"({'|'.join(SHIPPED)})", "own:open_shipped"),
+    Kind(
+        "NAME",
+        f"a network that comes with the project: {_NAMES}",
+        f"({'|'.join(SHIPPED)})",
+        "experiments.networks.own:open_shipped",
+    ),
     CHECKPOINT,
-    Kind("netD.pth", _PORT, r"(.+\.pth?)", "ports:open_port"),
-    Kind("random:PRESET[,width=N]", _RANDOM, "random:(.*)", "own:draw_random"),
-    Kind("theano:PRESET:FOLDER", _THEANO, "theano:(.*)", "own:open_theano"),
-    Kind("pixels", "the image itself: a control row", "(pixels)", "own:make_pixels"),
-    Kind("kmeans:K", _KMEANS, "kmeans:(.*)", "kmeans:make_kmeans"),
-    Kind("torchvision:NAME[,size=N][,weights=DEFAULT]", _TORCHVISION, "torchvision:(.*)", "libraries:make_torchvision"),
-    Kind("timm:NAME[,size=N][,weights=DEFAULT]", _TIMM, "timm:(.*)", "libraries:make_timm"),
+    Kind("netD.pth", _PORT, r"(.+\.pth?)", "experiments.networks.ports:open_port"),
+    Kind("random:PRESET[,width=N]", _RANDOM, "random:(.*)", "experiments.networks.own:draw_random"),
+    Kind("theano:PRESET:FOLDER", _THEANO, "theano:(.*)", "experiments.networks.own:open_theano"),
+    Kind("pixels", "the image itself: a control row", "(pixels)", "experiments.networks.own:make_pixels"),
+    Kind("kmeans:K", _KMEANS, "kmeans:(.*)", "experiments.networks.kmeans:make_kmeans"),
+    Kind(
+        "torchvision:NAME[,size=N][,weights=DEFAULT]",
+        _TORCHVISION,
+        "torchvision:(.*)",
+        "experiments.networks.libraries:make_torchvision",
+    ),
+    Kind("timm:NAME[,size=N][,weights=DEFAULT]", _TIMM, "timm:(.*)", "experiments.networks.libraries:make_timm"),
     Kind("supervised:PRESET[,width=N]", _SUPERVISED, "supervised:(.*)", None),
-    Kind("file.py:factory", _FACTORY, r"(.+\.py:.+)", "code:call_factory"),
-    Kind("module:factory", "the same in a module that Python can import", "([^:]+:.+)", "code:call_factory"),
+    Kind("file.py:factory", _FACTORY, r"(.+\.py:.+)", "experiments.networks.code:call_factory"),
+    Kind(
+        "module:factory",
+        "the same in a module that Python can import",
+        "([^:]+:.+)",
+        "experiments.networks.code:call_factory",
+    ),
 )
 PREFIXES = tuple(start[1] for kind in KINDS if (start := re.match(r"(\w+):", kind.pattern)))
 

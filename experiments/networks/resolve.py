@@ -33,7 +33,7 @@ def resolve(
         if kind.resolver is None:
             raise ValueError(kind.meaning.replace("`", ""))
         module, _, function = kind.resolver.partition(":")
-        resolver = getattr(import_module(f"experiments.networks.{module}"), function)
+        resolver = getattr(import_module(module), function)
         return resolver(name, Request(seed, run, learn_from)).contender(layers)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(f"backbone {text!r}: {error}") from error
