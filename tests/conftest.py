@@ -12,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.workplace import Workplace
+
 COMMITTED = Path(__file__).parents[1] / "results"
 
 
@@ -40,6 +42,16 @@ def interruptible() -> None:
     """Started in the background of a script, all processes below would ignore Ctrl-C, which some tests send."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+    """DATA_ROOT, RUNS_ROOT and results in `tmp_path`, the CPU, and no BACKBONE or LAYERS of the person who tests."""
+    for name, value in {"DATA_ROOT": tmp_path / "data", "RUNS_ROOT": tmp_path / "runs", "DEVICE": "cpu"}.items():
+        monkeypatch.setenv(name, str(value))
+    for name in ("BACKBONE", "LAYERS"):
+        monkeypatch.delenv(name, raising=False)
+    return Workplace(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="session")

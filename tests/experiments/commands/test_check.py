@@ -7,7 +7,7 @@ import pytest
 import features
 import results
 from experiments.networks.resolve import resolve
-from tests.experiments.conftest import Workplace
+from tests.workplace import Workplace
 
 USERS = """import torch
 import features

@@ -15,7 +15,7 @@ import gan
 from experiments import cli
 from experiments.data.packed import pack
 from experiments.measure import svm
-from tests.experiments.conftest import learnable
+from tests.workplace import learnable
 
 RANDOM = ["--backbone", "random:imagenet32,width=4", "--subset", "640"]
 

@@ -18,7 +18,7 @@ from experiments.measure.classify import Split, all_labels
 from experiments.measure.measurement import recorded
 from experiments.networks.resolve import resolve
 from experiments.run.context import Run
-from tests.experiments.conftest import learnable
+from tests.workplace import learnable
 
 TARGET = "random:imagenet32,width=2"
 USERS = """import torch

@@ -8,8 +8,8 @@ import torch
 
 from experiments.networks.resolve import resolve
 from experiments.run.errors import UserError
-from tests.experiments.conftest import Workplace
 from tests.experiments.networks.by_hand import IMAGES, extracted, pooled, tanh_range
+from tests.workplace import Workplace
 
 VIT = """from experiments.run.torchvision import import_torchvision
 import torch

@@ -11,7 +11,7 @@ from experiments.networks.kmeans import learn_once
 from experiments.networks.resolve import resolve
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from tests.experiments.conftest import Workplace, learnable
+from tests.workplace import Workplace, learnable
 
 
 def test_learned_once_and_again_where_damaged(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from experiments.networks.resolve import resolve
 from experiments.run.errors import UserError
-from tests.experiments.conftest import Workplace
+from tests.workplace import Workplace
 
 
 def refusal(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A workplace of its own for every test that runs commands: data, runs and results below one temporary folder."""
+"""What tests of commands share: a workplace of their own, and images that a linear classifier can learn."""
 
 import hashlib
 from dataclasses import dataclass
@@ -38,16 +38,6 @@ class Workplace:
             self.monkeypatch.setitem(cifar10.SHA256, name.removeprefix("cifar10-"), digests)
         folder = self.run.runs_root / "packed" / name
         return pack(folder, [images], shape=images.shape, labels=labels, source="fabricated", transform="none")
-
-
-@pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
-    """DATA_ROOT, RUNS_ROOT and results in `tmp_path`, the CPU, and no BACKBONE or LAYERS of the person who tests."""
-    for name, value in {"DATA_ROOT": tmp_path / "data", "RUNS_ROOT": tmp_path / "runs", "DEVICE": "cpu"}.items():
-        monkeypatch.setenv(name, str(value))
-    for name in ("BACKBONE", "LAYERS"):
-        monkeypatch.delenv(name, raising=False)
-    return Workplace(tmp_path, monkeypatch)
 
 
 def learnable(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
