@@ -17,14 +17,9 @@ from typing import NoReturn
 from experiments.commands import data as data_commands
 from experiments.commands import look as look_command
 from experiments.commands.options import add_roots, commands_of
-from experiments.data import load as datasets
-from experiments.deduplication import image_source as sources
-from experiments.deduplication.run_pass import check, deduplicate, is_audit
-from experiments.deduplication.spec import COSTS, METHODS, DedupSpec
 from experiments.run import console
 from experiments.run.context import RESULTS, ROOT, device_of, named_roots
 from experiments.run.errors import UserError, one_line
-from experiments.run.files import check_writable
 from experiments.run.memory import keep_freed_memory
 from experiments.run.torchrun import joined
 from experiments.training.recipe import load_recipe, recipe_names
@@ -72,25 +67,6 @@ def _parser() -> argparse.ArgumentParser:
 
     data_commands.add(command)
 
-    dedup = command(
-        "dedup",
-        _dedup,
-        "Find near-duplicates within images, or the images that occur among others: mask, groups and gallery.",
-        "dcgan-eval dedup cifar10-test --against cifar10-train\n  dcgan-eval dedup ~/photos --method phash --radius 6",
-    )
-    dedup.add_argument(
-        "name",
-        metavar="SOURCE",
-        help=f"{', '.join(datasets.NAMES)}, a set packed before, or a folder or zip of image files",
-    )
-    dedup.add_argument("--against", metavar="SOURCE", help="the other images")
-    dedup.add_argument("--method", choices=METHODS, default=METHODS[0], help="default: %(default)s")
-    dedup.add_argument("--radius", type=int, help="of the hashes: Hamming distance in bits of 64 (default: 4)")
-    dedup.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/dedup/SOURCE[-against-SOURCE])")
-    dedup.add_argument("--record", action="store_true", help="add the audit to results/leakage (maintainers)")
-    dedup.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
-    add_roots(dedup)
-
     train = command("train", _train, "Train a recipe.", "dcgan-eval train imagenet32-half --out runs/train/mine")
     train.add_argument("recipe", help=f"{', '.join(recipe_names())}, or a .toml file")
     train.add_argument(
@@ -114,34 +90,6 @@ def _parser() -> argparse.ArgumentParser:
 
     look_command.add(command)
     return parser
-
-
-def _dedup(arguments: argparse.Namespace) -> int:
-    wanted = DedupSpec(arguments.method, arguments.radius)
-    roots = {"data_root": arguments.data_root, "runs_root": arguments.runs_root}
-    check(arguments.name, wanted, against=arguments.against, record=arguments.record, **roots)
-    both = [arguments.name, *([arguments.against] if arguments.against is not None else [])]
-    out = arguments.out or arguments.runs_root / "dedup" / "-against-".join(sources.plain_name(name) for name in both)
-    if arguments.dry_run:
-        for name in both:
-            print(sources.describe(name, wanted, **roots))
-        print(f"would search by {wanted}, which {COSTS[wanted.method]}; into {out}")
-        return 0
-    audits = [arguments.runs_root / "leakage", *([LEAKAGE] if arguments.record else [])]
-    check_writable(out, *(audits if is_audit(arguments.name, wanted, arguments.against, **roots) else ()))
-    summary = deduplicate(
-        arguments.name,
-        out,
-        wanted,
-        against=arguments.against,
-        audits=audits,
-        **roots,
-        say=console.say,
-        progress=console.progress,
-    )
-    print(json.dumps(summary, indent=2))
-    console.say(f"written to {out}; judge the groups in {out / 'gallery.html'}")
-    return 1 if summary["skipped"] else 0
 
 
 def _train(arguments: argparse.Namespace) -> int:

@@ -119,7 +119,7 @@ def _lmdb(arguments: argparse.Namespace) -> int:
     name, out = arguments.source, arguments.out
     if out.exists():
         raise UserError(f"{out} exists: name a folder that does not, or remove it")
-    is_set = sources.is_set(name, **roots)
+    is_set = sources.is_set(name, Run(**roots))
     if not is_set and not Path(name).exists():
         raise UserError(f"{name!r} is neither a folder, a zip nor a set: check the path, or name a set")
     if arguments.dry_run:

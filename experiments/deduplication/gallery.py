@@ -1,116 +1,72 @@
-"""The page on which a person judges by eye what a pass found: self-contained, the farthest apart first."""
+"""Pictures of what a pass found: the page on which a person judges the groups by eye, and one image of some of them."""
 
-import base64
-import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from importlib import resources
-from typing import Any
-
-import jinja2
 import numpy as np
-from PIL import Image
 
 from experiments.deduplication.image_source import Source
-from experiments.deduplication.methods import Found
+from experiments.deduplication.outcome import Group, Outcome
+from experiments.run import html
+from experiments.run.progress import Progress, silent
 from results import figures
 
-SHOWN = 500  # groups
+SHOWN = 500  # groups on the page
 SHOWN_OF_GROUP = 8  # images of each
-PICTURED = 32  # groups of the picture
-LOSSLESS_SIDE = 64  # pictures of at most so many pixels a side are shown as they are
+PICTURED = 32  # groups in the picture
 
 
-@dataclass(frozen=True)
-class Group:
-    """One image and those that are the same, the farthest first.
-
-    label: index of the image that stays, or has matches in the other set. others: int64 [m]; distances: float64 [m].
-    """
-
-    label: int
-    others: np.ndarray
-    distances: np.ndarray
-
-
-def groups_of(found: Found) -> list[Group]:
-    """The groups, the farthest apart first."""
-    if not len(found.pairs):
-        return []
-    labels, others = found.pairs.T
-    runs = np.split(np.arange(len(labels)), np.flatnonzero(np.diff(labels)) + 1)
-    groups = []
-    for run in runs:
-        farthest = run[np.argsort(-found.distances[run], kind="stable")]
-        groups.append(Group(int(labels[run[0]]), others[farthest], found.distances[farthest]))
-    return sorted(groups, key=lambda group: (-group.distances[0], group.label))
-
-
-def entries(groups: Sequence[Group], source: Source, other: Source, unit: str) -> Iterator[dict[str, Any]]:
-    """What the page shows of each of the first SHOWN groups; its pictures are read on the way. See `render`."""
-    for group in groups[:SHOWN]:
-        yield _entry(group, source, other, unit)
-
-
-def render(
-    shown: Sequence[dict[str, Any]], total: int, *, source: Source, other: Source, method: str, digest: str
-) -> str:
-    """The HTML of the `entries` of `total` groups; by `digest` the browser tells this run's judgments from others."""
-    template = (resources.files("experiments") / "templates" / "gallery.html").read_text()
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(
-        title=f"Near-duplicates in {source.name}" if source is other else f"{source.name} in {other.name}",
+def page(outcome: Outcome, progress: Progress = silent) -> str:
+    """The self-contained HTML page of the SHOWN groups that are farthest apart, the farthest first."""
+    groups = outcome.groups[:SHOWN]
+    drawn = progress(groups, total=len(groups), desc="drawing the gallery", unit="group")
+    source, against, method = outcome.source.name, outcome.summary["against"], str(outcome.spec)
+    return html.page(
+        "gallery.html",
+        title=f"{source} in {against['name']}" if against else f"Near-duplicates in {source}",
         method=method,
-        total=total,
-        groups=shown,
-        run={"digest": digest, "set": source.name, "against": None if source is other else other.name}
-        | {"method": method, "groups": total},
+        total=len(outcome.groups),
+        groups=[_entry(group, outcome) for group in drawn],
+        run={  # the browser tells this pass's judgments from others' by the digest, and exports all of it
+            "digest": outcome.summary["digest"],
+            "set": source,
+            "against": against and against["name"],
+            "method": method,
+            "groups": len(outcome.groups),
+        },
     )
 
 
-def picture(groups: Sequence[Group], source: Source, other: Source) -> bytes | None:
-    """PNG of PICTURED groups from the farthest apart to the nearest: the first image and that farthest from it.
+def picture(outcome: Outcome) -> bytes | None:
+    """PNG of PICTURED groups from the farthest apart to the nearest, each image beside the one farthest from it.
 
-    None for photographs, and for sets whose images are of two shapes.
+    None without groups, for photographs, and for sets of images of different shapes.
     """
-    if not groups or source.packed is None or other.packed is None:
-        return None
-    images, others = source.packed.images, other.packed.images
-    if images.shape[1:] != others.shape[1:]:
+    groups, source, other = outcome.groups, outcome.source.packed, outcome.other.packed
+    if not groups or source is None or other is None or source.images.shape[1:] != other.images.shape[1:]:
         return None
     chosen = [groups[i] for i in np.linspace(0, len(groups) - 1, min(PICTURED, len(groups))).round().astype(int)]
     first, second = [group.label for group in chosen], [group.others[0] for group in chosen]
-    return figures.pairs(images[first], others[second], columns=8)
+    return figures.pairs(source.images[first], other.images[second], columns=8)
 
 
-def _entry(group: Group, source: Source, other: Source, unit: str) -> dict[str, Any]:
-    pictures = [_picture(source, group.label, "stays" if source is other else f"of {source.name}", "")]
-    for index, distance in list(zip(group.others, group.distances, strict=True))[: SHOWN_OF_GROUP - 1]:
-        role = "goes" if source is other else f"of {other.name}"
-        pictures.append(_picture(other, int(index), role, _distance(float(distance), unit)))
+def _entry(group: Group, outcome: Outcome) -> dict[str, object]:
+    """What the page shows of a group."""
+    source, other = outcome.source, outcome.other
+    kept, removed = ("stays", "goes") if source is other else (f"of {source.name}", f"of {other.name}")
+    digits = 0 if outcome.found.unit == "bits" else 1
+    distances = [f"{distance:.{digits}f} {outcome.found.unit}" for distance in group.distances[: SHOWN_OF_GROUP - 1]]
+    pictures = [_picture(source, group.label, kept, "")]
+    for index, distance in zip(group.others.tolist(), distances, strict=False):
+        pictures.append(_picture(other, index, removed, distance))
+    images = len(group.others) + 1
     return {
         "label": group.label,
-        "farthest": _distance(float(group.distances[0]), unit),
-        "images": len(group.others) + 1,
-        "unseen": max(0, len(group.others) + 1 - SHOWN_OF_GROUP),
+        "farthest": distances[0],
+        "images": images,
+        "unseen": images - len(pictures),
         "pictures": pictures,
     }
-
-
-def _distance(distance: float, unit: str) -> str:
-    return f"{distance:.0f} {unit}" if unit == "bits" else f"{distance:.1f} {unit}"
 
 
 def _picture(source: Source, index: int, role: str, distance: str) -> dict[str, str]:
     image = source.picture(index)
     name = str(index) if source.names is None else source.names[index]
-    url = "" if image is None else data_url(image)
-    return {"url": url, "name": name, "role": role, "distance": distance}
-
-
-def data_url(image: Image.Image) -> str:
-    """The picture as text that a page can hold."""
-    buffer = io.BytesIO()
-    kind = "png" if max(image.size) <= LOSSLESS_SIDE else "jpeg"
-    image.save(buffer, kind.upper(), quality=90)  # of JPEG alone
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return {"url": "" if image is None else html.data_url(image), "name": name, "role": role, "distance": distance}

@@ -1,9 +1,8 @@
-"""What the pass of a `DedupSpec` finds: images that are the same, within a set and between two."""
+"""What a pass finds to be the same, within one set of images and between two: arrays in, pairs of indices out."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,104 +13,130 @@ from experiments.deduplication.spec import HASHES, DedupSpec
 from experiments.run.progress import Progress, silent
 
 Images = NDArray[np.uint8]  # [N, H, W, 1 or 3]
+Pairs = NDArray[np.int64]  # [M, 2]
 
-SEMANTIC = dedup.SemanticConfig()  # its seed too: the same images give the same code
-_PIECE = 4096  # pairs compared at once: 100 MB of float64
-
-
-class Searched(Protocol):
-    """Images as a method wants them: their pixels, or the hash of the originals where these were larger."""
-
-    def pixels(self) -> Images:
-        """uint8 [N, H, W, 1 or 3]."""
-        ...
-
-    def codes(self, name: str) -> NDArray[np.uint64]:
-        """The hash `name` (a key of HASHES) of each: uint64 [N]."""
-        ...
+SEMANTIC = dedup.SemanticConfig()  # with its seed, so that the same images give the same code
+_PIECE = 4096  # pairs measured at once: 100 MB of float64
 
 
 @dataclass(frozen=True)
 class Found:
     """Which images are the same.
 
-    pairs: int64 [M, 2], sorted: (image that stays, image that goes instead) within a set; (image, its match) between.
-    distances: float64 [M], how far apart those of a pair are, in `unit`.
-    semantic: the hash that was learnt, where one was.
+    pairs: int64 [M, 2], sorted. Within a set: (image that is kept, image that is removed for it), see `removals`.
+    Between two: (image of the first, its match in the second).
+    distances: float64 [M], how far apart the two images of each pair are, in `unit`.
+    unit: "bits" for a hash, else "gray levels".
+    semantic: the hash that was learnt; None for the other methods.
     """
 
-    pairs: NDArray[np.int64]
+    pairs: Pairs
     distances: NDArray[np.float64]
     unit: str
     semantic: dedup.SemanticHash | None = None
 
 
-def find(spec: DedupSpec, images: Searched, against: Searched | None = None, progress: Progress | None = None) -> Found:
-    """Runs the pass over `images`, or between them and `against`."""
+def comparable(images: Images, spec: DedupSpec) -> np.ndarray:
+    """What the pass compares of the images: uint64 [N] for a hash, uint8 [N, 32, 32, 3] for "semantic", else as is."""
     if spec.method in HASHES:
-        return _by_hash(spec, images, against)
-    if spec.method == "semantic":
-        return _by_semantic_hash(images, against, progress)
-    pixels, theirs = images.pixels(), None if against is None else against.pixels()
-    pairs = dedup.near_duplicates(pixels, theirs, progress=progress)
-    if theirs is None:
-        pairs = staying_and_going(dedup.pair_groups(pairs, len(pixels)))
-    return _with_gray_levels(pairs, pixels, pixels if theirs is None else theirs)
+        return dedup.hash_chunks(images, getattr(dedup, spec.method))
+    return small(images) if spec.method == "semantic" else images
 
 
-def staying_and_going(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(lowest index of its group, index) of every image that is not the lowest of its own: int64 [M, 2], sorted.
+def find(
+    spec: DedupSpec,
+    compared: np.ndarray,
+    against: np.ndarray | None = None,
+    *,
+    progress: Progress = silent,
+    semantic: dedup.SemanticConfig = SEMANTIC,
+) -> Found:
+    """Runs the pass within `compared`, or between it and `against`, both as `comparable` gives them.
 
-    `groups`: int64 [N], labelled by their lowest index.
+    semantic: how the semantic hash is trained, on all the images that there are.
     """
-    going = np.flatnonzero(groups != np.arange(len(groups)))
-    order = np.argsort(groups[going], kind="stable")
-    return np.stack([groups[going], going], axis=1)[order]
+    learnt = None
+    if spec.method == "semantic":
+        everything = compared if against is None else np.concatenate([compared, against])
+        learnt = _learn(everything, semantic, progress)
+    if against is None:
+        pairs, against = removals(_groups(spec, compared, learnt, progress)), compared
+    else:
+        pairs = _matches(spec, compared, against, learnt, progress)
+    if spec.method in HASHES:
+        bits = np.bitwise_count(compared[pairs[:, 0]] ^ against[pairs[:, 1]])
+        return Found(pairs, bits.astype(np.float64), "bits")
+    pieces = [pairs[i : i + _PIECE] for i in range(0, len(pairs), _PIECE)]
+    distances = [mean_difference(compared[piece[:, 0]], against[piece[:, 1]]) for piece in pieces]
+    return Found(pairs, np.concatenate([np.empty(0), *distances]), "gray levels", learnt)
 
 
-def colliding(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.int64]:
+def find_removed(images: Images, spec: DedupSpec | None, progress: Progress = silent) -> Pairs:
+    """(image that is kept, image that the pass removes for it), sorted: int64 [M, 2]; none where `spec` is None."""
+    if spec is None:
+        return np.empty((0, 2), np.int64)
+    return find(spec, comparable(images, spec), progress=progress).pairs
+
+
+def removals(groups: NDArray[np.int64]) -> Pairs:
+    """The rule of removal: each group keeps its lowest index. `groups`: int64 [N], labelled by their lowest index.
+
+    Returns (index that is kept, index that is removed for it), sorted: int64 [M, 2].
+    """
+    removed = np.flatnonzero(groups != np.arange(len(groups)))
+    order = np.argsort(groups[removed], kind="stable")
+    return np.stack([groups[removed], removed], axis=1)[order]
+
+
+def equal_pairs(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> Pairs:
     """All (i, j) with a[i] equal to b[j], codes of one or more words: int64 [M, 2], sorted."""
     groups = dedup.collision_groups(np.concatenate([a, b])).astype(np.uint64)
     return dedup.radius_pairs_between(groups[: len(a)], groups[len(a) :], 0)
 
 
-def apart(a: Images, b: Images) -> NDArray[np.float64]:
-    """Mean absolute difference of a[i] and b[i] at 32x32, their mean brightness made equal, in gray levels: [n]."""
+def mean_difference(a: Images, b: Images) -> NDArray[np.float64]:
+    """Mean absolute difference of a[i] and b[i] at 32x32 in gray levels, their mean brightness made equal: [n]."""
     difference = small(a).astype(np.float64) - small(b)
     difference -= difference.mean(axis=(1, 2, 3), keepdims=True)
     return np.abs(difference).mean(axis=(1, 2, 3))
 
 
-def _by_hash(spec: DedupSpec, images: Searched, against: Searched | None) -> Found:
-    assert spec.radius is not None
-    codes = images.codes(spec.method)
-    if against is None:
-        theirs, pairs = codes, staying_and_going(dedup.radius_groups(codes, spec.radius))
-    else:
-        theirs = against.codes(spec.method)
-        pairs = dedup.radius_pairs_between(codes, theirs, spec.radius)
-    bits = np.bitwise_count(codes[pairs[:, 0]] ^ theirs[pairs[:, 1]])
-    return Found(pairs, bits.astype(np.float64), "bits")
+def _groups(
+    spec: DedupSpec, compared: np.ndarray, learnt: dedup.SemanticHash | None, progress: Progress
+) -> NDArray[np.int64]:
+    """Images that are the same, directly or through others: int64 [N], each the lowest index of its group."""
+    if spec.radius is not None:
+        return dedup.radius_groups(compared, spec.radius)
+    if learnt is not None:
+        return dedup.collision_groups(learnt(compared))
+    return dedup.pair_groups(dedup.near_duplicates(compared, progress=progress), len(compared))
 
 
-def _by_semantic_hash(images: Searched, against: Searched | None, progress: Progress | None) -> Found:
-    """The hash is learnt from all the images there are."""
-    pixels = small(images.pixels())
-    theirs = pixels if against is None else small(against.pixels())
-    everything = pixels if against is None else np.concatenate([pixels, theirs])
+def _matches(
+    spec: DedupSpec, compared: np.ndarray, against: np.ndarray, learnt: dedup.SemanticHash | None, progress: Progress
+) -> Pairs:
+    """All (image, its match in `against`), sorted: int64 [M, 2]."""
+    if spec.radius is not None:
+        return dedup.radius_pairs_between(compared, against, spec.radius)
+    if learnt is not None:
+        return equal_pairs(learnt(compared), learnt(against))
+    return dedup.near_duplicates(compared, against, progress=progress)
+
+
+def _learn(images: Images, config: dedup.SemanticConfig, progress: Progress) -> dedup.SemanticHash:
+    steps = iter(progress(range(config.steps), total=config.steps, desc="learning the semantic code", unit="step"))
+    next(steps)
+
+    def advance(step: int, loss: float) -> None:
+        next(steps, None)
+
     with _one_thread():
-        learnt = dedup.SemanticHash.fit(everything, SEMANTIC, progress=_callback(progress))
-    if against is None:
-        pairs = staying_and_going(dedup.collision_groups(learnt(pixels)))
-    else:
-        pairs = colliding(learnt(pixels), learnt(theirs))
-    found = _with_gray_levels(pairs, pixels, theirs)
-    return Found(found.pairs, found.distances, found.unit, learnt)
+        return dedup.SemanticHash.fit(images, config, progress=advance)
 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Its products are small: a second thread gains little, and waits for its core wherever others work."""
+    """The products are small: a second thread gains little, and waits for its core wherever others work."""
     import torch
 
     threads = torch.get_num_threads()
@@ -120,17 +145,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _callback(progress: Progress | None) -> Callable[[int, float], None]:
-    """What `SemanticHash.fit` calls after every step: it moves `progress` on."""
-    steps = range(SEMANTIC.steps)
-    bar = iter((progress or silent)(steps, total=len(steps), desc="learning the semantic code", unit="step"))
-    next(bar)
-    return lambda step, loss: next(bar, None)  # type: ignore[return-value]
-
-
-def _with_gray_levels(pairs: NDArray[np.int64], images: Images, theirs: Images) -> Found:
-    pieces = [pairs[i : i + _PIECE] for i in range(0, len(pairs), _PIECE)]
-    distances = [apart(images[piece[:, 0]], theirs[piece[:, 1]]) for piece in pieces]
-    return Found(pairs, np.concatenate([np.empty(0), *distances]), "gray levels")

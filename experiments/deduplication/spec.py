@@ -1,12 +1,9 @@
-"""What a de-duplication pass is: method and radius."""
+"""The settings of a de-duplication pass: its method and its radius. Light, because `--help` shows the methods."""
 
 from dataclasses import dataclass
 
-import dedup
-
-HASHES = {"phash": dedup.phash, "dhash": dedup.dhash, "ahash": dedup.ahash}
-METHODS = ("near-duplicates", *HASHES, "semantic")
-COSTS = {  # in words, of 100,000 images of 32x32 on two cores
+HASHES = ("phash", "dhash", "ahash")  # functions of the package `dedup`
+METHODS = {  # name -> what it costs, in words; 100,000 images are of 32x32, on two cores
     "near-duplicates": "takes a minute or two for 100,000 images, and grows with the product of the sets' sizes",
     **dict.fromkeys(HASHES, "takes seconds for 100,000 images"),
     "semantic": "learns a code first, in about a minute whatever the number of images",
@@ -15,14 +12,18 @@ COSTS = {  # in words, of 100,000 images of 32x32 on two cores
 
 @dataclass(frozen=True)
 class DedupSpec:
-    """The de-duplication pass: what makes two images the same; of each group of such images one stays.
+    """What makes two images the same for a pass, which keeps one image of each group.
 
-    method: "near-duplicates", the calibrated pass (`dedup.near_duplicates`); a perceptual hash ("phash", "dhash",
-    "ahash") within `radius`; or "semantic", the paper's code, learnt from the images and equal.
+    method: "near-duplicates", the calibrated pass (`dedup.near_duplicates`); "phash", "dhash" or "ahash", perceptual
+    hashes that differ in at most `radius` bits; or "semantic", the paper's code, learnt from the images, where equal
+    codes are the same image.
+    radius: bits of 64, in [0, 63]. Only the hashes take one; their default is 4.
+
+    Raises ValueError for an unknown method, and for a radius that the method does not take.
     """
 
     method: str = "near-duplicates"
-    radius: int | None = None  # bits of 64, of the hashes alone; 4 where none is given
+    radius: int | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -30,10 +31,9 @@ class DedupSpec:
         if self.method not in HASHES:
             if self.radius is not None:
                 raise ValueError(f"{self.method} takes no radius; leave it out, or name one of {', '.join(HASHES)}")
-            return
-        if self.radius is None:
+        elif self.radius is None:
             object.__setattr__(self, "radius", 4)
-        elif not isinstance(self.radius, int) or isinstance(self.radius, bool) or not 0 <= self.radius < 64:
+        elif type(self.radius) is not int or not 0 <= self.radius < 64:
             raise ValueError(f"radius must be an integer in [0, 63], got {self.radius!r}")
 
     def __str__(self) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 import jinja2
 from PIL import Image
 
-from experiments.deduplication.gallery import data_url
 from experiments.look.subject import SHEET, Subject, checked
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
+from experiments.run.html import data_url
 
 PAGES = {"concepts": "sheet.html", "boxes": "boxes.html"}
 Box = tuple[float, float, float, float]

@@ -17,7 +17,7 @@ import torch
 import gan
 import results
 from experiments.data import load as datasets
-from experiments.deduplication.run_pass import removed
+from experiments.deduplication.methods import find_removed
 from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
@@ -56,7 +56,7 @@ def training_set(
     UserError where too few stay for a minibatch.
     """
     packed = datasets.load(recipe.dataset, Run(data_root, runs_root, progress=progress or silent))
-    pairs = removed(packed.images, recipe.dedup, progress)
+    pairs = find_removed(packed.images, recipe.dedup, progress or silent)
     left = len(packed.images) - len(np.unique(pairs[:, 1])) - recipe.held_out
     if left < recipe.training.batch_size:
         raise UserError(

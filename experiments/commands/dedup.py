@@ -1,0 +1,55 @@
+"""`dcgan-eval dedup`: near-duplicates within images, or images that occur in others."""
+
+import argparse
+import json
+from pathlib import Path
+
+from experiments.commands.options import add_dry_run, add_record, add_roots, one_of
+from experiments.deduplication.spec import METHODS, DedupSpec
+from experiments.run.context import Run
+
+EXAMPLE = "dcgan-eval dedup cifar10-test --against cifar10-train\n  dcgan-eval dedup ~/photos --method phash --radius 6"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the sources, the pass, and where its folder is written."""
+    from experiments.data.load import NAMES
+
+    parser.add_argument(
+        "name", metavar="SOURCE", help=f"{', '.join(NAMES)}, a set packed before, or a folder or zip of image files"
+    )
+    parser.add_argument("--against", metavar="SOURCE", help="the other images")
+    parser.add_argument(
+        "--method",
+        type=one_of(METHODS),
+        default=DedupSpec.method,
+        metavar="METHOD",
+        help=f"{', '.join(METHODS)} (default: %(default)s)",
+    )
+    parser.add_argument("--radius", type=int, help="for the hashes: Hamming distance in bits of 64 (default: 4)")
+    parser.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/dedup/SOURCE[-against-SOURCE])")
+    add_record(parser, "add the audit to results/leakage")
+    add_dry_run(parser)
+    add_roots(parser)
+
+
+def execute(arguments: argparse.Namespace, run: Run) -> int:
+    """Run the pass and print its summary, or say what would be done; 1 where files were skipped."""
+    from experiments.deduplication.image_source import describe, plain_name
+    from experiments.deduplication.output import GALLERY
+    from experiments.deduplication.run_pass import check_pass, deduplicate
+
+    name, against, record = arguments.name, arguments.against, arguments.record
+    spec = DedupSpec(arguments.method, arguments.radius)
+    sources = [name] if against is None else [name, against]
+    out = arguments.out or run.runs_root / "dedup" / "-against-".join(map(plain_name, sources))
+    if arguments.dry_run:
+        check_pass(name, spec, run, against=against, record=record)
+        for source in sources:
+            print(describe(source, run))
+        print(f"would search by {spec}, which {METHODS[spec.method]}; into {out}")
+        return 0
+    summary = deduplicate(name, out, spec, run, against=against, record=record)
+    print(json.dumps(summary, indent=2))
+    run.say(f"written to {out}; judge the groups in {out / GALLERY}")
+    return 1 if summary["skipped"] else 0

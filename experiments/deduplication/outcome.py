@@ -1,0 +1,86 @@
+"""The outcome of a pass: which images are kept, the groups that a person judges, and the summary."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import results
+from experiments.deduplication.image_source import Source
+from experiments.deduplication.methods import Found
+from experiments.deduplication.spec import DedupSpec
+
+
+@dataclass(frozen=True)
+class Group:
+    """One image and those that are the same.
+
+    label: index of the image that is kept or, between two sources, of the image that has matches in the other.
+    others: int64 [m], indices of the same images in that source or the other, the farthest first.
+    distances: float64 [m], how far each of `others` is from the image.
+    """
+
+    label: int
+    others: NDArray[np.int64]
+    distances: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the pass `spec` found within `source`, or between it and `against`."""
+
+    spec: DedupSpec
+    source: Source
+    against: Source | None
+    found: Found
+
+    @property
+    def other(self) -> Source:
+        """The source that the second column of the pairs indexes."""
+        return self.against or self.source
+
+    @property
+    def sources(self) -> list[Source]:
+        """Every source that was read."""
+        return [self.source] if self.against is None else [self.source, self.against]
+
+    @cached_property
+    def keep(self) -> NDArray[np.bool_]:
+        """bool [N]: False for an image that is removed for another or, between two sources, occurs in the other."""
+        keep = np.ones(len(self.source.compared), bool)
+        keep[self.found.pairs[:, 1 if self.against is None else 0]] = False
+        return keep
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The groups, those with the farthest image first."""
+        labels, others = self.found.pairs.T
+        starts = np.flatnonzero(np.diff(labels, prepend=-1))
+        groups = []
+        for rows in np.split(np.arange(len(labels)), starts)[1:]:
+            farthest = rows[np.argsort(-self.found.distances[rows], kind="stable")]
+            groups.append(Group(int(labels[rows[0]]), others[farthest], self.found.distances[farthest]))
+        return sorted(groups, key=lambda group: (-group.distances[0], group.label))
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds; its digest covers the sources, the pass and the pairs that it found."""
+        pairs = hashlib.sha256(self.found.pairs.astype("<i8").tobytes()).hexdigest()
+        inputs = [self.source.digest, self.other.digest, dataclasses.asdict(self.spec), pairs]
+        sets = [{"name": source.name, "digest": source.digest} for source in self.sources]
+        return {
+            "set": sets[0],
+            "against": None if self.against is None else sets[1],
+            "pass": dataclasses.asdict(self.spec),
+            "images": len(self.keep),
+            "groups": len(self.groups),
+            "removed": int((~self.keep).sum()),
+            "skipped": sum(len(source.skipped) for source in self.sources),
+            "digest": hashlib.sha256(json.dumps(inputs).encode()).hexdigest(),
+            "versions": results.versions(),
+        }

@@ -1,0 +1,77 @@
+"""The folder that a pass leaves: mask, groups, gallery, summary. This is the only place that writes its files."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experiments.deduplication import gallery
+from experiments.deduplication.outcome import Outcome
+from experiments.run.files import write_bytes
+from experiments.run.progress import Progress, silent
+
+SUMMARY, SKIPPED, GALLERY = "summary.json", "skipped.csv", "gallery.html"
+OPTIONAL = ("keep.txt", SKIPPED, "groups.png", "semantic.safetensors")  # of some passes only
+
+
+def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> None:
+    """Writes into `out`, each file whole or not at all:
+
+    keep.npy              bool [N], which images are kept
+    groups.csv            the pairs: group (the first index), index, distance; for photographs also their files
+    keep.txt              for photographs: the files that are kept, one a line
+    skipped.csv           for photographs: file, reason and source of what could not be used
+    gallery.html          the page on which a person judges the groups
+    groups.png            for packed sets of one shape: pairs from the farthest apart to the nearest
+    semantic.safetensors  for the method "semantic": the hash that was learnt
+    summary.json          what was done and found, written last: without it the folder is not finished
+
+    Files of an earlier pass go. Raises OSError for a folder that cannot be written.
+    """
+    names = outcome.source.names
+    files = {"keep.npy": _npy(outcome.keep), "groups.csv": _groups(outcome)}
+    if names is not None:
+        files["keep.txt"] = "".join(f"{names[i]}\n" for i in np.flatnonzero(outcome.keep)).encode()
+    if any(source.names is not None for source in outcome.sources):
+        rows = [(*skipped, source.name) for source in outcome.sources for skipped in source.skipped]
+        files[SKIPPED] = _csv(("file", "reason", "source"), rows)
+    files[GALLERY] = gallery.page(outcome, progress).encode()
+    if (picture := gallery.picture(outcome)) is not None:
+        files["groups.png"] = picture
+    files[SUMMARY] = (json.dumps(outcome.summary, indent=2) + "\n").encode()
+
+    out.mkdir(parents=True, exist_ok=True)
+    for earlier in (SUMMARY, *OPTIONAL):
+        (out / earlier).unlink(missing_ok=True)
+    if outcome.found.semantic is not None:
+        outcome.found.semantic.save(out / "semantic.safetensors")
+    for file, content in files.items():
+        write_bytes(out / file, content)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _groups(outcome: Outcome) -> bytes:
+    """A row for each pair; photographs have their file beside the index."""
+    found, digits = outcome.found, 0 if outcome.found.unit == "bits" else 2
+    columns = {"group": found.pairs[:, 0].tolist(), "index": found.pairs[:, 1].tolist()}
+    columns["distance"] = [f"{distance:.{digits}f}" for distance in found.distances]
+    for column, source in (("group", outcome.source), ("index", outcome.other)):
+        if source.names is not None:
+            columns[f"{column}_file"] = [source.names[i] for i in columns[column]]
+    return _csv(tuple(columns), zip(*columns.values(), strict=True))
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()
