@@ -6,11 +6,9 @@ eight shapes (objective, agreement of predictions, seconds).
 """
 
 import argparse
-import statistics
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -21,6 +19,7 @@ from sklearn.svm import LinearSVC
 import evaluation
 import features
 import gan
+from experiments.studies.timing import alternate, compare
 
 # (rows, columns, classes, C, weight of the first class or None, largest feature scale)
 SHAPES = (
@@ -49,12 +48,8 @@ def extraction(*, images: int, repeats: int, preset: str = "imagenet32") -> Iter
                 stages(batch)
 
     out = np.empty((images, features.feature_width(backbone)), np.float32)
-    forward, extract = _alternate(bare, lambda: features.extract(backbone, data, out=out), repeats)
-    ratio = statistics.median(f / e for f, e in zip(forward, extract, strict=True))
-    yield (
-        f"extraction {preset}: {images / statistics.median(extract):.0f} images/s, bare forward "
-        f"{images / statistics.median(forward):.0f} images/s, ratio {ratio:.3f} (median of {repeats} pairs)"
-    )
+    pairs = alternate(bare, lambda: features.extract(backbone, data, out=out), repeats)
+    yield f"extraction {preset}, {images:,} images: {compare(pairs, images, 'bare forward')}"
 
 
 def solver(*, repeats: int) -> Iterator[str]:
@@ -74,13 +69,13 @@ def solver(*, repeats: int) -> Iterator[str]:
         theirs = LinearSVC(C=C, dual=rows < columns, tol=1e-8, max_iter=200_000)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            mine, other = _alternate(lambda: ours.fit(X, y), lambda: theirs.fit(X, y), repeats)  # noqa: B023
+            pairs = alternate(lambda: theirs.fit(X, y), lambda: ours.fit(X, y), repeats)  # noqa: B023
+        other, mine = np.median(pairs[:, :, 0], axis=0)
         excess = float(np.max(objective(ours, X, y, C) / objective(theirs, X, y, C) - 1))
         agree = float(np.mean(ours.predict(X) == theirs.predict(X)))
         yield (
             f"solver {rows} x {columns}, {classes} classes, C {C:g}, scale {scale}: objective {excess:+.1e} "
-            f"relative to LinearSVC, {100 * agree:.2f} % agree, {statistics.median(mine):.3f} s against "
-            f"{statistics.median(other):.3f} s"
+            f"relative to LinearSVC, {100 * agree:.2f} % agree, {mine:.3f} s against {other:.3f} s"
         )
 
 
@@ -92,18 +87,6 @@ def objective(model: LinearSVC | evaluation.L2SVM, X: np.ndarray, y: np.ndarray,
         slack = np.maximum(0, 1 - np.where(y == target, 1, -1) * (X @ w + b))
         values.append(0.5 * (w @ w + b * b) + C * (slack @ slack))
     return np.array(values)
-
-
-def _alternate(a: Callable, b: Callable, repeats: int) -> tuple[list[float], list[float]]:
-    """Seconds of each, run in turn after one unmeasured run of both."""
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(repeats + 1):
-        for run, kept in zip((a, b), seconds, strict=True):
-            start = time.perf_counter()
-            run()
-            if repeat:
-                kept.append(time.perf_counter() - start)
-    return seconds
 
 
 def main() -> int:

@@ -2,18 +2,17 @@
 
     python -m experiments.studies.benchmark_search --sizes 10000 100000 1000000
 
-Each measurement is a process of its own, so that its peak memory is its own, and ends after --limit seconds. `exact`
-says whether the pairs are ours, bit for bit. The peers are optional: `pip install faiss-cpu imagededup`.
+Each measurement runs in a process of its own, which is the only one in its peak memory, and ends after --limit seconds.
+The column `exact` says whether the pairs are ours, bit for bit. faiss and imagededup are optional: `pip install
+faiss-cpu imagededup`.
 
-Codes: `random`, 5 % of them another's neighbours within the radius; `hashes`, CIFAR-10's pHashes repeated with up to
-three bits changed; `dense`, 90 % within eight bits of one code; `equal`, one code.
+Codes: `random`, where 5 % lie within the radius of another; `hashes`, CIFAR-10's pHashes repeated with up to three bits
+changed; `dense`, 90 % within eight bits of one code; `equal`, one code.
 """
 
 import argparse
-import csv
 import hashlib
 import importlib.metadata
-import io
 import json
 import os
 import resource
@@ -22,13 +21,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 import dedup
-from experiments.data import load as datasets
+from experiments.commands.options import add_roots, make_run
+from experiments.data.load import load
 from experiments.run.context import Run
 from experiments.run.files import write_bytes
 from experiments.run.torchvision import import_torchvision
@@ -37,7 +38,7 @@ COLUMNS = ("method", "kind", "codes", "radius", "seconds", "n_runs", "peak_rss_g
 GIB = 2**20  # of the kilobytes that ru_maxrss counts
 
 
-def random_codes(n: int, radius: int) -> np.ndarray:
+def random_codes(n: int, radius: int, run: Run) -> np.ndarray:
     """uint64 [n]: random, the last 5 % at most `radius` bits from one of the others."""
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 2**64, n, np.uint64)
@@ -46,15 +47,14 @@ def random_codes(n: int, radius: int) -> np.ndarray:
     return codes
 
 
-def hash_codes(n: int, radius: int) -> np.ndarray:
+def hash_codes(n: int, radius: int, run: Run) -> np.ndarray:
     """uint64 [n]: hashes of photographs, each repeated with up to three bits changed."""
-    data_root, runs_root = os.environ.get("DATA_ROOT", "data"), os.environ.get("RUNS_ROOT", "runs")
-    base = dedup.phash(datasets.load("cifar10-train", Run(Path(data_root), Path(runs_root))).images)
+    base = dedup.phash(load("cifar10-train", run).images)
     rng = np.random.default_rng(0)
     return _flipped(base[rng.integers(0, len(base), n)], 3, rng)
 
 
-def dense_codes(n: int, radius: int) -> np.ndarray:
+def dense_codes(n: int, radius: int, run: Run) -> np.ndarray:
     """uint64 [n]: random, 90 % at most eight bits from one code."""
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 2**64, n, np.uint64)
@@ -68,11 +68,11 @@ def _flipped(codes: np.ndarray, bits: int, rng: np.random.Generator) -> np.ndarr
     return codes
 
 
-KINDS: dict[str, Callable[[int, int], np.ndarray]] = {
+KINDS: dict[str, Callable[[int, int, Run], np.ndarray]] = {
     "random": random_codes,
     "hashes": hash_codes,
     "dense": dense_codes,
-    "equal": lambda n, radius: np.zeros(n, np.uint64),
+    "equal": lambda n, radius, run: np.zeros(n, np.uint64),
 }
 
 
@@ -135,13 +135,13 @@ METHODS: dict[str, tuple[str, Callable[[np.ndarray, int], np.ndarray]]] = {  # n
 }
 
 
-def measure(method: str, kind: str, n: int, radius: int) -> dict:
+def measure(method: str, codes: np.ndarray, radius: int) -> dict:
     """One run in this process: seconds, peak memory in GiB (its children's largest added), pairs and their digest."""
-    codes = KINDS[kind](n, radius)
-    METHODS[method][1](codes[:2], radius)  # imports, which are no part of a search
+    search = METHODS[method][1]
+    search(codes[:2], radius)  # imports, which are no part of a search
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / GIB
     start = time.perf_counter()
-    found = METHODS[method][1](codes, radius)
+    found = search(codes, radius)
     seconds = time.perf_counter() - start
     peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / GIB
     return {
@@ -154,15 +154,15 @@ def measure(method: str, kind: str, n: int, radius: int) -> dict:
     }
 
 
-def in_process(method: str, kind: str, n: int, radius: int, limit: float) -> dict | str:
-    """`measure` in a process of its own; or in words why there is nothing to tell."""
+def in_process(method: str, n: int, given: Sequence[str], limit: float) -> dict | str:
+    """`measure` in a process of its own with the options `given`; or in words why there is nothing to tell."""
     package = METHODS[method][0]
     if package != "dcgan-eval":
         try:
             importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             return "not installed"
-    command = [sys.executable, "-m", "experiments.studies.benchmark_search", "--one", method, kind, str(n), str(radius)]
+    command = [sys.executable, "-m", "experiments.studies.benchmark_search", *given, "--one", method, str(n)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         out, err = child.communicate(timeout=limit)
@@ -175,57 +175,57 @@ def in_process(method: str, kind: str, n: int, radius: int, limit: float) -> dic
     return json.loads(out.strip().splitlines()[-1])
 
 
-def row(method: str, kind: str, n: int, radius: int, results: list[dict | str], ours: str | None) -> dict:
-    """One line of the table: the median of the runs, or why there is none."""
-    base = dict.fromkeys(COLUMNS, "") | {"method": method, "kind": kind, "codes": n, "radius": radius}
+def row(base: dict, results: list[dict | str], ours: str | None) -> dict:
+    """A line of the table, `base` filled in: the median of the runs, or why there is none."""
     runs = [result for result in results if not isinstance(result, str)]
     if len(runs) < len(results):
         return base | {"n_runs": 0, "note": next(result for result in results if isinstance(result, str))}
+    pairs, groups = runs[0]["pairs"], runs[0]["groups"]
     return base | {
         "seconds": f"{statistics.median(run['seconds'] for run in runs):.2f}",
         "n_runs": len(runs),
         "peak_rss_gib": f"{max(run['peak'] for run in runs):.2f}",
-        "pairs": "" if runs[0]["pairs"] is None else runs[0]["pairs"],
-        "exact": "" if runs[0]["pairs"] is None or ours is None else all(run["digest"] == ours for run in runs),
+        "pairs": "" if pairs is None else pairs,
+        "exact": "" if pairs is None or ours is None else all(run["digest"] == ours for run in runs),
         "note": f"{max(run['before'] for run in runs):.2f} GiB before the search"
-        + ("" if runs[0]["groups"] is None else f"; {runs[0]['groups']} groups"),
+        + ("" if groups is None else f"; {groups} groups"),
     }
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Prints a line for each method and size, and writes them as CSV."""
-    parser = argparse.ArgumentParser(description="Exact Hamming search beside faiss and imagededup.")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="numbers of codes")
     parser.add_argument("--kind", choices=KINDS, default="random", help="which codes (default: %(default)s)")
     parser.add_argument("--radius", type=int, default=4, help="bits (default: %(default)s)")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD", help="of all")
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD", help="default: all"
+    )
     parser.add_argument("--limit", type=float, default=120, help="seconds a run may take (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=1, help="runs each (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("search.csv"), help="the CSV file (default: %(default)s)")
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    add_roots(parser)
+    arguments = parser.parse_args(argv)
+    kind, radius = arguments.kind, arguments.radius
     if arguments.one:
-        method, kind, n, radius = arguments.one
-        print(json.dumps(measure(method, kind, int(n), int(radius))))
+        method, n = arguments.one
+        print(json.dumps(measure(method, KINDS[kind](int(n), radius, make_run(arguments)), radius)))
         return 0
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    given = sys.argv[1:] if argv is None else argv
+    lines: list[dict] = []
     for n in arguments.sizes:
         ours = None
         for method in arguments.methods:
             results: list[dict | str] = []
             while len(results) < arguments.repeats and not any(isinstance(result, str) for result in results):
-                results.append(in_process(method, arguments.kind, n, arguments.radius, arguments.limit))
+                results.append(in_process(method, n, given, arguments.limit))
             if method == "radius_pairs" and not isinstance(results[0], str):
                 ours = results[0]["digest"]
-            line = row(method, arguments.kind, n, arguments.radius, results, ours)
-            writer.writerow(line)
-            print(
-                " | ".join(f"{name} {line[name]}" if name != "method" else str(line[name]) for name in COLUMNS),
-                flush=True,
-            )
-            write_bytes(arguments.out, text.getvalue().encode())
+            line = dict.fromkeys(COLUMNS, "") | {"method": method, "kind": kind, "codes": n, "radius": radius}
+            lines.append(row(line, results, ours))
+            print(" | ".join(f"{name} {value}" for name, value in lines[-1].items()), flush=True)
+            write_bytes(arguments.out, pd.DataFrame(lines).to_csv(index=False).encode())
     return 0
 
 

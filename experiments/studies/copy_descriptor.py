@@ -1,11 +1,11 @@
-"""The copy descriptor that comes with the project: how it was trained, and how the pass does on human labels.
+"""The copy descriptor that comes with the project: its training, and how the pass agrees with human labels.
 
     python -m experiments.studies.copy_descriptor fit --out dedup/copies.safetensors
     python -m experiments.studies.copy_descriptor measure --out results/dedup/cifair.csv
 
 Human labels: ciFAIR (Barz & Denzler, JIMG 2020) lists pairs of CIFAR-10 test and training images that people judged to
-be duplicates, among the nearest by a network's features. DATA_ROOT/cifair holds a list of test images and the listed
-pairs among them. A duplicate that the network did not bring up is not in the list, and counts here as falsely flagged.
+be duplicates, among the nearest by a network's features. DATA_ROOT/cifair holds the test images that were judged and
+the listed pairs. A duplicate that the network did not bring up is not in the list, and counts here as falsely flagged.
 """
 
 import argparse
@@ -17,9 +17,8 @@ import numpy as np
 import pandas as pd
 
 import dedup
-from experiments.data import load as datasets
-from experiments.run import console
-from experiments.run.context import Run
+from experiments.commands.options import add_roots, make_run
+from experiments.data.load import load
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
 from experiments.studies.planted_copies import METHODS, Method
@@ -28,7 +27,7 @@ TRAINED_ON = ("tiny-imagenet-64", "cifar10-train")  # without labels; no test im
 
 
 def labelled(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(indices of the test images judged, those of them listed as duplicates), int64. UserError where not at hand."""
+    """(test images that were judged, those of them listed as duplicates), int64. UserError where the lists are not."""
     try:
         images = pd.read_csv(folder / "test_index_dev.csv")["TestID"].to_numpy(np.int64)
         pairs = pd.read_csv(folder / "duplicates_cifar10_dev.csv")["TestID"].to_numpy(np.int64)
@@ -40,9 +39,9 @@ def labelled(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 def measure(
     train: np.ndarray, test: np.ndarray, judged: np.ndarray, listed: np.ndarray, methods: Mapping[str, Method]
 ) -> Iterator[dict[str, str | float]]:
-    """Yields a row a method: how the test images that it flags compare with those listed.
+    """Yields a row for each method: how the test images that it flags compare with those that people listed.
 
-    train, test: uint8 [N, H, W, C]; judged: int64 [n], the test images that count; listed: those that people listed.
+    train, test: uint8 [N, H, W, C]. judged: int64 [n], the test images that count. listed: int64, those of them listed.
     """
     for name, method in methods.items():
         flagged = judged[np.unique(method(test[judged], train)[:, 0])]
@@ -61,21 +60,20 @@ def measure(
 
 def main(argv: list[str] | None = None) -> int:
     """Trains the descriptor, or prints the table of precision and recall."""
-    parser = argparse.ArgumentParser(description="The copy descriptor: training, and agreement with human labels.")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("task", choices=["fit", "measure"])
-    parser.add_argument("--data-root", type=Path, default=Path("data"))
-    parser.add_argument("--runs-root", type=Path, default=Path("runs"))
-    parser.add_argument("--steps", type=int, default=dedup.DescriptorConfig.steps, help="of training")
-    parser.add_argument("--out", type=Path, help="file to write")
+    parser.add_argument(
+        "--steps", type=int, default=dedup.DescriptorConfig.steps, help="for fit: minibatches (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, help="file to write (fit: copies.safetensors by default)")
+    add_roots(parser)
     arguments = parser.parse_args(argv)
-
-    def images(name: str) -> np.ndarray:
-        return datasets.load(name, Run(arguments.data_root, arguments.runs_root)).images
+    run = make_run(arguments)
 
     if arguments.task == "measure":
-        judged, listed = labelled(arguments.data_root / "cifair")
-        rows = measure(images("cifar10-train"), images("cifar10-test"), judged, listed, METHODS)
-        table = pd.DataFrame(rows).round(3)
+        judged, listed = labelled(run.data_root / "cifair")
+        train, test = (load(name, run).images for name in ("cifar10-train", "cifar10-test"))
+        table = pd.DataFrame(measure(train, test, judged, listed, METHODS)).round(3)
         print(table.to_string(index=False))
         if arguments.out:
             write_bytes(arguments.out, table.to_csv(index=False).encode())
@@ -83,10 +81,10 @@ def main(argv: list[str] | None = None) -> int:
 
     def progress(step: int, loss: float, found: float) -> None:
         if step % 50 == 0:
-            console.say(f"step {step}: loss {loss:.3f}, {100 * found:.1f} % of copies found in the minibatch")
+            run.say(f"step {step}: loss {loss:.3f}, {100 * found:.1f} % of copies found in the minibatch")
 
     config = dedup.DescriptorConfig(steps=arguments.steps)
-    made = dedup.CopyDescriptor.fit([images(name) for name in TRAINED_ON], config, progress=progress)
+    made = dedup.CopyDescriptor.fit([load(name, run).images for name in TRAINED_ON], config, progress=progress)
     made.save(arguments.out or Path("copies.safetensors"))
     print(made.digest)
     return 0

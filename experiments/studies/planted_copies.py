@@ -1,9 +1,9 @@
 """Planted near-duplicates: which share of altered copies each method finds again, and what it finds besides.
 
-    python -m experiments.studies.planted_copies --data-root data --runs-root runs --out results/dedup/planted.csv
+    python -m experiments.studies.planted_copies --out results/dedup/planted.csv
 
 Photographs are altered at 64x64 and then halved, as a re-encoded file would reach a 32x32 set; the shift is by one
-pixel of 32x32. A method is a function of originals and copies, so another one is one entry of a dictionary.
+pixel of 32x32. A method is a function of originals and copies, so that another one is another entry of METHODS.
 """
 
 import argparse
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import dedup
-from experiments.data import load as datasets
+from experiments.commands.options import add_roots, make_run
+from experiments.data.load import load
 from experiments.data.sets.tiny_imagenet import halve
-from experiments.deduplication import methods as duplicates
+from experiments.deduplication.methods import equal_pairs
 from experiments.run.context import Run
 from experiments.run.files import write_bytes
 
@@ -77,9 +78,8 @@ def within_radius(codes: Callable[[Images], NDArray[np.uint64]], radius: int) ->
 
 
 def colliding(codes: Callable[[Images], NDArray[np.uint64]]) -> Method:
-    """The method that calls images of equal code the same (codes of any number of words)."""
-
-    return lambda originals, copies: duplicates.colliding(codes(originals), codes(copies))
+    """The method that calls images of equal code the same; codes have any number of words."""
+    return lambda originals, copies: equal_pairs(codes(originals), codes(copies))
 
 
 METHODS: dict[str, Method] = {
@@ -114,20 +114,12 @@ def planted(images: Images, methods: Mapping[str, Method]) -> Iterator[dict[str,
             }
 
 
-def measure(
-    name: str,
-    methods: Mapping[str, Method],
-    *,
-    n: int = 5000,
-    seed: int = 0,
-    data_root: Path | str,
-    runs_root: Path | str,
-) -> pd.DataFrame:
-    """`planted` on `n` images of the set `name` (64x64), drawn by `seed`: one row a transform and method.
+def measure(name: str, methods: Mapping[str, Method], run: Run, *, n: int = 5000, seed: int = 0) -> pd.DataFrame:
+    """`planted` on `n` images of the set `name` (64x64), drawn by `seed`: one row for each transform and method.
 
     Raises UserError for a set that cannot be had, ValueError for one of fewer images.
     """
-    images = datasets.load(name, Run(Path(data_root), Path(runs_root))).images
+    images = load(name, run).images
     if not 1 <= n <= len(images):
         raise ValueError(f"n must lie in [1, {len(images)}], the images of {name}, got {n}")
     drawn = np.sort(np.random.default_rng(seed).choice(len(images), n, replace=False))
@@ -136,19 +128,23 @@ def measure(
 
 def main(argv: list[str] | None = None) -> int:
     """Fits the semantic hash on the set at 32x32, measures all methods, writes and prints the table."""
-    parser = argparse.ArgumentParser(description="Recall of near-duplicate searches on planted copies.")
-    parser.add_argument("--data-root", type=Path, default=Path("data"))
-    parser.add_argument("--runs-root", type=Path, default=Path("runs"))
-    parser.add_argument("--n", type=int, default=5000, help="images drawn (default: 5000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw and of the semantic hash (default: 0)")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--n", type=int, default=5000, help="images drawn (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="for the draw and the semantic hash (default: %(default)s)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=dedup.SemanticConfig.steps,
+        help="training steps of the semantic hash (default: %(default)s)",
+    )
     parser.add_argument("--out", type=Path, help="CSV file to write")
-    parser.add_argument("--steps", type=int, default=dedup.SemanticConfig.steps, help="of the semantic hash's training")
+    add_roots(parser)
     arguments = parser.parse_args(argv)
+    run = make_run(arguments)
     config = dedup.SemanticConfig(steps=arguments.steps, seed=arguments.seed)
-    roots = {"data_root": arguments.data_root, "runs_root": arguments.runs_root}
-    semantic = dedup.SemanticHash.fit(datasets.load("tiny-imagenet-32", Run(**roots)).images, config)
+    semantic = dedup.SemanticHash.fit(load("tiny-imagenet-32", run).images, config)
     methods = METHODS | {"semantic, exact collision": colliding(semantic)}
-    table = measure("tiny-imagenet-64", methods, n=arguments.n, seed=arguments.seed, **roots)
+    table = measure("tiny-imagenet-64", methods, run, n=arguments.n, seed=arguments.seed)
     if arguments.out:
         write_bytes(arguments.out, table.round(2).to_csv(index=False).encode())
     print(table.pivot(index="method", columns="transform", values="found_percent").round(1).to_string())
