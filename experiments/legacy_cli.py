@@ -18,7 +18,7 @@ from experiments.commands import data as data_commands
 from experiments.commands import look as look_command
 from experiments.commands.options import add_roots, commands_of
 from experiments.run import console
-from experiments.run.context import RESULTS, ROOT, device_of, named_roots
+from experiments.run.context import ROOT, device_of, named_roots
 from experiments.run.errors import UserError, one_line
 from experiments.run.memory import keep_freed_memory
 from experiments.run.torchrun import joined
@@ -26,7 +26,6 @@ from experiments.training.recipe import load_recipe, recipe_names
 from experiments.training.session import STATE, pretrain, record
 from gan import parallel
 
-LEAKAGE = RESULTS / "leakage"
 TRAINING = ROOT / "results" / "training"
 
 

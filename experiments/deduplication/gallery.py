@@ -50,7 +50,7 @@ def picture(outcome: Outcome) -> bytes | None:
 def _entry(group: Group, outcome: Outcome) -> dict[str, object]:
     """What the page shows of a group."""
     source, other = outcome.source, outcome.other
-    kept, removed = ("stays", "goes") if source is other else (f"of {source.name}", f"of {other.name}")
+    kept, removed = ("kept", "removed") if source is other else (f"of {source.name}", f"of {other.name}")
     digits = 0 if outcome.found.unit == "bits" else 1
     distances = [f"{distance:.{digits}f} {outcome.found.unit}" for distance in group.distances[: SHOWN_OF_GROUP - 1]]
     pictures = [_picture(source, group.label, kept, "")]

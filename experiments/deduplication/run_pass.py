@@ -77,11 +77,11 @@ def _is_audit(name: str, spec: DedupSpec, run: Run, against: str | None) -> bool
 
 
 def _tell(outcome: Outcome, out: Path, run: Run) -> None:
-    """Says which files were skipped, and how many images are not kept."""
+    """Says which files were skipped, and how many images the mask leaves out."""
     skipped = [f"{name} ({reason})" for source in outcome.sources for name, reason in source.skipped]
     if skipped:
         more = f" and {len(skipped) - NAMED:,} more" if len(skipped) > NAMED else ""
         run.say(f"skipped {len(skipped):,} files, listed in {out / SKIPPED}: {', '.join(skipped[:NAMED])}{more}")
     summary, against = outcome.summary, outcome.against
-    what = f"occur in {against.name}" if against else f"are removed as near-duplicates, in {summary['groups']:,} groups"
+    what = f"occur in {against.name}" if against else f"repeat an earlier one, in {summary['groups']:,} groups"
     run.say(f"{outcome.source.name}: {summary['removed']:,} of {summary['images']:,} images {what}")

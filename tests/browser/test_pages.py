@@ -1,18 +1,20 @@
 """Report, leaderboard and gallery in a browser: nothing fails or is asked for, they sort, fit and can be read."""
 
-import base64
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments.deduplication import gallery
+from experiments.deduplication.image_source import Source
+from experiments.deduplication.methods import Found
+from experiments.deduplication.outcome import Outcome
+from experiments.deduplication.spec import DedupSpec
 from experiments.report.page import render_report
 from experiments.run.context import RESULTS
-from results import figures
 
 Opener = Callable[[Path], Any]
 PHONE = 390
@@ -55,27 +57,10 @@ def files(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def a_gallery() -> str:
-    def picture(shade: int) -> dict[str, str]:
-        png = figures.grid(np.full((1, 8, 8, 3), shade, np.uint8))
-        return {
-            "url": f"data:image/png;base64,{base64.b64encode(png).decode()}",
-            "name": str(shade),
-            "role": "",
-            "distance": "",
-        }
-
-    shown = [
-        {
-            "label": label,
-            "farthest": "4 bits",
-            "images": 2,
-            "unseen": 0,
-            "pictures": [picture(label), picture(label + 9)],
-        }
-        for label in (10, 20, 30)
-    ]
-    source = cast(Any, SimpleNamespace(name="photographs"))
-    return gallery.render(shown, 3, source=source, other=source, method="phash", digest="d")
+    images = np.arange(10, 70, 10, np.uint8).repeat(8 * 8 * 3).reshape(6, 8, 8, 3)
+    source = Source("photographs", "d", images, lambda index: Image.fromarray(images[index]))
+    found = Found(np.arange(6).reshape(3, 2), np.full(3, 4.0), "bits")
+    return gallery.page(Outcome(DedupSpec("phash"), source, None, found))
 
 
 NAMES = ["report", "leaderboard", "gallery"]

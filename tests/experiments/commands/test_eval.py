@@ -135,23 +135,6 @@ def test_table_is_made_of_records_alone(roots: Path) -> None:
         (["eval", *RANDOM, "--device", "nogpu"], "set DEVICE=cpu"),
         (["eval", "pixels", "--subset", "2000"], "a subset must be smaller"),
         (["data", "cifar11"], "the data set must be one of cifar10-train"),
-        (
-            ["dedup", "cifar11"],
-            "'cifar11' is neither a data set nor an existing folder or zip; the sets are cifar10-train",
-        ),
-        (["dedup", "cifar10-test", "--against", "cifar11"], "'cifar11' is neither a data set nor"),
-        (["dedup", "cifar10-test", "--against", "cifar10-test"], "against itself holds every image twice"),
-        (["dedup", ".", "--against", "./."], "against itself holds every image twice"),
-        (
-            ["dedup", "cifar10-test", "--method", "phash", "--radius", "64"],
-            "radius must be an integer in [0, 63], got 64",
-        ),
-        (["dedup", "cifar10-test", "--radius", "4"], "near-duplicates takes no radius"),
-        (["dedup", "cifar10-test", "--record"], "--record keeps an audit: it needs --against, two named sets"),
-        (
-            ["dedup", "cifar10-test", "--against", "cifar10-train", "--method", "dhash", "--record"],
-            "--record keeps an audit: it needs --against, two named sets, and the method near-duplicates",
-        ),
         (["train", "nothing"], "unknown recipe 'nothing'; the recipes are"),
         (["train", "missing.toml"], "no file missing.toml"),
     ],
@@ -171,7 +154,6 @@ def test_mistakes_are_one_line_and_exit_2(
         (["evil"], "no command 'evil'; did you mean 'eval'?"),
         ([], "name a command: data"),
         (["eval", "--subset", "many"], "argument --subset: invalid int value: 'many'"),
-        (["dedup", "cifar10-test", "--method", "md5"], "argument --method: invalid choice: 'md5'"),
     ],
 )
 def test_a_wrong_command_is_one_line_and_exit_2(capsys: pytest.CaptureFixture, arguments: list[str], text: str) -> None:

@@ -5,13 +5,13 @@ import importlib.metadata
 
 import pytest
 
-from experiments.studies import benchmark_search as search_benchmarks
+from experiments.run.context import Run
+from experiments.studies.benchmark_search import COLUMNS, KINDS, main
 
 
-def rows(monkeypatch, tmp_path, *arguments):
+def rows(tmp_path, *arguments):
     out = tmp_path / "search.csv"
-    monkeypatch.setattr("sys.argv", ["search_benchmarks", "--sizes", "400", "--out", str(out), *arguments])
-    assert search_benchmarks.main() == 0
+    assert main(["--sizes", "400", "--out", str(out), *arguments]) == 0
     with out.open() as file:
         return list(csv.DictReader(file))
 
@@ -21,19 +21,19 @@ def test_a_measured_row_and_one_not_installed(monkeypatch, tmp_path):
         raise importlib.metadata.PackageNotFoundError(package)
 
     monkeypatch.setattr(importlib.metadata, "version", absent)
-    ours, peer = rows(monkeypatch, tmp_path, "--methods", "radius_pairs", "faiss IndexBinaryFlat")
-    assert tuple(ours) == search_benchmarks.COLUMNS
+    ours, peer = rows(tmp_path, "--methods", "radius_pairs", "faiss IndexBinaryFlat")
+    assert tuple(ours) == COLUMNS
     assert (ours["n_runs"], ours["pairs"], ours["exact"]) == ("1", "20", "True")
     assert 0 < float(ours["seconds"]) < 60 and 0 < float(ours["peak_rss_gib"]) < 4
     assert (peer["n_runs"], peer["seconds"], peer["note"]) == ("0", "", "not installed")
 
 
-def test_a_run_that_takes_too_long_says_so(monkeypatch, tmp_path):
-    (row,) = rows(monkeypatch, tmp_path, "--methods", "radius_pairs", "--limit", "0.01")
+def test_a_run_that_takes_too_long_says_so(tmp_path):
+    (row,) = rows(tmp_path, "--methods", "radius_pairs", "--limit", "0.01")
     assert row["note"] == "more than 0.01 s" and row["seconds"] == ""
 
 
 @pytest.mark.parametrize("kind", ["random", "dense", "equal"])
-def test_codes_are_the_same_each_time(kind):
-    first, again = (search_benchmarks.KINDS[kind](1000, 4) for _ in range(2))
+def test_codes_are_the_same_each_time(kind, tmp_path):
+    first, again = (KINDS[kind](1000, 4, Run(tmp_path, tmp_path)) for _ in range(2))
     assert first.dtype == "uint64" and (first == again).all()

@@ -8,6 +8,7 @@ from PIL import Image
 import dedup
 from experiments.data.packed import pack
 from experiments.data.sets.tiny_imagenet import halve
+from experiments.run.context import Run
 from experiments.studies import planted_copies as planted
 
 
@@ -87,4 +88,4 @@ def test_the_table_of_a_set(tmp_path, capsys):
     recompressed = table[table["transform"] == "JPEG quality 75"].set_index("method")["found_percent"]
     assert recompressed["phash, radius 4"] > 90 > table[table["transform"] == "mirrored"]["found_percent"].max()
     with pytest.raises(ValueError, match=r"n must lie in \[1, 80\], the images of tiny-imagenet-64, got 81"):
-        planted.measure("tiny-imagenet-64", {}, n=81, data_root=tmp_path, runs_root=runs)
+        planted.measure("tiny-imagenet-64", {}, Run(tmp_path, runs), n=81)

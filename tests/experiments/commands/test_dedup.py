@@ -1,0 +1,110 @@
+"""The command: where it writes, what it prints, its exit codes, and what it refuses in a line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.experiments.conftest import Workplace
+from tests.experiments.deduplication.made_up import photographs, removed
+
+
+@pytest.fixture
+def sets(workplace: Workplace) -> Path:
+    """Two sets, tiny-imagenet-32 and lsun-others-32, of which 3 is image 41 and 1; RUNS_ROOT/dedup."""
+    images = photographs(40)
+    workplace.pack("tiny-imagenet-32", np.concatenate([images, images[3:4]]))
+    workplace.pack("lsun-others-32", np.concatenate([photographs(1, seed=1), images[3:4]]))
+    return workplace.run.runs_root / "dedup"
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """Three photographs and a file that is none."""
+    (tmp_path / "album").mkdir()
+    for i, image in enumerate(photographs(3)):
+        Image.fromarray(image).save(tmp_path / "album" / f"{i}.png")
+    (tmp_path / "album" / "empty.jpg").touch()
+    return tmp_path / "album"
+
+
+def test_the_summary_is_printed(workplace: Workplace, sets: Path, capsys: pytest.CaptureFixture) -> None:
+    assert workplace.main("dedup", "tiny-imagenet-32", "--method", "phash", "--radius", "2") == 0
+    out, told = sets / "tiny-imagenet-32", capsys.readouterr()
+    assert json.loads(told.out) == json.loads((out / "summary.json").read_text())
+    assert json.loads(told.out)["pass"] == {"method": "phash", "radius": 2} and removed(out) == [40]
+    assert "tiny-imagenet-32: 1 of 41 images repeat an earlier one, in 1 groups" in told.err
+    assert f"judge the groups in {out / 'gallery.html'}" in told.err
+
+
+def test_the_calibrated_pass_between_two_sets_leaves_an_audit(workplace: Workplace, sets: Path) -> None:
+    command = ["dedup", "tiny-imagenet-32", "--against", "lsun-others-32"]
+    assert workplace.main(*command) == 0 and removed(sets / "tiny-imagenet-32-against-lsun-others-32") == [3, 40]
+    committed, own = (folder / "tiny-imagenet-32-in-lsun-others-32.json" for folder in workplace.run.audits)
+    assert own.exists() and not committed.exists()
+    assert workplace.main(*command, "--record", "--out", str(sets / "here")) == 0
+    assert committed.exists() and removed(sets / "here") == [3, 40]
+
+
+def test_skipped_files_are_exit_code_1(workplace: Workplace, album: Path) -> None:
+    assert workplace.main("dedup", str(album), "--method", "phash") == 1
+    (album / "empty.jpg").unlink()
+    assert workplace.main("dedup", str(album), "--method", "phash") == 0
+
+
+def test_a_dry_run_says_what_would_be_done(
+    workplace: Workplace, sets: Path, album: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert workplace.main("dedup", str(album), "--against", "tiny-imagenet-32", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "4 image files" in said and " MB, decoded on all cores" in said and "41 images of 32x32, 3 channels" in said
+    assert "would search by near-duplicates, which takes a minute" in said and not sets.exists()
+    assert workplace.main("dedup", "svhn-train", "--method", "dhash", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "svhn-train: not packed yet" in said and "by dhash at radius 4, which takes seconds" in said
+    assert f"into {sets / 'svhn-train'}" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["cifar11"], "'cifar11' is neither a data set nor an existing folder or zip; the sets are cifar10-train"),
+        (["cifar10-test", "--against", "cifar11"], "'cifar11' is neither a data set nor"),
+        (["cifar10-test", "--against", "cifar10-test"], "against itself holds every image twice"),
+        ([".", "--against", "./."], "against itself holds every image twice"),
+        (["cifar10-test", "--method", "phash", "--radius", "64"], "radius must be an integer in [0, 63], got 64"),
+        (["cifar10-test", "--radius", "4"], "near-duplicates takes no radius"),
+        (["cifar10-test", "--record"], "--record keeps an audit: it needs --against, two named sets"),
+        (
+            ["cifar10-test", "--against", "cifar10-train", "--method", "dhash", "--record"],
+            "--record keeps an audit: it needs --against, two named sets, and the method near-duplicates",
+        ),
+        (["lsun-others-32", "--out", "file"], "cannot write to file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_line_and_exit_2(
+    workplace: Workplace,
+    sets: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    arguments: list[str],
+    text: str,
+) -> None:
+    monkeypatch.chdir(workplace.root)
+    (workplace.root / "file").touch()
+    for dry in ([], ["--dry-run"]) if "--out" not in arguments else ([],):
+        assert workplace.main("dedup", *arguments, *dry) == 2
+        error = capsys.readouterr().err.strip()
+        assert text in error and "\n" not in error and error.startswith("dcgan-eval: ")
+    assert not sets.exists()
+
+
+def test_an_unknown_method_is_one_line_and_exit_2(workplace: Workplace, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        workplace.main("dedup", "cifar10-test", "--method", "phsh")
+    error = capsys.readouterr().err.strip()
+    assert stopped.value.code == 2 and "\n" not in error
+    assert "argument --method: invalid choice: 'phsh'" in error and "did you mean 'phash'?" in error
