@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.experiments.conftest import Workplace
 from tests.experiments.deduplication.made_up import photographs, removed
+from tests.workplace import Workplace
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from experiments.run.context import Run
-from tests.experiments.conftest import Workplace
 from tests.experiments.deduplication.made_up import photographs, recompressed
+from tests.workplace import Workplace
 
 HOSTILE = '"><script>alert(1)ü.jpg'
 
