@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, heard between two steps: what is saved then is a whole step's state."""
+"""SIGINT and SIGTERM, handled between two steps, so that what is saved then is the state of a whole step."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Stop:
-    """Whether a signal has arrived; true from then on."""
+    """True once a signal has arrived."""
 
     def __init__(self) -> None:
         self._arrived = False
@@ -17,8 +17,8 @@ class Stop:
     def __bool__(self) -> bool:
         return self._arrived
 
-    def arrive(self, number: int, frame: FrameType | None) -> None:
-        """The handler: the first signal is noted, a second one stops at once (KeyboardInterrupt)."""
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Note the first signal; a second one raises KeyboardInterrupt at once."""
         if self._arrived:
             raise KeyboardInterrupt
         self._arrived = True  # nothing is printed here: the signal may have come in the middle of a line
@@ -26,13 +26,13 @@ class Stop:
 
 @contextmanager
 def deferred() -> Iterator[Stop]:
-    """Inside, SIGINT and SIGTERM only set what it yields. A signal that the process ignores stays ignored."""
+    """Inside the block, SIGINT and SIGTERM only set the `Stop` that it yields. An ignored signal stays ignored."""
     stop = Stop()
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():  # Python delivers signals to no other
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, stop.arrive)
+                before[number] = signal.signal(number, stop.handle)
     try:
         yield stop
     finally:
