@@ -53,16 +53,13 @@ def joined(run: Run) -> Iterator[Run]:
         dist.destroy_process_group()
 
 
-def broadcast(values: Tensor | None, device: torch.device) -> Tensor:
-    """Return rank 0's `values`, int64 [N], on the CPU of every process; the other ranks pass None.
+def broadcast(values: Tensor | None) -> Tensor:
+    """Return rank 0's `values`, a tensor on the CPU, in every process; the other ranks pass None.
 
     A process that works without others gets its own `values`.
     """
-    if not (dist.is_available() and dist.is_initialized()):
-        assert values is not None
-        return values
-    size = torch.tensor([0 if values is None else len(values)], device=device)
-    dist.broadcast(size, 0)
-    shared = torch.empty(int(size), dtype=torch.int64, device=device) if values is None else values.to(device)
-    dist.broadcast(shared, 0)
-    return shared.cpu()
+    shared = [values]
+    if dist.is_available() and dist.is_initialized():
+        dist.broadcast_object_list(shared)
+    assert shared[0] is not None
+    return shared[0]

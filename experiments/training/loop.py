@@ -60,12 +60,12 @@ def run_steps(
     every = max(2, checkpoint_images // config.batch_size)
     clock, saved = Clock(out / CLOCK, state.step), time.monotonic()
     pending: list[gan.Step] = []
-    with deferred() as stop:
+    with deferred() as signals:
         for step in steps:
             pending.append(step)
             last = step.step == config.steps
             look = monitor.schedule.due(step.step)
-            stopping = bool(stop)  # asked once: a signal during what follows is for the next step
+            stopping = bool(signals)  # asked once: a signal during what follows is for the next step
             save = last or stopping or step.step % every == 0 or time.monotonic() - saved > CHECKPOINT_SECONDS
             if not (look or save):
                 continue

@@ -54,7 +54,7 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int = 25_60
         data = training_set(recipe, run)
         run.say(f"{data.summary['name']}: {data.summary['kept']} images, {len(data.removed)} near-duplicates removed")
         _claim(out, data)
-        broadcast(data.rows, run.device)
+        broadcast(data.rows)
         if state.step == config.steps and (out / DISCRIMINATOR).exists() and (out / SUMMARY).exists():
             run.say(f"trained before; delete {out} to train again, or choose another folder with --out")
             return out / DISCRIMINATOR
@@ -91,7 +91,7 @@ def locked(out: Path) -> Iterator[None]:
 
 def _assist(recipe: Recipe, out: Path, run: Run) -> None:
     """Take the same steps in a process that only trains on its share of every minibatch."""
-    rows = broadcast(None, run.device)  # by then rank 0 has packed the set, too, and knows that the run can be had
+    rows = broadcast(None)  # by then rank 0 has packed the set, too, and knows that the run can be had
     quiet = dataclasses.replace(run, say=lambda text: None, progress=silent)
     state = _begin(recipe, out, quiet)
     images, labels = to_tensors(load(recipe.dataset, quiet), recipe, run.device)
