@@ -28,7 +28,8 @@ from experiments.run.circumstances import circumstances
 from experiments.run.context import Run, device_of, named_roots
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable, write_bytes
-from experiments.training.session import DISCRIMINATOR, GENERATOR, REMOVED, SUMMARY, split
+from experiments.training.files import DISCRIMINATOR, GENERATOR, REMOVED, SUMMARY
+from experiments.training.images import split
 
 SHEET = 1_024  # z of a seed that have a number; a contact sheet shows the first of them
 CALIBRATION = 80 * BATCH  # images whose statistics the discriminator's batch norm gets, at most

@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments.report.curves import Plot, plot_losses
 from experiments.report.files import KINDS, Picture, Sheet, read_json, read_picture, read_sheet, read_sheets, reading
 from experiments.report.origins import hardware_text
-from experiments.training.session import SUMMARY
+from experiments.training.files import SUMMARY
 
 CAPTIONS = {  # how the pictures of a look are to be read
     "walk": "each row goes from one z to the next",

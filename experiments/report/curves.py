@@ -7,8 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from experiments.measure.probe import FITTED, SCORED
 from experiments.report.files import Sheet, read_sheet, reading
-from experiments.studies.accuracy_along_training import FITTED, SCORED  # moves to experiments.measure.probe
 from results.figures import Line, line_plot
 
 

@@ -9,7 +9,7 @@ import results
 from experiments.data.leakage import read_audit
 from experiments.measure.tables import table_names
 from experiments.report.files import read_json, reading
-from experiments.training.session import SUMMARY
+from experiments.training.files import SUMMARY
 
 DIGITS = 12  # shown of a digest, or a version
 

@@ -1,7 +1,7 @@
-"""The C library's allocator, told to keep what is freed.
+"""The C library's allocator, told to keep freed memory.
 
-Every training step frees and asks for the same large maps. glibc gives such back to the system and has them zeroed
-page by page the next time, which costs a quarter of a step on a CPU.
+Every training step frees and allocates the same large maps. glibc returns them to the system, which zeroes them page
+by page the next time. On a CPU that costs a quarter of a step.
 """
 
 import ctypes
@@ -13,9 +13,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Has this process keep the memory that it frees; nothing happens where the C library is not glibc."""
+    """Have this process keep the memory that it frees. Nothing happens where the C library is not glibc."""
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
-    _ = libc.mallopt(_M_MMAP_THRESHOLD, 2**30) or libc.mallopt(_M_MMAP_THRESHOLD, 2**25)  # the most that some take
+    # some versions take no more than 2**25
+    _ = libc.mallopt(_M_MMAP_THRESHOLD, 2**30) or libc.mallopt(_M_MMAP_THRESHOLD, 2**25)
     libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

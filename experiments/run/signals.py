@@ -1,40 +1,33 @@
-"""SIGINT and SIGTERM, heard between two steps: what is saved then is a whole step's state."""
+"""SIGINT and SIGTERM, handled between two steps, so that what is saved then is the state of a whole step."""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 
-class Stop:
-    """Whether a signal has arrived; true from then on."""
-
-    def __init__(self) -> None:
-        self._arrived = False
-
-    def __bool__(self) -> bool:
-        return self._arrived
-
-    def arrive(self, number: int, frame: FrameType | None) -> None:
-        """The handler: the first signal is noted, a second one stops at once (KeyboardInterrupt)."""
-        if self._arrived:
-            raise KeyboardInterrupt
-        self._arrived = True  # nothing is printed here: the signal may have come in the middle of a line
-
-
 @contextmanager
-def deferred() -> Iterator[Stop]:
-    """Inside, SIGINT and SIGTERM only set what it yields. A signal that the process ignores stays ignored."""
-    stop = Stop()
+def deferred() -> Iterator[Sequence[int]]:
+    """Inside the block, a first SIGINT or SIGTERM is only added to the sequence that it yields.
+
+    A second one raises KeyboardInterrupt at once. A signal that the process ignores stays ignored.
+    """
+    arrived: list[int] = []
     before: dict[signal.Signals, Any] = {}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if arrived:
+            raise KeyboardInterrupt
+        arrived.append(number)  # nothing is printed here: the signal may have come in the middle of a line
+
     if threading.current_thread() is threading.main_thread():  # Python delivers signals to no other
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, stop.arrive)
+                before[number] = signal.signal(number, note)
     try:
-        yield stop
+        yield arrived
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""TOML -> frozen dataclasses. Unknown keys are refused with the known ones named."""
+"""TOML -> frozen dataclasses. An unknown key is an error that lists the known ones."""
 
 import dataclasses
 import tomllib
@@ -6,22 +6,24 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from experiments.run.errors import UserError
+from experiments.run.errors import UserError, closest
+
+PLAIN: dict[str, Any] = {"int": int, "float": (int, float), "str": str}  # types that are checked here
 
 
 def names(folder: str) -> list[str]:
-    """Names of the TOML files in a folder of `experiments`, sorted."""
+    """Return the names of the TOML files in a folder of `experiments`, sorted."""
     files = (resources.files("experiments") / folder).iterdir()
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
 def file_of(folder: str, name: str) -> Path:
-    """The TOML file of that name in a folder of `experiments`."""
+    """Return the TOML file of that name in a folder of `experiments`."""
     return Path(str(resources.files("experiments") / folder / f"{name}.toml"))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The file's table; UserError when it is missing or not TOML."""
+    """Return the file's table. Raises UserError when the file is missing or not TOML."""
     try:
         return tomllib.loads(path.read_text())
     except FileNotFoundError as error:
@@ -31,16 +33,21 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def build(cls: type, values: dict[str, Any], where: str) -> Any:
-    """`cls(**values)`, refusing unknown, missing and wrongly typed keys with a ValueError that names the known ones."""
+    """Return `cls(**values)`. Raises ValueError for unknown, missing and wrongly typed keys.
+
+    The message names the known keys. Only the types in `PLAIN` are checked here; `cls` checks the others.
+    """
     known = {f.name: f for f in dataclasses.fields(cls)}
     if not isinstance(values, dict):
         raise ValueError(f"{where} must be a table, got {values!r}")
     if unknown := sorted(set(values) - set(known)):
-        raise ValueError(f"unknown key {unknown[0]!r} in {where}; known: {', '.join(known)}")
+        raise ValueError(
+            f"unknown key {unknown[0]!r} in {where}; known: {', '.join(known)}{closest(unknown[0], known)}"
+        )
     for key, value in values.items():
-        plain: Any = {"int": int, "float": (int, float), "str": str}.get(str(getattr(known[key].type, "__name__", "")))
-        if plain and (not isinstance(value, plain) or isinstance(value, bool)):
-            raise ValueError(f"{key} in {where} must be of type {known[key].type.__name__}, got {value!r}")  # type: ignore[union-attr]
+        kind = str(getattr(known[key].type, "__name__", known[key].type))
+        if (plain := PLAIN.get(kind)) and (not isinstance(value, plain) or isinstance(value, bool)):
+            raise ValueError(f"{key} in {where} must be of type {kind}, got {value!r}")
     required = (dataclasses.MISSING, dataclasses.MISSING)
     missing = [k for k, f in known.items() if (f.default, f.default_factory) == required and k not in values]
     if missing:

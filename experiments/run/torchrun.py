@@ -1,11 +1,12 @@
-"""Training in several processes, as torchrun starts them: the first looks, writes and hears signals, the others assist.
+"""Training in several processes, as torchrun starts them: rank 0 looks and writes, the other ranks only train.
 
     torchrun --nproc-per-node 2 -m experiments train imagenet32
 
-Each process takes its share of every minibatch (`gan.parallel`). Where the first stops, for a signal, a mistake or a
-full disk, the others find it gone and end too. The exit code is then torchrun's own, 1, whatever the first one's was.
+Each process takes its share of every minibatch (`gan.parallel`). Where rank 0 stops, for a signal, a mistake or a full
+disk, the other ranks notice and end too. The exit code is then torchrun's own, 1, whatever rank 0's was.
 """
 
+import dataclasses
 import os
 import signal
 from collections.abc import Iterator
@@ -16,48 +17,49 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["from_first", "joined"]
+from experiments.run.context import Run
 
-PATIENCE = timedelta(days=1)  # the others wait while the first packs a set and removes duplicates
+__all__ = ["broadcast", "joined"]
+
+PATIENCE = timedelta(days=1)  # the other ranks wait while rank 0 packs a set and removes duplicates
 
 
 @contextmanager
-def joined(device: torch.device | str) -> Iterator[torch.device]:
-    """Inside, the processes that torchrun started train together; yields this one's device.
+def joined(run: Run) -> Iterator[Run]:
+    """Join the processes that torchrun started for the time of the block; yields the run with this process's device.
 
-    Gloo on CPUs, NCCL on GPUs, one a process. Nothing happens where torchrun started none.
+    They talk by Gloo on CPUs and by NCCL on GPUs, one GPU a process. Without torchrun, `run` comes back as it is.
     """
-    device = torch.device(device)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        yield device
+        yield run
         return
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    if run.device.type == "cuda":
+        run = dataclasses.replace(run, device_name=f"cuda:{os.environ['LOCAL_RANK']}")
+        torch.cuda.set_device(run.device)
+    dist.init_process_group("nccl" if run.device.type == "cuda" else "gloo", timeout=PATIENCE)
     rank = dist.get_rank()
-    if rank > 0:  # a terminal or torchrun tells all processes: what is to be done is the first one's to say
+    if rank > 0:  # a terminal or torchrun signals all processes: rank 0 decides what is to be done
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
     try:
-        yield device
-        dist.barrier()  # one that ends while another still listens makes that one abort
+        yield run
+        dist.barrier()  # a process that ends while another still listens makes that one abort
     except RuntimeError as error:
         if rank == 0:
             raise
-        # in a line: the first one's own words are what helps
+        # one line only: rank 0's own message is the one that helps
         raise SystemExit(f"process {rank} ends too: {' '.join(str(error).split())[:100]}") from None
     finally:
         dist.destroy_process_group()
 
 
-def from_first(values: Tensor | None, device: torch.device | str) -> Tensor:
-    """The first process's int64 [N], in every process, on the CPU; the others give None. `values` where one trains."""
-    if not (dist.is_available() and dist.is_initialized()):
-        assert values is not None
-        return values
-    size = torch.tensor([0 if values is None else len(values)], device=device)
-    dist.broadcast(size, 0)
-    shared = torch.empty(int(size), dtype=torch.int64, device=device) if values is None else values.to(device)
-    dist.broadcast(shared, 0)
-    return shared.cpu()
+def broadcast(values: Tensor | None) -> Tensor:
+    """Return rank 0's `values`, a tensor on the CPU, in every process; the other ranks pass None.
+
+    A process that works without others gets its own `values`.
+    """
+    shared = [values]
+    if dist.is_available() and dist.is_initialized():
+        dist.broadcast_object_list(shared)
+    assert shared[0] is not None
+    return shared[0]

@@ -2,10 +2,11 @@
 
     python -m experiments.studies.benchmark_training --preset dcgan64 --width 32 --kernel 4 --batch-size 64
 
-Counted are optimiser updates of each network a second: the reference updates both on every minibatch, this project's
-schedule one after the other, so that a pair of its minibatches counts once. Each loop runs in a process of its own as
-its users run it (the reference with contiguous maps and the C library's allocator as it is), in turn, and the figure is
-the median over pairs of runs. The reference is given its minibatches ready in memory, which its users' loaders are not.
+The figure is optimiser updates of each network a second. The reference updates both networks on every minibatch; this
+project's schedule updates one after the other, so that a pair of its minibatches counts once. Each loop runs in its own
+process as its users run it (the reference with contiguous maps and the C library's allocator as it is), the two in
+turn, and the median over pairs of runs is printed. The reference gets its minibatches ready in memory, which its users'
+loaders do not give it.
 """
 
 import argparse
@@ -28,7 +29,7 @@ WARM, SECONDS = 3, 8.0  # updates of each network before the clock starts, and h
 
 
 def reference(arch: gan.Architecture, config: gan.TrainingConfig, images: torch.Tensor, device: str) -> Iterator[None]:
-    """The updates of pytorch/examples/dcgan, one of each network an item: real and fake apart, then the generator."""
+    """Yield after each update of both networks by pytorch/examples/dcgan: on real, on fake, then the generator."""
     g, d = gan.Generator(arch).to(device), gan.Discriminator(arch).to(device)
     g_adam, d_adam = (torch.optim.Adam(n.parameters(), lr=config.lr, betas=(config.beta1, 0.999)) for n in (g, d))
     criterion, n = nn.BCELoss(), config.batch_size
@@ -47,7 +48,7 @@ def reference(arch: gan.Architecture, config: gan.TrainingConfig, images: torch.
 
 
 def ours(arch: gan.Architecture, config: gan.TrainingConfig, images: torch.Tensor, device: str) -> Iterator[None]:
-    """This project's loop, one update of each network an item."""
+    """Yield after each update of both networks by this project's loop."""
     steps = gan.train(gan.new_state(arch, config, device), images.to(device), config)
     while True:
         next(steps)
@@ -59,7 +60,7 @@ LOOPS = {"reference": reference, "ours": ours}
 
 
 def rate(name: str, arch: gan.Architecture, config: gan.TrainingConfig, device: str) -> float:
-    """Updates of each network a second."""
+    """Return the updates of each network a second."""
     if name == "ours":
         keep_freed_memory()
     noise = torch.Generator().manual_seed(0)
@@ -84,7 +85,7 @@ def _wait(device: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints the rates and their ratio."""
+    """Print the rates and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--preset", choices=gan.PRESETS, default="imagenet32")
     parser.add_argument("--width", type=int)
@@ -93,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precision", default="float32", help="of this project's loop; the reference stays float32")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--loop", choices=LOOPS, help="only this one, its rate as JSON: what the others are made of")
+    parser.add_argument("--loop", choices=LOOPS, help="run only this one and print its rate as JSON")
     arguments = parser.parse_args(argv)
     changes: dict[str, Any] = {k: v for k in ("width", "kernel") if (v := getattr(arguments, k)) is not None}
     arch = dataclasses.replace(gan.PRESETS[arguments.preset], **changes)

@@ -1,11 +1,11 @@
-"""Whether a network's samples are digits: judged by a small classifier of real MNIST.
+"""Are a network's samples digits? A small classifier of real MNIST judges.
 
     python -m experiments.studies.digits runs/train/mnist-64/generator.safetensors --out digits.csv
 
-The classifier, a convolutional network of two stages, is trained on the training digits at 32x32, each image scaled to
-mean 0 and sd 1, and is right on 99 % of the test digits. 1,000 samples of fixed z, brought to 32x32 by the mean of 2x2
-blocks where they are larger, are given its labels: how many it is sure of (over 0.9), and how many of each digit. So
-are 1,000 test digits.
+The classifier is a convolutional network of two stages. It is trained on the training digits at 32x32, each image
+scaled to mean 0 and sd 1, and is right on 99 % of the test digits. It then classifies 1,000 samples of fixed z; larger
+ones are first brought to 32x32 by the mean of 2x2 blocks. Counted are the samples that it is sure of (over 0.9), and
+those of each digit. The same is counted on 1,000 test digits.
 """
 
 import argparse
@@ -19,17 +19,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import gan
-from experiments.data import load as datasets
+from experiments.commands.options import add_roots, make_run
+from experiments.data.load import load
 from experiments.data.sets.tiny_imagenet import halve
-from experiments.run import console
-from experiments.run.context import Run
 from experiments.run.files import write_bytes
 
 SAMPLES, SURE, CHUNK = 1_000, 0.9, 100
 
 
 def classifier(images: np.ndarray, labels: np.ndarray, *, passes: int = 5, seed: int = 0) -> nn.Module:
-    """Trained on uint8 [N, 32, 32, 1] and int64 [N]; gives logits [N, 10] for what `_scaled` makes of images."""
+    """Train on uint8 [N, 32, 32, 1] and int64 [N]; the network gives logits [N, 10] for what `_scaled` returns."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = nn.Sequential(
@@ -49,7 +48,7 @@ def classifier(images: np.ndarray, labels: np.ndarray, *, passes: int = 5, seed:
 
 
 def _scaled(images: np.ndarray) -> Tensor:
-    """Each image with mean 0 and sd 1: a digit is judged by its shape, whatever its contrast."""
+    """Each image with mean 0 and sd 1, so that a digit is judged by its shape, whatever its contrast."""
     pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
     deviation, mean = torch.std_mean(pixels, (1, 2, 3), keepdim=True)
     return (pixels - mean) / deviation.clamp_min(1.0)
@@ -57,7 +56,7 @@ def _scaled(images: np.ndarray) -> Tensor:
 
 @torch.no_grad()
 def judged(net: nn.Module, images: np.ndarray) -> dict[str, float]:
-    """Share in percent that the classifier is sure of, and how many of each digit there are among those."""
+    """Return the percentage that the classifier is sure of, and how many of each digit there are among those."""
     while images.shape[1] > 32:
         images = halve(images)
     sure, digit = torch.cat([net(_scaled(part)).softmax(1) for part in np.array_split(images, 10)]).max(1)
@@ -66,21 +65,20 @@ def judged(net: nn.Module, images: np.ndarray) -> dict[str, float]:
 
 
 def samples(generator: gan.Generator, *, n: int = SAMPLES, seed: int = 0) -> np.ndarray:
-    """uint8 [n, H, W, C] of z from this seed."""
+    """Return samples uint8 [n, H, W, C] of z drawn by `seed`."""
     z = gan.sample_z(generator.arch, n, torch.Generator().manual_seed(seed))
     return np.concatenate([gan.sample(generator, part).numpy() for part in z.split(CHUNK)])
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints the counts; writes them as CSV."""
+    """Print the counts; write them as CSV."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("generator", type=Path, nargs="+", help="generator.safetensors of training runs")
-    parser.add_argument("--data-root", type=Path, default=Path("data"))
-    parser.add_argument("--runs-root", type=Path, default=Path("runs"))
     parser.add_argument("--out", type=Path, required=True)
+    add_roots(parser)
     arguments = parser.parse_args(argv)
-    roots = {"data_root": arguments.data_root, "runs_root": arguments.runs_root, "progress": console.progress}
-    train, test = (datasets.load(name, Run(**roots)) for name in ("mnist-32", "mnist-test-32"))
+    run = make_run(arguments)
+    train, test = (load(name, run) for name in ("mnist-32", "mnist-test-32"))
     assert train.labels is not None and test.labels is not None
     net = classifier(train.images, train.labels)
     with torch.no_grad():

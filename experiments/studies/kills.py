@@ -1,10 +1,10 @@
-"""Kills at random moments: whether a run that was killed and started again ends as the uninterrupted one, bit for bit.
+"""Kills at random moments: does a run that was killed and started again end as the uninterrupted one, bit for bit?
 
     python -m experiments.studies.kills --kills 20 --out results/training/kills.csv
 
-A tiny network is trained on made-up images, once without and once with kills, each session in a process of its own
-as a person would start it (`python -m experiments train`). SIGKILL, SIGTERM and SIGINT take turns, each at a moment
-drawn from the time after the data are read. Networks and losses are compared byte for byte.
+A tiny network is trained on made-up images, once without kills and once with them. Each session is a process of its
+own, as a person would start it (`python -m experiments train`). SIGKILL, SIGTERM and SIGINT take turns, each at a
+moment drawn from the time after the data are read. Networks and losses are compared byte for byte.
 """
 
 import argparse
@@ -24,13 +24,12 @@ import pandas as pd
 from safetensors import safe_open
 
 from experiments.data.packed import pack
+from experiments.run.context import ROOT
 from experiments.run.files import write_bytes
-from experiments.training.loop import STATE
-from experiments.training.session import CURVE
+from experiments.training.files import DISCRIMINATOR, GENERATOR, LOSSES, STATE
 
-ROOT = Path(__file__).parents[2]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-COMPARED = ("discriminator.safetensors", "generator.safetensors", STATE, CURVE)
+COMPARED = (DISCRIMINATOR, GENERATOR, STATE, LOSSES)
 RECIPE = """preset = "imagenet32"
 dataset = "tiny-imagenet-32"
 width = 2
@@ -44,7 +43,7 @@ batch_size = 16
 
 @dataclass(frozen=True)
 class Kill:
-    """One session: what ended it, and how much of the run was on disk then."""
+    """How one session ended, and how much of the run was on disk then."""
 
     signal: str  # "none" where the process ended before the signal
     seconds: float  # after training began
@@ -54,7 +53,7 @@ class Kill:
 
 
 def prepare(folder: Path, *, images: int) -> None:
-    """A data set of 700 made-up images and a recipe that shows `images` of them, below `folder`."""
+    """Write a data set of 700 made-up images, and a recipe that shows `images` of them, below `folder`."""
     noise = np.random.default_rng(0).integers(0, 256, (700, 8, 8, 3), dtype=np.uint8)
     data = noise.repeat(4, axis=1).repeat(4, axis=2)
     pack(folder / "packed" / "tiny-imagenet-32", [data], shape=data.shape, source="made up", transform="none")
@@ -62,7 +61,7 @@ def prepare(folder: Path, *, images: int) -> None:
 
 
 def start(folder: Path, out: Path) -> subprocess.Popen:
-    """A session of the run in `out`, as a process of its own."""
+    """Start a session of the run in `out` as a process of its own."""
     roots = ["--data-root", str(folder / "data"), "--runs-root", str(folder)]
     command = [sys.executable, "-m", "experiments", "train", str(folder / "tiny.toml"), "--out", str(out), *roots]
     return subprocess.Popen(
@@ -75,7 +74,7 @@ def start(folder: Path, out: Path) -> subprocess.Popen:
 
 
 def finish(folder: Path, out: Path) -> float:
-    """Runs to the end; the seconds that it trained. RuntimeError with the program's words where it fails."""
+    """Train to the end; return the seconds of training. Raises RuntimeError with the program's output on failure."""
     process = start(folder, out)
     begun = _training(process)
     _, said = process.communicate()
@@ -85,7 +84,7 @@ def finish(folder: Path, out: Path) -> float:
 
 
 def killed(folder: Path, out: Path, *, kills: int, longest: float, seed: int = 0) -> Iterator[Kill]:
-    """Starts the run in `out` and kills it, `kills` times, each up to `longest` seconds after training began."""
+    """Start the run in `out` and kill it, `kills` times, each up to `longest` seconds after training began."""
     for number, moment in enumerate(np.random.default_rng(seed).uniform(0, longest, kills)):
         process = start(folder, out)
         _training(process)
@@ -100,9 +99,9 @@ def killed(folder: Path, out: Path, *, kills: int, longest: float, seed: int = 0
 
 
 def compare(folder: Path, *, kills: int, images: int, seed: int = 0) -> tuple[list[Kill], list[str]]:
-    """The kills of one run, and the files in which it differs from a run that nothing interrupted.
+    """Return the kills of one run, and the files in which it differs from a run that nothing interrupted.
 
-    The moments are drawn so that the run is about half done when the last comes.
+    The moments are drawn so that the run is about half done when the last kill comes.
     """
     prepare(folder, images=images)
     seconds = finish(folder, folder / "whole")
@@ -112,7 +111,7 @@ def compare(folder: Path, *, kills: int, images: int, seed: int = 0) -> tuple[li
 
 
 def _training(process: subprocess.Popen) -> float:
-    """Waits until the data are read and training begins; when that was."""
+    """Wait until the data are read and training begins; return the time of that."""
     assert process.stderr is not None
     for line in process.stderr:
         if b"near-duplicates removed" in line:
@@ -121,25 +120,26 @@ def _training(process: subprocess.Popen) -> float:
 
 
 def differing(a: Path, b: Path) -> list[str]:
-    """The files of `COMPARED` that are not the same byte for byte, or are not there."""
+    """Return the files of `COMPARED` that are not the same byte for byte, or are not there."""
     same = [(a / f).exists() and (b / f).exists() and (a / f).read_bytes() == (b / f).read_bytes() for f in COMPARED]
     return [file for file, equal in zip(COMPARED, same, strict=True) if not equal]
 
 
 def _steps(out: Path) -> tuple[int, int]:
+    """The step of the checkpoint, and of the last line of the losses; 0 where there is none."""
     saved = written = 0
     if (out / STATE).exists():
         with safe_open(out / STATE, "pt") as opened:
             saved = int(json.loads(opened.metadata()["dcgan-eval"])["step"])
-    if (out / CURVE).exists():
-        *_, last = (out / CURVE).read_text().splitlines()
+    if (out / LOSSES).exists():
+        *_, last = (out / LOSSES).read_text().splitlines()
         written = int(last.split(",")[0]) if last[0].isdigit() else 0
     return saved, written
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Kills, compares, prints the table and writes it; 1 where the runs differ."""
-    parser = argparse.ArgumentParser(description="Kills a training run at random moments and compares its end.")
+    """Kill, compare, print the table and write it; return 1 where the runs differ."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--images", type=int, default=32_000, help="length of the run (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")

@@ -1,19 +1,19 @@
-"""The training loop around `gan.train`: looks, checkpoints, signals, and nothing saved that is not a number."""
+"""The training loop around `gan.train`: looks, checkpoints and signals. Nothing is saved that is not finite."""
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 import gan
+from experiments.run.context import Run
 from experiments.run.files import write_bytes
 from experiments.run.signals import deferred
-from experiments.training.losses import Curve
-from experiments.training.monitor import Watch
+from experiments.training.files import CLOCK, STATE
+from experiments.training.monitor import Monitor
 
-STATE, CLOCK = "state.safetensors", "clock.json"
 CHECKPOINT_SECONDS = 300.0  # what a kill may cost where images are few a second
 
 
@@ -27,69 +27,68 @@ class Clock:
         self._mark = (step, self._started)
 
     def seconds(self) -> float:
-        """In all."""
+        """Return the seconds of all sessions."""
         return self._before + time.monotonic() - self._started
 
     def images_per_second(self, step: int, batch_size: int) -> float:
-        """Since the last call, or since this session began."""
+        """Return the rate since the last call, or since this session began."""
         now = time.monotonic()
         (last, then), self._mark = self._mark, (step, now)
         return (step - last) * batch_size / max(now - then, 1e-9)
 
     def save(self) -> None:
-        """For the next session."""
+        """Write the seconds for the next session."""
         write_bytes(self._file, json.dumps({"seconds": round(self.seconds(), 3)}).encode())
 
 
-def run(
+def run_steps(
     steps: Iterator[gan.Step],
     state: gan.TrainingState,
     config: gan.TrainingConfig,
     out: Path,
+    monitor: Monitor,
+    run: Run,
     *,
-    curve: Curve,
-    watch: Watch,
     checkpoint_images: int,
-    say: Callable[[str], None],
 ) -> float:
-    """Exhausts `steps`; returns the seconds that the run has taken, earlier sessions included.
+    """Train `state` through all `steps`; return the seconds that the run has taken, earlier sessions included.
 
-    A checkpoint falls every `checkpoint_images` images, after `CHECKPOINT_SECONDS`, at the end, and when SIGINT or
-    SIGTERM arrives: KeyboardInterrupt follows it, at once on a second signal. FloatingPointError, and nothing saved,
-    where a loss, a weight, a statistic or an optimiser's slot is not finite.
+    A checkpoint is saved every `checkpoint_images` images, after `CHECKPOINT_SECONDS`, at the end, and when SIGINT or
+    SIGTERM arrives; KeyboardInterrupt is raised after that one, or at once on a second signal. Raises
+    FloatingPointError, with nothing saved, where a loss, a weight, a statistic or an optimiser's slot is not finite.
     """
     every = max(2, checkpoint_images // config.batch_size)
     clock, saved = Clock(out / CLOCK, state.step), time.monotonic()
     pending: list[gan.Step] = []
-    with deferred() as stop:
+    with deferred() as signals:
         for step in steps:
             pending.append(step)
             last = step.step == config.steps
-            look = watch.schedule.due(step.step)
-            stopping = bool(stop)  # asked once: a signal during what follows is for the next step
+            look = monitor.schedule.due(step.step)
+            stopping = bool(signals)  # asked once: a signal during what follows is for the next step
             save = last or stopping or step.step % every == 0 or time.monotonic() - saved > CHECKPOINT_SECONDS
             if not (look or save):
                 continue
-            if not (finite(state) and curve.add(pending)):
+            if not (finite(state) and monitor.losses.add(pending)):
                 raise FloatingPointError(
                     f"a loss or a weight is not finite at step {step.step}; the checkpoint before it is kept in {out}"
                 )
             pending = []
-            # the state comes last: what a kill leaves of curve and looks beyond it, the next session drops
+            # the state is saved last: the next session drops the losses and looks that a kill leaves beyond it
             if look:
-                watch.look(clock.seconds(), clock.images_per_second(step.step, config.batch_size))
+                monitor.look(clock.seconds(), clock.images_per_second(step.step, config.batch_size))
             if save:
                 clock.save()
                 gan.save_state(out / STATE, state, config)
                 saved = time.monotonic()
             if stopping and not last:
-                say(f"stopped at step {step.step} of {config.steps}, saved in {out}")
+                run.say(f"stopped at step {step.step} of {config.steps}, saved in {out}")
                 raise KeyboardInterrupt
     return clock.seconds()
 
 
 def finite(state: gan.TrainingState) -> bool:
-    """Whether every weight, batch-norm statistic and Adam moment is a finite number."""
+    """Return whether every weight, batch-norm statistic and Adam moment is a finite number."""
     networks = [n for n in (state.generator, state.discriminator, state.rotation_head) if n is not None]
     tensors = [t for network in networks for t in network.state_dict().values()]
     for optimizer in (state.generator_optimizer, state.discriminator_optimizer):

@@ -1,4 +1,4 @@
-"""losses.csv: one line a minibatch, appended to and cut back, so that a resumed run leaves the file of a whole one."""
+"""losses.csv: one line for each minibatch. A run that goes on cuts off what lies beyond its checkpoint."""
 
 import os
 from array import array
@@ -18,11 +18,11 @@ from experiments.run.files import append_bytes, write_bytes
 HEADER = "step,images_seen,network,loss,lr"
 
 
-class Curve:
+class Losses:
     """The loss of every minibatch of a run, in a file and in memory.
 
-    file: is made where it is absent, and cut back to the minibatches up to `step` where a run was stopped after it
-        had written more. UserError for a file of another form.
+    The file is made where it is absent, and cut back to the minibatches up to `step` where it holds more. Raises
+    UserError for a file of another form.
     """
 
     def __init__(self, file: Path, step: int) -> None:
@@ -40,7 +40,7 @@ class Curve:
             kept = opened.tell()
             for line in opened:
                 fields = line.decode("ascii", "replace").rstrip("\n").split(",")
-                # the last line may be torn: what was written for a checkpoint that never came
+                # a kill can tear the last line, which no checkpoint covers
                 if not line.endswith(b"\n") or len(fields) != 5 or int(fields[0]) > step:
                     break
                 self._remember(fields[2], int(fields[1]), float(fields[3]))
@@ -48,27 +48,28 @@ class Curve:
         os.truncate(file, kept)
 
     def add(self, steps: Sequence[gan.Step]) -> bool:
-        """Appends these minibatches, on disk when it returns; False, with nothing written, where one is no number."""
+        """Append these minibatches; they are on disk when it returns.
+
+        Returns False, with nothing written, where a loss is not finite.
+        """
         if not steps:
             return True
         losses = torch.stack([s.loss for s in steps]).tolist()  # waits for the device once
         if not np.isfinite(losses).all():
             return False
-        lines = [
-            f"{s.step},{s.images_seen},{s.network},{loss:.9g},{s.lr:.6g}\n"
-            for s, loss in zip(steps, losses, strict=True)
-        ]
-        append_bytes(self._file, "".join(lines).encode())
+        lines = []
         for s, loss in zip(steps, losses, strict=True):
+            lines.append(f"{s.step},{s.images_seen},{s.network},{loss:.9g},{s.lr:.6g}\n")
             self._remember(s.network, s.images_seen, loss)
+        append_bytes(self._file, "".join(lines).encode())
         return True
 
-    def all(self) -> dict[str, tuple[Sequence[int], Sequence[float]]]:
-        """Network -> (images seen, losses)."""
+    def by_network(self) -> dict[str, tuple[Sequence[int], Sequence[float]]]:
+        """Return network -> (images seen, losses)."""
         return {name: (self._seen[name], self._losses[name]) for name in sorted(self._seen)}
 
     def since(self, images_seen: int, network: str) -> NDArray[np.float64]:
-        """The losses of the minibatches of a network after `images_seen`."""
+        """Return the losses of a network's minibatches after `images_seen`."""
         return np.array(self._losses[network][bisect_right(self._seen[network], images_seen) :])
 
     def _remember(self, network: str, images_seen: int, loss: float) -> None:

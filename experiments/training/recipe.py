@@ -1,32 +1,39 @@
-"""A recipe: how one network is trained, read from TOML."""
+"""A recipe: how one network is trained, read from TOML. Importing it brings no torch; loading a recipe does."""
 
+from __future__ import annotations
+
+import copy
 import dataclasses
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gan
 from experiments.deduplication.spec import DedupSpec
-from experiments.run.errors import UserError
+from experiments.run.errors import UserError, closest
 from experiments.run.toml import build, file_of, names, read_toml
+
+if TYPE_CHECKING:
+    import gan
+
+POINTS = ("decay_from",)  # keys of [training] that name a point in the run, in images shown
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one DCGAN is trained: the network, the images, the pass over them, the optimisation."""
+    """How one DCGAN is trained: the network, the images, the de-duplication pass, the optimisation."""
 
     name: str
     preset: str
-    dataset: str  # name of an unlabelled packed set (see experiments.data)
+    dataset: str  # name of a packed set (see experiments.data.load)
     training: gan.TrainingConfig
     width: int | None = None  # channels of the first stage; the preset's when absent
     channels: int | None = None
     kernel: int | None = None
     spectral_norm: bool | None = None
     dedup: DedupSpec | None = None  # absent: no pass
-    discriminator: str | None = None  # file of the networks to start from; initialised where absent
+    discriminator: str | None = None  # file of the network to start from; initialised where absent
     generator: str | None = None
     held_out: int = 0  # images kept from training, beside which samples are judged for memorisation
 
@@ -36,10 +43,13 @@ class Recipe:
 
     @property
     def architecture(self) -> gan.Architecture | gan.ConditionalArchitecture:
-        """The preset with this recipe's changes; ValueError for one that it has no place for."""
+        """The preset with this recipe's changes. Raises ValueError for a change that the preset has no place for."""
+        import gan
+
         presets = gan.PRESETS | gan.CONDITIONAL_PRESETS
         if self.preset not in presets:
-            raise ValueError(f"unknown preset {self.preset!r}; the presets are {', '.join(presets)}")
+            known = ", ".join(presets)
+            raise ValueError(f"unknown preset {self.preset!r}; the presets are {known}{closest(self.preset, presets)}")
         preset = presets[self.preset]
         keys = ("width", "channels", "kernel", "spectral_norm")
         changes = {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
@@ -50,43 +60,68 @@ class Recipe:
     @property
     def conditional(self) -> bool:
         """Whether the networks are given the labels."""
+        import gan
+
         return self.preset in gan.CONDITIONAL_PRESETS
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that come with the project."""
+    """Return the names of the recipes that come with the project."""
     return names("recipes")
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of that name, or in the TOML file at that path, with `overrides` ("training.images=1000") applied.
+    """Return the recipe of that name, or in the TOML file at that path, with `overrides` applied.
 
-    Raises UserError naming what is wrong and allowed.
+    An override is "key=value" or "training.key=value". Where `training.images` is overridden, the points of the run
+    (`POINTS`) that are not overridden keep their share of it. Raises UserError naming what is wrong and allowed.
     """
-    if name.endswith(".toml"):
-        source, stem = Path(name), Path(name).stem
-    elif name in recipe_names():
-        source, stem = file_of("recipes", name), name
-    else:
-        raise UserError(f"unknown recipe {name!r}; the recipes are {', '.join(recipe_names())}, or give a .toml file")
+    import gan
+
+    source = _file(name)
     values = read_toml(source)
     try:
-        for override in overrides:
-            _override(values, override)
+        _apply(values, overrides)
         training = build(gan.TrainingConfig, values.pop("training", {}), f"{source.name} [training]")
         dedup = values.pop("dedup", None)
         if dedup is not None:  # `dedup = "semantic"` is short for a table of that method
             table = {"method": dedup} if isinstance(dedup, str) else dedup
             dedup = build(DedupSpec, table, f"{source.name} [dedup]")
-        recipe: Recipe = build(Recipe, {"name": stem, "training": training, "dedup": dedup} | values, source.name)
+        built = {"name": source.stem, "training": training, "dedup": dedup}
+        recipe: Recipe = build(Recipe, built | values, source.name)
         recipe.architecture  # noqa: B018  raises for impossible networks
     except ValueError as error:
         raise UserError(f"{source.name}: {error}") from error
     return recipe
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    """Sets `key=value` in a recipe's table; a dot leads into a table, and a word that is no TOML value is a string."""
+def _file(name: str) -> Path:
+    if name.endswith(".toml"):
+        return Path(name)
+    known = recipe_names()
+    if name not in known:
+        raise UserError(
+            f"unknown recipe {name!r}; the recipes are {', '.join(known)}, or give a .toml file{closest(name, known)}"
+        )
+    return file_of("recipes", name)
+
+
+def _apply(values: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Apply overrides to a recipe's table; then scale the points of a run whose length they change."""
+    own = copy.copy(values.get("training"))
+    changed = {_override(values, override) for override in overrides}
+    match own, values.get("training"):
+        case {"images": int(before), **rest}, {"images": int(after)} if before > 0:
+            points = {key: value for key, value in rest.items() if key in POINTS and f"training.{key}" not in changed}
+            scaled = {key: value * after // before for key, value in points.items() if isinstance(value, int)}
+            values["training"] |= scaled
+
+
+def _override(values: dict[str, Any], override: str) -> str:
+    """Set `key=value` in a recipe's table; return the key.
+
+    A dot leads into a table. A value that is not TOML is a string.
+    """
     key, equals, text = (part.strip() for part in override.partition("="))
     table, _, last = key.rpartition(".")
     if not (equals and key and text) or "." in table:
@@ -106,3 +141,4 @@ def _override(values: dict[str, Any], override: str) -> None:
         inner[last] = parsed["value"]
     else:
         values[key] = parsed["value"]
+    return key

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import gan
+from experiments.run.context import ROOT
 from experiments.studies import kills
 
 
@@ -17,7 +18,7 @@ def train(folder, out, *launcher):
     roots = ["--data-root", str(folder / "data"), "--runs-root", str(folder), "--device", "cpu"]
     done = subprocess.run(
         [sys.executable, *launcher, "-m", "experiments", "train", str(folder / "tiny.toml"), "--out", str(out), *roots],
-        cwd=kills.ROOT,
+        cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from experiments.training.collapse import Alarm
+from experiments.training.collapse import CollapseDetector
 
 
 def looks(**columns):
@@ -19,8 +19,8 @@ def looks(**columns):
 
 def heard(rows):
     """Look (from 1) -> its warnings, where there are any."""
-    alarm = Alarm()
-    said = {i: alarm.look(row) for i, row in enumerate(rows, start=1)}
+    detector = CollapseDetector()
+    said = {i: detector.warnings(row) for i, row in enumerate(rows, start=1)}
     return {i: texts for i, texts in said.items() if texts}
 
 

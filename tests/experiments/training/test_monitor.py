@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import gan
-from experiments.training import collapse as alarm
+from experiments.run.context import Run
 from experiments.training import loop
-from experiments.training import monitor as watch
-from experiments.training.losses import Curve
+from experiments.training.images import TrainingSet
+from experiments.training.monitor import Monitor, Schedule
 
 ARCH = dataclasses.replace(gan.PRESETS["imagenet32"], width=2)
 CONFIG = gan.TrainingConfig(images=8 * 40, decay_from=160, batch_size=8, seed=1)
@@ -24,28 +24,19 @@ def noise(n, seed=0):
 
 def train(out, monkeypatch, *, spoil=None, samples=None, held_out=None, looks=4):
     """A run with looks; `spoil(step, state)` gives the step to go on with, `samples(n)` stand for the generator's."""
-    monkeypatch.setattr(watch, "LOOKS", looks)
-    monkeypatch.setattr(alarm, "YOUNG", 10)
     if samples is not None:
         monkeypatch.setattr(gan, "sample", lambda generator, z, *labels: samples(len(z)))
     out.mkdir(exist_ok=True)
     state, images, said = gan.new_state(ARCH, CONFIG), noise(80), []
-    n = 0 if held_out is None else len(held_out)
-    curve = Curve(out / "losses.csv", 0)
-    seen = watch.Watch(
-        out,
-        state,
-        CONFIG,
-        curve,
-        images=images if held_out is None else torch.cat([images, held_out]),
-        rows=torch.arange(80),
-        held_out=torch.arange(80, 80 + n),
-        say=said.append,
-    )
+    everything = images if held_out is None else torch.cat([images, held_out])
+    rows, others = torch.arange(80), torch.arange(80, len(everything))
+    data = TrainingSet(everything, None, rows, others, np.empty((0, 2), np.int64), {})
+    run = Run(out, out, say=said.append)
+    monitor = Monitor(out, state, CONFIG, data, run, looks=looks, young=10)
     steps = gan.train(state, images, CONFIG)
     if spoil is not None:
         steps = (spoil(step, state) for step in steps)
-    loop.run(steps, state, CONFIG, out, curve=curve, watch=seen, checkpoint_images=160, say=said.append)
+    loop.run_steps(steps, state, CONFIG, out, monitor, run, checkpoint_images=160)
     with open(out / "epochs.csv", newline="") as opened:
         return list(csv.DictReader(opened)), said
 
@@ -62,7 +53,7 @@ def train(out, monkeypatch, *, spoil=None, samples=None, held_out=None, looks=4)
     ],
 )
 def test_looks_fall_at_every_epochs_end_and_in_short_runs_between(per_epoch, steps, expected):
-    schedule = watch.Schedule(per_epoch, steps)
+    schedule = Schedule(per_epoch, steps, looks=20)
     assert [step for step in range(1, steps + 1) if schedule.due(step)] == expected
 
 

@@ -56,6 +56,7 @@ def test_a_pass_is_named_short_or_as_a_table(tmp_path, text, expected):
     [
         (f"{HEAD}widht = 8\n{TRAINING}", "unknown key 'widht' in mine.toml; known: name, preset, dataset, training, w"),
         (f"{HEAD}{TRAINING}beta2 = 0.9\n", "unknown key 'beta2' in mine.toml [training]; known: images, decay_from, b"),
+        (f"{HEAD}{TRAINING}beta2 = 0.9\n", "; did you mean 'beta1'?"),
         (f"{HEAD}{TRAINING}[dedup]\nbits = 4\n", "unknown key 'bits' in mine.toml [dedup]; known: method, radius"),
         (f'{HEAD}{TRAINING}lr = "fast"\n', "lr in mine.toml [training] must be of type float, got 'fast'"),
         (f"{HEAD}{TRAINING}seed = 1.0\n", "seed in mine.toml [training] must be of type int, got 1.0"),
@@ -91,6 +92,8 @@ def test_what_is_wrong_is_named_with_what_is_allowed(tmp_path, text, error):
 def test_unknown_recipes_and_absent_files(tmp_path):
     with pytest.raises(UserError, match=r"unknown recipe 'lsun'; the recipes are faces-64, .*svhn32, or give a .toml"):
         load_recipe("lsun")
+    with pytest.raises(UserError, match=r"or give a .toml file; did you mean 'imagenet32-half'\?"):
+        load_recipe("imagenet-half")
     with pytest.raises(UserError, match=r"no file .*absent.toml"):
         load_recipe(str(tmp_path / "absent.toml"))
 
@@ -105,14 +108,40 @@ def test_overrides_change_keys_and_tables(tmp_path):
     (tmp_path / "mine.toml").write_text(f'{HEAD}width = 8\ndedup = "phash"\n{TRAINING}')
     loaded = load_recipe(
         str(tmp_path / "mine.toml"),
-        ["width=16", "training.images = 2_000", "training.lr=1e-3", "dataset=cifar10-train", "dedup.radius=2"],
+        ["width=16", "training.batch_size = 1_00", "training.lr=1e-3", "dataset=cifar10-train", "dedup.radius=2"],
     )
     assert (loaded.name, loaded.width, loaded.dataset) == ("mine", 16, "cifar10-train")
-    assert loaded.training == gan.TrainingConfig(images=2000, decay_from=500, lr=1e-3)
+    assert loaded.training == gan.TrainingConfig(images=1000, decay_from=500, batch_size=100, lr=1e-3)
     assert loaded.dedup == DedupSpec("phash", 2)
     assert (
         load_recipe(str(tmp_path / "mine.toml"), ['dataset="a b"', "width=2", "width=4"]).width == 4
     )  # the last holds
+
+
+@pytest.mark.parametrize(
+    ("overrides", "images", "decay_from"),
+    [
+        (["training.images=100_000"], 100_000, 75_000),  # the recipe: 800,000 and 600,000
+        (["training.images=1_600_000"], 1_600_000, 1_200_000),
+        (["training.images=101"], 101, 75),
+        (["training.images=800_000"], 800_000, 600_000),
+        (["training.images=100_000", "training.decay_from=90_000"], 100_000, 90_000),
+        (["training.decay_from=600_000", "training.images=1_600_000"], 1_600_000, 600_000),
+        (["training.decay_from=90_000"], 800_000, 90_000),
+        (["training.images=5_000", "training.images=100_000"], 100_000, 75_000),  # the last holds
+        (["width=16", "training.lr=1e-3"], 800_000, 600_000),
+    ],
+)
+def test_a_run_of_another_length_decays_from_the_same_share_of_it(overrides, images, decay_from):
+    config = load_recipe("imagenet32-half", overrides).training
+    assert (config.images, config.decay_from) == (images, decay_from)
+
+
+def test_a_run_without_decay_has_none_at_another_length():
+    own = load_recipe("faces-64").training
+    assert own.decay_from == own.images
+    config = load_recipe("faces-64", ["training.images=99_999"]).training
+    assert config == dataclasses.replace(own, images=99_999, decay_from=99_999)
 
 
 def test_overrides_of_a_shipped_recipe_make_a_table_that_is_not_there():
@@ -126,6 +155,11 @@ def test_overrides_of_a_shipped_recipe_make_a_table_that_is_not_there():
     [
         ("widht=8", "unknown key 'widht' in imagenet32.toml; known: name, preset"),
         ("training.image=8", "unknown key 'image' in imagenet32.toml [training]; known: images"),
+        ("trainign.images=8", "held_out; did you mean 'training'?"),
+        ("training.beta=0.9", "precision; did you mean 'beta1'?"),
+        ("preset=imagnet32", "the presets are imagenet32, svhn32, dcgan64, dcgan32, conditional28; did you mean 'im"),
+        ("training.images=-8", "images must be at least one batch of 128, got -8"),
+        ("training.images=true", "images in imagenet32.toml [training] must be of type int, got True"),
         ("training.images=many", "images in imagenet32.toml [training] must be of type int, got 'many'"),
         ("held_out=-1", "held_out must be 0 or more images, got -1"),
         ("width", "an override must be key=value or table.key=value, got 'width'"),

@@ -8,6 +8,7 @@ import pytest
 
 import gan
 from experiments.data import load as datasets
+from experiments.run.context import ROOT
 from experiments.training.recipe import load_recipe, recipe_names
 
 
@@ -25,6 +26,7 @@ def test_a_recipe_says_what_it_is(name):
     for what in ("Cost", "Expected"):
         assert any(line.startswith(f"# {what}: ") for line in comments)
     assert f"# Command: dcgan-eval train {name}" in comments
+    assert all((ROOT / path).exists() for path in re.findall(r"(?:results|docs)/[\w/.-]+\w", "".join(comments)))
 
 
 def test_the_systems_of_the_paper_and_the_write_ups_are_there():

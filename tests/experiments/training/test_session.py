@@ -13,16 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-import experiments.training.losses
 import gan
 from experiments.data.packed import pack
 from experiments.deduplication.spec import DedupSpec
+from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.training import loop
-from experiments.training import monitor as watch
-from experiments.training import session as module
+from experiments.training import loop, losses, monitor
+from experiments.training.images import training_set
 from experiments.training.recipe import Recipe
-from experiments.training.session import pretrain
+from experiments.training.session import locked, train
 
 STEPS, EVERY = 12, 3  # a checkpoint after every third step, a look after steps 4, 8 and 12
 RECIPE = Recipe(
@@ -46,30 +45,24 @@ def put(root, images):
     pack(root / "packed" / "tiny-imagenet-32", [images], shape=images.shape, source="made up", transform="none")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_looks():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(watch, "LOOKS", 3)
-        yield
-
-
 @pytest.fixture(scope="module")
-def roots(tmp_path_factory):
-    """DATA_ROOT, empty, and RUNS_ROOT with the packed set."""
+def place(tmp_path_factory):
+    """A run with an empty DATA_ROOT and the packed set in RUNS_ROOT."""
     data, runs = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("runs")
     put(runs, photographs())
-    return {"data_root": data, "runs_root": runs}
+    return Run(data, runs)
 
 
 @pytest.fixture(scope="module")
-def whole(roots, tmp_path_factory):
+def whole(place, tmp_path_factory):
     """The folder of a run that nothing interrupted."""
-    return run(tmp_path_factory.mktemp("whole"), roots)
+    return run(tmp_path_factory.mktemp("whole"), place)
 
 
-def run(out, roots, recipe=RECIPE, said=None, **options):
-    say = [].append if said is None else said.append
-    file = pretrain(recipe, out, **roots, device="cpu", say=say, checkpoint_images=8 * EVERY, **options)
+def run(out, place, recipe=RECIPE, said=None, **changes):
+    if said is not None:
+        changes["say"] = said.append
+    file = train(recipe, out, dataclasses.replace(place, **changes), checkpoint_images=8 * EVERY, looks=3)
     assert file == out / "discriminator.safetensors"
     return out
 
@@ -129,11 +122,11 @@ def test_a_run_writes_its_files(whole):
     assert removed == ["index,kept", *(f"{35 + i},{i}" for i in range(5))]
 
 
-def test_the_generator_after_an_early_epoch_is_kept_in_half_precision(tmp_path, roots, whole):
+def test_the_generator_after_an_early_epoch_is_kept_in_half_precision(tmp_path, place, whole):
     one_epoch = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, images=32, decay_from=32))
     kept, expected = (
         tensors(whole / "generators" / "epoch-1.safetensors"),
-        tensors(run(tmp_path, roots, one_epoch) / NETWORKS[1]),
+        tensors(run(tmp_path, place, one_epoch) / NETWORKS[1]),
     )
     assert kept.keys() == expected.keys()
     assert all(torch.equal(kept[name], expected[name].half().float()) for name in kept)
@@ -141,12 +134,12 @@ def test_the_generator_after_an_early_epoch_is_kept_in_half_precision(tmp_path, 
     assert not all(torch.allclose(kept[name], at_the_end[name], atol=1e-3) for name in kept)
 
 
-def test_the_curve_holds_every_minibatch_and_each_look_their_means(whole, roots):
-    data = module.training_set(RECIPE, **roots)
-    kept = np.array(data.images[data.rows])
-    assert np.array_equal(kept, photographs()[:35])
+def test_the_curve_holds_every_minibatch_and_each_look_their_means(whole, place):
+    data = training_set(RECIPE, place)
+    kept = data.images[data.rows]
+    assert np.array_equal(kept.numpy(), photographs()[:35])
     config = RECIPE.training
-    steps = list(gan.train(gan.new_state(RECIPE.architecture, config), torch.from_numpy(kept), config))
+    steps = list(gan.train(gan.new_state(RECIPE.architecture, config), kept, config))
     with open(whole / "losses.csv", newline="") as opened:
         rows = list(csv.DictReader(opened))
     assert [(int(r["step"]), int(r["images_seen"]), r["network"]) for r in rows] == [
@@ -168,12 +161,12 @@ def test_the_curve_holds_every_minibatch_and_each_look_their_means(whole, roots)
 
 
 @pytest.mark.parametrize("n, resumed_from", [(2, None), (5, 3), (9, 9), (11, 9)])
-def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(tmp_path, roots, whole, n, resumed_from):
+def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(tmp_path, place, whole, n, resumed_from):
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, roots, progress=stop_after(n))
+        run(tmp_path, place, progress=stop_after(n))
     assert not any((tmp_path / name).exists() for name in (*NETWORKS, "training.json"))
     said = []
-    run(tmp_path, roots, said=said)
+    run(tmp_path, place, said=said)
     going_on = [text for text in said if "going on" in text]
     assert going_on == (
         [f"going on from step {resumed_from} of 12 ({tmp_path / 'state.safetensors'})"] if resumed_from else []
@@ -184,7 +177,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_loses_nothing(tmp_path, roots, whole, monkeypatch, number):
+def test_a_signal_loses_nothing(tmp_path, place, whole, monkeypatch, number):
     """It arrives in the middle of step 5, which is finished and saved; no checkpoint was due."""
     update = torch.optim.Adam.step
 
@@ -197,18 +190,18 @@ def test_a_signal_loses_nothing(tmp_path, roots, whole, monkeypatch, number):
     calls, said = [], []
     monkeypatch.setattr(torch.optim.Adam, "step", signalled)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, roots, said=said)
+        run(tmp_path, place, said=said)
     assert said[-1] == f"stopped at step 5 of 12, saved in {tmp_path}"
-    run(tmp_path, roots, said=said)
+    run(tmp_path, place, said=said)
     assert f"going on from step 5 of 12 ({tmp_path / 'state.safetensors'})" in said and len(calls) == 12
     assert same_networks(tmp_path, whole) and curve(tmp_path) == curve(whole)
 
 
 @pytest.mark.parametrize("full_for", ["losses.csv", "epochs.csv", "samples.png", "losses.png", "clock.json", "state"])
-def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, roots, whole, monkeypatch, full_for):
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, place, whole, monkeypatch, full_for):
     """Whichever write it is that finds no room."""
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, roots, progress=stop_after(6))
+        run(tmp_path, place, progress=stop_after(6))
     state = (tmp_path / "state.safetensors").read_bytes()
 
     def no_room(file, *_):
@@ -223,28 +216,28 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, roots, whole, monkeypat
     def write(file, content):
         return no_room(file) if file.name == full_for else original(file, content)
 
-    append, original = experiments.training.losses.append_bytes, watch.write_bytes
+    append, original = losses.append_bytes, monitor.write_bytes
     with monkeypatch.context() as patch:
-        patch.setattr(experiments.training.losses, "append_bytes", torn)
-        patch.setattr(watch, "write_bytes", write)
+        patch.setattr(losses, "append_bytes", torn)
+        patch.setattr(monitor, "write_bytes", write)
         patch.setattr(loop, "write_bytes", write)
         if full_for == "state":
             patch.setattr(gan, "save_state", no_room)
         with pytest.raises(OSError, match="No space left on device"):
-            run(tmp_path, roots)
+            run(tmp_path, place)
     assert (tmp_path / "state.safetensors").read_bytes() == state
-    run(tmp_path, roots)
+    run(tmp_path, place)
     assert same_networks(tmp_path, whole) and curve(tmp_path) == curve(whole)
 
 
-def test_a_curve_of_another_form_is_refused(tmp_path, roots):
+def test_a_curve_of_another_form_is_refused(tmp_path, place):
     (tmp_path / "losses.csv").write_text("step,loss\n")
     with pytest.raises(UserError, match=r"losses.csv does not begin with step,images_seen,.*; move it away"):
-        run(tmp_path, roots)
+        run(tmp_path, place)
 
 
-def test_the_summary_says_what_was_run(tmp_path, roots):
-    run(tmp_path, roots, command=["dcgan-eval", "train", "tiny"])
+def test_the_summary_says_what_was_run(tmp_path, place):
+    run(tmp_path, place, command=("dcgan-eval", "train", "tiny"))
     summary = json.loads((tmp_path / "training.json").read_text())
     assert (summary["command"], summary["seed"]) == (["dcgan-eval", "train", "tiny"], 3)
     assert summary["images_per_second"] > 0
@@ -252,7 +245,7 @@ def test_the_summary_says_what_was_run(tmp_path, roots):
         assert summary[network] == hashlib.sha256((tmp_path / f"{network}.safetensors").read_bytes()).hexdigest()
 
 
-def test_a_kill_between_curve_and_state_leaves_no_row_out(tmp_path, roots, whole, monkeypatch):
+def test_a_kill_between_curve_and_state_leaves_no_row_out(tmp_path, place, whole, monkeypatch):
     def killed(file, state, config):
         if state.step == 9:
             raise KeyboardInterrupt
@@ -261,17 +254,17 @@ def test_a_kill_between_curve_and_state_leaves_no_row_out(tmp_path, roots, whole
     save_state = gan.save_state
     monkeypatch.setattr(gan, "save_state", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, roots)
+        run(tmp_path, place)
     monkeypatch.undo()
-    run(tmp_path, roots)
+    run(tmp_path, place)
     assert curve(tmp_path) == curve(whole) and same_networks(tmp_path, whole)
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path, roots, whole):
-    run(tmp_path, roots)
+def test_a_finished_run_is_not_trained_again(tmp_path, place, whole):
+    run(tmp_path, place)
     state = (tmp_path / "state.safetensors").read_bytes()
     said = []
-    run(tmp_path, roots, said=said)
+    run(tmp_path, place, said=said)
     assert said[0].startswith("going on from step 12 of 12")
     assert (tmp_path / "state.safetensors").read_bytes() == state and same_networks(tmp_path, whole)
     assert curve(tmp_path) == curve(whole)
@@ -289,30 +282,30 @@ def test_a_finished_run_is_not_trained_again(tmp_path, roots, whole):
         ({"dedup": DedupSpec("phash", 3)}, "holds a run on .*'radius': 4.*'radius': 3"),
     ],
 )
-def test_the_folder_of_another_recipe_is_refused(tmp_path, roots, changes, text):
+def test_the_folder_of_another_recipe_is_refused(tmp_path, place, changes, text):
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, roots, progress=stop_after(5))
+        run(tmp_path, place, progress=stop_after(5))
     before = files(tmp_path)
     with pytest.raises(UserError, match=text):
-        run(tmp_path, roots, dataclasses.replace(RECIPE, **changes))
+        run(tmp_path, place, dataclasses.replace(RECIPE, **changes))
     assert files(tmp_path) == before
 
 
-def test_the_folder_of_a_run_on_other_photographs_is_refused(tmp_path, roots):
+def test_the_folder_of_a_run_on_other_photographs_is_refused(tmp_path, place):
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "out", roots, progress=stop_after(5))
+        run(tmp_path / "out", place, progress=stop_after(5))
     put(tmp_path, photographs()[::-1])
     with pytest.raises(UserError, match=r"holds a run on .*choose another folder with --out"):
-        run(tmp_path / "out", roots | {"runs_root": tmp_path})
+        run(tmp_path / "out", dataclasses.replace(place, runs_root=tmp_path))
 
 
-def test_a_damaged_state_is_an_error_that_names_the_fix(tmp_path, roots):
+def test_a_damaged_state_is_an_error_that_names_the_fix(tmp_path, place):
     (tmp_path / "state.safetensors").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"not a whole safetensors file.*; delete .*state.safetensors to start over"):
-        run(tmp_path, roots)
+        run(tmp_path, place)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_path, roots, monkeypatch):
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_path, place, monkeypatch):
     train = gan.train
 
     def broken(state, images, config, **given):
@@ -320,13 +313,13 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_pat
             yield dataclasses.replace(step, loss=step.loss * torch.nan) if step.step == 7 else step
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, roots, progress=stop_after(6))
+        run(tmp_path, place, progress=stop_after(6))
     before = files(tmp_path)
     monkeypatch.setattr(gan, "train", broken)
     with pytest.raises(
         FloatingPointError, match="a loss or a weight is not finite at step 8; the checkpoint before it is kept in"
     ):
-        run(tmp_path, roots)
+        run(tmp_path, place)
     assert files(tmp_path) == before
     assert gan.load_state(tmp_path / "state.safetensors", RECIPE.architecture, RECIPE.training).step == 6
 
@@ -341,7 +334,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_pat
     ],
     ids=["weight", "batch norm", "Adam"],
 )
-def test_what_is_no_number_is_never_saved(tmp_path, roots, monkeypatch, spoil, at):
+def test_what_is_no_number_is_never_saved(tmp_path, place, monkeypatch, spoil, at):
     """Spoilt by a step whose own loss is finite, be it the last before a look, a checkpoint or the end."""
     train = gan.train
 
@@ -353,36 +346,36 @@ def test_what_is_no_number_is_never_saved(tmp_path, roots, monkeypatch, spoil, a
 
     monkeypatch.setattr(gan, "train", broken)
     with pytest.raises(FloatingPointError, match=f"at step {at}; the checkpoint before it is kept"):
-        run(tmp_path, roots)
+        run(tmp_path, place)
     last = (at - 1) // EVERY * EVERY
     assert gan.load_state(tmp_path / "state.safetensors", RECIPE.architecture, RECIPE.training).step == last
     assert not (tmp_path / "discriminator.safetensors").exists()
     assert f"\n{at}," not in (tmp_path / "losses.csv").read_text()
 
 
-def test_a_finished_run_stays_as_it_is(whole, roots):
+def test_a_finished_run_stays_as_it_is(whole, place):
     def times():
         rewritten = ("data.json", "removed.csv")  # as they were
         return {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.name not in rewritten and p.is_file()}
 
     before, content, said = times(), files(whole), []
-    run(whole, roots, said=said)
+    run(whole, place, said=said)
     assert "trained before" in said[-1] and times() == before and files(whole) == content
 
 
-def test_two_processes_never_train_in_one_folder(tmp_path, roots):
+def test_two_processes_never_train_in_one_folder(tmp_path, place):
     with (
-        module._alone(tmp_path),
+        locked(tmp_path),
         pytest.raises(UserError, match=r"another process trains in .*; choose another folder"),
     ):
-        run(tmp_path, roots)
+        run(tmp_path, place)
     assert list(tmp_path.iterdir()) == []
-    run(tmp_path, roots)
+    run(tmp_path, place)
 
 
-def test_a_last_stretch_of_one_minibatch_takes_the_one_before_it_too(tmp_path, roots):
+def test_a_last_stretch_of_one_minibatch_takes_the_one_before_it_too(tmp_path, place):
     nine = dataclasses.replace(RECIPE, training=dataclasses.replace(RECIPE.training, images=72))
-    text, looks = curve(run(tmp_path, roots, nine))
+    text, looks = curve(run(tmp_path, place, nine))
     discriminator, generator = (float(line.split(",")[3]) for line in text.splitlines()[-2:])
     last = looks[-1]
     assert (last["step"], last["epoch"]) == ("9", "2.25") and (tmp_path / "epochs" / "000000000072.png").exists()
@@ -390,27 +383,27 @@ def test_a_last_stretch_of_one_minibatch_takes_the_one_before_it_too(tmp_path, r
     assert float(last["loss_generator"]) == pytest.approx(generator, rel=1e-5)
 
 
-def test_held_out_images_are_not_trained_on(roots, tmp_path):
+def test_held_out_images_are_not_trained_on(place, tmp_path):
     some = dataclasses.replace(RECIPE, held_out=10)
-    split, all_of_them = module.training_set(some, **roots), module.training_set(RECIPE, **roots)
+    split, all_of_them = training_set(some, place), training_set(RECIPE, place)
     assert (len(split.rows), len(split.held_out), len(all_of_them.held_out)) == (25, 10, 0)
     assert sorted([*split.rows, *split.held_out]) == all_of_them.rows.tolist()
-    assert np.array_equal(module.training_set(some, **roots).held_out, split.held_out)
+    assert torch.equal(training_set(some, place).held_out, split.held_out)
     other = dataclasses.replace(some, training=dataclasses.replace(RECIPE.training, seed=4))
-    assert not np.array_equal(module.training_set(other, **roots).held_out, split.held_out)
+    assert not torch.equal(training_set(other, place).held_out, split.held_out)
     assert split.summary["held_out"] == 10 and "held_out" not in all_of_them.summary
     with pytest.raises(UserError, match="leaves 5 images to train on, fewer than a minibatch of 8; lower held_out"):
-        module.training_set(dataclasses.replace(RECIPE, held_out=30), **roots)
-    looks = curve(run(tmp_path, roots, some))[1]
+        training_set(dataclasses.replace(RECIPE, held_out=30), place)
+    looks = curve(run(tmp_path, place, some))[1]
     assert all(float(r["nearest_held_out"]) > 0 for r in looks)
     assert [float(r["nearest_ratio"]) for r in looks] == [
         pytest.approx(float(r["nearest_training"]) / float(r["nearest_held_out"]), rel=1e-4) for r in looks
     ]
 
 
-def test_what_cannot_be_done_is_said_at_once(tmp_path, roots):
+def test_what_cannot_be_done_is_said_at_once(tmp_path, place):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot write to .*file.*; choose another folder with --out"):
-        run(tmp_path / "file", roots)
+        run(tmp_path / "file", place)
     with pytest.raises(UserError, match=r"data set must be one of .*tiny-imagenet-32.* got 'imagenet'"):
-        run(tmp_path / "b", roots, dataclasses.replace(RECIPE, dataset="imagenet"))
+        run(tmp_path / "b", place, dataclasses.replace(RECIPE, dataset="imagenet"))

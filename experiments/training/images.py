@@ -1,0 +1,82 @@
+"""The images of a recipe: its packed set without near-duplicates, some of them held out from training."""
+
+import dataclasses
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from experiments.data.load import load
+from experiments.data.packed import PackedSet
+from experiments.deduplication.methods import find_removed
+from experiments.run.context import Run
+from experiments.run.errors import UserError
+from experiments.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The images that a network is trained on, and the images kept from it."""
+
+    images: Tensor  # uint8 [N, H, W, C], the whole packed set (see `to_tensors`)
+    labels: Tensor | None  # int64 [N], for class-conditional networks only
+    rows: Tensor  # int64 [M], sorted: the images to train on
+    held_out: Tensor  # int64 [recipe.held_out], sorted: images kept from training, drawn by the recipe's seed
+    removed: np.ndarray  # int64 [R, 2]: (index of the image kept, index of the near-duplicate removed for it)
+    summary: dict[str, Any]  # name, digest, pass, and the numbers of images: all, trained on, held out
+
+
+def training_set(recipe: Recipe, run: Run) -> TrainingSet:
+    """Load the recipe's set, remove near-duplicates as its `[dedup]` says, and hold out `held_out` images.
+
+    Raises UserError where fewer images are left than a minibatch needs.
+    """
+    packed = load(recipe.dataset, run)
+    pairs = find_removed(packed.images, recipe.dedup, run.progress)
+    left = len(packed.images) - len(np.unique(pairs[:, 1])) - recipe.held_out
+    if left < recipe.training.batch_size:
+        raise UserError(
+            f"{recipe.dataset} leaves {left} images to train on, fewer than a minibatch of "
+            f"{recipe.training.batch_size}; lower held_out or batch_size"
+        )
+    rows, held_out = split(len(packed.images), pairs[:, 1], recipe.held_out, recipe.training.seed)
+    summary = {
+        "name": packed.name,
+        "digest": packed.digest,
+        "dedup": None if recipe.dedup is None else dataclasses.asdict(recipe.dedup),
+        "images": len(packed.images),
+        "kept": left,
+    }
+    if recipe.held_out:
+        summary["held_out"] = recipe.held_out
+    images, labels = to_tensors(packed, recipe, run.device)
+    return TrainingSet(images, labels, torch.from_numpy(rows), torch.from_numpy(held_out), pairs, summary)
+
+
+def split(images: int, dropped: np.ndarray, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split `images` images without the `dropped` ones (int64 indices) into training and held-out images.
+
+    Returns both as sorted int64 indices. `seed` draws the `held_out` images.
+    """
+    keep = np.ones(images, bool)
+    keep[dropped] = False
+    drawn = np.sort(np.random.default_rng(seed).choice(np.flatnonzero(keep), held_out, replace=False))
+    keep[drawn] = False
+    return np.flatnonzero(keep), drawn
+
+
+def to_tensors(packed: PackedSet, recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Return the images, uint8 [N, H, W, C], and the labels, int64 [N], where the recipe's networks take labels.
+
+    The images lie on a GPU where they fill at most half of its memory. Elsewhere they stay a memory map on the CPU.
+    """
+    labels = torch.from_numpy(packed.labels.copy()) if recipe.conditional and packed.labels is not None else None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nothing writes to it
+        images = torch.from_numpy(packed.images)
+    if device.type == "cuda" and images.nbytes <= torch.cuda.get_device_properties(device).total_memory // 2:
+        images = images.to(device)
+    return images, labels

@@ -1,0 +1,88 @@
+"""The command `train`: what it prints, where it writes, and that naming recipes costs no torch."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from experiments.run.context import ROOT
+
+TINY = """preset = "imagenet32"
+dataset = "tiny-imagenet-32"
+width = 2
+[training]
+images = 64
+decay_from = 32
+batch_size = 8
+"""
+
+
+@pytest.fixture
+def recipe(workplace):
+    """The file of a recipe whose data set is at hand."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    workplace.pack("tiny-imagenet-32", images)
+    (workplace.root / "tiny.toml").write_text(TINY)
+    return str(workplace.root / "tiny.toml")
+
+
+def dry(workplace, capsys, *arguments):
+    """What --dry-run prints: the recipe, and the line after it."""
+    assert workplace.main("train", *arguments, "--dry-run") == 0
+    printed = capsys.readouterr().out
+    recipe, end = json.JSONDecoder().raw_decode(printed)
+    return recipe, printed[end:].strip()
+
+
+def test_a_dry_run_says_what_would_be_trained(workplace, capsys):
+    shorter = ("--set", "width=16", "--set", "training.images=100_000")  # as in the README
+    recipe, line = dry(workplace, capsys, "imagenet32-half", *shorter)
+    assert (recipe["name"], recipe["width"], recipe["dedup"]) == (
+        "imagenet32-half",
+        16,
+        {"method": "phash", "radius": 4},
+    )
+    assert (recipe["training"]["images"], recipe["training"]["decay_from"]) == (100_000, 75_000)
+    out = workplace.run.runs_root / "train" / "imagenet32-half"
+    assert line == f"would train 6,250 minibatches on cpu into {out}, from the start"
+    assert not out.exists()
+
+
+def test_a_recipe_is_trained_and_recorded(workplace, recipe, capsys):
+    assert workplace.main("train", recipe, "--record", "--checkpoint-images", "16") == 0
+    out = workplace.run.runs_root / "train" / "tiny"
+    printed, said = capsys.readouterr()
+    assert printed == f"{out / 'discriminator.safetensors'}\n"
+    assert "tiny-imagenet-32: 40 images, 0 near-duplicates removed" in said
+    kept = workplace.run.results / "training" / "tiny"
+    shown = ["epochs.csv", "losses.png", "samples.png", "samples.webp", "training.json"]
+    assert sorted(file.name for file in kept.iterdir()) == shown
+    assert all((kept / name).read_bytes() == (out / name).read_bytes() for name in shown)
+    summary = json.loads((out / "training.json").read_text())
+    assert summary["command"] == ["dcgan-eval", "train", "tiny.toml", "--record", "--checkpoint-images", "16"]
+    assert dry(workplace, capsys, recipe)[1].endswith("goes on from the checkpoint there")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["mnist32"], "or give a .toml file; did you mean 'mnist-32'?"),
+        (["mnist-32", "--set", "widht=8"], "did you mean 'width'?"),
+        (["mnist-32", "--device", "abacus"], "device 'abacus' cannot be used; set DEVICE=cpu"),
+    ],
+)
+def test_mistakes_are_one_line(workplace, capsys, arguments, error):
+    assert workplace.main("train", *arguments, "--dry-run") == 2
+    said = capsys.readouterr().err
+    assert error in said and said.count("\n") == 1
+
+
+def test_help_names_the_recipes_without_torch():
+    script = (
+        "import sys; from experiments.cli import main\ntry: main(['train', '--help'])\nfinally: print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "imagenet32-half" in done.stdout and "from the same share of the run" in " ".join(done.stdout.split())
+    assert not {"torch", "sklearn", "pandas", "PIL"} & set(done.stdout.splitlines()[-1].split())
