@@ -39,11 +39,11 @@ COMMANDS: Mapping[str, Command] = {
     "ablate": Command("ablate", "Vary one choice of the protocol at a time, on held-out training images."),
     "table": Command("table", "Regenerate the committed tables from the records."),
     "report": Command("report", "Write one page over all results."),
-    "look walk": Command("look_walk", "Images between random z: do they change smoothly?"),
-    "look arithmetic": Command("look_arithmetic", "Mean z of exemplars: A - B + C, or a turn vector."),
-    "look filters": Command("look_filters", "What the maps of a convolution respond to, beside random weights."),
-    "look forget": Command("look_forget", "Drop the maps that tell of an object, from boxes drawn around it."),
-    "look memorised": Command("look_memorised", "Are samples copies of training images, or all alike?"),
+    "look walk": Command("look.walk", "Images between random z: do they change smoothly?"),
+    "look arithmetic": Command("look.arithmetic", "Mean z of exemplars: A - B + C, or a turn vector."),
+    "look filters": Command("look.filters", "What the maps of a convolution respond to, beside random weights."),
+    "look forget": Command("look.forget", "Drop the maps that tell of an object, from boxes drawn around it."),
+    "look memorised": Command("look.memorised", "Are samples copies of training images, or all alike?"),
 }
 
 

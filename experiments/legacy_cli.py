@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from experiments.commands import data as data_commands
-from experiments.commands import look as look_command
 from experiments.commands.options import commands_of
 from experiments.run import console
 from experiments.run.errors import UserError, one_line
@@ -56,5 +55,4 @@ def _parser() -> argparse.ArgumentParser:
 
     data_commands.add(command)
 
-    look_command.add(command)
     return parser

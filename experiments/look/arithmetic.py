@@ -3,23 +3,23 @@
 A person chooses the exemplars on the contact sheet that `--sheet` writes, or names their indices on it.
 """
 
-import argparse
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 import gan
-from experiments.look import pages as look_pages
-from experiments.look import subject as look
-from experiments.run import console
+from experiments.look.pages import Marks
+from experiments.look.result import LookResult
+from experiments.look.subject import Subject, mean_distance, open_subject, parse_indices
 from experiments.run.circumstances import timed
+from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.files import write_bytes
 from results import figures
 
 EXEMPLARS = 3  # of each concept, at least: "single samples ... were unstable" (the paper)
@@ -30,134 +30,119 @@ ORDINARY = 256  # samples that a picture's sharpness and a distance are measured
 
 @dataclass(frozen=True)
 class Concept:
-    """A name and the samples that show it."""
+    """A name and the numbers of the z whose samples show it."""
 
     name: str
     indices: list[int]
 
 
-def arithmetic(arguments: argparse.Namespace) -> int:
-    """Writes arithmetic.png or turn.png, figures.csv and record.json; with --sheet the page alone."""
-    if arguments.sheet:
-        subject = look.opened(arguments)
-        out = look.folder(arguments, "arithmetic", subject.name)
-        print(look_pages.write_page(out, subject, "concepts", arguments.samples))
-        return 0
-    letters = "ab" if arguments.turn else "abc"
-    if arguments.turn and arguments.c is not None:
-        raise UserError("--turn takes two concepts, left as --a and right as --b; leave --c out")
-    seconds: dict[str, float] = {}
-    if arguments.exemplars is None:
-        concepts, subject = _given(arguments, letters), look.opened(arguments)
-    else:
-        whole = look_pages.read_whole(arguments.exemplars, "concepts")
-        subject = look.opened(arguments, whole["seed"])
-        look_pages.check_weights(arguments.exemplars, whole, subject)
-        concepts = _exported(arguments, whole, letters)
-    chosen = [subject.numbered(concept.indices) for concept in concepts]
-    out = look.folder(arguments, "turn" if arguments.turn else "arithmetic", subject.name)
-    look.clear(out)
-    with timed(seconds, "draw"):
-        lines = (_turn if arguments.turn else _analogy)(out, subject, concepts, chosen)
-    look.write_csv(out / "figures.csv", lines)
-    look.write_record(
-        out,
-        arguments,
-        seed=subject.seed,
-        inputs={"generator": subject.weights},
-        settings={"turn": arguments.turn, "concepts": [{"name": c.name, "indices": c.indices} for c in concepts]},
-        figures={str(next(iter(line.values()))): line for line in lines},
-        seconds=seconds,
-    )
-    for line in lines:
-        console.say(", ".join(f"{key} {v:.3f}" if isinstance(v, float) else f"{v}" for key, v in line.items()))
-    return 0
+@dataclass(frozen=True)
+class ArithmeticSpec:
+    """Concepts A, B and C, or left and right of a turn. `marks`: where the exemplars were marked, if on a sheet."""
+
+    generator: Path
+    concepts: tuple[Concept, ...]
+    turn: bool
+    seed: int
+    marks: Marks | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.concepts) != (2 if self.turn else 3):
+            raise ValueError(f"A - B + C takes three concepts and a turn two, got {len(self.concepts)}")
 
 
-def _given(arguments: argparse.Namespace, letters: str) -> list[Concept]:
-    """Of the options alone, one a letter."""
-    texts = {letter: getattr(arguments, letter) for letter in letters}
+def named_concepts(texts: Mapping[str, str | None]) -> tuple[Concept, ...]:
+    """A concept for each letter from its indices as text. Raises UserError where one is missing or too short."""
     if None in texts.values():
-        options = ", ".join(f"--{letter} 3,14,15" for letter in letters)
+        options = ", ".join(f"--{letter} 3,14,15" for letter in texts)
         raise UserError(f"name the samples: --exemplars FILE.json from sheet.html (--sheet writes it), or {options}")
-    return [Concept(n, look.indices(text, f"--{n}", least=EXEMPLARS)) for n, text in texts.items()]
+    return tuple(Concept(n, parse_indices(str(text), f"--{n}", least=EXEMPLARS)) for n, text in texts.items())
 
 
-def _exported(arguments: argparse.Namespace, whole: dict[str, Any], letters: str) -> list[Concept]:
-    """Those of the JSON that the options name, or its first ones."""
-    found = look_pages.concepts_of(arguments.exemplars, whole, least=EXEMPLARS)
-    named = [getattr(arguments, letter) for letter in letters]
-    names = named if any(named) else list(found)[: len(letters)]
-    if len(names) < len(letters) or any(name not in found for name in names):
+def marked_concepts(marks: Marks, names: Mapping[str, str | None]) -> tuple[Concept, ...]:
+    """The marked concept of each letter's name, or the first ones where no letter has a name.
+
+    Raises UserError where there are too few, or a name is not among them.
+    """
+    found = marks.concepts(least=EXEMPLARS)
+    chosen = [str(name) for name in names.values()] if any(names.values()) else list(found)[: len(names)]
+    if len(chosen) < len(names) or not found.keys() >= set(chosen):
         raise UserError(
-            f"{arguments.exemplars} holds {', '.join(found) or 'no concepts'}; name {len(letters)} of them, in order, "
-            f"with {', '.join('--' + letter for letter in letters)}, or mark them on sheet.html"
+            f"{marks.file} holds {', '.join(found) or 'no concepts'}; name {len(names)} of them, in order, with "
+            f"{', '.join('--' + letter for letter in names)}, or mark them on {marks.page}"
         )
-    return [Concept(name, found[name]) for name in names]
+    return tuple(Concept(name, found[name]) for name in chosen)
 
 
-def _analogy(out, subject: look.Subject, concepts: Sequence[Concept], chosen: Sequence[Tensor]) -> list[dict[str, Any]]:
-    """arithmetic.png: a row a concept, exemplars and their mean; then 3x3 around the result; then pixel arithmetic."""
-    result = gan.analogy(*chosen)
-    around = subject.draw(gan.around(result, 9, RADIUS, subject.noise))
-    means = subject.draw(torch.stack([z.mean(0) for z in chosen]))
-    exemplars = [subject.draw(z) for z in chosen]
-    a, b, c = (e.astype(np.float64).mean(0) for e in exemplars)
+def arithmetic(spec: ArithmeticSpec, run: Run) -> LookResult:
+    """arithmetic.png or turn.png, and figures.csv."""
+    subject = open_subject(spec.generator, spec.seed, run)
+    if spec.marks is not None:
+        spec.marks.check_network(subject)
+    z = [subject.numbered(concept.indices) for concept in spec.concepts]
+    settings = {"turn": spec.turn, "concepts": [asdict(concept) for concept in spec.concepts]}
+    look = LookResult(spec.seed, {"generator": subject.weights}, settings)
+    with timed(look.seconds, "draw"):
+        picture, table = _turn(subject, *z) if spec.turn else _analogy(subject, [c.name for c in spec.concepts], z)
+    look.pictures["turn.png" if spec.turn else "arithmetic.png"] = picture
+    look.tables["figures.csv"] = table
+    for line in table.to_dict("records"):
+        name = line[table.columns[0]]
+        look.figures[name] = line
+        look.says.append(", ".join([name, *(f"{key} {line[key]:.3f}" for key in table.columns[1:])]))
+    return look
+
+
+def _analogy(subject: Subject, names: Sequence[str], z: Sequence[Tensor]) -> tuple[bytes, pd.DataFrame]:
+    """The picture has, from the left: a row for each concept's exemplars, their mean z, the result in the middle of
+    3x3 pictures with noise, and the same arithmetic on pixels.
+    """
+    around = subject.draw(gan.around(gan.analogy(*z), 9, RADIUS, subject.noise))
+    means = subject.draw(torch.stack([of_concept.mean(0) for of_concept in z]))
+    exemplars = [subject.draw(of_concept) for of_concept in z]
+    a, b, c = (images.astype(np.float64).mean(0) for images in exemplars)
     in_pixels = (a - b + c).round().clip(0, 255).astype(np.uint8)
     white = np.full_like(in_pixels, 255)
-    shape = in_pixels.shape
-    write_bytes(
-        out / "arithmetic.png",
-        figures.blocks(
-            np.stack([e[:EXEMPLARS] for e in exemplars]),
-            means[:, None],
-            around.reshape(3, 3, *shape),
-            np.stack([white, in_pixels, white])[:, None],
-        ),
+    picture = figures.blocks(
+        np.stack([images[:EXEMPLARS] for images in exemplars]),
+        means[:, None],
+        around.reshape(3, 3, *in_pixels.shape),
+        np.stack([white, in_pixels, white])[:, None],
     )
-    ordinary = subject.draw(subject.z[-ORDINARY:])
-    apart = look.apart(torch.from_numpy(ordinary))
-    sharp = float(_sharpness(ordinary).mean()) or math.nan
-    pictures = [*(f"mean z of {concept.name}" for concept in concepts), "result", "in pixels"]
-    return [
+    result, ordinary = around[4], subject.draw(subject.z[-ORDINARY:])
+    shown = {f"mean z of {name}": [mean] for name, mean in zip(names, means, strict=True)}
+    shown |= {"result": [result], "in pixels": [in_pixels]}
+    shown |= {f"result with noise {RADIUS:g}, mean of 8": [*around[:4], *around[5:]]}
+    sharpness = np.array([_sharpness(np.stack(images)).mean() for images in shown.values()])
+    distances = [np.mean([np.linalg.norm(i.astype(float) - result) for i in images]) for images in shown.values()]
+    return picture, pd.DataFrame(
         {
-            "picture": name,
-            "sharpness": float(_sharpness(image[None])[0] / sharp),
-            "distance_to_result": float(np.linalg.norm(image.astype(float) - around[4])) / apart,
+            "picture": list(shown),
+            "sharpness": sharpness / (_sharpness(ordinary).mean() or math.nan),
+            "distance_to_result": np.array(distances) / mean_distance(torch.from_numpy(ordinary)),
         }
-        for name, image in zip(pictures, [*means, around[4], in_pixels], strict=True)
-    ] + [
-        {
-            "picture": f"result with noise {RADIUS:g}, mean of 8",
-            "sharpness": float(_sharpness(np.delete(around, 4, 0)).mean() / sharp),
-            "distance_to_result": float(
-                np.mean([np.linalg.norm(i.astype(float) - around[4]) for i in np.delete(around, 4, 0)])
-            )
-            / apart,
-        }
-    ]
+    )
 
 
-def _turn(out, subject: look.Subject, concepts: Sequence[Concept], chosen: Sequence[Tensor]) -> list[dict[str, Any]]:
-    """turn.png: new samples moved along the turn vector, from half of it before to half of it behind.
+def _turn(subject: Subject, left: Tensor, right: Tensor) -> tuple[bytes, pd.DataFrame]:
+    """The picture's first row goes from the mean of `left` to that of `right` [n, nz].
 
-    The middle column is the samples as they were drawn.
+    Each row below it shows a new sample moved along the turn vector, from half of it before to half of it behind. The
+    middle column is the samples as they were drawn.
     """
-    left, right = (z.mean(0) for z in chosen)
-    new = gan.sample_z(subject.trained.arch, ROWS, subject.noise)
-    ways = [gan.interpolate(z - (right - left) / 2, z + (right - left) / 2, STEPS) for z in new]
-    rows = [subject.draw(way) for way in ways]
-    ends = subject.draw(gan.interpolate(left, right, STEPS))
-    write_bytes(out / "turn.png", figures.blocks(np.stack([ends, *rows])))
-    apart = look.apart(torch.from_numpy(subject.draw(subject.z[-ORDINARY:])))
-    lines = []
-    for name, images in zip(
-        ["between the means", *(f"new sample {i}" for i in range(ROWS))], [ends, *rows], strict=True
-    ):
-        steps = np.linalg.norm(np.diff(images.astype(np.float64), axis=0).reshape(STEPS - 1, -1), axis=1) / apart
-        way = float(np.linalg.norm(images[-1].astype(float) - images[0])) / apart
-        lines.append({"row": name, "smoothness_pixels": float(steps.max()), "first_to_last": way})
-    return lines
+    first, last = left.mean(0), right.mean(0)
+    half, new = (last - first) / 2, subject.more_z(ROWS)
+    ends = [(first, last), *((z - half, z + half) for z in new)]
+    images = np.stack([subject.draw(gan.interpolate(*pair, steps=STEPS)) for pair in ends])
+    usual = mean_distance(torch.from_numpy(subject.draw(subject.z[-ORDINARY:])))
+    flat = images.reshape(*images.shape[:2], -1).astype(np.float64)
+    return figures.blocks(images), pd.DataFrame(
+        {
+            "row": ["between the means", *(f"new sample {i}" for i in range(ROWS))],
+            "smoothness_pixels": np.linalg.norm(np.diff(flat, axis=1), axis=2).max(1) / usual,
+            "first_to_last": np.linalg.norm(flat[:, -1] - flat[:, 0], axis=1) / usual,
+        }
+    )
 
 
 def _sharpness(images: np.ndarray) -> np.ndarray:

@@ -1,147 +1,147 @@
 """`look forget`: a generator without the maps that tell of an object (paper section 6.3.1).
 
 A person draws boxes around the object on samples (`--sheet` writes the page). A logistic regression on the activations
-of a layer tells positions inside the boxes from as many outside, in the same samples; every map with a positive weight
-is then dropped at all positions. Dropping as many maps at random says how much of the change that is.
+of a layer tells positions inside the boxes from as many positions outside, in the same samples. Every map with a
+positive weight is then dropped at all positions. As many random maps are dropped for comparison.
 """
 
-import argparse
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
+from torch import Tensor
 
 import evaluation
 import features
 import gan
-from experiments.look import pages as look_pages
-from experiments.look import subject as look
-from experiments.look.pages import Box
-from experiments.run import console
+from evaluation import Presence
+from experiments.look.pages import Box, Marks
+from experiments.look.result import LookResult
+from experiments.look.subject import Subject, mean_and_sd, open_subject
 from experiments.run.circumstances import timed
+from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.files import write_bytes
 from results import figures
 
 COLUMNS = 12  # samples of a picture
+SHOWN = 2  # sets of dropped maps in the pictures: those that tell of the object, and the first random ones
+BATCH = 128  # samples whose activations are taken at once
+CHANGES = ("inside", "outside", "ratio")  # of pixels: columns of figures.csv
 
 
-def forget(arguments: argparse.Namespace) -> int:
-    """Writes boxed.png and new.png (rows: before, after, random maps dropped), maps.csv, figures.csv, record.json."""
-    if arguments.sheet:
-        subject = look.opened(arguments)
-        out = look.folder(arguments, "forget", subject.name)
-        print(look_pages.write_page(out, subject, "boxes", arguments.samples))
-        return 0
-    if arguments.boxes is None:
-        raise UserError("name the boxes: --boxes FILE.json from boxes.html, which --sheet writes")
-    if arguments.draws < 1:
-        raise UserError(f"--draws must be at least 1, got {arguments.draws}")
-    whole = look_pages.read_whole(arguments.boxes, "boxes")
-    subject, seconds = look.opened(arguments, whole["seed"]), dict[str, float]()
-    look_pages.check_weights(arguments.boxes, whole, subject)
-    boxes = look_pages.boxes_of(arguments.boxes, whole, subject.trained.arch.image_shape)
-    z = subject.numbered(list(boxes))
-    layer = arguments.layer or _second_highest(subject.trained)
-    if layer not in subject.trained.stage_names[:-1]:
-        raise UserError(f"--layer must be one of {', '.join(subject.trained.stage_names[:-1])}, got {layer!r}")
-    out = look.folder(arguments, "forget", subject.name)
-    with timed(seconds, "fit"):
-        fitted, by_place = _fit(subject, z, list(boxes.values()), layer)
-    maps = np.flatnonzero(fitted.weights > 0)
-    if len(maps) in (0, len(fitted.weights)):
-        raise UserError(
-            f"{len(maps)} of {len(fitted.weights)} maps of {layer} have a positive weight; draw other boxes"
-        )
-    drawn = np.random.default_rng(subject.seed)
-    at_random = [np.sort(drawn.permutation(len(fitted.weights))[: len(maps)]) for _ in range(arguments.draws)]
-    before, inside = subject.draw(z), _pixels_inside(list(boxes.values()), subject.trained.arch.size)
-    new = gan.sample_z(subject.trained.arch, COLUMNS, subject.noise)
-    boxed, fresh = [before], [subject.draw(new)]
-    lines: list[dict[str, Any]] = []
-    with timed(seconds, "drop"):
-        sets = [("positive weight", maps), *((f"random {i}", chosen) for i, chosen in enumerate(at_random))]
-        for name, dropped in console.progress(sets, total=len(sets), desc="drop maps", unit="set"):
-            network = gan.freeze(gan.drop_maps(subject.trained, layer, dropped.tolist()))
-            after = gan.draw(network, z).numpy()
-            lines.append({"dropped": name, "maps": len(dropped)} | _change(before, after, inside))
-            if len(boxed) < 3:
-                boxed.append(after)
-                fresh.append(gan.draw(network, new).numpy())
-    look.clear(out)
-    write_bytes(out / "boxed.png", figures.blocks(np.stack([images[:COLUMNS] for images in boxed])))
-    write_bytes(out / "new.png", figures.blocks(np.stack(fresh)))
-    look.write_csv(out / "figures.csv", lines)
-    weights = [{"map": i, "weight": float(w), "dropped": int(w > 0)} for i, w in enumerate(fitted.weights)]
-    look.write_csv(out / "maps.csv", weights)
-    told = {
-        "positions_inside": fitted.inside,
-        "positions_outside": fitted.outside,
-        "accuracy_percent": fitted.accuracy_percent,
-        "held_out_accuracy_percent": fitted.held_out_percent,
-        "place_alone_percent": by_place,
-        "maps_dropped": len(maps),
-        "positive_weight": {key: lines[0][key] for key in ("inside", "outside", "ratio")},
-        "random": {key: look.spread([line[key] for line in lines[1:]]) for key in ("inside", "outside", "ratio")},
-        "random_as_high": sum(line["ratio"] >= lines[0]["ratio"] for line in lines[1:]),
-    }
-    look.write_record(
-        out,
-        arguments,
-        seed=subject.seed,
-        inputs={"generator": subject.weights},
-        settings={"layer": layer, "boxes": {str(i): of_sample for i, of_sample in boxes.items()}},
-        figures=told,
-        seconds=seconds,
+@dataclass(frozen=True)
+class ForgetSpec:
+    """What to forget.
+
+    boxes: exported from boxes.html; they name the seed. layer: None for the second-highest that gives maps. draws: how
+    many sets of random maps are dropped for comparison.
+    """
+
+    generator: Path
+    boxes: Marks
+    layer: str | None
+    draws: int
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise UserError(f"--draws must be at least 1, got {self.draws}")
+
+
+def forget(spec: ForgetSpec, run: Run) -> LookResult:
+    """boxed.png and new.png (rows: before, after, random maps dropped), maps.csv, figures.csv."""
+    subject = open_subject(spec.generator, spec.boxes.seed, run)
+    spec.boxes.check_network(subject)
+    boxes = spec.boxes.boxes(subject.image_shape)
+    z, layer = subject.numbered(boxes), _layer(spec.layer, subject.trained)
+    settings = {"layer": layer, "boxes": {str(i): of_sample for i, of_sample in boxes.items()}}
+    look = LookResult(subject.seed, {"generator": subject.weights}, settings)
+    with timed(look.seconds, "fit"):
+        by_maps, by_place = _fit(subject, z, list(boxes.values()), layer)
+    dropped = by_maps.weights > 0
+    maps, of = int(dropped.sum()), len(dropped)
+    if maps in (0, of):
+        raise UserError(f"{maps} of {of} maps of {layer} have a positive weight; draw other boxes")
+    rng = np.random.default_rng(subject.seed)
+    sets = {"positive weight": np.flatnonzero(dropped)}
+    sets |= {f"random {i}": np.sort(rng.permutation(of)[:maps]) for i in range(spec.draws)}
+    with timed(look.seconds, "drop"):
+        inside = _inside(list(boxes.values()), subject.trained.arch.size, 1.0)
+        table, look.pictures["boxed.png"], look.pictures["new.png"] = _redraw(subject, layer, sets, z, inside, run)
+    look.tables["figures.csv"] = table
+    look.tables["maps.csv"] = pd.DataFrame(
+        {"map": range(of), "weight": by_maps.weights, "dropped": dropped.astype(int)}
     )
-    random = told["random"]["ratio"]
-    console.say(
-        f"{len(maps)} of {len(fitted.weights)} maps of {layer} dropped; boxes told from the rest in "
-        f"{fitted.accuracy_percent:.1f} % of {fitted.inside + fitted.outside} positions "
-        f"({fitted.held_out_percent:.1f} % of samples left out, {by_place:.1f} % by their place alone)"
+    first, others = table.iloc[0], table[1:]
+    random = {key: mean_and_sd(others[key]) | {"n": spec.draws} for key in CHANGES}
+    as_high = int((others["ratio"] >= first["ratio"]).sum())
+    look.figures.update(
+        positions_inside=by_maps.inside,
+        positions_outside=by_maps.outside,
+        accuracy_percent=by_maps.accuracy_percent,
+        held_out_accuracy_percent=by_maps.held_out_percent,
+        place_alone_percent=by_place.held_out_percent,
+        maps_dropped=maps,
+        positive_weight={key: float(first[key]) for key in CHANGES},
+        random=random,
+        random_as_high=as_high,
     )
-    console.say(
-        f"pixels change {lines[0]['ratio']:.2f} times as much inside the boxes as outside; with random maps dropped "
-        f"{random['mean']:.2f} (sd {random['sd']:.2f}), in {told['random_as_high']} of {random['n']} draws as much"
+    look.says.append(
+        f"{maps} of {of} maps of {layer} dropped; boxes told from the rest in {by_maps.accuracy_percent:.1f} % of "
+        f"{by_maps.inside + by_maps.outside} positions ({by_maps.held_out_percent:.1f} % of samples left out, "
+        f"{by_place.held_out_percent:.1f} % by their place only)"
     )
-    return 0
+    look.says.append(
+        f"pixels change {first['ratio']:.2f} times as much inside the boxes as outside; with random maps dropped "
+        f"{random['ratio']['mean']:.2f} (sd {random['ratio']['sd']:.2f}), in {as_high} of {spec.draws} draws as much"
+    )
+    return look
 
 
-def _second_highest(generator: gan.Generator) -> str:
-    """The second-highest stage that gives maps: the last gives the image. Of `dcgan64` 256 maps of 16x16, more than the
-    200 that the paper dropped."""
-    return generator.stage_names[max(0, len(generator.stage_names) - 3)]
+def _layer(named: str | None, generator: gan.Generator) -> str:
+    """The stage named, or the second-highest that gives maps: the last gives the image.
+
+    Of `dcgan64` that stage has 256 maps of 16x16, more than the 200 that the paper dropped.
+    """
+    *with_maps, _ = generator.stage_names
+    layer = named or with_maps[max(0, len(with_maps) - 2)]
+    if layer not in with_maps:
+        raise UserError(f"--layer must be one of {', '.join(with_maps)}, got {layer!r}")
+    return layer
 
 
-def _fit(
-    subject: look.Subject, z: torch.Tensor, boxes: list[list[Box]], layer: str
-) -> tuple[evaluation.Presence, float]:
-    """All positions whose middle lies in a box, and as many others of the same samples. UserError for too few.
+def _fit(subject: Subject, z: Tensor, boxes: Sequence[Sequence[Box]], layer: str) -> tuple[Presence, Presence]:
+    """Two regressions that tell positions inside the boxes from as many others of the same samples of `z` [n, nz].
 
-    Also the share of held-out positions, in %, that is told by where they are, blind to the activations: objects that
-    are always in one place are told that way.
+    A position is inside where its middle lies in a box. The first regression sees the layer's maps, the second only the
+    place of a position: it tells objects that are always in one place. Raises UserError where no position is inside, or
+    all are.
     """
     with features.tapped(subject.frozen, [layer], lambda name, output: output) as forward:
         device = next(subject.frozen.parameters()).device
-        maps = torch.cat([forward(part.to(device))[0].cpu() for part in z.split(128)]).numpy()  # [n, K, h, w]
+        maps = torch.cat([forward(part.to(device))[0].cpu() for part in z.split(BATCH)]).numpy()  # [n, maps, h, w]
     _, units, side, _ = maps.shape
     inside = _inside(boxes, side, subject.trained.arch.size / side).reshape(-1)
-    if not inside.any() or inside.all():
-        where = "cover no" if not inside.any() else "leave no"
+    if inside.all() or not inside.any():
+        which = "leave" if inside.any() else "cover"
         raise UserError(
-            f"the boxes {where} position of {layer}'s {side}x{side} maps; draw them around the object alone"
+            f"the boxes {which} no position of {layer}'s {side}x{side} maps; draw them around the object only"
         )
-    rng = np.random.default_rng(subject.seed)
-    others = rng.permutation(np.flatnonzero(~inside))[: int(inside.sum())]
+    others = np.random.default_rng(subject.seed).permutation(np.flatnonzero(~inside))[: int(inside.sum())]
     taken = np.sort(np.concatenate([np.flatnonzero(inside), others]))
-    positions = maps.transpose(0, 2, 3, 1).reshape(-1, units)
     samples, places = np.divmod(taken, side * side)
-    by_place = evaluation.presence(np.eye(side * side, dtype=np.float32)[places], inside[taken], samples)
-    return evaluation.presence(positions[taken], inside[taken], samples), by_place.held_out_percent
+    activations = maps.transpose(0, 2, 3, 1).reshape(-1, units)[taken]
+    return (
+        evaluation.presence(activations, inside[taken], samples),
+        evaluation.presence(np.eye(side * side, dtype=np.float32)[places], inside[taken], samples),
+    )
 
 
-def _inside(boxes: list[list[Box]], side: int, step: float) -> np.ndarray:
-    """bool [n, side, side]: positions, `step` pixels apart, whose middle lies in a box of the sample."""
+def _inside(boxes: Sequence[Sequence[Box]], side: int, step: float) -> np.ndarray:
+    """bool [n, side, side]: whether the middle of a position lies in a box of its sample; `step` pixels apart."""
     middle = (np.arange(side) + 0.5) * step
     x, y = middle[None, :], middle[:, None]
     found = np.zeros((len(boxes), side, side), bool)
@@ -151,12 +151,30 @@ def _inside(boxes: list[list[Box]], side: int, step: float) -> np.ndarray:
     return found
 
 
-def _pixels_inside(boxes: list[list[Box]], size: int) -> np.ndarray:
-    return _inside(boxes, size, 1.0)
+def _redraw(
+    subject: Subject, layer: str, sets: Mapping[str, np.ndarray], z: Tensor, inside: np.ndarray, run: Run
+) -> tuple[pd.DataFrame, bytes, bytes]:
+    """Draw `z` and new samples without each set of maps. Return a line for each set, and a picture of each kind.
+
+    A picture's first row is the samples as drawn; in each row below, one of the first SHOWN sets is dropped. inside:
+    bool [n, H, W], the pixels inside the boxes.
+    """
+    unseen = subject.more_z(COLUMNS)
+    boxed, new = [subject.draw(z)], [subject.draw(unseen)]
+    lines = []
+    for name, maps in run.progress(sets.items(), total=len(sets), desc="drop maps", unit="set"):
+        network = gan.freeze(gan.drop_maps(subject.trained, layer, maps.tolist()))
+        after = gan.draw(network, z).numpy()
+        lines.append((name, len(maps), *_change(boxed[0], after, inside)))
+        if len(boxed) <= SHOWN:
+            boxed.append(after)
+            new.append(gan.draw(network, unseen).numpy())
+    boxed_picture, new_picture = (figures.blocks(np.stack([i[:COLUMNS] for i in rows])) for rows in (boxed, new))
+    return pd.DataFrame(lines, columns=["dropped", "maps", *CHANGES]), boxed_picture, new_picture
 
 
-def _change(before: np.ndarray, after: np.ndarray, inside: np.ndarray) -> dict[str, float]:
-    """Mean absolute change of uint8 pixels inside and outside, and the one over the other."""
+def _change(before: np.ndarray, after: np.ndarray, inside: np.ndarray) -> tuple[float, float, float]:
+    """The mean absolute change of uint8 pixels inside and outside the boxes, and its ratio: CHANGES."""
     change = np.abs(after.astype(np.float64) - before).mean(3)
     within, without = float(change[inside].mean()), float(change[~inside].mean())
-    return {"inside": within, "outside": without, "ratio": within / without if without else float("nan")}
+    return within, without, within / without if without else math.nan

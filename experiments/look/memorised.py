@@ -1,24 +1,29 @@
 """`look memorised`: whether a generator's samples are copies of its training images, and whether they are all alike.
 
-Looked at twice: pixel by pixel, and by the discriminator's features. Near-exact copies alone are counted.
-Images held out of training, where there are any, are looked at as if they were samples: what an honest generator gives.
+Samples are compared twice: pixel by pixel, and by the discriminator's features. Only near-exact copies are counted.
+Images held out of training, where there are any, are looked at as if they were samples: an honest generator's look so.
 """
 
-import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 import evaluation
 from evaluation import Nearness
-from experiments.look import subject as look
-from experiments.run import console
+from experiments.look.feature_space import CALIBRATION, feature_network, strongest_responses
+from experiments.look.result import LookResult
+from experiments.look.subject import NUMBERED, Subject, network_name, open_subject
+from experiments.look.training_images import TrainingImages, training_images
 from experiments.run.circumstances import timed
+from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.files import write_bytes
 from experiments.training.collapse import DIVERSITY
+from experiments.training.files import GENERATOR
 from experiments.training.monitor import early_generators
 from results import figures
 
@@ -28,86 +33,86 @@ LEAST = 16  # samples that an answer can rest on
 HELD_OUT = "held-out images"
 
 
-def memorised(arguments: argparse.Namespace) -> int:
-    """Writes memorised.csv (a line a network and space), samples.png (a row a network), pictures of nearest pairs and
-    record.json; prints a verdict. Of a run's folder the generators after early epochs are looked at, too.
+@dataclass(frozen=True)
+class MemorisedSpec:
+    """Generators to compare, each a file or a run's folder, by so many `samples` of each.
+
+    With a run's folder the generators after early epochs are looked at, too. data: see `training_images`.
+    discriminator: see `feature_network`.
     """
-    if not LEAST <= arguments.samples <= look.SHEET:
-        raise UserError(f"--samples must lie between {LEAST} and {look.SHEET}, got {arguments.samples}")
-    groups, seconds = [_generators(Path(named)) for named in arguments.generator], dict[str, float]()
-    files = [file for group in groups for file in group]
-    if len({file.resolve() for file in files}) < len(files):
-        raise UserError("a generator is named twice; name each once")
-    subjects = [look.opened(argparse.Namespace(**vars(arguments) | {"generator": file})) for file in files]
-    if len({subject.trained.arch.image_shape for subject in subjects}) > 1:
-        raise UserError("the generators draw images of several sizes; name those of one run")
-    first, labels = subjects[0], _labels(subjects)
-    training = _training(arguments, [group[0] for group in groups], first)
-    if len(training.rows) < LEAST:
-        raise UserError(f"{training.name} has {len(training.rows)} images; {LEAST} are needed to compare with")
-    out = look.folder(arguments, "memorised", first.name)
-    console.say(
-        f"comparing with {len(training.rows):,} images of {training.name}: on two cores minutes for 50,000 of 64x64"
-    )
-    shown = {label: s.draw(s.z[: arguments.samples]) for label, s in zip(labels, subjects, strict=True)}
-    look.clear(out)
-    write_bytes(out / "samples.png", figures.blocks(np.stack([images[:SHOWN] for images in shown.values()])))
+
+    generators: tuple[Path, ...]
+    samples: int
+    seed: int
+    data: str | None
+    discriminator: str | None
+
+    def __post_init__(self) -> None:
+        if not LEAST <= self.samples <= NUMBERED:
+            raise UserError(f"--samples must lie between {LEAST} and {NUMBERED}, got {self.samples}")
+
+
+def memorised(spec: MemorisedSpec, run: Run) -> LookResult:
+    """memorised.csv (a line a network and space), samples.png (a row a network), pictures of nearest pairs.
+
+    The answers are the verdicts.
+    """
+    groups = [_files(named) for named in spec.generators]
+    subjects = _open_all([file for group in groups for file in group], spec.seed, run)
+    first, training = groups[0][0], _common_training_images([file for file, *_ in groups], spec.data, subjects, run)
+    n, name = len(training.rows), training.packed.name
+    run.say(f"comparing with {n:,} images of {name}: on two cores minutes for 50,000 of 64x64")
+    look = LookResult(spec.seed, {"training": training.packed.digest}, {"samples": spec.samples, "training_images": n})
+    shown = {label: subject.draw(subject.z[: spec.samples]) for label, subject in subjects.items()}
+    look.pictures["samples.png"] = figures.blocks(np.stack([images[:SHOWN] for images in shown.values()]))
     if len(training.held_out) >= LEAST:
-        held_out = np.random.default_rng(first.seed).permutation(training.held_out)[: arguments.samples]
-        shown[HELD_OUT] = training.images[np.sort(held_out)]
-    found: dict[tuple[str, str], Nearness] = {}
-    with timed(seconds, "pixels"):
-        references = training.pixels()
+        drawn = np.random.default_rng(spec.seed).permutation(training.held_out)[: spec.samples]
+        shown[HELD_OUT] = training.packed.images[np.sort(drawn)]
+
+    pixels = training.pixels()
+    found: dict[str, dict[str, Nearness]] = {"pixels": {}}  # space -> label -> what was found
+    with timed(look.seconds, "pixels"):
         for label, images in shown.items():
-            found[label, "pixels"] = evaluation.nearness(torch.from_numpy(images), references, seed=first.seed)
-    with timed(seconds, "features"):
-        calibration = training.some(look.CALIBRATION, first.seed)
-        if (space := look.feature_space(arguments, first.file, calibration)) is None:
-            console.say("pixels alone: there is no discriminator beside the generator; name one with --discriminator")
+            found["pixels"][label] = evaluation.nearness(torch.from_numpy(images), pixels, seed=spec.seed)
+    with timed(look.seconds, "features"):
+        calibration = training.some(CALIBRATION, spec.seed)
+        if (network := feature_network(first, spec.discriminator, calibration, run)) is None:
+            run.say("pixels only: there is no discriminator beside the generator; name one with --discriminator")
         else:
-            theirs = space.of(training.images, training.rows)
+            look.inputs["features"], found["features"] = network.weights, {}
+            references = strongest_responses(network.backbone, pixels.numpy(), run)
             for label, images in shown.items():
-                near = evaluation.nearness(space.of(images, np.arange(len(images))), theirs, seed=first.seed)
-                found[label, "features"] = near
-    for (label, space_name), near in found.items():
-        name = f"nearest-{label.replace(' ', '-').replace('/', '-')}-{space_name}.png"
-        neighbours = references[torch.from_numpy(near.nearest[:PAIRED])].numpy()
-        write_bytes(out / name, figures.pairs(shown[label][:PAIRED], neighbours))
-    look.write_csv(out / "memorised.csv", [_line(*key, near) for key, near in found.items()])
-    verdicts = {label: verdict({space: near for (of, space), near in found.items() if of == label}) for label in shown}
-    look.write_record(
-        out,
-        arguments,
-        seed=first.seed,
-        inputs={"training": training.digest}
-        | ({} if space is None else {"features": space.weights})
-        | {label: s.weights for label, s in zip(labels, subjects, strict=True)},
-        settings={"samples": arguments.samples, "training_images": len(training.rows)},
-        figures={"verdicts": verdicts, "lines": [_line(*key, near) for key, near in found.items()]},
-        seconds=seconds,
-    )
-    for label, text in verdicts.items():
-        print(f"{label}: {text}")
-    return 0
+                responses = strongest_responses(network.backbone, images, run)
+                found["features"][label] = evaluation.nearness(responses, references, seed=spec.seed)
+    look.inputs.update({label: subject.weights for label, subject in subjects.items()})
+    lines = []
+    for space, of_space in found.items():
+        for label, near in of_space.items():
+            lines.append(_line(label, space, near))
+            neighbours = pixels[torch.from_numpy(near.nearest[:PAIRED])].numpy()
+            file = f"nearest-{label.replace(' ', '-').replace('/', '-')}-{space}.png"
+            look.pictures[file] = figures.pairs(shown[label][:PAIRED], neighbours)
+    look.tables["memorised.csv"] = pd.DataFrame(lines)
+    verdicts = {label: verdict({space: of[label] for space, of in found.items()}) for label in shown}
+    look.figures.update(verdicts=verdicts, lines=lines)
+    look.answers.extend(f"{label}: {text}" for label, text in verdicts.items())
+    return look
 
 
-def verdict(spaces: dict[str, Nearness]) -> str:
-    """One line of what was found in the spaces looked at, by name."""
-    told = []
-    for space, near in spaces.items():
-        if near.memorised:
-            told.append(
-                f"memorised: {near.copies} of {near.n} samples are at most a third as far from one training image as "
-                f"from any other ({space}; {near.reference_copies} of {near.references} training images are)"
-            )
-            break
-    for space, near in spaces.items():
-        if min(near.diversity, near.spacing) < DIVERSITY:
-            told.append(
-                f"collapsed: samples differ from one another {near.diversity:.2f} times as much as training images do, "
-                f"from the nearest other {near.spacing:.2f} times as much ({space})"
-            )
-            break
+def verdict(spaces: Mapping[str, Nearness]) -> str:
+    """What was found in the spaces (by name), in one line."""
+    told = [
+        f"memorised: {near.copies} of {near.n} samples are at most a third as far from one training image as "
+        f"from any other ({space}; {near.reference_copies} of {near.references} training images are)"
+        for space, near in spaces.items()
+        if near.memorised
+    ][:1]
+    told += [
+        f"collapsed: samples differ from one another {near.diversity:.2f} times as much as training images do, "
+        f"from the nearest other {near.spacing:.2f} times as much ({space})"
+        for space, near in spaces.items()
+        if min(near.diversity, near.spacing) < DIVERSITY
+    ][:1]
     copies = {space: near for space, near in spaces.items() if near.copies}
     if copies and not told:
         space, near = max(copies.items(), key=lambda item: item[1].copies)
@@ -118,30 +123,39 @@ def verdict(spaces: dict[str, Nearness]) -> str:
     return "; ".join(told) or "no near-exact copies, no collapse"
 
 
-def _generators(named: Path) -> list[Path]:
-    """The file itself; of a run's folder its generator, then those that it kept of early epochs."""
+def _files(named: Path) -> list[Path]:
+    """The file itself; for a run's folder its generator, then those of early epochs that lie in it."""
     if not named.is_dir():
         return [named]
-    return [named / look.GENERATOR, *(file for file in early_generators(named).values() if file.exists())]
+    return [named / GENERATOR, *(file for file in early_generators(named).values() if file.exists())]
 
 
-def _training(arguments: argparse.Namespace, files: list[Path], first: look.Subject) -> look.Training:
-    """The images that all of the generators were trained on. UserError where they are not the same."""
-    found = [look.training(arguments, file, first.trained.arch.image_shape, needed=True) for file in files]
-    known = [training for training in found if training is not None]
-    for file, other in zip(files[1:], known[1:], strict=True):
-        if other.digest != known[0].digest or not np.array_equal(other.rows, known[0].rows):
-            raise UserError(f"{file} was trained on other images than {files[0]}; look at them one by one")
-    return known[0]
-
-
-def _labels(subjects: list[look.Subject]) -> list[str]:
-    """Their names; where some share one, the files with as many of the folders above as tell them apart."""
-    labels, depth = [subject.name for subject in subjects], 2
-    while len(set(labels)) < len(labels):
-        labels = ["/".join(subject.file.resolve().parts[-depth:]) for subject in subjects]
+def _open_all(files: Sequence[Path], seed: int, run: Run) -> dict[str, Subject]:
+    """Label -> generator. Raises UserError for one that is named twice, and for images of several sizes."""
+    if len({file.resolve() for file in files}) < len(files):
+        raise UserError("a generator is named twice; name each once")
+    subjects = [open_subject(file, seed, run) for file in files]
+    if len({subject.image_shape for subject in subjects}) > 1:
+        raise UserError("the generators draw images of several sizes; name those of one run")
+    labels, depth = [network_name(file) for file in files], 2
+    while len(set(labels)) < len(labels):  # as many of the folders above as tell those of one name apart
+        labels = ["/".join(file.resolve().parts[-depth:]) for file in files]
         depth += 1
-    return labels
+    return dict(zip(labels, subjects, strict=True))
+
+
+def _common_training_images(
+    files: Sequence[Path], named: str | None, subjects: Mapping[str, Subject], run: Run
+) -> TrainingImages:
+    """The images that all were trained on. Raises UserError where they are not the same, or too few."""
+    shape = next(iter(subjects.values())).image_shape
+    known, *others = [training_images(file, named, run, shape=shape) for file in files]
+    for file, other in zip(files[1:], others, strict=True):
+        if other.packed.digest != known.packed.digest or not np.array_equal(other.rows, known.rows):
+            raise UserError(f"{file} was trained on other images than {files[0]}; look at them one by one")
+    if len(known.rows) < LEAST:
+        raise UserError(f"{known.packed.name} has {len(known.rows)} images; {LEAST} are needed to compare with")
+    return known
 
 
 def _line(label: str, space: str, near: Nearness) -> dict[str, Any]:

@@ -8,92 +8,98 @@ right and y downwards, x0 < x1 and y0 < y1, both ends within 0..width and 0..hei
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image
 
-from experiments.look.subject import SHEET, Subject, checked
+from experiments.look.subject import NUMBERED, Subject, check_different, network_name
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
-from experiments.run.html import data_url
+from experiments.run.html import data_url, page
 
 PAGES = {"concepts": "sheet.html", "boxes": "boxes.html"}
 Box = tuple[float, float, float, float]
 
 
-def write_page(out: Path, subject: Subject, kind: str, samples: int) -> Path:
-    """The self-contained page of that kind, "concepts" or "boxes", with the first `samples` z of the seed."""
-    if not 1 <= samples <= SHEET:
-        raise UserError(f"--samples must lie between 1 and {SHEET}, got {samples}")
-    images = subject.draw(subject.z[:samples])
-    pictures = [data_url(Image.fromarray(i[..., 0] if i.shape[2] == 1 else i)) for i in images]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("experiments", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    _, height, width = subject.trained.arch.image_shape
-    page = environment.get_template(PAGES[kind]).render(
-        name=subject.name,
-        pictures=pictures,
-        run={"seed": subject.seed, "weights": subject.weights, "width": width, "height": height},
-    )
-    file = out / PAGES[kind]
-    write_bytes(file, page.encode())
-    return file
+@dataclass(frozen=True)
+class Marks:
+    """What a page exported. `marked` holds concepts or boxes as they stand in the file, not checked yet."""
 
+    file: Path
+    page: str
+    seed: int
+    weights: str  # of the network whose samples were marked
+    marked: dict[str, Any]
 
-def concepts_of(file: Path, whole: dict[str, Any], *, least: int) -> dict[str, list[int]]:
-    """Name -> indices, in the file's order. UserError for what is no list of `least` different ones."""
-    for name, found in whole["concepts"].items():
-        if not isinstance(found, list) or not all(type(i) is int for i in found):
-            raise UserError(f"{file}: concept {name!r} must be a list of indices; export it again from sheet.html")
-        checked(found, f"concept {name!r} of {file}", least=least)
-        if not name.isprintable():  # a lone surrogate cannot be written
-            raise UserError(f"{file}: concept {name!r} must be printable text; name it again on sheet.html")
-    return whole["concepts"]
+    def check_network(self, subject: Subject) -> None:
+        """Raise UserError if another network's samples were marked."""
+        if self.weights != subject.weights:
+            raise UserError(
+                f"{self.file} was made of the samples of another network than {subject.file}; write {self.page} of "
+                "this one with --sheet and mark them there"
+            )
 
+    def concepts(self, *, least: int) -> dict[str, list[int]]:
+        """Name -> indices, in the file's order. Raises UserError unless each has at least `least` different ones."""
+        for name, found in self.marked.items():
+            if not isinstance(found, list) or not all(type(i) is int for i in found):
+                raise UserError(f"{self.file}: concept {name!r} must be a list of indices; export it from {self.page}")
+            check_different(found, f"concept {name!r} of {self.file}", least=least)
+            if not name.isprintable():  # a lone surrogate cannot be written
+                raise UserError(f"{self.file}: concept {name!r} must be printable text; name it again on {self.page}")
+        return self.marked
 
-def boxes_of(file: Path, whole: dict[str, Any], image_shape: tuple[int, int, int]) -> dict[int, list[Box]]:
-    """Index -> boxes. UserError for others than boxes within the image, and for none."""
-    _, height, width = image_shape
-    for name, found in whole["boxes"].items():
-        if not name.isdecimal() or name != str(int(name)) or not isinstance(found, list):
-            raise UserError(f"{file}: boxes must be lists under the index of a sample; export them from boxes.html")
-        for box in found:
-            numbers = isinstance(box, list) and len(box) == 4 and all(type(v) in (int, float) for v in box)
-            if not numbers or not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
+    def boxes(self, image_shape: tuple[int, int, int]) -> dict[int, list[Box]]:
+        """Index -> boxes. Raises UserError for none at all, and for what is no box within an image (C, H, W)."""
+        _, height, width = image_shape
+        for name, found in self.marked.items():
+            if not name.isdecimal() or name != str(int(name)) or not isinstance(found, list):
                 raise UserError(
-                    f"{file}: box {box} of sample {name} must be [x0, y0, x1, y1] within 0..{width} and 0..{height}, "
-                    "x0 < x1 and y0 < y1; draw it again on boxes.html"
+                    f"{self.file}: boxes must be lists under the index of a sample; export them from {self.page}"
                 )
-    drawn = {int(index): [tuple(box) for box in found] for index, found in whole["boxes"].items() if found}
-    if not drawn:
-        raise UserError(f"{file} holds no boxes; draw some on boxes.html")
-    return drawn
+            for box in found:
+                numbers = isinstance(box, list) and len(box) == 4 and all(type(v) in (int, float) for v in box)
+                if not numbers or not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
+                    raise UserError(
+                        f"{self.file}: box {box} of sample {name} must be [x0, y0, x1, y1] within 0..{width} and "
+                        f"0..{height}, x0 < x1 and y0 < y1; draw it again on {self.page}"
+                    )
+        drawn = {int(index): [tuple(box) for box in found] for index, found in self.marked.items() if found}
+        if not drawn:
+            raise UserError(f"{self.file} holds no boxes; draw some on {self.page}")
+        return drawn
 
 
-def check_weights(file: Path, whole: dict[str, Any], subject: Subject) -> None:
-    """UserError where the samples were another network's."""
-    if whole["weights"] != subject.weights:
-        page = PAGES["concepts" if "concepts" in whole else "boxes"]
-        raise UserError(
-            f"{file} was made of the samples of another network than {subject.file}; write {page} of this one "
-            "with --sheet and mark them there"
-        )
-
-
-def read_whole(file: Path, kind: str) -> dict[str, Any]:
-    """The JSON that a page exports. UserError for any other file; what `kind` holds is not looked at."""
+def read_marks(file: Path, kind: str) -> Marks:
+    """The `kind` of PAGES that a page exported. Raises UserError for another file; `marked` is not looked at."""
     try:
         whole = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"no file {file}; --sheet writes the page that exports it, {PAGES[kind]}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is not JSON; export it again from {PAGES[kind]}") from error
-    kinds = {"seed": int, "weights": str, kind: dict}
-    if not isinstance(whole, dict) or not all(type(whole.get(key)) is of for key, of in kinds.items()):
+    types = {"seed": int, "weights": str, kind: dict}
+    if not isinstance(whole, dict) or not all(type(whole.get(key)) is of for key, of in types.items()):
         raise UserError(f"{file} must hold seed, weights and {kind}; export it again from {PAGES[kind]}")
     if not 0 <= whole["seed"] < 2**63:
         raise UserError(f"{file}: seed must lie between 0 and 2**63 - 1, got {whole['seed']}")
-    return whole
+    return Marks(file, PAGES[kind], whole["seed"], whole["weights"], whole[kind])
+
+
+def write_page(kind: str, subject: Subject, samples: int, folder: Path) -> Path:
+    """Write the page on which `kind` of PAGES is marked, with the first `samples` z of the seed; return its file."""
+    if not 1 <= samples <= NUMBERED:
+        raise UserError(f"--samples must lie between 1 and {NUMBERED}, got {samples}")
+    images = subject.draw(subject.z[:samples])
+    _, height, width = subject.image_shape
+    html = page(
+        PAGES[kind],
+        name=network_name(subject.file),
+        pictures=[data_url(Image.fromarray(i[..., 0] if i.shape[2] == 1 else i)) for i in images],
+        run={"seed": subject.seed, "weights": subject.weights, "width": width, "height": height},
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / PAGES[kind], html.encode())
+    return folder / PAGES[kind]

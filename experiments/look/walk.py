@@ -1,132 +1,147 @@
 """`look walk`: images on the way from one z to another (paper section 6.1), and whether they change smoothly.
 
 A generator that had learnt its images by heart would stand still and then jump: the largest step of a row would come
-near the distance of unrelated samples, and frames near training images, to one and then to the next.
+near the distance of unrelated samples, and frames would be near one training image and then near the next.
 """
 
-import argparse
 import itertools
-from typing import Any
+import math
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 import evaluation
 import gan
-from experiments.look import subject as look
-from experiments.run import console
+from experiments.look.feature_space import CALIBRATION, feature_network, strongest_responses
+from experiments.look.result import LookResult
+from experiments.look.subject import NUMBERED, Subject, mean_and_sd, mean_distance, open_subject
+from experiments.look.training_images import NotAtHandError, TrainingImages, training_images
 from experiments.run.circumstances import timed
+from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.files import write_bytes
 from results import figures
 
 PATHS = {"straight": gan.interpolate, "spherical": gan.interpolate_on_sphere}
 MOST = 1_000  # steps
-COMPARED = 256  # samples whose mean distance a step is measured by
+COMPARED = 256  # samples whose mean distance is the unit of a step
 FRAMES = 30  # of the animation
-REFERENCES = 1_000  # training images whose distances to their nearest are the measure of a frame's
+REFERENCES = 1_000  # training images whose distances to their nearest are the unit of a frame's
+UNIT = 127.5  # uint8 steps in 1 of [-1, 1]
 
 
-def walk(arguments: argparse.Namespace) -> int:
-    """Writes walk.png, walk.webp, walk.csv (a line a row), frames.csv, record.json; nearest.png where images are."""
-    if not 2 <= arguments.steps <= MOST or not 1 <= arguments.rows < look.SHEET:
-        raise UserError(f"a walk needs --steps of 2 to {MOST} and --rows of 1 to {look.SHEET - 1}")
-    subject, seconds = look.opened(arguments), dict[str, float]()
-    ends = list(range(arguments.rows + 1)) if arguments.z is None else look.indices(arguments.z, "--z", least=2)
-    points = subject.numbered(ends)
-    training = look.training(arguments, subject.file, subject.trained.arch.image_shape, needed=False)
-    out = look.folder(arguments, "walk", subject.name)
-    rows = len(ends) - 1
-    way = PATHS[arguments.path]
-    with timed(seconds, "draw"):
-        images = subject.draw(_along(points, way, arguments.steps))
-        samples = subject.draw(subject.z[-COMPARED:])
-    found = {"pixels": _steps(torch.from_numpy(images), torch.from_numpy(samples), arguments.steps)}
-    with timed(seconds, "features"):
-        calibration = samples if training is None else training.some(look.CALIBRATION, arguments.seed)
-        if (space := look.feature_space(arguments, subject.file, calibration)) is not None:
-            both = space.of(np.concatenate([images, samples]), np.arange(len(images) + len(samples)))
-            found["features"] = _steps(both[: len(images)], both[len(images) :], arguments.steps)
-    look.clear(out)
-    with timed(seconds, "pictures"):
-        write_bytes(out / "walk.png", figures.blocks(images.reshape(rows, arguments.steps, *images.shape[1:])))
-        write_bytes(out / "walk.webp", _animation(subject, points, way))
-    lines: list[dict[str, Any]] = [{"row": i, "from": a, "to": b} for i, (a, b) in enumerate(itertools.pairwise(ends))]
-    frames: list[dict[str, Any]] = [
-        {"row": i // arguments.steps, "frame": i % arguments.steps} for i in range(len(images))
-    ]
-    for name, steps in found.items():
-        for line, row in zip(lines, steps, strict=True):
-            line |= {f"smoothness_{name}": float(row.max())}
-        for frame in frames:
-            k = frame["frame"]
-            frame |= {f"step_{name}": float(steps[frame["row"], k - 1]) if k else ""}
-    if training is not None:
-        with timed(seconds, "nearest"):
-            _nearest(out, images, training, arguments, lines, frames)
-    look.write_csv(out / "walk.csv", lines)
-    look.write_csv(out / "frames.csv", frames)
-    told = {
-        f"smoothness_{name}": look.spread(steps.max(1)) | {"max": float(steps.max())} for name, steps in found.items()
-    }
-    look.write_record(
-        out,
-        arguments,
-        seed=subject.seed,
-        inputs={"generator": subject.weights}
-        | ({} if space is None else {"features": space.weights})
-        | ({} if training is None else {"training": training.digest}),
-        settings={"path": arguments.path, "steps": arguments.steps, "ends": ends},
-        figures=told | ({} if training is None else {"least_nearest_ratio": min(f["nearest_ratio"] for f in frames)}),
-        seconds=seconds,
-    )
-    for name, value in told.items():
-        console.say(
-            f"{name}: largest steps of the rows {value['mean']:.3f} on average (sd {value['sd']:.3f}, n {value['n']}), "
-            f"at most {value['max']:.3f}; 1 is a jump to another sample"
+@dataclass(frozen=True)
+class WalkSpec:
+    """A walk through the z that `ends` number, `steps` images from one to the next on a path of PATHS.
+
+    data: see `training_images`. discriminator: see `feature_network`.
+    """
+
+    generator: Path
+    ends: tuple[int, ...]
+    steps: int
+    path: str
+    seed: int
+    data: str | None
+    discriminator: str | None
+
+    def __post_init__(self) -> None:
+        if self.path not in PATHS:
+            raise UserError(f"--path must be {' or '.join(PATHS)}, got {self.path!r}")
+        if not 2 <= self.steps <= MOST or not 2 <= len(self.ends) <= NUMBERED:
+            raise UserError(f"a walk needs --steps of 2 to {MOST} and --rows of 1 to {NUMBERED - 1}")
+
+
+def walk(spec: WalkSpec, run: Run) -> LookResult:
+    """walk.png, walk.webp; walk.csv (a line a row), frames.csv; nearest.png where the training images are at hand."""
+    subject = open_subject(spec.generator, spec.seed, run)
+    z = subject.numbered(spec.ends)
+    training = _training_images(spec, subject, run)
+    settings = {"path": spec.path, "steps": spec.steps, "ends": spec.ends}
+    look = LookResult(spec.seed, {"generator": subject.weights}, settings)
+    with timed(look.seconds, "draw"):
+        images = _images(subject, z, spec.path, spec.steps)
+        flat, samples = images.reshape(-1, *images.shape[2:]), subject.draw(subject.z[-COMPARED:])
+    row, frame = np.divmod(np.arange(len(flat)), spec.steps)
+    frames = pd.DataFrame({"row": row, "frame": frame})
+    frames["step_pixels"] = _steps(torch.from_numpy(flat), torch.from_numpy(samples), spec.steps)
+    with timed(look.seconds, "features"):
+        calibration = samples if training is None else training.some(CALIBRATION, spec.seed)
+        if (network := feature_network(spec.generator, spec.discriminator, calibration, run)) is not None:
+            both = strongest_responses(network.backbone, np.concatenate([flat, samples]), run)
+            frames["step_features"] = _steps(both[: len(flat)], both[len(flat) :], spec.steps)
+            look.inputs["features"] = network.weights
+    with timed(look.seconds, "pictures"):
+        look.pictures["walk.png"] = figures.blocks(images)
+        look.pictures["walk.webp"] = _animation(subject, z, spec.path)
+
+    rows = pd.DataFrame({"row": range(len(images)), "from": spec.ends[:-1], "to": spec.ends[1:]})
+    for step in frames.columns[2:]:
+        name = step.replace("step", "smoothness")
+        rows[name] = frames.groupby("row")[step].max()
+        look.figures[name] = found = mean_and_sd(rows[name]) | {"max": float(rows[name].max()), "n": len(rows)}
+        look.says.append(
+            f"{name}: largest steps of the rows {found['mean']:.3f} on average (sd {found['sd']:.3f}, n {found['n']}), "
+            f"at most {found['max']:.3f}; 1 is a jump to another sample"
         )
-    return 0
+    if training is not None:
+        look.inputs["training"] = training.packed.digest
+        with timed(look.seconds, "nearest"):
+            nearest, look.pictures["nearest.png"] = _nearest(images, training, spec.seed)
+        frames = frames.join(nearest)
+        by_row = frames.groupby("row")
+        rows["least_nearest_ratio"] = by_row["nearest_ratio"].min()
+        rows["nearest_images"] = by_row["nearest_index"].nunique()
+        look.figures["least_nearest_ratio"] = float(frames["nearest_ratio"].min())
+    look.tables.update({"walk.csv": rows, "frames.csv": frames})
+    return look
 
 
-def _along(points: Tensor, way, steps: int) -> Tensor:
-    """[rows * steps, nz]: from each point to the next, both included."""
-    return torch.cat([way(a, b, steps) for a, b in itertools.pairwise(points)])
+def _training_images(spec: WalkSpec, subject: Subject, run: Run) -> TrainingImages | None:
+    """None, with a line that says why, where they are not at hand: a walk shows something without them, too."""
+    try:
+        return training_images(spec.generator, spec.data, run, shape=subject.image_shape)
+    except NotAtHandError as error:
+        run.say(f"without distances to training images: {error}")
+        return None
 
 
-def _animation(subject: look.Subject, points: Tensor, way) -> bytes:
-    """All rows at once; each ends where the next begins, so that it goes round."""
-    images = subject.draw(_along(points, way, FRAMES))
-    rows = len(points) - 1
-    by_frame = images.reshape(rows, FRAMES, *images.shape[1:]).swapaxes(0, 1)
-    lines = 1 if rows % 2 else 2
-    return figures.animation([figures.blocks(f.reshape(lines, rows // lines, *f.shape[1:])) for f in by_frame])
+def _images(subject: Subject, z: Tensor, path: str, steps: int) -> np.ndarray:
+    """uint8 [rows, steps, H, W, C]: a row from each z to the next, both included."""
+    images = subject.draw(torch.cat([PATHS[path](a, b, steps) for a, b in itertools.pairwise(z)]))
+    return images.reshape(len(z) - 1, steps, *images.shape[1:])
+
+
+def _animation(subject: Subject, z: Tensor, path: str) -> bytes:
+    """All rows at once. Each ends where the next begins, so that the movement goes round."""
+    frames = _images(subject, z, path, FRAMES).swapaxes(0, 1)
+    lines = 1 if frames.shape[1] % 2 else 2
+    return figures.animation([figures.blocks(frame.reshape(lines, -1, *frame.shape[1:])) for frame in frames])
 
 
 def _steps(frames: Tensor, samples: Tensor, steps: int) -> np.ndarray:
-    """float64 [rows, steps - 1]: distances of neighbouring frames in mean distances between samples."""
+    """float64 [rows * steps]: distances of frames [rows * steps, ...] from those before them; NaN for a row's first.
+
+    The unit is the mean distance between two samples.
+    """
     flat = frames.flatten(1).double()
-    flat = flat.reshape(-1, steps, flat.shape[1])
-    return ((flat[:, 1:] - flat[:, :-1]).norm(dim=2) / look.apart(samples)).numpy()
+    distances = (flat[1:] - flat[:-1]).norm(dim=1) / mean_distance(samples)
+    found = np.append(math.nan, distances.numpy())
+    found[::steps] = math.nan
+    return found
 
 
-def _nearest(out, images: np.ndarray, training: look.Training, arguments, lines, frames) -> None:
-    """Adds each frame's nearest training image, and the picture of frames above those."""
+def _nearest(images: np.ndarray, training: TrainingImages, seed: int) -> tuple[pd.DataFrame, bytes]:
+    """A line for each frame's nearest training image, and the picture of each row of frames above those."""
     pixels = training.pixels()
-    distances, index = evaluation.nearest(torch.from_numpy(images), pixels)
-    drawn = np.random.default_rng(arguments.seed).permutation(len(pixels))[:REFERENCES]
-    usual = float(np.median(evaluation.nearest_others(pixels, drawn)[0]))
-    for frame, distance, i in zip(frames, distances, index, strict=True):
-        frame |= {
-            "nearest": float(distance) / look.UNIT,
-            "nearest_ratio": float(distance) / usual if usual else float("nan"),
-            "nearest_index": int(training.rows[i]),
-        }
-    for line in lines:
-        of_row = [frame for frame in frames if frame["row"] == line["row"]]
-        line |= {
-            "least_nearest_ratio": min(frame["nearest_ratio"] for frame in of_row),
-            "nearest_images": len({frame["nearest_index"] for frame in of_row}),
-        }
-    both = np.stack([images, pixels[torch.from_numpy(index)].numpy()]).reshape(2, len(lines), -1, *images.shape[1:])
-    write_bytes(out / "nearest.png", figures.blocks(both.swapaxes(0, 1).reshape(2 * len(lines), *both.shape[2:])))
+    distances, index = evaluation.nearest(torch.from_numpy(images.reshape(-1, *images.shape[2:])), pixels)
+    drawn = np.random.default_rng(seed).permutation(len(pixels))[:REFERENCES]
+    usual = float(np.median(evaluation.nearest_others(pixels, drawn)[0])) or math.nan
+    both = np.stack([images, pixels[torch.from_numpy(index)].numpy().reshape(images.shape)], axis=1)
+    table = pd.DataFrame({"nearest": distances.astype(np.float64) / UNIT})
+    table["nearest_ratio"] = distances.astype(np.float64) / usual
+    table["nearest_index"] = training.rows[index]
+    return table, figures.blocks(both.reshape(-1, *images.shape[1:]))

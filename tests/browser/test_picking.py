@@ -28,11 +28,6 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gan.frozen, "BATCHES", 1)
-
-
 @pytest.fixture
 def sheet(generator: Path, tmp_path: Path, page: Opener) -> Callable[[str], Any]:
     """Opens the page that `look KIND --sheet` writes, of 30 samples."""

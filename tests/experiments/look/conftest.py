@@ -3,29 +3,23 @@
 import dataclasses
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 import gan
-from experiments.data.packed import pack
 from tests.experiments.look.made_up import HELD_OUT, IMAGES, NETWORKS, N
 from tests.gan.small import ARCH
+from tests.workplace import Workplace
 
 
 @pytest.fixture
-def few(monkeypatch):
-    """Freezing a generator takes one batch."""
-    monkeypatch.setattr(gan.frozen, "BATCHES", 1)
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch, few):
+def root(workplace: Workplace) -> Path:
     """A workplace with a packed set, a run that was trained on it, and one that nothing is known of."""
-    runs = tmp_path / "runs"
-    packed = pack(runs / "packed" / "made-up", [IMAGES], shape=IMAGES.shape, source="made up", transform="none")
+    packed = workplace.pack("made-up", IMAGES)
     for name, seed in (("run", 0), ("other", 1)):
-        folder = tmp_path / name
+        folder = workplace.root / name
         folder.mkdir()
         arch = dataclasses.replace(ARCH, up_multipliers=(2, 3))  # 12 maps before the image
         generator, discriminator = gan.Generator(arch), gan.Discriminator(arch)
@@ -34,12 +28,10 @@ def root(tmp_path, monkeypatch, few):
         generator.deconv2.conv.weight.data *= 50  # contrast: without it every pixel is gray
         gan.save(folder / "generator.safetensors", generator)
         gan.save(folder / "discriminator.safetensors", discriminator)
-    run = tmp_path / "run"
+    run = workplace.root / "run"
     (run / "removed.csv").write_text("index,kept\n")
     digests = {n: hashlib.sha256((run / f"{n}.safetensors").read_bytes()).hexdigest() for n in NETWORKS}
     data = {"name": "made-up", "digest": packed.digest, "images": len(IMAGES), "kept": N, "held_out": HELD_OUT}
     written = {**digests, "data": data, "recipe": {"training": {"seed": 3}}}
     (run / "training.json").write_text(json.dumps(written))
-    for name, value in {"DATA_ROOT": tmp_path / "data", "RUNS_ROOT": runs, "DEVICE": "cpu"}.items():
-        monkeypatch.setenv(name, str(value))
-    return tmp_path
+    return workplace.root

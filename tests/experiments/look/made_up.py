@@ -3,12 +3,15 @@
 import csv
 import json
 
+import numpy as np
 import torch
 from PIL import Image
 
 import features
 import gan
 from experiments import cli
+from experiments.look.subject import NUMBERED
+from experiments.training.images import split
 
 SIZE, N, HELD_OUT = 16, 120, 40
 NETWORKS = ("generator", "discriminator")
@@ -22,6 +25,26 @@ def scenes(n, seed):
 
 
 IMAGES = scenes(N + HELD_OUT, 0)
+TRAINED_ON = split(len(IMAGES), np.empty(0, int), HELD_OUT, 3)[0]  # rows of IMAGES
+
+
+def frozen(root, seed=0):
+    """The run's generator as looks draw from it, the numbered z of the seed, and the noise behind them."""
+    generator = gan.freeze(gan.load(root / "run" / "generator.safetensors"))
+    noise = torch.Generator().manual_seed(seed)
+    return generator, gan.sample_z(generator.arch, NUMBERED, noise), noise
+
+
+def looked(*command):
+    """Run a look that succeeds."""
+    assert cli.main(["look", *map(str, command)]) == 0
+
+
+def refused(capsys, *command):
+    """The one line that a mistake gives."""
+    assert cli.main(["look", *map(str, command)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
 
 
 def rows(file):
@@ -46,13 +69,6 @@ def size(file):
 
 def weights(root, name="run"):
     return features.weights_digest(gan.load(root / name / "generator.safetensors"))
-
-
-def refused(capsys, *command):
-    """The one line that a mistake gives."""
-    assert cli.main(["look", *map(str, command)]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    return line
 
 
 def rewritten(file, **changes):

@@ -9,10 +9,19 @@ import pytest
 import torch
 
 import gan
-from experiments import cli
-from experiments.data.packed import pack
-from experiments.look import subject as look
-from tests.experiments.look.made_up import HELD_OUT, IMAGES, NETWORKS, SIZE, N, record, refused, rows, scenes, size
+from tests.experiments.look.made_up import (
+    IMAGES,
+    NETWORKS,
+    SIZE,
+    TRAINED_ON,
+    N,
+    looked,
+    record,
+    refused,
+    rows,
+    scenes,
+    size,
+)
 
 
 def planted(monkeypatch, images):
@@ -34,8 +43,7 @@ def planted(monkeypatch, images):
     ],
 )
 def test_planted_generators_are_told_apart(root, monkeypatch, capsys, drawn, expected):
-    kept = look.split(len(IMAGES), np.empty(0, int), HELD_OUT, 3)[0]
-    honest, training = scenes(60, 7), IMAGES[kept]
+    honest, training = scenes(60, 7), IMAGES[TRAINED_ON]
     images = {
         "replayed": training[:60],
         "half replayed": np.concatenate([training[:30], honest[:30]]),
@@ -45,7 +53,7 @@ def test_planted_generators_are_told_apart(root, monkeypatch, capsys, drawn, exp
         "honest": honest,
     }[drawn]
     planted(monkeypatch, images)
-    assert cli.main(["look", "memorised", str(root / "run"), "--samples", "60"]) == 0
+    looked("memorised", root / "run", "--samples", "60")
     verdicts = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
     assert verdicts["run"].startswith(expected) and ("memorised" in verdicts["run"]) == (
         drawn in ("replayed", "half replayed")
@@ -60,15 +68,15 @@ def test_planted_generators_are_told_apart(root, monkeypatch, capsys, drawn, exp
 
 def test_generators_beside_one_another_without_discriminator_or_record(root, capsys):
     (root / "other" / "discriminator.safetensors").unlink()
-    several = [str(root / name / "generator.safetensors") for name in ("other", "run")]
-    assert cli.main(["look", "memorised", *several, "--samples", "20", "--data", "made-up"]) == 0
+    several = [root / name / "generator.safetensors" for name in ("other", "run")]
+    looked("memorised", *several, "--samples", "20", "--data", "made-up")
     told = capsys.readouterr()
     assert [line.split(":")[0] for line in told.out.splitlines()] == ["other", "run"]
-    assert "pixels alone" in told.err
+    assert "pixels only" in told.err
 
 
-def test_generators_of_other_images_are_not_judged_together(root, capsys):
-    packed = pack(root / "runs" / "packed" / "two", [scenes(N, 5)], shape=(N, SIZE, SIZE, 3), source="-", transform="-")
+def test_generators_of_other_images_are_not_judged_together(root, workplace, capsys):
+    packed = workplace.pack("two", scenes(N, 5))
     written = json.loads((root / "run" / "training.json").read_text())
     own = {n: hashlib.sha256((root / "other" / f"{n}.safetensors").read_bytes()).hexdigest() for n in NETWORKS}
     data = {"name": "two", "digest": packed.digest, "images": N, "kept": N}
@@ -77,14 +85,14 @@ def test_generators_of_other_images_are_not_judged_together(root, capsys):
     both = [root / "run", root / "other"]
     assert "was trained on other images than" in refused(capsys, "memorised", *both, "--samples", "20")
     assert "named twice" in refused(capsys, "memorised", root / "run", root / "run" / "generator.safetensors")
-    assert cli.main(["look", "memorised", *map(str, both), "--samples", "20", "--data", "made-up"]) == 0
+    looked("memorised", *both, "--samples", "20", "--data", "made-up")
 
 
 def test_the_generators_after_early_epochs_are_looked_at_with_their_runs(root, capsys):
     early = root / "run" / "generators" / "epoch-1.safetensors"
     early.parent.mkdir()
     gan.save(early, gan.load(root / "other" / "generator.safetensors"), dtype=torch.float16)
-    assert cli.main(["look", "memorised", str(root / "run"), "--samples", "20"]) == 0
+    looked("memorised", root / "run", "--samples", "20")
     told = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
     assert told == ["run", "epoch-1", "held-out images"]
     out = root / "runs" / "look" / "memorised-run"
@@ -94,8 +102,8 @@ def test_the_generators_after_early_epochs_are_looked_at_with_their_runs(root, c
 
 def test_runs_of_one_name_are_told_apart_without_machine_paths(root, capsys):
     shutil.copytree(root / "run", root / "elsewhere" / "run")
-    both = [str(root / "run"), str(root / "elsewhere" / "run")]
-    assert cli.main(["look", "memorised", *both, "--samples", "20", "--out", str(root / "m")]) == 0
+    both = [root / "run", root / "elsewhere" / "run"]
+    looked("memorised", *both, "--samples", "20", "--out", root / "m")
     told = [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()]
     expected = [f"{folder}/run/generator.safetensors" for folder in (root.name, "elsewhere")]
     assert told == [*expected, "held-out images"]

@@ -3,9 +3,7 @@
 import json
 
 import gan
-from experiments import cli
-from experiments.data.packed import pack
-from tests.experiments.look.made_up import N, refused, rewritten, scenes, weights
+from tests.experiments.look.made_up import N, looked, refused, rewritten, scenes, weights
 
 
 def test_what_training_wrote_is_not_trusted_when_damaged(root, capsys):
@@ -24,29 +22,30 @@ def test_what_training_wrote_is_not_trusted_when_damaged(root, capsys):
 
 def test_a_mistake_leaves_an_earlier_look_and_another_network_no_picture_of_it(root, capsys):
     out, run = root / "w", root / "run"
-    assert cli.main(["look", "walk", str(run), "--rows", "1", "--out", str(out)]) == 0
+    looked("walk", run, "--rows", "1", "--out", out)
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     (run / "discriminator.safetensors").write_bytes(b"cut")
     capsys.readouterr()
     refused(capsys, "walk", run, "--rows", "2", "--out", out)
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before and "nearest.png" in before
-    assert cli.main(["look", "walk", str(root / "other"), "--rows", "2", "--out", str(out)]) == 0
+    looked("walk", root / "other", "--rows", "2", "--out", out)
     assert not (out / "nearest.png").exists()
     boxes = rewritten(root / "b.json", seed=0, weights=weights(root), boxes={"0": [[0, 0, 8, 8]]})
-    assert cli.main(["look", "forget", str(run), "--boxes", str(boxes), "--draws", "1", "--out", str(root / "f")]) == 0
+    looked("forget", run, "--boxes", boxes, "--draws", "1", "--out", root / "f")
     rewritten(boxes, seed=0, weights=weights(root), boxes={"0": [[0, 0, 16, 16]]})
     capsys.readouterr()
     refused(capsys, "forget", run, "--boxes", boxes, "--out", root / "f")
     assert (root / "f" / "record.json").exists()
 
 
-def test_mistakes_get_one_line_with_the_fix(root, capsys):
+def test_mistakes_get_one_line_with_the_fix(root, workplace, capsys):
     run = root / "run"
     assert "no checkpoint at" in (line := refused(capsys, "walk", root / "none")) and "generator.safetensors" in line
     assert "holds a discriminator; name the generator" in refused(capsys, "walk", run / "discriminator.safetensors")
     conditional = gan.ConditionalGenerator(gan.ConditionalArchitecture(width=2, units=4))
     gan.save(root / "conditional.safetensors", conditional)
     assert "class-conditional network" in refused(capsys, "forget", root / "conditional.safetensors", "--sheet")
+    assert "--path must be straight or spherical, got 'round'" in refused(capsys, "walk", run, "--path", "round")
     assert "--steps of 2 to 1000" in refused(capsys, "walk", run, "--steps", "1")
     assert "index 1024 is not on the sheet; name indices from 0 to 1023" in refused(
         capsys, "walk", run, "--z", "0,1024"
@@ -61,7 +60,7 @@ def test_mistakes_get_one_line_with_the_fix(root, capsys):
     assert "one of" in refused(capsys, "memorised", run, "--data", "nothing")
     assert "no layer 'conv9'" in refused(capsys, "filters", run, "--layer", "conv9")
     small = scenes(30, 0)[:, ::2, ::2]
-    pack(root / "runs" / "packed" / "small", [small], shape=small.shape, source="made up", transform="none")
+    workplace.pack("small", small)
     assert "name the set that it was trained on with --data" in refused(capsys, "memorised", run, "--data", "small")
 
 

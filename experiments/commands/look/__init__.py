@@ -1,0 +1,1 @@
+"""`dcgan-eval look KIND`: looks inside trained networks (paper section 6)."""

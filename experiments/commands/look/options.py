@@ -1,0 +1,55 @@
+"""What the looks share: their options, their specs made of options, and the pages on which a person marks samples."""
+
+import argparse
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from experiments.commands.options import add_roots
+from experiments.run.context import Run
+
+Spec = TypeVar("Spec")
+
+GENERATOR_HELP = (
+    "generator.safetensors of a training run, the run's folder, or a network that comes with the project, e.g. faces-64"
+)
+
+
+def look_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every look."""
+    seeds = "of the numbered z and all draws, unless a JSON has its own (default: %(default)s)"
+    parser.add_argument("--seed", type=int, default=0, help=seeds)
+    parser.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/look/KIND-NAME)")
+    add_roots(parser, device=True)
+
+
+def comparison_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of looks that compare samples with training images."""
+    features = "network of the feature space, as --backbone of eval (default: the discriminator beside the generator)"
+    parser.add_argument("--discriminator", metavar="BACKBONE", help=features)
+    parser.add_argument("--data", metavar="NAME", help="the set it was trained on (default: what the run recorded)")
+
+
+def sheet_options(parser: argparse.ArgumentParser, page: str, samples: int) -> None:
+    """Add --sheet, which writes the page on which a person marks samples, and --samples."""
+    parser.add_argument("--sheet", action="store_true", help=f"write {page} and stop")
+    parser.add_argument("--samples", type=int, default=samples, help="of the sheet (default: %(default)s)")
+
+
+def make_spec(spec: Callable[..., Spec], arguments: argparse.Namespace, **resolved: Any) -> Spec:
+    """A look's spec: the fields that are `resolved`, and the others from the options of the same names."""
+    given = vars(arguments) | resolved
+    return spec(**{name: given[name] for name in inspect.signature(spec).parameters})
+
+
+def write_sheet(kind: str, marked: str, arguments: argparse.Namespace, run: Run) -> int:
+    """Write the page on which `marked` is marked for a look of that `kind`, and print its file."""
+    from experiments.look.pages import write_page
+    from experiments.look.result import look_folder
+    from experiments.look.subject import generator_file, open_subject
+
+    subject = open_subject(generator_file(arguments.generator), arguments.seed, run)
+    folder = look_folder(kind, subject.file, run, arguments.out)
+    print(write_page(marked, subject, arguments.samples, folder))
+    return 0

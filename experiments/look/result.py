@@ -1,0 +1,77 @@
+"""What a look gives, and how it is written: pictures, tables, and a record of where the figures come from."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+import results
+from experiments.look.subject import network_name
+from experiments.run.circumstances import circumstances
+from experiments.run.context import Run
+from experiments.run.files import check_writable, write_bytes
+
+RECORD = "record.json"
+Spec = TypeVar("Spec")
+
+
+@dataclass(frozen=True)
+class LookResult:
+    """What a look found; it fills the fields while it looks.
+
+    seed: it numbers the z and decides all draws. inputs: digests of weights and images. settings, figures: nested JSON
+    values; a figure may be NaN. pictures, tables: file name -> content. seconds: stage -> wall-clock time. says: lines
+    for a person. answers: lines for standard output.
+    """
+
+    seed: int
+    inputs: dict[str, str]
+    settings: dict[str, Any]
+    figures: dict[str, Any] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    says: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+
+
+def look_folder(kind: str, network: Path | str, run: Run, out: Path | None) -> Path:
+    """`out`, or where it is None RUNS_ROOT/look/KIND-NETWORK. The folder is not made yet.
+
+    Raises UserError where it cannot be written to.
+    """
+    folder = out or run.runs_root / "look" / f"{kind}-{network_name(network)}"
+    check_writable(next(path for path in (folder, *folder.parents) if path.exists()))
+    return folder
+
+
+def carry_out(look: Callable[[Spec, Run], LookResult], spec: Spec, folder: Path, run: Run) -> None:
+    """Look, write the result into the folder, say its lines and print its answers.
+
+    The folder keeps an earlier look until the new result is there. `record.json` is written last.
+    """
+    result = look(spec, run)
+    folder.mkdir(parents=True, exist_ok=True)
+    for earlier in (folder / RECORD, *folder.glob("nearest*.png")):  # these show images of an earlier training set
+        earlier.unlink(missing_ok=True)
+    for file, content in result.pictures.items():
+        write_bytes(folder / file, content)
+    for file, table in result.tables.items():
+        write_bytes(folder / file, table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
+    record = {
+        "command": run.portable(run.command),
+        "seed": result.seed,
+        "inputs": result.inputs,
+        "settings": result.settings,
+        "figures": json.loads(json.dumps(result.figures), parse_constant=lambda name: None),  # JSON knows no NaN
+        "written": results.utc_now(),
+        **circumstances(run.device, result.seconds),
+    }
+    write_bytes(folder / RECORD, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
+    for line in (f"written to {folder}", *result.says):
+        run.say(line)
+    for answer in result.answers:
+        print(answer)

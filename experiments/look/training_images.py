@@ -1,0 +1,91 @@
+"""The images that a network was trained on: those that its run recorded, or a set that a person names."""
+
+import csv
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from experiments.data.load import load
+from experiments.data.packed import PackedSet
+from experiments.run.context import Run
+from experiments.run.errors import UserError
+from experiments.training.files import REMOVED, SUMMARY
+from experiments.training.images import split
+
+
+class NotAtHandError(UserError):
+    """The images that a network was trained on are not known, or cannot be had."""
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The images that a network was trained on, and those that were held out."""
+
+    packed: PackedSet
+    rows: np.ndarray  # int64, sorted: the images trained on
+    held_out: np.ndarray  # int64, sorted; empty where the set was only named
+
+    def some(self, n: int, seed: int) -> np.ndarray:
+        """At most `n` of the images trained on, uint8, drawn by `seed` in a random order: sets are often sorted."""
+        return self.packed.images[np.random.default_rng(seed).permutation(self.rows)[:n]]
+
+    def pixels(self) -> Tensor:
+        """All images trained on, uint8 [len(rows), H, W, C]; the memory map itself where that is the whole set."""
+        images = self.packed.images
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nothing writes to it
+            return torch.from_numpy(images if len(self.rows) == len(images) else images[self.rows])
+
+
+def training_images(
+    file: Path, named: str | None, run: Run, *, shape: tuple[int, int, int] | None = None
+) -> TrainingImages:
+    """The set `named`, or where that is None the images that the training run of the network in `file` recorded.
+
+    shape: (C, H, W) that the images must have. Raises NotAtHandError where no images are recorded or they cannot be
+    had, and UserError for a set that cannot be loaded, images of another shape, and a damaged record.
+    """
+    if named is None:
+        found = _recorded(file, run)
+    else:
+        packed = load(named, run)
+        found = TrainingImages(packed, np.arange(len(packed.images)), np.empty(0, np.int64))
+    has = list(found.packed.images.shape[1:])
+    if shape is not None and has != (draws := [*shape[1:], shape[0]]):
+        raise UserError(
+            f"the images of {found.packed.name} are {has}, those of {file} {draws}; name the set that it was trained "
+            "on with --data"
+        )
+    return found
+
+
+def _recorded(file: Path, run: Run) -> TrainingImages:
+    """The images that the run beside `file` trained on. Its record counts only if it is of exactly this file."""
+    try:
+        summary = json.loads(file.with_name(SUMMARY).read_text())
+        if hashlib.sha256(file.read_bytes()).hexdigest() not in (summary["generator"], summary["discriminator"]):
+            raise ValueError("the record is of another network")
+        data, seed = summary["data"], int(summary["recipe"]["training"]["seed"])
+        name, digest, kept, held_out = data["name"], data["digest"], int(data["kept"]), int(data.get("held_out", 0))
+        with open(file.with_name(REMOVED), newline="") as opened:
+            removed = np.array([int(row["index"]) for row in csv.DictReader(opened)], np.int64)
+    except (OSError, ValueError, KeyError, TypeError) as error:  # no record, or some other JSON of the user's
+        raise NotAtHandError(
+            f"which images {file} was trained on is not recorded beside it; name the set with --data"
+        ) from error
+    try:
+        packed = load(str(name), run)
+    except UserError as error:
+        raise NotAtHandError(str(error)) from error
+    if packed.digest != digest:
+        raise NotAtHandError(f"{name} is not the set that {file} was trained on any more; name another with --data")
+    n, beyond = len(packed.images), removed[(removed < 0) | (removed >= len(packed.images))]
+    if len(beyond) or held_out < 0 or kept != n - len(np.unique(removed)) - held_out:
+        raise UserError(f"{SUMMARY} or {REMOVED} beside {file} is damaged; copy them anew, or name the set with --data")
+    return TrainingImages(packed, *split(n, removed, held_out, seed))
