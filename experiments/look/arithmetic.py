@@ -94,8 +94,10 @@ def arithmetic(spec: ArithmeticSpec, run: Run) -> LookResult:
 
 
 def _analogy(subject: Subject, names: Sequence[str], z: Sequence[Tensor]) -> tuple[bytes, pd.DataFrame]:
-    """The picture has, from the left: a row for each concept's exemplars, their mean z, the result in the middle of
-    3x3 pictures with noise, and the same arithmetic on pixels.
+    """A - B + C of the concepts' exemplars, each float32 [n, nz].
+
+    The picture shows, from the left: exemplars, a row for each concept; the picture of each mean z; the result in the
+    middle of 3x3 pictures with noise; the same arithmetic on pixels.
     """
     around = subject.draw(gan.around(gan.analogy(*z), 9, RADIUS, subject.noise))
     means = subject.draw(torch.stack([of_concept.mean(0) for of_concept in z]))
