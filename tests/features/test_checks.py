@@ -215,7 +215,7 @@ BROKEN = {
         lambda: backbone(nn.Sequential(Does(lambda x: (x + 1) / (x + 1).amax((1, 2, 3), keepdim=True))), ("0",)),
         {"finite": "NaN or infinity on black images: 0; guard divisions"},
     ),
-    "forgotten weights": (forgotten_weights, {"distinct": "the same for every image: 1, 3; load the network's weights"}),
+    "forgotten weights": (forgotten_weights, {"distinct": "the same for every image: 1, 3; load the network's"}),
     "counts": (lambda: with_a(Counts()), {"weights": "a pass changes 2.calls"}),
     "raises on some images": (
         lambda: with_a(Does(lambda x: x if len(x.unique()) < 1000 else 1 / 0)),
