@@ -1,5 +1,5 @@
-"""The evaluation: an L2-SVM on features where they lie, its C chosen on training data, its splits; the other methods of
-the paper's tables; distances, intervals and paired tests."""
+"""The evaluation: an L2-SVM on features, its C chosen on training data, its splits; the other methods of the tables;
+distances, intervals and paired tests."""
 
 from evaluation.draws import label_draws, score_draws
 from evaluation.kmeans import KMeansFeatures, QuadrantSums, learn_kmeans

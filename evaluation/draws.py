@@ -1,7 +1,8 @@
-"""Few labels: L2-SVMs on many small draws of labelled rows, scored on the same rows.
+"""Few labels: L2-SVMs on many small draws of labelled rows, all scored on the same rows.
 
-The DCGAN paper's SVHN protocol (section 5.2 and the authors' code): C by mean error over 10 draws of 1,000 labels, then
-100 fresh draws. One draw is a problem of few rows, solved through their inner products for every class and C.
+The DCGAN paper's SVHN protocol (section 5.2 and the authors' code) chooses C by the mean error over 10 draws of 1,000
+labels, then scores 100 fresh draws. A draw has few rows, so its problem is solved through the rows' inner products, for
+every class and C.
 """
 
 from collections.abc import Sequence
@@ -13,16 +14,16 @@ from numpy.typing import NDArray
 from evaluation.l2svm import L2SVM, Progress, l2svm_path, winners
 from evaluation.rows import Rows
 
-TOGETHER = 10  # fits that are scored in one pass over the scored rows, or as many as a draw has values of C
+TOGETHER = 10  # at least so many fits are scored in one pass over the scored rows
 
 
 def label_draws(
     labels: np.ndarray, draws: int, *, seed: int, per_class: int | None = None, size: int | None = None
 ) -> NDArray[np.int64]:
-    """Row indices of `draws` independent draws without replacement, int64 [draws, n], each sorted.
+    """Make `draws` independent draws of rows without replacement: indices int64 [draws, n], each draw sorted.
 
-    labels: [N]. Either `per_class` rows of every class, or `size` rows whatever their classes.
-    Raises ValueError unless exactly one of the two is given and there are so many rows.
+    labels: [N]. A draw has `per_class` rows of every class, or `size` rows of any class.
+    Raises ValueError unless exactly one of the two is given, and when there are too few rows.
     """
     labels = np.asarray(labels)
     asked = [n for n in (per_class, size) if n is not None]
@@ -31,9 +32,9 @@ def label_draws(
     classes, counts = np.unique(labels, return_counts=True)
     if per_class is not None and per_class > counts.min():
         few = classes[counts.argmin()]
-        raise ValueError(f"{per_class} labels of each class asked for, class {few} has {counts.min()}")
+        raise ValueError(f"per_class must be at most {counts.min()}, the labels of class {few}, got {per_class}")
     if size is not None and size > len(labels):
-        raise ValueError(f"{size} labels asked for, there are {len(labels)}")
+        raise ValueError(f"size must be at most {len(labels)}, the number of labels, got {size}")
     rng = np.random.default_rng(seed)
 
     def one() -> np.ndarray:
@@ -56,12 +57,12 @@ def score_draws(
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.bool_], float]:
-    """Fits every draw for every C and scores each on the same rows.
+    """Fit every draw for every C, and score every fit on the same rows.
 
     X: float32 [N, D], y: [N]; draws: int64 [R, n], rows of X; X_scored: float32 [m, D], y_scored: [m].
     tol: relative duality gap of each fit.
-    Returns (right, gap): whether each scored row was given its label, bool [R, len(Cs), m]; the largest gap.
-    Raises ValueError as L2SVM.fit.
+    Returns (right, gap): bool [R, len(Cs), m], whether each scored row got its label, and the largest duality gap.
+    Raises ValueError as L2SVM.fit does.
     """
     scored = Rows(X_scored, device=device)
     scored.check_finite()
@@ -83,7 +84,7 @@ def score_draws(
 
 
 def _predictions(svms: Sequence[L2SVM], rows: Rows) -> list[np.ndarray]:
-    """What each says of the rows, in one pass over them."""
+    """Predict the labels of the rows by every SVM, in one pass over the rows."""
     weights = [np.column_stack([svm.coef_, svm.intercept_]) for svm in svms]
     scores = rows.scores(torch.from_numpy(np.concatenate(weights)).to(rows.device)).cpu().numpy()
     return [

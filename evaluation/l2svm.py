@@ -1,8 +1,8 @@
-"""L2SVM: scikit-learn's LinearSVC objective, solved on float32 features where they lie.
+"""L2SVM: scikit-learn's LinearSVC objective, solved on float32 features without a copy of them.
 
-min 1/2 |(w, b)|^2 + C sum_i s_i max(0, 1 - y_i (w x_i + b))^2 for each class against the rest: what the DCGAN
-paper's section 5 fits on discriminator features, and what LinearSVC minimises (squared hinge, L2 penalty,
-intercept_scaling 1, so the intercept is penalised). LinearSVC holds X seven times over; this never copies it.
+min 1/2 |(w, b)|^2 + C sum_i s_i max(0, 1 - y_i (w x_i + b))^2 for each class against the rest. The DCGAN paper fits
+this on discriminator features (section 5), and LinearSVC minimises it (squared hinge, L2 penalty, intercept_scaling 1,
+so the intercept is penalised). LinearSVC holds X seven times over; this module never copies it.
 """
 
 import math
@@ -25,7 +25,7 @@ from evaluation.rows import Rows
 from evaluation.subspace import find_space
 
 Progress = Callable[..., Iterable]  # as tqdm: progress(iterable, total=, desc=, unit=)
-DTYPES = [np.float64, np.float32]  # taken as they are; other features become the first
+DTYPES = [np.float64, np.float32]  # features of these types are taken as they are; others are converted to the first
 T = TypeVar("T")
 
 
@@ -35,13 +35,12 @@ class L2SVM(ClassifierMixin, BaseEstimator):
     Args:
         C: weight of the loss, > 0.
         tol: relative duality gap to reach, > 0: the objective is then within this share of its minimum.
-        max_iter: Newton iterations at most; a ConvergenceWarning tells if they did not reach tol.
-        device: where the linear algebra runs, "cpu" (default) or "cuda"; there X stays if it fits, else it
-            is streamed.
+        max_iter: largest number of Newton iterations; a ConvergenceWarning tells if they did not reach tol.
+        device: where the linear algebra runs, "cpu" (default) or "cuda". On a GPU, X stays there if it fits, else it is
+            streamed.
 
     Attributes:
-        classes_: [K], sorted. Two classes make one problem, k = 1, the second against the first; more make
-            k = K.
+        classes_: [K], sorted. Two classes make one problem (k = 1), the second against the first; more make k = K.
         coef_, intercept_: [k, D] and [k], float64 for small or float64 X, else float32.
         objective_, duality_gap_: float64 [k]; the gap is relative to the objective.
         n_iter_: int64 [k], Newton iterations.
@@ -57,10 +56,10 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         self.device = device
 
     def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
-        """Fits float32 or float64 X [n, D], memory maps included (others are converted), labels y [n].
+        """Fit float32 or float64 X [n, D], memory maps included (other types are converted), with labels y [n].
 
         sample_weight: [n], >= 0; a row of weight 0 takes no part.
-        Raises ValueError for what cannot be fitted: features not finite, fewer than two classes, C <= 0, ...
+        Raises ValueError for what cannot be fitted: features that are not finite, fewer than two classes, C <= 0, ...
         """
         check_options([self.C], tol=self.tol, max_iter=self.max_iter)
         X, y = validate_data(self, X, y, dtype=DTYPES, ensure_all_finite=False)
@@ -68,7 +67,7 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         return self._adopt(classes, problem, run(newton(problem, self.C, tol=self.tol, max_iter=self.max_iter)))
 
     def decision_function(self, X: np.ndarray) -> np.ndarray:
-        """Scores of X [n, D], not copied: [n, K], or [n] for two classes (positive: the second)."""
+        """Score X [n, D] without copying it: [n, K], or [n] for two classes (positive for the second)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=DTYPES, ensure_all_finite=False, reset=False)
         rows = Rows(X, device=self.device)
@@ -78,12 +77,12 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         return scores[0] if len(scores) == 1 else scores.T
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """The class of the highest score, [n], for each row of X [n, D]."""
+        """Return the class of the highest score, [n], for each row of X [n, D]."""
         scores = np.atleast_2d(self.decision_function(X).T)
         return self.classes_[winners(scores)]
 
     def _adopt(self, classes: np.ndarray, problem: Problem, solution: Solution) -> Self:
-        """Takes a solution for its own; warns where it falls short of tol."""
+        """Set the attributes from a solution; warn when it falls short of tol."""
         weights = solution.weights.to(problem.rows.dtype).cpu().numpy()
         self.classes_ = classes
         self.n_features_in_ = weights.shape[1] - 1
@@ -112,9 +111,9 @@ def l2svm_path(
     max_iter: int = 100,
     device: torch.device | str | None = None,
 ) -> Iterator[L2SVM]:
-    """Yields an L2SVM fitted for each of Cs, in this order: the set-up is shared, each starts at the one before.
+    """Yield an L2SVM fitted for each of Cs, in this order. They share the set-up, and each starts at the one before.
 
-    Arguments and errors are those of L2SVM.fit; ascending Cs take the fewest passes.
+    Arguments and errors are those of L2SVM.fit. Ascending Cs take the fewest passes.
     """
     check_options(Cs, tol=tol, max_iter=max_iter)
     X, y = check_X_y(X, y, dtype=DTYPES, ensure_all_finite=False)
@@ -128,7 +127,7 @@ def l2svm_path(
 def pose(
     X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, *, device: torch.device | str | None
 ) -> tuple[Problem, np.ndarray]:
-    """(the one-vs-rest problems over X, the sorted classes [K]); ValueError for rows and labels unfit for them."""
+    """Return (the one-vs-rest problems over X, the sorted classes [K]). Raises ValueError for unfit rows and labels."""
     check_classification_targets(y)
     classes, class_index = np.unique(y, return_inverse=True)
     if len(classes) < 2:
@@ -145,12 +144,12 @@ def pose(
 
 
 def winners(scores: np.ndarray) -> np.ndarray:
-    """Index of the class that wins each row, int64 [n], by scores [k, n] of the one-vs-rest problems."""
+    """Return the index of the class that wins each row, int64 [n], by scores [k, n] of the one-vs-rest problems."""
     return scores.argmax(0) if len(scores) > 1 else (scores[0] > 0).astype(np.int64)
 
 
 def check_options(Cs: Sequence[float], *, tol: float, max_iter: int) -> None:
-    """ValueError unless every option is in its range."""
+    """Raise ValueError unless every option is in its range."""
     for name, value in [*(("C", C) for C in Cs), ("tol", tol)]:
         if not isinstance(value, Real) or not 0 < value < math.inf:
             raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
@@ -161,7 +160,7 @@ def check_options(Cs: Sequence[float], *, tol: float, max_iter: int) -> None:
 def run(
     steps: Generator[None, None, T], *, progress: Progress | None = None, total: int | None = None, **labels: str
 ) -> T:
-    """Exhausts a generator, shown by `progress` where given, and returns its value."""
+    """Run a generator to its end and return its value; `progress`, if given, shows its steps."""
     result: list[T] = []
 
     def kept() -> Iterator[None]:

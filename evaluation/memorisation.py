@@ -1,10 +1,10 @@
-"""Whether samples are copies of training images, and whether they are all alike, from distances alone.
+"""Tell from distances whether samples are copies of training images, and whether they are all alike.
 
-A sample is counted as a copy where it is at most a third as far from one training image as from any other (Yoon et al.
-2023, Gu et al. 2023, on diffusion models): blur, which brings a sample nearer to all images at once, is not mistaken
-for it. Only a near-exact copy is that near: one mirrored or shifted by two pixels is not counted, in features either.
-How often real images do that, those of the training set among themselves, is measured beside it: in a set full of
-near-duplicates copies cannot be told.
+A sample counts as a copy if it is at most a third as far from one training image as from any other (Yoon et al. 2023,
+Gu et al. 2023, on diffusion models). Blur brings a sample nearer to all images at once, so it is not mistaken for a
+copy. Only a near-exact copy is that near: one that is mirrored or shifted by two pixels is not counted, neither in
+pixels nor in features. The same count is made for training images among themselves, because in a set full of
+near-duplicates copies cannot be told from ordinary images.
 """
 
 from dataclasses import dataclass
@@ -16,39 +16,39 @@ from torch import Tensor
 
 from evaluation.neighbours import k_nearest, mean_distance, nearest_others
 
-COPY = 1 / 3  # distance to the nearest over that to the second nearest
-LEVEL = 0.025
-COMPARED = 256  # points whose distances from one another are averaged
+COPY = 1 / 3  # largest ratio for a copy: distance to the nearest over distance to the second nearest
+LEVEL = 0.025  # of Fisher's test
+COMPARED = 256  # points whose pairwise distances are averaged
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """How samples lie to training images, in one space of points; distances in its units."""
+    """How near samples are to training images, in one space of points."""
 
-    n: int  # samples
-    copies: int  # of them: at most a third as far from one training image as from any other
-    references: int  # training images looked at in the same way, among themselves
+    n: int  # number of samples
+    copies: int  # samples that are at most a third as far from one training image as from any other
+    references: int  # training images that are compared in the same way with the other training images
     reference_copies: int
-    below_1_percent: float  # % of samples nearer to a training image than all but 1 % of those are to one another
-    below_5_percent: float
-    median_ratio: float  # median distance to the nearest training image over that of training images to their nearest
-    diversity: float  # mean distance between samples over that between training images
-    spacing: float  # median distance between a sample and the nearest other over that among as many training images
-    nearest: NDArray[np.int64]  # [n], into the training images
+    below_1_percent: float  # % of samples as near to a training image as the nearest 1 % of training images to another
+    below_5_percent: float  # the same with the nearest 5 %
+    median_ratio: float  # median distance of samples to the nearest training image, over that of training images
+    diversity: float  # mean distance between samples, over that between training images
+    spacing: float  # median distance of a sample to the nearest other sample, over that of as many training images
+    nearest: NDArray[np.int64]  # [n], indices of the nearest training images
 
     @property
     def memorised(self) -> bool:
-        """Whether samples are copies more often than training images are of one another, by Fisher's exact test."""
+        """Whether samples are copies significantly more often than training images (Fisher's exact test)."""
         others = self.n - self.copies, self.references - self.reference_copies
         test = fisher_exact([[self.copies, others[0]], [self.reference_copies, others[1]]], alternative="greater")
         return bool(test.pvalue < LEVEL)
 
 
 def nearness(samples: Tensor, training: Tensor, *, seed: int = 0) -> Nearness:
-    """Looks at `samples` [n, ...] among `training` [m, ...], n and m >= 3, of one shape behind the first dimension.
+    """Compare `samples` [n, ...] with `training` [m, ...], n and m >= 3, of one shape after the first dimension.
 
-    As many training images as there are samples, drawn by `seed`, are looked at among all of them: what to expect of
-    real images. Raises ValueError for fewer points, or shapes that do not fit.
+    As many training images as there are samples, drawn by `seed`, are compared with the other training images: they
+    show what to expect of real images. Raises ValueError for fewer points, and for shapes that do not fit.
     """
     if min(len(samples), len(training)) < 3:
         raise ValueError(f"need three samples and three training images, got {len(samples)} and {len(training)}")

@@ -1,8 +1,8 @@
-"""Nearest neighbours by Euclidean distance, exact, in blocks: a matrix product a block, never the whole table.
+"""Exact nearest neighbours by Euclidean distance, block by block: one matrix product per block, never the whole table.
 
-The product is taken in float32. Whatever its rounding could have hidden, by the worst-case bound of an inner product
-(Higham 2002, section 3.1: D u |q| |r|), is compared again in float64, in which the squared distances of 8-bit images
-are exact. Of references at one distance the first counts.
+The product is taken in float32. Pairs that its rounding could have hidden, by the worst-case bound of an inner product
+(Higham 2002, section 3.1: D u |q| |r|), are compared again in float64, in which the squared distances of 8-bit images
+are exact. If several references are equally near, the first one counts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,10 @@ _PAIR_ELEMENTS = 2**22  # numbers compared at once in float64: 32 MiB
 
 
 class _Search:
-    """The k nearest of the references added so far, of each query, nearest first; distance inf, index -1 if fewer."""
+    """The k nearest of the references added so far to each query, nearest first.
+
+    If there are fewer than k, the rest have the distance inf, the index -1 and the label -1.
+    """
 
     def __init__(self, queries: Tensor, k: int) -> None:
         if k < 1:
@@ -29,17 +32,17 @@ class _Search:
         self._queries = queries
         self._dtype = torch.promote_types(queries.dtype, torch.float32)  # float64 is centred before it is rounded
         q = queries.flatten(1).to(self._dtype)
-        self._centre = q.mean(0) if len(q) else torch.zeros_like(q.sum(0))  # distances stay, norms shrink
+        self._centre = q.mean(0) if len(q) else torch.zeros_like(q.sum(0))  # keeps distances, shrinks norms
         self._q = (q - self._centre).float()
         self._q2 = self._q.square().sum(1)
         _check_finite(self._q2, "queries")
 
     def add(self, block: Tensor, labels: NDArray[np.int64] | None = None) -> None:
-        """Looks at references [m > 0, ...] on the queries' device, held only during the call."""
+        """Compare the queries with references [m > 0, ...] on their device; these are held only during the call."""
         r = (block.flatten(1).to(self._dtype) - self._centre).float()
         r2 = r.square().sum(1)
         _check_finite(r2, "references")
-        table = torch.addmm(r2, self._q, r.T, alpha=-2)  # |q - r|^2 - |q|^2, the order of one query's distances
+        table = torch.addmm(r2, self._q, r.T, alpha=-2)  # |q - r|^2 - |q|^2 puts a query's references in the same order
         slack = (r.shape[1] + 8) * _EPS * (self._q2.sqrt() + r2.max().sqrt()) ** 2  # two entries' errors, rounded up
         worst = torch.from_numpy(self.squared[:, -1]).float().to(r.device) - self._q2
         row = torch.nonzero(table.amin(1) <= worst + slack)[:, 0]  # queries that may have a new neighbour here
@@ -56,7 +59,7 @@ class _Search:
         self.seen += len(block)
 
     def _exact(self, row: Tensor, block: Tensor, column: Tensor) -> NDArray[np.float64]:
-        """Squared distances of pairs, in float64 on the CPU: not every device has it."""
+        """Return the squared distances of pairs, in float64. It runs on the CPU, as some devices have no float64."""
         size = max(1, _PAIR_ELEMENTS // max(1, self._q.shape[1]))
         parts = [
             (self._queries[i].flatten(1).cpu().double() - block[j].flatten(1).cpu().double()).square_().sum(1)
@@ -65,7 +68,7 @@ class _Search:
         return torch.cat(parts).numpy()
 
     def _merge(self, row: NDArray, squared: NDArray, index: NDArray, label: NDArray) -> None:
-        """Of the neighbours so far and these, the k nearest of each query; of equally near ones the first."""
+        """Keep the k nearest of each query among the neighbours so far and these; the first of equally near ones."""
         rows, k = np.unique(row), self.squared.shape[1]
         row = np.concatenate([np.repeat(rows, k), row])
         squared = np.concatenate([self.squared[rows].ravel(), squared])
@@ -77,15 +80,15 @@ class _Search:
 
 
 def nearest(queries: Tensor, references: Tensor, *, chunk: int = 2048) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The nearest of `references` to each of `queries`.
+    """Find the nearest of `references` to each of `queries`.
 
-    queries, references: [N, ...] and [M, ...] of one shape behind the first dimension, on one device, of any number
-        type (uint8 images need no conversion: a block at a time is converted).
+    queries, references: [N, ...] and [M, ...] of one shape after the first dimension, on one device, of any number type
+        (uint8 images need no conversion; one block at a time is converted).
     chunk: references compared at once; N x chunk float32 are held.
 
-    Returns distances float32 [N] >= 0, in the units of the input, and indices int64 [N] into `references`: the first of
-    the nearest. Both are decided in float64, exact for 8-bit images. Raises ValueError where the shapes do not fit,
-    there is no reference, or values are not finite.
+    Returns distances float32 [N] >= 0, in the units of the input, and indices int64 [N] into `references`. The first of
+    equally near references counts. Both are decided in float64, exactly for 8-bit images. Raises ValueError when the
+    shapes do not fit, there is no reference, or values are not finite.
     """
     distances, index = k_nearest(queries, references, 1, chunk=chunk)
     return distances[:, 0], index[:, 0]
@@ -94,7 +97,10 @@ def nearest(queries: Tensor, references: Tensor, *, chunk: int = 2048) -> tuple[
 def k_nearest(
     queries: Tensor, references: Tensor, k: int, *, chunk: int = 2048
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """`nearest`, but the `k` nearest of each query, nearest first: [N, k] twice; inf and -1 where there are fewer."""
+    """Find the `k` nearest references of each query, nearest first: distances and indices as `nearest`, but [N, k].
+
+    If there are fewer than k references, the rest is inf and -1.
+    """
     search = _Search(queries, k)
     for block, _ in _blocks(queries, references, None, chunk):
         search.add(block)
@@ -104,15 +110,15 @@ def k_nearest(
 def nearest_others(
     points: Tensor, rows: NDArray[np.int64], k: int = 1, *, chunk: int = 2048
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Of the `points` [N, ...] at `rows` int64 [M], the `k` nearest other points: [M, k] twice, as `k_nearest`."""
+    """Find the `k` nearest other points of the `points` [N, ...] at `rows` int64 [M]: [M, k] twice, as `k_nearest`."""
     distances, index = k_nearest(points[torch.from_numpy(rows).to(points.device)], points, k + 1, chunk=chunk)
     own = index == rows[:, None]
-    own[~own.any(1), -1] = True  # so many equal ones stand before it that it is not among them
+    own[~own.any(1), -1] = True  # the point itself is missing if more than k equal points come before it
     return distances[~own].reshape(-1, k), index[~own].reshape(-1, k)
 
 
 class RunningKnn:
-    """k-nearest-neighbour labels of `queries` while references stream past: none is held after its chunk.
+    """k-nearest-neighbour labels of `queries` among references that come in a stream; none is held after its chunk.
 
     queries: [N, ...], of any number type.
     chunk: references compared at once; N x chunk float32 are held.
@@ -128,7 +134,7 @@ class RunningKnn:
         return self._search.seen
 
     def add(self, references: Tensor, labels: ArrayLike) -> None:
-        """Looks at references [m > 0, ...], on the device of the queries, of labels integers [m] >= 0.
+        """Add references [m > 0, ...], on the device of the queries, with labels: integers [m] >= 0.
 
         Raises ValueError as `nearest` does.
         """
@@ -136,14 +142,15 @@ class RunningKnn:
             self._search.add(block, label)
 
     def predict(self) -> NDArray[np.int64]:
-        """Labels int64 [N]: the most frequent among the k nearest, of equally frequent that with the nearest member.
+        """Return labels int64 [N]: the most frequent label among the k nearest references of each query.
 
-        Among fewer than k while there are no more, -1 before the first. Of references at one distance the first counts.
+        Among equally frequent labels, the one with the nearest member wins. Among equally near references, the first
+        counts. With fewer than k references all of them vote; without any, the label is -1.
         """
         return _vote(self._search.labels)
 
     def state(self) -> dict[str, NDArray]:
-        """What `restore` takes: squared distances float64, indices and labels int64 [N, k], count int64 [1]."""
+        """Return what `restore` takes: squared distances float64, indices and labels int64 [N, k], count int64 [1]."""
         search = self._search
         return {
             "squared": search.squared.copy(),
@@ -153,7 +160,7 @@ class RunningKnn:
         }
 
     def restore(self, state: Mapping[str, NDArray]) -> None:
-        """Goes on from the `state` of a search of the same queries and k. Raises ValueError for other shapes."""
+        """Continue from the `state` of a search of the same queries and k. Raises ValueError for other shapes."""
         search, shape = self._search, self._search.squared.shape
         if any(state[name].shape != shape for name in ("squared", "index", "labels")):
             raise ValueError(f"need the state of {shape[0]} queries with k {shape[1]}, got {state['squared'].shape}")
@@ -164,14 +171,14 @@ class RunningKnn:
 def knn_predict(
     queries: Tensor, references: Tensor, labels: ArrayLike, *, k: int = 1, chunk: int = 2048
 ) -> NDArray[np.int64]:
-    """Labels int64 [N] of `queries` by their k nearest of `references` [M, ...] with labels [M]: see `RunningKnn`."""
+    """Label `queries` by their k nearest of `references` [M, ...] with labels [M]: int64 [N]. See `RunningKnn`."""
     running = RunningKnn(queries, k=k, chunk=chunk)
     running.add(references, labels)
     return running.predict()
 
 
 def _vote(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[N, k], nearest first, -1 where there is none -> [N]."""
+    """Return the most frequent label of each row: [N, k], nearest first, with -1 for none -> [N]."""
     votes = np.stack([(labels == column[:, None]).sum(1) for column in labels.T], axis=1)
     votes[labels < 0] = 0
     return labels[np.arange(len(labels)), votes.argmax(1)]  # the first of the greatest
@@ -201,12 +208,12 @@ def _blocks(
 
 def _check_finite(squares: Tensor, what: str) -> None:
     if not bool(torch.isfinite(squares).all()):
-        raise ValueError(f"{what} must be finite numbers with squares that float32 can hold")
+        raise ValueError(f"{what} must be finite numbers whose squares float32 can hold")
 
 
 def mean_distance(points: Tensor) -> float:
-    """Mean Euclidean distance over the pairs of different `points` [N, ...], N >= 2, in float64."""
+    """Return the mean Euclidean distance over the pairs of different `points` [N, ...], N >= 2, in float64."""
     if len(points) < 2:
         raise ValueError(f"need at least two points, got {len(points)}")
-    # pdist takes differences: a matrix product would leave equal points apart by rounding errors
+    # pdist takes differences; by a matrix product, equal points would have a distance above 0 from rounding
     return float(torch.pdist(points.flatten(1).cpu().double()).mean())

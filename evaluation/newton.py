@@ -1,8 +1,8 @@
-"""Semismooth Newton for the L2-SVM problems, all classes in one batch: two ways with one signature.
+"""Semismooth Newton for the L2-SVM problems, all classes in one batch: two methods with one signature.
 
-Each is a generator that yields after every pass over X and returns a Solution: at a relative duality gap of
-`tol`, or as far as `max_iter` Newton iterations go. `start` is a solution over the same rows for another C or
-other row weights, by default zero. Problems that are solved drop out of the work.
+Each is a generator that yields after every pass over X and returns a Solution. It stops at a relative duality gap of
+`tol`, or after `max_iter` Newton iterations. `start` is a solution over the same rows for another C or other row
+weights; by default it is zero. Work goes on only for problems that are not solved yet.
 """
 
 from collections.abc import Generator
@@ -25,31 +25,34 @@ from evaluation.subspace import (
     to_basis,
 )
 
-FREE_TOL = 0.01  # share of tol to which steps that cost no pass over X are taken
-EXACT_TOL = 1e-6  # ... where these alone solve the problem: the last steps converge at once
-FREE_STEPS = 20  # of these in a row at most
-FORCING = 0.3  # a Newton system is solved until the preconditioned residual falls to this: 0.1 takes more passes
-FORCING_SHORT = 0.03  # ... and once a step was cut short: looser, it goes on being cut
-FLOOR = 0.25  # ... or until the gap it would leave is this share of tol
-SHORT = 0.5  # a length, of a Newton step's 1, that tells that rows beyond the active ones decided it
+FREE_TOL = 0.01  # free steps, which cost no pass over X, are taken until the gap is this share of tol
+EXACT_TOL = 1e-6  # the same share if free steps solve the whole problem, because the last ones converge at once
+FREE_STEPS = 20  # largest number of free steps in a row
+FORCING = 0.3  # a Newton system is solved until the preconditioned residual falls to this; 0.1 takes more passes
+FORCING_SHORT = 0.03  # the same once a step was cut short; with a larger value steps go on being cut
+FLOOR = 0.25  # a Newton system is also solved well enough when the gap that it leaves is this share of tol
+SHORT = 0.5  # a step is cut short below this length (a Newton step has 1): inactive rows then decided its length
 MAX_CG = 100
 
 
 def newton(
     problem: Problem, C: float, *, tol: float, max_iter: int, start: Solution | None = None
 ) -> Generator[None, None, Solution]:
-    """The way that suits the problem's space."""
-    way = newton_by_rows if isinstance(problem.space, RowKernel) else newton_in_steps
-    return way(problem, C, tol=tol, max_iter=max_iter, start=start)
+    """Solve by the method that suits the problem's space."""
+    method = newton_by_rows if isinstance(problem.space, RowKernel) else newton_in_steps
+    return method(problem, C, tol=tol, max_iter=max_iter, start=start)
 
 
 def newton_by_rows(
     problem: Problem, C: float, *, tol: float, max_iter: int, start: Solution | None = None
 ) -> Generator[None, None, Solution]:
-    """Few rows: by their inner products, in float32 where X is; in float64 where that does not reach `tol`."""
+    """Solve problems of few rows by the rows' inner products.
+
+    If X is float32, the products are taken in float32 first, and in float64 if that does not reach `tol`.
+    """
     solve = partial(_by_products, C=C, tol=tol, max_iter=max_iter, start=start)
     if problem.rows.dtype != torch.float64:
-        with suppress(torch.linalg.LinAlgError):  # for a large C rounding decides whether the products are definite
+        with suppress(torch.linalg.LinAlgError):  # for a large C, rounding can make the products indefinite
             solution = solve(problem)
             yield
             if bool((solution.gap <= tol).all()):
@@ -62,7 +65,7 @@ def newton_by_rows(
 
 
 def _by_products(problem: Problem, *, C: float, tol: float, max_iter: int, start: Solution | None) -> Solution:
-    """w = beta [X 1], each step solved exactly for beta (Chapelle, Neural Computation 19, 2007, section 2.3)."""
+    """Solve for beta, where w = beta [X 1]; each step is exact (Chapelle, Neural Computation 19, 2007, section 2.3)."""
     assert isinstance(problem.space, RowKernel)
     K, s, signs = problem.space.products, problem.sample_weight, problem.signs
     beta, scores = torch.zeros_like(signs), torch.zeros_like(signs)
@@ -72,7 +75,7 @@ def _by_products(problem: Problem, *, C: float, tol: float, max_iter: int, start
     for _ in range(max_iter):
         n_iter[unsolved] += 1
         target = torch.zeros_like(signs[unsolved])
-        patterns, which = active[unsolved].unique(dim=0, return_inverse=True)  # at the start all classes share one
+        patterns, which = active[unsolved].unique(dim=0, return_inverse=True)  # first, all classes share one pattern
         for p, pattern in enumerate(patterns):
             index, mine = torch.nonzero(pattern)[:, 0], torch.nonzero(which == p)[:, 0]
             system = K[index][:, index]
@@ -102,10 +105,11 @@ def _by_products(problem: Problem, *, C: float, tol: float, max_iter: int, start
 def newton_in_steps(
     problem: Problem, C: float, *, tol: float, max_iter: int, start: Solution | None = None
 ) -> Generator[None, None, Solution]:
-    """Many rows: steps within the subspace, which are free, then one by conjugate gradients, a pass for each.
+    """Solve problems of many rows: free steps within the subspace, then one step by conjugate gradients, and so on.
 
-    Near separability (C large for the data) steps are cut short because rows outside the active set come into
-    play. Free steps then do harm, since they set the active rows anew each time: a problem seen so takes none.
+    Free steps need no pass over X; each iteration of conjugate gradients needs one. Near separability (C large for the
+    data) steps are cut short, because rows outside the active set come into play. Free steps then do harm, because each
+    one changes the active rows. A problem whose step was cut short takes none from then on.
     """
     assert isinstance(problem.space, Subspace)
     k, device = len(problem.signs), problem.rows.device
@@ -140,7 +144,7 @@ def newton_in_steps(
 
 
 def _free_steps(problem: Problem, C: float, weights: Tensor, scores: Tensor, unsolved: Tensor, tol: float) -> Tensor:
-    """The move [k, D + 1] along the leading directions that minimises P, by exact Newton steps; no pass over X."""
+    """Return the move [k, D + 1] along the leading directions that minimises P, by exact Newton steps, without X."""
     space, s = problem.space, problem.sample_weight
     assert isinstance(space, Subspace)
     Z = space.coordinates
@@ -167,10 +171,10 @@ def _free_steps(problem: Problem, C: float, weights: Tensor, scores: Tensor, uns
 def _full_step(
     problem: Problem, C: float, scores: Tensor, gradient: Tensor, unsolved: Tensor, forcing: Tensor, enough: Tensor
 ) -> Generator[None, None, tuple[Tensor, Tensor, int]]:
-    """Solves H step = -gradient for the unsolved problems by preconditioned conjugate gradients.
+    """Solve H step = -gradient for the unsolved problems by preconditioned conjugate gradients.
 
-    forcing: float64 [u], where to stop, relative to the start, by the preconditioned norm of the residual.
-    enough: float64 [u], squared residuals that need not be undercut.
+    forcing: float64 [u], the preconditioned norm of the residual, relative to the first one, at which to stop.
+    enough: float64 [u], the squared norm of the residual at which to stop.
     Returns (step [u, D + 1], its products with the rows [u, n], passes); yields after every pass.
     """
     assert isinstance(problem.space, Subspace)

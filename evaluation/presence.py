@@ -1,4 +1,4 @@
-"""Which units tell that something is there: logistic regression of inside against outside (paper section 6.3.1)."""
+"""Which units tell that an object is present: logistic regression of inside against outside (paper section 6.3.1)."""
 
 from dataclasses import dataclass
 
@@ -8,28 +8,28 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Presence:
-    """The regression's answer."""
+    """What the regression found."""
 
-    weights: NDArray[np.float64]  # [K], of the units
-    inside: int  # positions fitted
+    weights: NDArray[np.float64]  # [K], one for each unit
+    inside: int  # number of positions inside that were fitted
     outside: int
     accuracy_percent: float  # on these positions
-    held_out_percent: float  # on images left out of the fit, in up to 5 parts; nan where there is one image
+    held_out_percent: float  # on images left out, in up to 5 folds; nan for one image, or a fold without one kind
 
 
 def presence(units: NDArray[np.floating], inside: NDArray[np.bool_], images: NDArray[np.int64]) -> Presence:
-    """Fits scikit-learn's logistic regression, at its defaults, to tell positions inside from those outside.
+    """Fit scikit-learn's logistic regression, at its defaults, to tell positions inside from those outside.
 
-    units: [P, K], activations at P positions. inside: bool [P], of both kinds. images: int64 [P], which image each
-    position is of. Raises ValueError where one kind is missing.
+    units: [P, K], activations at P positions. inside: bool [P], with both values in it. images: int64 [P], the image of
+    each position. Raises ValueError when all positions are inside, or all outside.
     """
-    from sklearn.linear_model import LogisticRegression  # here: the import takes a second
+    from sklearn.linear_model import LogisticRegression  # imported here because it takes a second
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
     if inside.all() or not inside.any():
         raise ValueError(f"need positions inside and outside, got {int(inside.sum())} and {int((~inside).sum())}")
     X = np.asarray(units, np.float64)
-    regression = LogisticRegression(max_iter=10_000)  # the default of 100 need not be enough
+    regression = LogisticRegression(max_iter=10_000)  # the default of 100 may not be enough
     fitted = regression.fit(X, inside)
     held_out, parts = float("nan"), min(5, len(np.unique(images)))
     accuracy, weights = 100 * float(fitted.score(X, inside)), fitted.coef_[0].copy()

@@ -1,6 +1,6 @@
 """The one-vs-rest L2-SVM problems over one X: objective, gradient, duality gap and exact line search.
 
-Problem c, for signs y of class c, row weights s and w that ends in the intercept (Fan et al., LIBLINEAR, 2008,
+Problem c has the signs y of class c and the row weights s; w ends in the intercept (Fan et al., LIBLINEAR, 2008,
 solver 2 with a bias term, which is scikit-learn's LinearSVC):
 
     min_w P(w) = 1/2 |w|^2 + C sum_i s_i xi_i^2,        xi_i = max(0, 1 - y_i [x_i 1] w)
@@ -8,8 +8,8 @@ solver 2 with a bias term, which is scikit-learn's LinearSVC):
     gradient g = w - 2C sum_i s_i xi_i y_i [x_i 1]
     Hessian  H = I + 2C sum_{xi_i > 0} s_i [x_i 1]'[x_i 1]
 
-The dual point alpha_i = 2C s_i xi_i is feasible, and put into the dual it leaves a gap of exactly 1/2 |g|^2:
-a bound on P(w) - min P that costs nothing beyond the gradient.
+The dual point alpha_i = 2C s_i xi_i is feasible, and its duality gap is exactly 1/2 |g|^2. This bounds P(w) - min P and
+costs nothing beyond the gradient.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Problem:
 
     signs: float64 [k, n], +1 for the class and -1 for the rest.
     sample_weight: float64 [n], not negative.
-    space: what solving any of them, for any C, starts from.
+    space: found once from X; solving any of the problems, for any C, uses it.
     """
 
     rows: Rows
@@ -41,9 +41,9 @@ class Solution:
     """Where a solver ended.
 
     weights: float64 [k, D + 1], intercepts last.
-    scores: float64 [k, n], their products with every row, rows of weight zero too.
+    scores: float64 [k, n], their products with every row, rows of weight zero included.
     objective, gap: float64 [k]; the gap is relative to the objective.
-    n_iter: int64 [k], Newton iterations each problem took part in.
+    n_iter: int64 [k], the number of Newton iterations that each problem took part in.
     passes: passes over X.
     """
 
@@ -56,12 +56,15 @@ class Solution:
 
 
 def slack(problem: Problem, scores: Tensor, which: Tensor | slice = slice(None)) -> Tensor:
-    """xi of some of the problems by their scores: float64 [u, n]."""
+    """Return xi of some of the problems from their scores: float64 [u, n]."""
     return (1 - problem.signs[which] * scores).clamp_(min=0)
 
 
 def evaluate(problem: Problem, C: float, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One pass over X: (scores [k, n], gradient [k, D + 1], objective [k], relative duality gap [k]) at weights."""
+    """Evaluate at weights in one pass over X.
+
+    Returns (scores [k, n], gradient [k, D + 1], objective [k], relative duality gap [k]).
+    """
 
     def loss_slope(scores: Tensor, rows: slice) -> Tensor:
         signs = problem.signs[:, rows]
@@ -77,10 +80,10 @@ def evaluate(problem: Problem, C: float, weights: Tensor) -> tuple[Tensor, Tenso
 def line_search(
     problem: Problem, C: float, which: Tensor, scores: Tensor, along: Tensor, w_step: Tensor, step_step: Tensor
 ) -> Tensor:
-    """The t [u] that minimises P(w + t step) for some of the problems, exact and without X.
+    """Return the t [u] that minimises P(w + t step) for some of the problems, exactly and without X.
 
-    Along a line P is piecewise quadratic: Newton's method on its slope, kept in a bracket, ends on the piece
-    that holds the minimum.
+    Along a line P is piecewise quadratic, so Newton's method on its slope, kept in a bracket, ends on the piece that
+    holds the minimum.
 
     scores, along: float64 [u, n], the products of w and of step with every row.
     w_step, step_step: float64 [u], their inner products. step must descend.
@@ -98,6 +101,6 @@ def line_search(
         moves = (ahead - t).abs() > 1e-12 * t
         if not moves.any():
             break
-        astray = moves & ((ahead <= low) | (ahead >= high))  # only ever where both ends are finite
+        astray = moves & ((ahead <= low) | (ahead >= high))  # happens only when both ends are finite
         t = torch.where(astray, 0.5 * (low + high), ahead)
     return t

@@ -1,8 +1,8 @@
-"""The feature matrix where it lies, read as blocks of rows.
+"""The feature matrix, read in blocks of rows where it lies.
 
-X is never copied: an array or memory map stays where it is and passes through the processor's cache (or the
-GPU, where it stays if it fits) block by block. A pass makes both products of the L2-SVM's Hessian, [X 1] W'
-and its weighted way back, while a block is at hand, so every row is read from memory once.
+X is never copied. An array or memory map stays where it is and passes block by block through the processor's cache, or
+through the GPU, where it stays if it fits. A pass makes both products of the L2-SVM's Hessian, W [X 1]' and the product
+of the weighted scores with [X 1], while a block is in the cache, so every row is read from memory once.
 """
 
 import warnings
@@ -12,32 +12,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FEW_ROWS = 2500  # up to here inner products of rows are cheap
-SMALL_BYTES = 2**22  # of X, up to which float32 is worked on as float64: the cost is nothing, unscaled features gain
-BLOCK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # about the last-level cache; on a GPU enough to hide launches
-RESIDENT_SHARE = 0.7  # of the GPU's free memory that X may take before it is streamed instead
+FEW_ROWS = 2500  # with at most so many rows, their inner products are cheap
+SMALL_BYTES = 2**22  # float32 X of at most so many bytes is computed in float64: free, and better for unscaled features
+BLOCK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # about the last-level cache; on a GPU, enough to hide the launches
+RESIDENT_SHARE = 0.7  # X stays on the GPU if it takes less than this share of the free memory; else it is streamed
 
 
 class Rows:
-    """float32 or float64 X [n, D] beside an understood column of ones, so W [k, D + 1] ends in intercepts.
+    """float32 or float64 X [n, D] with an implied column of ones, so that W [k, D + 1] ends in intercepts.
 
     Products with X run in `dtype`; everything of size [k, .] is float64.
 
     Attributes:
         X: as it was given.
-        n, width: rows, and D + 1.
+        n, width: the number of rows, and D + 1.
         few: whether the rows are few enough to be solved by their inner products.
-        dtype: float64 for float64 X, small X and where asked for, else float32.
-        device: where the products run; the CPU where float64 is unknown to the one asked for.
+        dtype: float64 for float64 X, for small X, and if `double` asks for it; else float32.
+        device: where the products run: the device asked for, or the CPU if that one has no float64.
     """
 
     def __init__(self, X: np.ndarray, *, device: torch.device | str | None = None, double: bool = False) -> None:
         self.X = X
         self.device = _usable(device)
-        if min(X.strides, default=0) < 0:  # torch knows no backward strides
+        if min(X.strides, default=0) < 0:  # torch has no negative strides
             X = np.ascontiguousarray(X)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # torch warns of read-only memory; nothing is written
+            warnings.simplefilter("ignore", UserWarning)  # torch warns about read-only memory, but nothing is written
             self._X = torch.from_numpy(X)
         self.n, self.width = X.shape[0], X.shape[1] + 1
         self.few = self.n <= FEW_ROWS
@@ -48,18 +48,18 @@ class Rows:
         self._block = max(16, BLOCK_BYTES.get(self.device.type, BLOCK_BYTES["cpu"]) // row_bytes)
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """(which rows, their features [rows, D]) from first to last."""
+        """Yield (which rows, their features [rows, D]) from first to last."""
         for start in range(0, self.n, self._block):
             rows = slice(start, min(start + self._block, self.n))
             yield rows, self._X[rows].to(self.device, self.dtype)
 
     def take(self, index: Tensor) -> Tensor:
-        """Some rows with their one: [len(index), D + 1]."""
+        """Return some rows of [X 1]: [len(index), D + 1]."""
         chosen = self._X[index.to(self._X.device)].to(self.device, self.dtype)
         return torch.cat([chosen, torch.ones_like(chosen[:, :1])], 1)
 
     def scores(self, W: Tensor) -> Tensor:
-        """W [X 1]' as float64 [k, n]."""
+        """Return W [X 1]' as float64 [k, n]."""
         W = W.to(self.dtype)
         scores = torch.empty(len(W), self.n, dtype=torch.float64, device=self.device)
         for rows, x in self.blocks():
@@ -67,9 +67,9 @@ class Rows:
         return scores
 
     def there_and_back(self, W: Tensor, way_back: Callable[[Tensor, slice], Tensor]) -> tuple[Tensor, Tensor]:
-        """One pass: scores = W [X 1]', float64 [k, n], and way_back(scores, rows) [X 1], float64 [k, D + 1].
+        """Make in one pass scores = W [X 1]', float64 [k, n], and way_back(scores, rows) [X 1], float64 [k, D + 1].
 
-        `way_back` is called block by block with scores [k, rows] and gives as many numbers.
+        `way_back` is called for each block with its scores [k, rows], and returns weights of the same shape.
         """
         W = W.to(self.dtype)
         scores = torch.empty(len(W), self.n, dtype=torch.float64, device=self.device)
@@ -82,7 +82,7 @@ class Rows:
         return scores, back
 
     def back(self, beta: Tensor) -> Tensor:
-        """beta [X 1] as float64 [k, D + 1], for beta [k, n]."""
+        """Return beta [X 1] as float64 [k, D + 1], for beta [k, n]."""
         total = torch.zeros(len(beta), self.width, dtype=torch.float64, device=self.device)
         total[:, -1] = beta.sum(1)
         for rows, x in self.blocks():
@@ -90,9 +90,9 @@ class Rows:
         return total
 
     def check_finite(self) -> None:
-        """ValueError that names the first row with NaN or infinity; holds no more than a block at a time."""
+        """Raise ValueError, with the first such row, if X has NaN or infinity. One block at a time is held."""
         for rows, x in self.blocks():
-            suspects = torch.nonzero(~torch.isfinite(x.sum(1)))[:, 0]  # a sum may overflow: looked at again
+            suspects = torch.nonzero(~torch.isfinite(x.sum(1)))[:, 0]  # the sum of finite numbers may overflow, too
             for i in suspects.tolist():
                 if not torch.isfinite(x[i]).all():
                     what = "NaN" if torch.isnan(x[i]).any() else "inf (infinity)"
@@ -103,7 +103,7 @@ class Rows:
 
 
 def _usable(device: torch.device | str | None) -> torch.device:
-    """The device itself if it computes in float64, else the CPU; ValueError for one that is not there."""
+    """Return the device itself if it computes in float64, else the CPU. Raises ValueError for an absent device."""
     try:
         wanted = torch.device("cpu" if device is None else device)
         if wanted.type == "cuda":

@@ -1,7 +1,7 @@
-"""C chosen on held-out training rows, and the final fit that starts where the choice ended.
+"""Choose C on held-out training rows, then fit all rows, starting from the chosen solution.
 
-The DCGAN paper's protocol (section 5): C by the error on validation rows taken from the training set, then a fit
-on all of them. Test data is no argument of anything here.
+This is the DCGAN paper's protocol (section 5): C is chosen by the error on validation rows from the training set, then
+the whole training set is fitted. No function here takes test data.
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ from evaluation.newton import newton
 from evaluation.problem import Problem, Solution
 
 DEFAULT_GRID = (1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3)
-BEYOND = 3.0  # factor of a value tried beyond the grid's edge
-MAX_BEYOND = 8  # such values at most, on either side: one narrow layer of small activations needs seven
+BEYOND = 3.0  # factor between an edge of the grid and the next value tried beyond it
+MAX_BEYOND = 8  # largest number of such values on either side: one narrow layer of small activations needs seven
 
 
 class Tried(TypedDict):
@@ -34,10 +34,10 @@ class Tried(TypedDict):
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """The chosen C and how it came about.
+    """The chosen C and how it was chosen.
 
     grid: every value tried, ascending in C.
-    classes: [K], problem, solution: where the final fit starts.
+    classes ([K]), problem, solution: where the final fit starts.
     """
 
     C: float
@@ -58,17 +58,17 @@ def select_C(
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> Selection:
-    """The C of highest accuracy on the hold-out after fits on all other rows; of equals the smallest.
+    """Choose the C of highest accuracy on the hold-out, after fits on all other rows; among equals, the smallest.
 
-    While the best value stands at an edge of those tried, one three times beyond is tried, at most eight on
-    either side.
+    While the best value is the smallest or the largest tried, the next value three times beyond it is tried, at most
+    eight on either side.
 
-    X: float32 or float64 [n, D], a memory map if wanted; hold-out rows stay in it, with weight zero.
+    X: float32 or float64 [n, D]; a memory map is allowed. Hold-out rows stay in it, with weight zero.
     y: labels [n].
     holdout: distinct row indices, as `stratified_holdout` gives them.
     tol: relative duality gap of these fits; the accuracy of DCGAN features does not change below 1e-3.
     progress: shows the values of C as they are done, as tqdm would.
-    Raises ValueError as L2SVM.fit, and for indices that leave nothing to fit or to score.
+    Raises ValueError as L2SVM.fit does, and for indices that leave nothing to fit or to score.
     """
     check_options(Cs, tol=tol, max_iter=max_iter)
     if len(Cs) == 0:
@@ -94,9 +94,9 @@ def fit_selected(
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> L2SVM:
-    """The L2SVM of the selected C on all rows, hold-out included, begun at the selection's solution.
+    """Fit the L2SVM of the selected C on all rows, hold-out included, starting from the selection's solution.
 
-    X, y: those the selection was made on; ValueError for other shapes or labels.
+    X, y: those that the selection was made on. Raises ValueError for other shapes or labels.
     progress: shows passes over X.
     """
     check_options([selection.C], tol=tol, max_iter=max_iter)
@@ -114,7 +114,10 @@ def fit_selected(
 def _try(
     problem: Problem, grid: Sequence[float], holdout: np.ndarray, truth: np.ndarray, tol: float, max_iter: int
 ) -> Generator[None, None, tuple[dict[float, Tried], dict[float, Solution]]]:
-    """Fits and scores the grid, then beyond its edges; yields after every value. Each fit starts at the nearest."""
+    """Fit and score the grid, then values beyond its edges; yield after every value.
+
+    Each fit starts at the solution of the nearest C.
+    """
     tried: dict[float, Tried] = {}
     solutions: dict[float, Solution] = {}
     queue = list(grid)
@@ -136,17 +139,17 @@ def _try(
 
 
 def holdout_accuracy(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Share of rows whose winning class is the true one: scores [k, m], truth int [m]."""
+    """Return the share of rows whose winning class is the true one: scores [k, m], truth int [m]."""
     return float(np.mean(winners(scores) == truth))
 
 
 def _best(tried: dict[float, Tried]) -> float:
-    """The C of highest accuracy, of equals the smallest."""
+    """Return the C of highest accuracy; among equals, the smallest."""
     return max(sorted(tried), key=lambda C: tried[C]["accuracy"])
 
 
 def _beyond(tried: dict[float, Tried], grid: Sequence[float]) -> list[float]:
-    """The next values to try, where the best is the smallest or largest tried so far."""
+    """Return the next values to try, if the best is the smallest or largest tried so far."""
     best, low, high = _best(tried), min(tried), max(tried)
     reach = BEYOND ** (MAX_BEYOND - 0.5)
     below = [low / BEYOND] if best == low and low > grid[0] / reach else []
@@ -155,7 +158,7 @@ def _beyond(tried: dict[float, Tried], grid: Sequence[float]) -> list[float]:
 
 
 def _checked(holdout: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The hold-out's indices; ValueError unless distinct, in range and with rows of every class outside."""
+    """Check the hold-out's indices. Raises ValueError unless distinct, in range and with rows of every class outside."""
     holdout = np.asarray(holdout)
     if holdout.ndim != 1 or len(holdout) == 0 or not np.issubdtype(holdout.dtype, np.integer):
         raise ValueError(f"holdout must hold row indices, int [m], got {holdout.dtype} {list(holdout.shape)}")

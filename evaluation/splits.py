@@ -1,28 +1,28 @@
 """Seeded splits of labelled training data.
 
-The paper's protocol keeps 10,000 training images apart to choose the SVM's C (DCGAN paper, section 5;
-the authors' code for SVHN): test data never takes part in that choice.
+The paper's protocol holds out 10,000 training images to choose the SVM's C (DCGAN paper, section 5; the authors' code
+for SVHN). Test data never takes part in that choice.
 """
 
 import numpy as np
 
 
 def stratified_holdout(labels: np.ndarray, size: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Set `size` rows aside, each class in its share, the same for the same seed.
+    """Hold out `size` rows, each class in proportion; the same seed gives the same rows.
 
-    A class's share is its proportion of `labels`, rounded by largest remainder (ties to the lower
-    label), so the shares add up to exactly `size`.
+    A class's share is its proportion of `labels`, rounded by largest remainder (ties to the lower label), so the shares
+    add up to exactly `size`.
 
     Args:
         labels: any dtype that `np.unique` sorts, [N].
-        size: rows to hold out, from 1 to N - 1.
-        seed: of the shuffle within each class.
+        size: the number of rows to hold out, from 1 to N - 1.
+        seed: seed of the shuffle within each class.
 
     Returns:
         (fit_index, holdout_index): int64 [N - size] and int64 [size], each sorted, together 0 .. N - 1.
 
     Raises:
-        ValueError: labels not one-dimensional, size out of range, or a class left with no row to fit.
+        ValueError: the labels are not one-dimensional, size is out of range, or a class has no row left to fit.
     """
     labels = np.asarray(labels)
     if labels.ndim != 1:

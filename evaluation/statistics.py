@@ -1,4 +1,4 @@
-"""What a figure is worth: spread over draws, 95 % intervals, and whether two methods differ on the same test images.
+"""How sure a figure is: spread over draws, 95 % intervals, and whether two methods differ on the same test images.
 
 Accuracies and errors are in percent, differences in percentage points, tests two-sided unless asked otherwise. Two
 methods are compared in pairs, on the same images and draws (McNemar, Psychometrika 12, 1947; Dietterich, Neural
@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 BLOCK = 2**22  # numbers that a block of resamples holds at once: 32 MB in float64
-ROUNDING = 0.01  # percentage points, by which two means of the same outcomes may differ where one was rounded
+ROUNDING = 0.01  # percentage points by which two means of the same outcomes may differ if one was rounded
 
-Alternative = Literal["two-sided", "less", "greater"]  # what a small p speaks for: a differs from b, is worse, better
+Alternative = Literal["two-sided", "less", "greater"]  # a small p says: a differs from b, is worse, is better
 
 
 class Spread(NamedTuple):
@@ -28,7 +28,7 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its 95 % interval; `kind` says in words which interval it is."""
+    """An estimate and its 95 % interval; `kind` names the interval in words."""
 
     estimate: float
     low: float
@@ -40,9 +40,9 @@ class Interval:
 class PairedTest:
     """Two methods on the same images."""
 
-    difference: float  # of accuracies, a's less b's: > 0 where a is better
-    only_a: int  # images that a alone gets right
-    only_b: int  # images that b alone gets right
+    difference: float  # a's accuracy minus b's: > 0 if a is better
+    only_a: int  # images that only a gets right
+    only_b: int  # images that only b gets right
     n_test: int
     p_value: float
 
@@ -51,31 +51,34 @@ class PairedTest:
 class DrawsTest:
     """Two methods on the same images, over the same draws of labels."""
 
-    difference: Interval  # of accuracies, a's less b's: > 0 where a is better
-    se_images: float  # the part of its standard error that other test images would bring,
-    se_draws: float  # and the part of other labels
+    difference: Interval  # a's accuracy minus b's: > 0 if a is better
+    se_images: float  # the part of its standard error that comes from the choice of test images
+    se_draws: float  # the part that comes from the draws of labels
     t: float
     df: float
     p_value: float
 
 
 class Agreement(NamedTuple):
-    """share: percent of the images that both get right or both wrong. kappa: Cohen's; NaN where neither varies."""
+    """How far two methods agree.
+
+    share: percent of the images that both get right or both get wrong. kappa: Cohen's; NaN if neither method varies.
+    """
 
     share: float
     kappa: float
 
 
 def spread(values: ArrayLike) -> Spread:
-    """Mean and sd (ddof 1) of `values` [draws >= 2]. Raises ValueError for another shape, NaN and infinity."""
+    """Return mean and sd (ddof 1) of `values` [draws >= 2]. Raises ValueError for another shape, NaN and infinity."""
     found = _numbers("values", values)
     return Spread(float(found.mean()), float(found.std(ddof=1)))
 
 
 def interval95_of_mean(values: ArrayLike) -> Interval:
-    """Student's t interval of the mean of `values` [draws >= 2], in their unit; ValueError as `spread`.
+    """Return Student's t interval of the mean of `values` [draws >= 2], in their unit. Raises ValueError as `spread`.
 
-    Takes the draws for independent: of overlapping subsets of one training set it holds for that set alone.
+    It assumes independent draws. For overlapping subsets of one training set, it holds only for that set.
     """
     (mean, sd), n = spread(values), np.size(values)
     half = float(stats.t.ppf(0.975, n - 1)) * sd / n**0.5
@@ -83,7 +86,7 @@ def interval95_of_mean(values: ArrayLike) -> Interval:
 
 
 def interval95_of_proportion(n_right: int, n_test: int) -> Interval:
-    """Clopper-Pearson (exact) interval of one classifier's accuracy in percent, over test sets drawn anew.
+    """Return the exact (Clopper-Pearson) interval of one classifier's accuracy in percent, over new test sets.
 
     n_right of n_test images are right. Raises ValueError unless 0 <= n_right <= n_test and n_test >= 1.
     """
@@ -97,10 +100,10 @@ def interval95_of_proportion(n_right: int, n_test: int) -> Interval:
 def mcnemar(
     right_a: NDArray[np.bool_], right_b: NDArray[np.bool_], *, alternative: Alternative = "two-sided"
 ) -> PairedTest:
-    """McNemar's exact test of bool [n >= 1] each: whether a method is right on each image. ValueError for others."""
+    """Do McNemar's exact test. right_a, right_b: bool [n >= 1], whether each image is right; else ValueError."""
     a, b = _outcomes(right_a, right_b, dims=(1,))
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    coins = only_a + only_b  # fair ones where neither is better
+    coins = only_a + only_b  # like tosses of a fair coin if neither method is better
     p = float(stats.binomtest(only_a, coins, 0.5, alternative).pvalue) if coins else 1.0
     return PairedTest(100 * (only_a - only_b) / len(a), only_a, only_b, len(a), p)
 
@@ -108,18 +111,19 @@ def mcnemar(
 def paired_bootstrap(
     right_a: NDArray[np.bool_], right_b: NDArray[np.bool_], *, resamples: int = 10_000, seed: int = 0
 ) -> Interval:
-    """Percentile bootstrap of the difference of accuracies, a's less b's, in percentage points.
+    """Return the percentile bootstrap of the difference in accuracy, a's minus b's, in percentage points.
 
     right_a, right_b: bool [n], or [draws, n] of the same draws and images. resamples: >= 100.
-    Images are resampled, both methods together; of [draws, n] also the draws, independently (Owen, Annals of Applied
-    Statistics 1, 2007): too wide where chance acts on single cells, too narrow with few draws. ValueError for others.
+    Images are resampled, for both methods together. Arrays [draws, n] are also resampled by draws, independently of the
+    images (Owen, Annals of Applied Statistics 1, 2007). That interval is too wide if chance acts on single cells, and
+    too narrow with few draws. Raises ValueError for other arguments.
     """
     a, b = _outcomes(right_a, right_b, dims=(1, 2))
     if resamples < 100:
         raise ValueError(f"resamples must be at least 100, got {resamples}")
     difference = np.atleast_2d(a.astype(np.int8) - b.astype(np.int8))
     draws, n = difference.shape
-    patterns, count = np.unique(difference, axis=1, return_counts=True)  # [draws, P], [P]: alike images
+    patterns, count = np.unique(difference, axis=1, return_counts=True)  # [draws, P], [P]: images with equal outcomes
     rng = np.random.default_rng(seed)
     totals = np.arange(-draws, draws + 1)  # what an image can add to a resample's sum over its draws
     sums, block = [], max(1, BLOCK // patterns.shape[1])
@@ -143,18 +147,18 @@ def paired_over_draws(
     overlap: float = 0.0,
     alternative: Alternative = "two-sided",
 ) -> DrawsTest:
-    """Paired t test of two methods that were fitted to the same R draws of labels and scored on the same n images.
+    """Do a paired t test of two methods that were fitted to the same R draws and scored on the same n images.
 
     images_a, images_b: percent of the draws in which each image is right, [n >= 2]. draws_a, draws_b: percent of the
-        images that each draw gets right, [R >= 2]: the same outcomes, so that the means agree within 0.01.
+        images that each draw gets right, [R >= 2]. Both describe the same outcomes, so their means agree within 0.01.
     overlap: share of a draw's rows that another draw has too, in [0, 1): rows drawn / rows drawn from.
 
     The variance of the difference d is var_images(d) / n + var_draws(d) (1 / R + overlap / (1 - overlap)). The sum is
-    Owen's, which counts the chance of single cells twice. The second term of the draws is Nadeau & Bengio's correction:
-    what rows that draws share bring about does not average out; it is the delete-d jackknife of a pool of rows (Shao &
-    Wu, Annals of Statistics 17, 1989), which overestimates on average (Efron & Stein, 1981). So the test errs on the
-    side of few alarms. Degrees of freedom as Welch and Satterthwaite. Raises ValueError for other shapes, NaN, infinity
-    and means that disagree.
+    Owen's; it counts the chance of single cells twice. The second term of the draws is Nadeau & Bengio's correction,
+    because the effect of rows that draws share does not average out. It equals the delete-d jackknife of a pool of rows
+    (Shao & Wu, Annals of Statistics 17, 1989), which overestimates on average (Efron & Stein, 1981). So the test rather
+    misses a difference than reports a false one. Degrees of freedom are those of Welch and Satterthwaite. Raises
+    ValueError for other shapes, NaN, infinity and means that disagree.
     """
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap must lie in [0, 1), got {overlap}")
@@ -166,7 +170,7 @@ def paired_over_draws(
     of_images = float(over_images.var(ddof=1)) / n
     of_draws = float(over_draws.var(ddof=1)) * (1 / draws + overlap / (1 - overlap))
     variance = of_images + of_draws
-    if variance > 1e-20:  # beyond rounding errors of equal differences
+    if variance > 1e-20:  # more than rounding errors of equal differences
         t, df = mean / variance**0.5, variance**2 / (of_images**2 / (n - 1) + of_draws**2 / (draws - 1))
     else:
         t, df = (0.0 if abs(mean) < ROUNDING else math.copysign(math.inf, mean)), float(n - 1)
@@ -179,7 +183,7 @@ def paired_over_draws(
 
 
 def agreement(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> Agreement:
-    """How far two methods are right on the same images, bool [n >= 1] each (Cohen, 1960). ValueError for others."""
+    """Measure how far two methods agree (Cohen, 1960). bool [n >= 1] each, whether an image is right; else ValueError."""
     a, b = _outcomes(right_a, right_b, dims=(1,))
     share, p, q = float((a == b).mean()), float(a.mean()), float(b.mean())
     chance = p * q + (1 - p) * (1 - q)
@@ -187,7 +191,7 @@ def agreement(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> Agreeme
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """`p_values` [k] corrected for being k: the chance of any false alarm among them is kept (Holm, 1979)."""
+    """Correct `p_values` [k] for k tests, so that p bounds the chance of any false alarm among them (Holm, 1979)."""
     p = np.asarray(p_values, np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"p_values must be numbers in [0, 1], got {p.tolist()}")

@@ -1,11 +1,11 @@
-"""What is found about X once and shared by every class, every C and every set of row weights.
+"""What is found about X once and then shared by every class, every C and every set of row weights.
 
-Few rows: their inner products, with which any of the problems is solved exactly (`RowKernel`). Otherwise a few
-directions in weight space that carry most of the curvature (`Subspace`). The Hessian of a problem is
-I + 2C [X 1]' S [X 1] over its active rows; DCGAN features are unscaled and far from zero-mean, so that one
-eigenvalue of [X 1]'[X 1] is 40 times the next and a few hundred are large, and plain conjugate gradients spend
-their passes on these. Newton steps among the leading directions cost no pass over X; the others, known from a
-sample of rows, help to precondition the full step.
+For few rows it is their inner products, with which any of the problems is solved exactly (`RowKernel`). Otherwise it is
+a few directions in weight space that carry most of the curvature (`Subspace`). The Hessian of a problem is
+I + 2C [X 1]' S [X 1] over its active rows. DCGAN features are unscaled and far from zero-mean, so one eigenvalue of
+[X 1]'[X 1] is 40 times the next, and a few hundred are large. Plain conjugate gradients would spend their passes on
+these. Newton steps along the leading directions cost no pass over X. The other directions, known from a sample of rows,
+help to precondition the full step.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from evaluation.rows import Rows
 
-SAMPLE = 2500  # rows from which directions are taken where there are more
-FULL_COST = 1e10  # n (D + 1)^2 up to which all directions are leading ones, and the solution is exact
-RANK = 512  # directions kept, else
-LEADING = 256  # of these, in which every class has its own exact Hessian
-TAIL_SHARE = 0.5  # of `Subspace.tail`, taken as the curvature beyond the subspace
+SAMPLE = 2500  # directions are taken from a sample of so many rows, or from all rows if there are fewer
+FULL_COST = 1e10  # up to this n (D + 1)^2 all directions are leading ones, and the solution is exact
+RANK = 512  # otherwise, so many directions are kept
+LEADING = 256  # so many of them are leading ones, along which every class has its own exact Hessian
+TAIL_SHARE = 0.5  # this share of `Subspace.tail` is taken as the curvature beyond the subspace
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Subspace:
     coordinates: [n, h], the rows of [X 1] along `leading`.
     others: [r - h, D + 1], further directions.
     curvature: float64 [r - h], the mean square of a row's coordinate along each of `others`.
-    tail: the same along a direction beyond all of these, at most.
+    tail: the largest mean square along a direction beyond all of these.
     """
 
     leading: Tensor
@@ -54,7 +54,7 @@ class Subspace:
 
 
 def find_space(rows: Rows, sample_weight: Tensor) -> RowKernel | Subspace:
-    """What suits the shape of X; where rows are sampled, from those with weight (float64 [n], not all zero)."""
+    """Find what suits the shape of X. If rows are sampled, only rows with sample_weight > 0 (float64 [n]) are drawn."""
     if rows.width <= rows.n and rows.n * rows.width**2 <= FULL_COST:
         return _all_directions(rows)
     return _kernel(rows) if rows.few else _sampled(rows, sample_weight)
@@ -79,13 +79,13 @@ def _all_directions(rows: Rows) -> Subspace:
 
 def _sampled(rows: Rows, sample_weight: Tensor) -> Subspace:
     weighted = torch.nonzero(sample_weight)[:, 0].cpu()
-    order = torch.randperm(len(weighted), generator=torch.Generator().manual_seed(0))  # apart from the global one
+    order = torch.randperm(len(weighted), generator=torch.Generator().manual_seed(0))  # not the global generator
     index = weighted[order[:SAMPLE]].sort().values
     weight = sample_weight[index.to(rows.device)]
     sample = rows.take(index).mul_(weight.sqrt()[:, None])
     squares, V = torch.linalg.eigh((sample @ sample.T).double() / weight.sum())
     squares, V = squares.flip(0), V.flip(1)  # descending
-    r = min(RANK, int((squares > 1e-7 * squares[0]).sum()))  # what float32 can tell from nothing
+    r = min(RANK, int((squares > 1e-7 * squares[0]).sum()))  # float32 cannot tell smaller ones from 0
     basis = torch.linalg.qr(sample.T @ V[:, :r].to(rows.dtype))[0].T.contiguous()
     leading, others = basis[:LEADING], basis[LEADING:]
     coordinates = torch.cat([x @ leading[:, :-1].T + leading[:, -1] for _, x in rows.blocks()])
@@ -94,20 +94,20 @@ def _sampled(rows: Rows, sample_weight: Tensor) -> Subspace:
 
 
 def to_basis(v: Tensor, basis: Tensor) -> Tensor:
-    """Coordinates float64 [m, r] of vectors [m, D + 1] along a basis [r, D + 1]."""
+    """Return the coordinates float64 [m, r] of vectors [m, D + 1] along a basis [r, D + 1]."""
     return (v.to(basis.dtype) @ basis.T).double()
 
 
 def from_basis(coordinates: Tensor, basis: Tensor) -> Tensor:
-    """The vectors, float64 [m, D + 1], that have these coordinates [m, r]."""
+    """Return the vectors, float64 [m, D + 1], that have these coordinates [m, r]."""
     return (coordinates.to(basis.dtype) @ basis).double()
 
 
 def inverse_hessian(space: Subspace, C: float, active: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Approximate inverse Hessians: a function of vectors [m, D + 1] and, for each, which problem [m].
+    """Return approximate inverse Hessians: a function of vectors [m, D + 1] and of the problem of each [m].
 
-    Exact along the leading directions; along the others, and beyond, active rows are taken for a fair sample
-    of all rows.
+    They are exact along the leading directions. Along the others, and beyond, active rows count as a fair sample of all
+    rows.
 
     active: float64 [u, n], the weights of each problem's active rows, zero elsewhere.
     """
@@ -127,7 +127,7 @@ def inverse_hessian(space: Subspace, C: float, active: Tensor) -> Callable[[Tens
 
 
 def leading_inverse_hessian(space: Subspace, C: float, active: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Exact inverse Hessians along the leading directions, as `inverse_hessian`, for vectors [m, h]."""
+    """Return exact inverse Hessians along the leading directions, as `inverse_hessian` does, for vectors [m, h]."""
     factors = []
     for weight in active:
         index = torch.nonzero(weight)[:, 0]

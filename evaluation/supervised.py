@@ -1,7 +1,7 @@
-"""The supervised control: a network of the discriminator's architecture, trained with the labels alone.
+"""The supervised control: a network of the discriminator's architecture, trained only with the labels.
 
-PAPER, section 5.2 (SVHN, 1000 labels): a purely supervised CNN of the same architecture on the same data, its
-hyper-parameters by random search over 64 trials; the 28.87 % reported is the validation error of the best.
+PAPER, section 5.2 (SVHN, 1000 labels): a purely supervised CNN of the same architecture on the same data. A random
+search over 64 trials chooses its hyper-parameters; the 28.87 % reported is the validation error of the best trial.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ SCORED = 500  # images scored at once
 
 @dataclass(frozen=True)
 class SupervisedData:
-    """Labelled images, and which of them train, judge the trials, and are scored once at the end.
+    """Labelled images, and which of them train, which judge the trials, and which are scored once at the end.
 
     images: uint8 [N, H, W, C], array or memory map. labels: [N], of any dtype that np.unique sorts.
-    train, validation, test: int [n > 0], distinct rows with none in common.
-    Raises ValueError for images, labels and rows that do not fit, and for test rows that train or judge.
+    train, validation, test: int [n > 0], distinct rows; no row is in two of them.
+    Raises ValueError for images, labels and rows that do not fit, and for rows that are in two of them.
     """
 
     images: np.ndarray = field(repr=False)
@@ -37,20 +37,20 @@ class SupervisedData:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
             raise ValueError(f"images must be uint8 [N, H, W, C], got {self.images.dtype} {list(self.images.shape)}")
         if len(self.labels) != len(self.images):
-            raise ValueError(f"labels must number {len(self.images)}, one an image, got {len(self.labels)}")
+            raise ValueError(f"labels must number {len(self.images)}, one for each image, got {len(self.labels)}")
         for name in ("train", "validation", "test"):
             _check_rows(name, getattr(self, name), len(self.images))
         for name, other in (("train", "validation"), ("test", "train"), ("test", "validation")):
             if len(both := np.intersect1d(getattr(self, name), getattr(self, other))):
-                raise ValueError(f"{name} and {other} rows must have none in common, {len(both)} are in both")
+                raise ValueError(f"{name} and {other} must have no row in common, got {len(both)} in both")
 
     @property
     def classes(self) -> np.ndarray:
-        """The labels that the logits stand for, sorted, [K]: those of the train rows. Others count as missed."""
+        """The labels that the logits stand for, sorted, [K]: those of the train rows. Other labels count as missed."""
         return np.unique(self.labels[self.train])
 
     def right(self, network: nn.Module, rows: np.ndarray) -> NDArray[np.bool_]:
-        """Whether each of `rows` is given its label, bool [n]; leaves the network in evaluation mode."""
+        """Tell whether each of `rows` gets its label, bool [n]; the network is left in evaluation mode."""
         network.eval()
         parts = [rows[start : start + SCORED] for start in range(0, len(rows), SCORED)]
         with torch.no_grad():
@@ -60,7 +60,7 @@ class SupervisedData:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A trained network, and its accuracies in [0, 1] on the rows that trained it and on those that judge it."""
+    """A trained network, and its accuracies in [0, 1] on the train rows and on the validation rows."""
 
     trial: Trial
     network: nn.Module = field(repr=False)
@@ -76,17 +76,17 @@ def run_trial(
     epochs: int,
     device: torch.device | str = "cpu",
 ) -> TrialResult:
-    """Trains a network on the train rows; on a CPU the same again for the same trial, whatever ran before.
+    """Train a network on the train rows. On a CPU, the same trial gives the same network, whatever ran before.
 
     make_network: (trial, generator seeded with trial.seed) -> a new module, float32 [n, C, H, W] in [-1, 1] to logits
-        [n, K]; torch's global generator is seeded likewise, and put back after the training.
-    epochs: over the train rows, of cross-entropy by Adam, its rate falling linearly to zero.
-    Raises ValueError for epochs below 1 and for a network of other outputs.
+        [n, K]. torch's global generator gets the same seed, and its own state back after the training.
+    epochs: passes over the train rows, with cross-entropy and Adam; the learning rate falls linearly to zero.
+    Raises ValueError for epochs below 1 and for a network with other outputs.
     """
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
     device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # dropout knows no other one
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # dropout uses the global generator
         torch.manual_seed(trial.seed)
         network = make_network(trial, torch.Generator().manual_seed(trial.seed)).to(device)
         _train(network, trial, data, epochs)
@@ -95,7 +95,7 @@ def run_trial(
 
 
 def _train(network: nn.Module, trial: Trial, data: SupervisedData, epochs: int) -> None:
-    """In batches of one size, dealt anew every epoch; what is left of an epoch is not used."""
+    """Train in batches of one size, shuffled anew every epoch; the incomplete last batch of an epoch is left out."""
     network.train()
     rng, steps = np.random.default_rng(trial.seed), max(1, len(data.train) // trial.batch_size)
     adam = torch.optim.Adam(network.parameters(), trial.lr, (trial.beta1, 0.999), weight_decay=trial.weight_decay)
@@ -117,13 +117,13 @@ def _train(network: nn.Module, trial: Trial, data: SupervisedData, epochs: int) 
 
 
 def _inputs(network: nn.Module, images: np.ndarray) -> Tensor:
-    """uint8 [n, H, W, C] -> float32 [n, C, H, W] in [-1, 1] on the network's device."""
+    """Convert uint8 [n, H, W, C] to float32 [n, C, H, W] in [-1, 1], on the network's device."""
     x = torch.from_numpy(images).to(next(network.parameters()).device).permute(0, 3, 1, 2)
     return x / 127.5 - 1
 
 
 def _check_rows(name: str, rows: np.ndarray, n: int) -> None:
-    """ValueError unless distinct indices from 0 to n - 1, at least one."""
+    """Raise ValueError unless the rows are distinct indices from 0 to n - 1, at least one."""
     if rows.ndim != 1 or len(rows) == 0 or not np.issubdtype(rows.dtype, np.integer):
         raise ValueError(f"{name} must hold row indices, int [m > 0], got {rows.dtype} {list(rows.shape)}")
     if rows.min() < 0 or rows.max() >= n or len(np.unique(rows)) < len(rows):

@@ -1,6 +1,6 @@
 """Hyper-parameters drawn at random, for the supervised control (evaluation.supervised).
 
-The paper names 64 random trials but neither hyper-parameters nor ranges: `Space` is this project's choice.
+The paper names 64 random trials, but neither hyper-parameters nor ranges; `Space` is this project's choice.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Trial:
-    """One draw of hyper-parameters. `dropout` is for whoever makes the network; `seed` of weights, order, dropout."""
+    """One draw of hyper-parameters.
+
+    `dropout` is used by the function that makes the network. `seed` decides the weights, the order and the dropout.
+    """
 
     lr: float
     weight_decay: float
@@ -22,17 +25,21 @@ class Trial:
 
 @dataclass(frozen=True)
 class Space:
-    """What trials are drawn from: (low, high) log-uniform, dropout uniform, one of a tuple with equal chances."""
+    """What trials are drawn from.
+
+    lr and weight_decay are log-uniform in (low, high), dropout is uniform in (low, high), and beta1 and batch_size are
+    one of their values, with equal chances.
+    """
 
     lr: tuple[float, float] = (1e-4, 1e-2)  # two decades around Adam's default
-    weight_decay: tuple[float, float] = (1e-6, 1e-2)  # from none that matters to too much
+    weight_decay: tuple[float, float] = (1e-6, 1e-2)  # from one that does not matter to one that is too much
     dropout: tuple[float, float] = (0.0, 0.7)
-    beta1: tuple[float, ...] = (0.5, 0.9)  # the GAN's, and Adam's default
+    beta1: tuple[float, ...] = (0.5, 0.9)  # the GAN's value, and Adam's default
     batch_size: tuple[int, ...] = (32, 64, 128)
 
 
 def draw_trials(count: int, *, seed: int, space: Space = Space()) -> tuple[Trial, ...]:
-    """`count` trials drawn independently; the first of them are the same for any greater count."""
+    """Draw `count` trials independently; a larger count gives the same trials first."""
     rng = np.random.default_rng(seed)
 
     def log_uniform(low: float, high: float) -> float:

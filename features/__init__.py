@@ -1,5 +1,5 @@
-"""Frozen networks as feature extractors: named layers, calibrated batch norm, pooled to a grid, kept on
-disk; and the checks that make one comparable."""
+"""Frozen networks as feature extractors: named layers, calibrated batch norm, pooling to a grid, storage on disk, and
+the checks that make a network comparable with others."""
 
 from features.backbone import Backbone, BackboneError, feature_width, layer_shapes, layer_widths, max_units
 from features.batchnorm import batch_statistics, calibrate_batchnorm

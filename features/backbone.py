@@ -1,4 +1,4 @@
-"""A network as a source of features: which layers, on what images."""
+"""A network as a source of features: which layers are read, and which images it takes."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from features.taps import find_layers, tapped
 
 
 class BackboneError(ValueError):
-    """A Backbone that cannot be. `backbone` is it as it was given, for `features.run_checks` to look at."""
+    """The fields of a Backbone do not fit. `backbone` holds them as given, for `features.run_checks` to look at."""
 
     def __init__(self, backbone: "Backbone", wrong: Sequence[str]) -> None:
         super().__init__("; ".join(wrong))
@@ -27,13 +27,14 @@ class BackboneError(ValueError):
 class Backbone:
     """A network and how its features are read.
 
-    model: any nn.Module that maps float32 [N, *image_shape] in value_range to anything.
-    layers: names of submodules whose outputs are post-activation maps [N, C, h, w]; their order is the
-    features' order. Of a submodule that runs several times in a pass `name@k` is the k-th run.
-    image_shape: (C, H, W) of the input. value_range: (low, high) the input's 0..255 are scaled to, numbers or one of
-    each channel (of images normalised by mean and sd a channel: (0 - mean) / sd, (1 - mean) / sd).
-    to_maps: turns the output of a layer that is not such maps (tokens, say) into them; None where all are.
-    Raises BackboneError, a ValueError, that names everything wrong: unknown layers (with those there),
+    model: any nn.Module that takes float32 [N, *image_shape] in value_range; its output is not used.
+    layers: names of submodules whose outputs are post-activation maps [N, C, h, w]. Their order is the order of the
+    features. `name@k` is the k-th run of a submodule that runs several times in a pass.
+    image_shape: (C, H, W) of the input.
+    value_range: (low, high) to which 0..255 is scaled: two numbers, or two sequences with a number for each channel.
+    Images that are normalised by mean and sd of each channel have the range (0 - mean) / sd, (1 - mean) / sd.
+    to_maps: turns a layer's output that is not such maps (tokens, for example) into them; None when all are maps.
+    Raises BackboneError, a ValueError, that names everything that is wrong: unknown layers (with the known ones),
     impossible shapes or ranges, a model that is no module.
     """
 
@@ -53,21 +54,21 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the model's first parameter or buffer lies; the CPU for a model without either."""
+        """The device of the model's first parameter or buffer; the CPU for a model without either."""
         first = next(self.model.parameters(), next(self.model.buffers(), None))
         return torch.device("cpu") if first is None else first.device
 
     def maps(self, layer: str, output: Any) -> Tensor:
-        """A layer's output (through to_maps) as float [N, C, h, w]; ValueError if it is not that."""
+        """Pass a layer's output through to_maps. Raises ValueError unless the result is float [N, C, h, w]."""
         return as_maps(layer, output, self.to_maps)
 
     def prepare(self, images: np.ndarray) -> Tensor:
-        """uint8 [n, H, W, C] -> the model's float32 input [n, *image_shape] on its device."""
+        """Convert uint8 [n, H, W, C] to the model's input: float32 [n, *image_shape], on its device."""
         return to_input(images, image_shape=self.image_shape, value_range=self.value_range, device=self.device)
 
 
 def misfits(backbone: Backbone) -> dict[str, str]:
-    """What is wrong with the fields: "module", "layers" or "input" -> a line. Nothing is run."""
+    """Say what is wrong with the fields: "module", "layers" or "input" -> a line. The model is not run."""
     wrong = {}
     if not isinstance(backbone.model, nn.Module):
         wrong["module"] = f"model must be a torch.nn.Module, got {type(backbone.model).__name__}"
@@ -87,7 +88,7 @@ def misfits(backbone: Backbone) -> dict[str, str]:
 
 
 def _is_range(bounds: Any, channels: int) -> bool:
-    """Whether these are two numbers, or two for each channel, that low < high holds for."""
+    """Tell whether these are two numbers, or two for each channel, with low < high."""
     try:
         low, high = (np.asarray(bound, float) for bound in bounds)
     except (TypeError, ValueError):
@@ -97,9 +98,9 @@ def _is_range(bounds: Any, channels: int) -> bool:
 
 
 def layer_shapes(backbone: Backbone) -> dict[str, tuple[int, int, int]]:
-    """Layer name -> (C, h, w) of its maps for an input of image_shape, from one blank image.
+    """Return layer name -> (C, h, w) of its maps, found by passing one blank image of image_shape through the network.
 
-    ValueError where the network cannot run on it, or a layer gives no maps or is not reached.
+    Raises ValueError when the network cannot run on it, or a layer gives no maps or is not reached.
     """
     with tapped(backbone.model, backbone.layers, backbone.maps) as forward:
         try:
@@ -113,21 +114,21 @@ def layer_shapes(backbone: Backbone) -> dict[str, tuple[int, int, int]]:
 
 
 def blank_images(backbone: Backbone, count: int) -> np.ndarray:
-    """uint8 [count, H, W, C] of the size the network takes, all 0."""
+    """Make black images uint8 [count, H, W, C] of the size that the network takes."""
     channels, height, width = backbone.image_shape
     return np.zeros((count, height, width, channels), np.uint8)
 
 
 def layer_widths(backbone: Backbone, *, pool: Pool = PAPER_GRID) -> dict[str, int]:
-    """Layer name -> the columns it gives with this pool, in the backbone's order."""
+    """Return layer name -> the number of columns that it gives with this pool, in the backbone's order."""
     return {name: pool(torch.zeros(1, *shape)).shape[1] for name, shape in layer_shapes(backbone).items()}
 
 
 def feature_width(backbone: Backbone, *, pool: Pool = PAPER_GRID) -> int:
-    """D: the columns that extraction with this pool gives (28,672 for the paper's ImageNet network)."""
+    """Return D, the number of columns that extraction gives with this pool: 28,672 for the paper's ImageNet network."""
     return sum(layer_widths(backbone, pool=pool).values())
 
 
 def max_units(backbone: Backbone) -> int:
-    """The paper's "max # of feature units": the largest channel count among the layers used."""
+    """Return the paper's "max # of feature units": the largest channel count among the layers used."""
     return max(channels for channels, _, _ in layer_shapes(backbone).values())

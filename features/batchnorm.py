@@ -1,10 +1,10 @@
-"""Batch normalisation at evaluation time: three modes, of which `calibrated` is the paper's.
+"""Batch normalisation at evaluation time, in three modes; the paper uses `calibrated`.
 
-calibrated  calibrate_batchnorm: mean and biased variance averaged over batches of real images, then frozen
+calibrated  call calibrate_batchnorm: mean and biased variance are averaged over batches of real images, then frozen
             (PAPER, "Feature evaluation" 1; the authors' released feature code).
-running     nothing to do: the averages that training left in the model are used as they are.
-batch       `with batch_statistics(model): extract(...)`: every batch is normalised by its own statistics, so
-            features depend on which images share a batch, and hence on batch_size.
+running     do nothing: the averages that training left in the model are used as they are.
+batch       `with batch_statistics(model): extract(...)`: every batch is normalised by its own statistics, so features
+            depend on which images share a batch, and therefore on batch_size.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from features.taps import tapped
 
 @dataclass
 class BatchStatistics:
-    """What a batch norm layer has seen: float64 [C] sums (CPU) over batches of mean and biased variance."""
+    """What a batch norm layer has seen: sums, float64 [C] on the CPU, of the batches' means and biased variances."""
 
     batches: int
     mean_sum: Tensor
@@ -31,11 +31,11 @@ class BatchStatistics:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[dict[nn.Module, BatchStatistics]]:
-    """Within: each batch norm layer normalises by the statistics of the batch in hand, in every mode.
+    """Within the block, normalise in each batch norm layer by the statistics of the current batch, in every mode.
 
-    Yields a dictionary layer -> BatchStatistics that fills as the model runs. BatchNorm1d/2d/3d,
-    SyncBatchNorm (each process by itself) and their subclasses. The model's own statistics, counters and
-    flags stay as they were.
+    Yields a dictionary layer -> BatchStatistics that fills as the model runs. It covers BatchNorm1d/2d/3d,
+    SyncBatchNorm (each process by itself) and their subclasses. The model's own statistics, counters and flags stay as
+    they were.
     """
     seen: dict[nn.Module, BatchStatistics] = {}
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
@@ -56,15 +56,16 @@ def calibrate_batchnorm(
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Freezes batch norm statistics of real images into the model, in place; returns the batches used.
+    """Freeze batch norm statistics of real images into the model, in place; return the number of batches used.
 
-    images: uint8 [N, H, W, C] or an iterable of such batches; 80 batches of 128 are enough. One pass, in
-    which each layer normalises a batch by that batch's mean and biased variance, so that later layers see
-    earlier ones normalised so; their averages over batches (equal weights, summed in float64) become
-    running_mean and running_var, which extraction then uses. A last, smaller batch is left out. Layers behind
-    the last one the backbone reads keep theirs.
-    device: where to run; the model is moved there and stays; default: where it is. Training flags are kept.
-    A model without batch norm is left alone: 0. ValueError for fewer than batch_size images.
+    images: uint8 [N, H, W, C] or an iterable of such batches; 80 batches of 128 are enough. They pass through once. In
+    that pass each layer normalises a batch by the batch's own mean and biased variance, and later layers see the
+    outputs normalised in this way. The averages over batches (equal weights, summed in float64) become running_mean and
+    running_var, which extraction then uses. A last, smaller batch is left out. Layers after the last one that the
+    backbone reads keep their statistics.
+    device: where to run; the model is moved there and stays there. By default it runs where it is.
+    Training flags are kept. A model without batch norm is not changed, and 0 is returned. Raises ValueError for fewer
+    than batch_size images.
     """
     if device is not None:
         backbone.model.to(device)
@@ -91,7 +92,7 @@ def calibrate_batchnorm(
 
 
 def _freeze(layer: nn.Module, statistics: BatchStatistics, device: torch.device) -> None:
-    """Writes the averages into the layer, as float32 where it has no running statistics yet."""
+    """Write the averages into the layer, as float32 if it has no running statistics yet."""
     for name, total in (("running_mean", statistics.mean_sum), ("running_var", statistics.variance_sum)):
         average = total / statistics.batches
         old = getattr(layer, name)
@@ -103,10 +104,11 @@ def _freeze(layer: nn.Module, statistics: BatchStatistics, device: torch.device)
 
 
 def _normalise_by_batch(layer: _BatchNorm, seen: dict[nn.Module, BatchStatistics]) -> Callable[[Tensor], Tensor]:
-    """The layer's own forward under batch statistics, adding them to seen.
+    """Return a forward that normalises by batch statistics and adds them to `seen`.
 
-    In training mode with momentum 1 the layer itself writes exactly this batch's statistics: no second pass
-    over x for them, and subclasses that do more in forward (an activation) still do it.
+    It calls the layer's own forward in training mode with momentum 1, in which the layer itself writes exactly this
+    batch's statistics. So x is not read a second time, and subclasses that do more in forward (an activation, for
+    example) still do it.
     """
     own_forward = layer.forward
 

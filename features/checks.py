@@ -1,7 +1,7 @@
 """The checks that a network must pass before its features can be compared with another's.
 
-Each looks at an Examination and returns what it saw, raises Fails with what is wrong and what to do, or raises Waits
-where what it looks at cannot be had before another check passes. `features.conformance` makes them all.
+Each check takes an Examination. It returns what it saw, or raises Fails with what is wrong and what to do, or raises
+Waits when another check must pass first. `features.conformance` runs them all.
 """
 
 import re
@@ -19,15 +19,16 @@ from features.survey import listed, one_line
 from features.taps import split_call
 
 SHOWN = 24  # names in one line at most
-# An image alone or in a batch is another order of additions: float32 rounding, 1e-6 of the largest value after some
-# layers, and off the CPU TF32's 2^-11 where only one of two kernels uses it. Statistics of the batch are orders larger.
+# An image by itself and the same image in a batch are added up in different orders. float32 rounding then differs by
+# about 1e-6 of the largest value after some layers; off the CPU by 2^-11 if only one of two kernels uses TF32.
+# Features that depend on the batch's statistics differ by orders of magnitude more.
 ROUNDING_CPU, ROUNDING_ELSEWHERE = 1e-4, 1e-3
 KINDS = {"black": slice(0, 1), "white": slice(1, 2), "random": slice(2, None)}  # of Examination.images
 _DEVICE = re.compile(r"cuda|nvidia|\bgpu|\bmps\b|\bdevice", re.IGNORECASE)
 
 
 class Fails(Exception):
-    """seen: what is wrong. fix: what to do."""
+    """A check failed. seen: what is wrong. fix: what to do."""
 
     def __init__(self, seen: str, fix: str) -> None:
         super().__init__(seen, fix)
@@ -42,7 +43,7 @@ def is_module(exam: Examination) -> str:
 
 
 def layers_exist(exam: Examination) -> str:
-    """Every layer named is there."""
+    """Every named layer exists."""
     if "module" in exam.wrong:
         raise Waits
     if wrong := exam.wrong.get("layers"):
@@ -62,16 +63,16 @@ def input_is_an_image(exam: Examination) -> str:
 
 
 def runs_on_device(exam: Examination) -> str:
-    """The network runs on the device where it lies."""
+    """The network runs on its device."""
     error = _stop(exam)
     kind = exam.backbone.device.type
     if error is None:
         return kind
     if not _DEVICE.search(str(error)):
         raise Waits
-    fix = "make new tensors on the input's device (device=x.device), its own constants buffers (register_buffer)"
+    fix = "make new tensors on the input's device (device=x.device), and make constants buffers (register_buffer)"
     if kind == "cpu":
-        fix += "; if it must have a GPU, move it there first (--device cuda)"
+        fix += "; if it needs a GPU, move it there first (--device cuda)"
     raise Fails(f"on {kind} it raises {one_line(error)}", fix)
 
 
@@ -85,13 +86,13 @@ def runs_on_image_shape(exam: Examination) -> str:
     seen = f"on float32 [2, {channels}, {height}, {width}] it raises {one_line(error)}"
     first = next((m for m in exam.backbone.model.modules() if isinstance(m, nn.Conv2d)), None)
     if first is None or first.in_channels == channels:
-        raise Fails(seen, "give the image_shape it was made for; forward takes that batch alone, in float32")
+        raise Fails(seen, "give the image_shape it was made for; forward takes only that batch, in float32")
     takes = f"{first.in_channels} channel{'s' * (first.in_channels > 1)}"
     raise Fails(seen, f"its first convolution takes {takes}: image_shape=({first.in_channels}, {height}, {width})")
 
 
 def layers_run_once(exam: Examination) -> str:
-    """Every layer runs once in a pass: only a first output is used."""
+    """Every layer runs once in a pass, because only its first output is used."""
     known, found = _known(exam), exam.survey
     if missed := [name for name in known if not _ran(exam, name)]:
         if found.error is not None:
@@ -100,7 +101,7 @@ def layers_run_once(exam: Examination) -> str:
         raise Fails(f"never reached in forward: {_names(missed)}", f"those that give maps: {listed(others)}")
     if often := [name for name in known if found.ambiguous(name)]:
         calls = found.ambiguous(often[0])
-        seen = f"runs {len(calls)} times in one pass, of which only the first counts: {_names(often)}"
+        seen = f"runs {len(calls)} times in one pass, and only the first run counts: {_names(often)}"
         raise Fails(seen, f"name the run that is meant: {_names(calls)}")
     return "in every pass"
 
@@ -117,7 +118,7 @@ def outputs_are_maps(exam: Examination) -> str:
 
 
 def stays_in_evaluation(exam: Examination) -> str:
-    """model.eval() reaches every module and lasts."""
+    """model.eval() reaches every module and stays in effect."""
     if _stop(exam) is not None:
         raise Waits
     if training := exam.survey.training:
@@ -145,17 +146,17 @@ def is_deterministic(exam: Examination) -> str:
         seen = f"a second pass differs by {max(apart.values()):.1g} of the largest value: {_names(apart)}"
         if drawn := exam.draws():
             seen += f" (random numbers are drawn by {_names(drawn)})"
-        raise Fails(seen, "draw none in evaluation: nn.Dropout, or F.dropout(x, training=self.training)")
+        raise Fails(seen, "draw none in evaluation: use nn.Dropout, or F.dropout(x, training=self.training)")
     return "bit for bit" if exam.backbone.device.type == "cpu" else "a second pass within 1e-5"
 
 
 def ignores_the_batch(exam: Examination) -> str:
-    """An image's features do not depend on those beside it."""
+    """An image's features do not depend on the other images of its batch."""
     steady = [name for name in exam.finite if name not in exam.unsteady]
     if not steady:
         raise Waits
     others = np.random.default_rng(1).integers(0, 256, exam.images.shape, dtype=np.uint8)
-    others[::2] = exam.images[::-2]  # every second one in another place, beside new ones
+    others[::2] = exam.images[::-2]  # every second image, in another place, among new images
     try:
         alone = [exam.features(exam.images[i : i + 1]) for i in range(len(exam.images))]
         beside = exam.features(others)
@@ -180,28 +181,28 @@ def tells_images_apart(exam: Examination) -> str:
     """Different images give different features."""
     if constant := [name for name in exam.finite if bool((exam.first[name] == exam.first[name][:1]).all())]:
         seen = f"the same for every image: {_names(constant)}"
-        raise Fails(seen, "load its weights, or leave out what does not depend on the image")
+        raise Fails(seen, "load the network's weights, or leave out layers that do not depend on the image")
     return "different images differ"
 
 
 def leaves_weights_alone(exam: Examination) -> str:
     """A pass changes no parameter and no buffer."""
-    exam.first  # noqa: B018 - there has been one
+    exam.first  # noqa: B018 - makes sure that there was a pass
     now = tensor_digests(exam.backbone.model)
     if changed := [name for name in {**exam.state, **now} if exam.state.get(name) != now.get(name)]:
-        fix = "keep batch norm, and whatever else learns in forward, in evaluation mode"
+        fix = "keep batch norm, and anything else that learns in forward, in evaluation mode"
         raise Fails(f"a pass changes {_names(changed)}", fix)
     return "not changed by a pass"
 
 
 def features_fit(exam: Examination) -> str:
-    """A table's features fit on the disk and, read in every pass of a solver, in memory."""
+    """A table's features fit on the disk, and in memory, because every pass of the solver reads them."""
     needed = exam.rows * exam.width * 4
     folder = next(p for p in (exam.folder.resolve(), *exam.folder.resolve().parents) if p.exists())
     room = {"free on the disk": shutil.disk_usage(folder).free, "of memory": memory()}
     seen = f"{exam.width:,} features, {needed / 1e9:,.1f} GB for {exam.rows:,} images"
     if short := [f"{size / 1e9:,.1f} GB {where}" for where, size in room.items() if size < needed]:
-        raise Fails(f"{seen}; there are {' and '.join(short)}", "name fewer layers, or narrower ones")
+        raise Fails(f"{seen}; there are only {' and '.join(short)}", "name fewer layers, or narrower ones")
     return seen
 
 
@@ -224,7 +225,7 @@ CHECKS: dict[str, Callable[[Examination], str]] = {
 
 
 def _known(exam: Examination) -> list[str]:
-    """Those of the layers that the network has; Waits where there is none."""
+    """Return the named layers that the network has. Raises Waits when it has none of them."""
     there = dict(exam.backbone.model.named_modules(remove_duplicate=False)) if "module" not in exam.wrong else {}
     if known := [name for name in exam.backbone.layers if split_call(name, there)[0] in there]:
         return known
@@ -236,14 +237,17 @@ def _ran(exam: Examination, layer: str) -> bool:
 
 
 def _stop(exam: Examination) -> Exception | None:
-    """What kept a pass from reaching every layer; what is raised behind the last one (a missing head) is no matter."""
+    """Return the error that kept a pass from reaching every layer; None if all were reached.
+
+    An error after the last layer (a missing head, for example) does not matter.
+    """
     error = exam.survey.error
     wanted = () if "layers" in exam.wrong else exam.backbone.layers
     return None if wanted and all(_ran(exam, name) for name in wanted) else error
 
 
 def _own_statistics(exam: Examination) -> str:
-    """The fix for features that depend on the batch."""
+    """Say how to fix features that depend on the batch."""
     named = exam.backbone.model.named_modules()
     norms = {name: m for name, m in named if isinstance(m, _BatchNorm)}
     if training := [name for name in norms if name in exam.survey.training]:
@@ -254,7 +258,7 @@ def _own_statistics(exam: Examination) -> str:
 
 
 def _names(names: Iterable[str]) -> str:
-    """As many as a line holds."""
+    """Join as many names as a line holds."""
     names = list(names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -1,7 +1,7 @@
-"""A network through all checks: as findings to read, as one assertion, and as one pytest test for each check.
+"""Run all checks on a network: as findings to read, as one assertion, or as one pytest test for each check.
 
-As scikit-learn's `check_estimator` and `parametrize_with_checks`: all checks are made, so that all problems are told at
-once. The network is left as it was.
+Like scikit-learn's `check_estimator` and `parametrize_with_checks`. All checks are run, so that all problems are
+reported at once. The network is left as it was.
 """
 
 import os
@@ -19,13 +19,13 @@ from features.survey import one_line
 
 CIFAR10 = 60_000  # images, training and test
 
-# A Backbone, or a callable without arguments that makes one: so one that cannot be is told of, too
+# A Backbone, or a callable without arguments that makes one, so that a Backbone that cannot be made is reported too
 Given = Backbone | Callable[[], Backbone]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found. ok: None where it waits for another. seen: what was seen, or is wrong. fix: what to do."""
+    """What a check found. ok: None if it waits for another check. seen: what was seen or is wrong. fix: what to do."""
 
     check: str
     ok: bool | None
@@ -39,10 +39,10 @@ class Finding:
 def run_checks(
     backbone: Given, *, pool: Pool = PAPER_GRID, rows: int = CIFAR10, folder: str | os.PathLike[str] = "."
 ) -> Iterator[Finding]:
-    """Yields what every check finds, in the order of `features.checks.CHECKS`, on the device where the network lies.
+    """Yield what every check finds, in the order of `features.checks.CHECKS`, on the network's device.
 
     backbone: a Backbone, or a callable without arguments that makes one. pool: as for extraction.
-    rows, folder: the images whose features are to be kept, and where; for the check of their size.
+    rows, folder: how many images' features would be stored, and where; they are used to check the size.
     """
     exam = _examination(backbone, pool=pool, rows=rows, folder=folder)
     for name in CHECKS:
@@ -50,23 +50,24 @@ def run_checks(
 
 
 def check_backbone(backbone: Given, *, pool: Pool = PAPER_GRID) -> None:
-    """Raises one ValueError with a line for every check that fails, naming the fix; see run_checks."""
+    """Raise one ValueError with a line for every check that fails; each line names the fix. See run_checks."""
     if failed := [str(finding) for finding in run_checks(backbone, pool=pool) if finding.ok is False]:
         raise ValueError("\n".join(failed))
 
 
 def parametrize_with_checks(backbones: Sequence[Given]) -> Any:
-    """A pytest decorator of a test whose argument `check` is called: one test for each check of each backbone.
+    """Return a pytest decorator that turns one test into a test for each check of each backbone.
 
-    backbones: Backbones, or callables without arguments that make one, called when the first of its tests runs.
+    backbones: Backbones, or callables without arguments that make one. A callable is called when the first of its tests
+    runs.
 
         @features.parametrize_with_checks([mynet.backbone])
         def test_backbone(check):
             check()
 
-    `check()` raises AssertionError with what is wrong and the fix; what waits for another check is skipped.
+    `check()` raises AssertionError with what is wrong and the fix. A check that waits for another one is skipped.
     """
-    import pytest  # where tests run; extraction does without
+    import pytest  # here, because extraction runs without it
 
     cases = []
     for i, given in enumerate(backbones):
@@ -100,11 +101,11 @@ def _find(name: str, exam: Examination) -> Finding:
 def _examination(
     given: Given, *, pool: Pool = PAPER_GRID, rows: int = CIFAR10, folder: str | os.PathLike[str] = "."
 ) -> Examination:
-    """ValueError where what is called makes no Backbone at all."""
+    """Make the Examination. Raises ValueError when the callable makes no Backbone at all."""
     try:
         made = given if isinstance(given, Backbone) else given()
     except BackboneError as error:
         made = error.backbone
     if not isinstance(made, Backbone):
-        raise ValueError(f"a features.Backbone must be given or made, got {type(made).__name__}")
+        raise ValueError(f"backbone must be a features.Backbone or make one, got {type(made).__name__}")
     return Examination(made, pool=pool, rows=rows, folder=Path(folder))

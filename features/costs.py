@@ -1,4 +1,4 @@
-"""What a network's features cost: parameters, multiply-adds, columns, and the speed of extraction as it is done."""
+"""What a network's features cost: parameters, multiply-adds, columns, and the measured speed of extraction."""
 
 import statistics
 import time
@@ -15,13 +15,17 @@ from features.pooling import PAPER_GRID, Pool
 from features.taps import tapped
 
 BATCH = 128
-LONGEST = 4.0  # seconds a batch: slower networks are timed in smaller ones
+LONGEST = 4.0  # seconds for a batch at most: slower networks are timed with smaller batches
 
 
 @dataclass(frozen=True)
 class Costs:
-    """parameters: of the whole model. multiply_adds: of convolutions and matrix products as far as the last layer used,
-    for one image. features: columns. batch: images of each timed batch. seconds: of each."""
+    """What features cost.
+
+    parameters: the number in the whole model. multiply_adds: those of convolutions and matrix products for one image,
+    as far as the last layer used. features: the number of columns. batch: the number of images in each timed batch.
+    seconds: the time that each took.
+    """
 
     parameters: int
     multiply_adds: int
@@ -31,17 +35,17 @@ class Costs:
 
     @property
     def images_per_second(self) -> float:
-        """By the median batch."""
+        """The speed of the median batch."""
         return self.batch / statistics.median(self.seconds)
 
 
 def measure_costs(
     backbone: Backbone, *, pool: Pool = PAPER_GRID, repeats: int = 7, progress: Progress | None = None
 ) -> Costs:
-    """Costs on the device where the network lies; `repeats` batches of noise are timed after one that is not.
+    """Measure costs on the network's device; `repeats` batches of noise are timed, after one batch that is not.
 
-    Time is that of `extract`: scaling, the pass as far as the last layer, pooling, the copy to the host. Batches are of
-    128 images, or so many fewer (a power of two) that one takes about four seconds.
+    The time covers what `extract` does: scaling, the pass as far as the last layer, pooling, the copy to the host. A
+    batch has 128 images, or a smaller power of two that takes at most about four seconds.
     """
     with FlopCounterMode(display=False) as counter, tapped(backbone.model, backbone.layers, backbone.maps) as forward:
         forward(backbone.prepare(blank_images(backbone, 1)))
@@ -59,7 +63,7 @@ def measure_costs(
 
 
 def _batch_seconds(backbone: Backbone, pool: Pool, batch: int, count: int) -> Iterator[float]:
-    """Seconds of each of so many batches of the same noise."""
+    """Yield the seconds that each of `count` batches of the same noise takes."""
     channels, height, width = backbone.image_shape
     noise = np.random.default_rng(0).integers(0, 256, (batch, height, width, channels), dtype=np.uint8)
     last = time.perf_counter()

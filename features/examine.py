@@ -1,4 +1,4 @@
-"""A network under examination: the passes that the checks look at, each made once, when it is first asked for."""
+"""A network under examination: the passes that the checks look at. Each is made once, when it is first needed."""
 
 import hashlib
 import math
@@ -22,13 +22,14 @@ IMAGES = 8  # a black, a white and six random ones
 
 
 class Waits(Exception):
-    """What a check looks at cannot be had until another check passes."""
+    """A check cannot run until another check passes."""
 
 
 class Examination:
-    """backbone, pool: as extraction takes them. rows: images that a table has. folder: where their features would lie.
+    """What the checks know about one network.
 
-    The network stays as it is, unless a pass itself changes it: `state` tells then.
+    backbone, pool: as extraction takes them. rows: the number of images of a table. folder: where their features would
+    lie. The network is not changed, unless a pass itself changes it; `state` shows whether it did.
     """
 
     def __init__(self, backbone: Backbone, *, pool: Pool, rows: int, folder: Path) -> None:
@@ -38,7 +39,7 @@ class Examination:
 
     @cached_property
     def survey(self) -> Survey:
-        """Waits where there is no network or no input to begin with."""
+        """The survey of two blank images. Raises Waits when the module or the input is described wrongly."""
         if {"module", "input"} & self.wrong.keys():
             raise Waits
         images = self.backbone.prepare(blank_images(self.backbone, 2))
@@ -46,7 +47,7 @@ class Examination:
 
     @cached_property
     def layers(self) -> list[str]:
-        """Those of the backbone's layers that give maps, for the checks of values; Waits where none does."""
+        """The backbone's layers that give maps, for the checks of values. Raises Waits when none does."""
         if usable := [name for name in self.backbone.layers if self.survey.call(name) in self.survey.maps]:
             return usable
         raise Waits
@@ -60,7 +61,7 @@ class Examination:
         return images
 
     def features(self, images: np.ndarray) -> dict[str, Tensor]:
-        """Layer -> its pooled rows [n, d], from one batch."""
+        """Return layer -> its pooled rows [n, d], from one batch."""
         with tapped(
             self.backbone.model, self.layers, lambda name, output: self.pool(self.backbone.maps(name, output))
         ) as forward:
@@ -68,61 +69,61 @@ class Examination:
 
     @cached_property
     def width(self) -> int:
-        """Columns that the layers give together."""
+        """The number of columns of all layers together."""
         return sum(
             self.pool(torch.zeros(1, *self.survey.maps[self.survey.call(name)])).shape[1] for name in self.layers
         )
 
     @cached_property
     def first(self) -> dict[str, Tensor]:
-        """The features of the images; Waits where they are so wide that looking at them could fill the memory."""
+        """The features of the images. Raises Waits when they are so wide that they could fill the memory."""
         if IMAGES * self.width * 4 > memory() / 16:
             raise Waits
         return self.features(self.images)
 
     @cached_property
     def second(self) -> dict[str, Tensor]:
-        """The same again."""
+        """The features of the same images, from a second pass."""
         return self.features(self.images)
 
     @cached_property
     def finite(self) -> list[str]:
-        """Layers whose features are finite; Waits where none's are."""
+        """Layers whose features are finite. Raises Waits when no layer's are."""
         if finite := [name for name, rows in self.first.items() if bool(torch.isfinite(rows).all())]:
             return finite
         raise Waits
 
     @cached_property
     def unsteady(self) -> dict[str, float]:
-        """Finite layers whose features differ in a second pass -> by how much of the largest value.
+        """Finite layers whose features differ in a second pass -> the difference, relative to the largest value.
 
-        Bit for bit on the CPU; elsewhere kernels may add in another order each time: 1e-5 is rounding, dropout is far
-        beyond.
+        On the CPU they must be equal bit for bit. Elsewhere kernels may add in another order each time, so up to 1e-5
+        counts as rounding; dropout changes far more.
         """
         apart = {name: distance(self.first[name], self.second[name]) for name in self.finite}
         allowed = 0.0 if self.backbone.device.type == "cpu" else 1e-5
         return {name: value for name, value in apart.items() if value > allowed}
 
     def draws(self) -> list[str]:
-        """Names of the operations that draw random numbers in a pass."""
-        with suppress(Exception), _Draws(self.backbone.device) as watch:  # for an explanation alone
+        """Return the names of the operations that draw random numbers in a pass."""
+        with suppress(Exception), _Draws(self.backbone.device) as watch:  # it only explains a failure found before
             self.features(self.images)
         return sorted(watch.names)
 
 
 def memory() -> int:
-    """Bytes that the machine has."""
+    """Return the bytes of memory that the machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def distance(a: Tensor, b: Tensor) -> float:
-    """Largest difference relative to the largest value of a; infinite where b is not finite."""
+    """Return the largest difference, relative to the largest value of a; infinity if b is not finite."""
     apart = float((a.double() - b.double()).abs().max())
     return (apart / max(float(a.double().abs().max()), 1e-30)) if math.isfinite(apart) else math.inf
 
 
 def tensor_digests(model: nn.Module) -> dict[str, bytes]:
-    """Name -> SHA-256 of every parameter and buffer."""
+    """Return name -> SHA-256 of every parameter and buffer."""
     both = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     return {name: _digest(tensor) for name, tensor in both.items()}
 
@@ -133,7 +134,7 @@ def _digest(tensor: Tensor) -> bytes:
 
 
 class _Draws(TorchFunctionMode):
-    """Notes the names of torch functions that move the device's generator of random numbers."""
+    """Record the names of torch functions that advance the device's random number generator."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()

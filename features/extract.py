@@ -1,4 +1,4 @@
-"""Model + images -> float32 features [N, D]: streamed batch by batch, resumable into a FeatureStore."""
+"""Extract features float32 [N, D] from images, batch by batch; a FeatureStore can be continued after a stop."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -25,18 +25,18 @@ def extract(
     out: np.ndarray | FeatureStore | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Features float32 [N, D]: the layers in the backbone's order, each pooled to [N, d], side by side.
+    """Extract features float32 [N, D]: the layers in the backbone's order, each pooled to [N, d], side by side.
 
-    images: uint8 [N, H, W, C] (array or memory map) or an iterable of such batches; scaled, and resized where
-    needed, as features.images describes. Batch norm uses the statistics in the model (see
-    features.batchnorm).
-    device: where to run; the model is moved there and stays; default: where it is.
-    out: where the rows go: a float32 array or memory map [N, D], or a FeatureStore, of which only missing
-    chunks are computed; default: a new array (for a stream the rows are held twice while they are joined).
-    Batches begin at multiples of batch_size whether images come whole, as a stream, or again after a stop, so
-    the rows are the same to the last bit. Returns out, or for a FeatureStore its read-only memory map.
-    Raises ValueError for images, out or batch_size that do not fit, and for features that are not finite,
-    naming the row and the layer.
+    images: uint8 [N, H, W, C] (array or memory map) or an iterable of such batches. They are scaled, and resized if
+    needed, as features.images describes. Batch norm uses the statistics in the model (see features.batchnorm).
+    device: where to run; the model is moved there and stays there. By default it runs where it is.
+    out: where the rows go: a float32 array or memory map [N, D], or a FeatureStore, in which only missing chunks are
+    computed. By default they go into a new array; the rows of a stream are held twice while they are joined.
+    Batches begin at multiples of batch_size whether the images come as an array, as a stream, or again after a stop, so
+    the rows are the same to the last bit.
+    Returns out, or for a FeatureStore its read-only memory map.
+    Raises ValueError for images, out or batch_size that do not fit, and for features that are not finite, with the row
+    and the layer.
     """
     if device is not None:
         backbone.model.to(device)
@@ -76,10 +76,13 @@ def feature_blocks(
     store: FeatureStore | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, float32 [n, D]) for every batch the store does not hold yet; valid until the next one."""
+    """Yield (first row, float32 [n, D]) for every batch that the store does not hold yet.
+
+    An array is valid only until the next one is taken.
+    """
     widths = layer_widths(backbone, pool=pool)
     ends = dict(zip(widths, itertools.accumulate(widths.values()), strict=True))
-    # One buffer for all batches: fresh memory for every batch would cost more than the copy into it.
+    # One buffer serves all batches: fresh memory for every batch would cost more than the copy into the buffer.
     buffer = torch.empty(min(batch_size, rows or batch_size), sum(widths.values()), device=backbone.device)
     nothing = torch.empty(0)
 
@@ -107,7 +110,7 @@ def feature_blocks(
 def _missing(
     images: Images, batch_size: int, rows: int | None, held: Callable[[int], bool]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """The batches of images that are not held; ValueError unless all together number rows (where known)."""
+    """Yield the batches of images that are not held. Raises ValueError unless there are `rows` images (if known)."""
     stop = 0
     for start, block in batches(images, batch_size):
         stop = start + len(block)
@@ -120,7 +123,7 @@ def _missing(
 
 
 def _check_out(out: np.ndarray | FeatureStore, rows: int | None, width: int) -> int:
-    """The number of rows of out; ValueError unless it is float32 [rows, width]."""
+    """Return the number of rows of out. Raises ValueError unless it is float32 [rows, width]."""
     if len(out.shape) != 2 or out.shape[1] != width or rows not in (None, out.shape[0]):
         raise ValueError(f"out must have shape [{'N' if rows is None else rows}, {width}], got {list(out.shape)}")
     if isinstance(out, np.ndarray) and out.dtype != np.float32:

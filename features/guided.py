@@ -1,7 +1,7 @@
 """Guided backpropagation: what in an image a unit responds to (Springenberg et al. 2014, arXiv 1412.6806; section 6.2).
 
-Backwards through an activation only positive gradients pass, on top of what its own derivative lets through. So it is
-done for the activations that are modules, nn.ReLU and nn.LeakyReLU; functions called in a forward pass are not seen.
+In the backward pass, an activation's own derivative applies, and then only positive gradients pass. This is done only
+for activations that are modules, nn.ReLU and nn.LeakyReLU; functions called in a forward pass are not seen.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,12 +19,12 @@ from features.taps import evaluating, find_layers
 def guided_backprop(
     backbone: Backbone, images: np.ndarray, layer: str, channels: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The strongest response of one map to each image, and its guided gradient with respect to the image.
+    """Return the strongest response of one map to each image, and its guided gradient with respect to the image.
 
-    images: uint8 [n, H, W, C]. layer: name of a submodule that gives maps. channels: n indices of maps, one an image.
+    images: uint8 [n, H, W, C]. layer: name of a submodule that gives maps. channels: n indices of maps, one per image.
     Returns responses float32 [n] and gradients float32 [n, *image_shape], with respect to the scaled input. Batch norm
-    uses the statistics in the model, which is left as it was. ValueError where the layer or a map is not there, the
-    layer is not reached, or the model has no such activation.
+    uses the statistics in the model. The model is left as it was. Raises ValueError when the layer or a map does not
+    exist, when the layer is not reached, and when the model has no such activation.
     """
     ((name, number),) = find_layers(backbone.model, [layer]).values()
     found: list[Tensor] = []
@@ -52,13 +52,13 @@ def guided_backprop(
 
 @contextmanager
 def _guided(model: nn.Module) -> Iterator[None]:
-    """Within: gradients that reach the input of an activation lose what is negative."""
+    """Within the block, set negative gradients at the input of every activation to 0."""
     activations = [m for m in model.modules() if isinstance(m, nn.ReLU | nn.LeakyReLU)]
     if not activations:
         raise ValueError("guided backpropagation needs nn.ReLU or nn.LeakyReLU modules; this network has none")
 
     def guide(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        x = inputs[0].clone()  # an activation in place then changes the copy, and other users of the input keep theirs
+        x = inputs[0].clone()  # an in-place activation then changes only the copy, not what other modules read
         x.register_hook(lambda gradient: gradient.clamp(min=0))
         return (x, *inputs[1:])
 
@@ -71,16 +71,17 @@ def _guided(model: nn.Module) -> Iterator[None]:
 
 
 def concentration(gradients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far each of gradients float [n, C, H, W] is gathered in few places: float64 [n] twice.
+    """Measure how concentrated each of the gradients float [n, C, H, W] is: two arrays float64 [n].
 
-    The least share of the pixels, in percent, that holds half of the energy (squares summed over channels): 50 where
-    all are equal, nan where all are 0; and the excess kurtosis of the values, 0 for a normal distribution.
+    The first is the smallest share of pixels, in percent, that holds half of the energy (squares summed over channels);
+    it is 50 if all pixels are equal. The second is the excess kurtosis of the values, 0 for a normal distribution. Both
+    are nan if all values are 0.
     """
     values = gradients.astype(np.float64)
     energy = np.square(values).sum(1).reshape(len(values), -1)
     shares = np.cumsum(-np.sort(-energy, axis=1), axis=1)
     total = shares[:, -1:]
-    # where the sum crosses one half, between two pixels
+    # find where the sum crosses one half, between two pixels
     needed = (shares < total / 2).sum(1)
     before = np.where(needed > 0, np.take_along_axis(shares, np.maximum(needed - 1, 0)[:, None], 1)[:, 0], 0.0)
     step = np.take_along_axis(shares, needed[:, None], 1)[:, 0] - before

@@ -1,7 +1,7 @@
-"""uint8 images -> the float tensors a network takes: one preprocessing for calibration and extraction.
+"""Turn uint8 images into the float tensors that a network takes, in the same way for calibration and extraction.
 
-Images are scaled to the network's value range (PAPER: x/127.5 - 1 for [-1, 1], no augmentation) and, where
-the sizes differ, resized with an antialiased bilinear filter, the whole picture to the whole input (no crop).
+Images are scaled to the network's value range (PAPER: x/127.5 - 1 for [-1, 1], no augmentation). Images of another size
+are resized with an antialiased bilinear filter, the whole picture to the whole input (no crop).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,18 +19,16 @@ Progress = Callable[..., Any]
 
 
 def count(images: Images) -> int | None:
-    """Number of images, or None for a stream, whose length is known only at its end."""
+    """Return the number of images; None for a stream, whose length is known only at its end."""
     return len(images) if isinstance(images, np.ndarray) else None
 
 
 def batches(images: Images, batch_size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, uint8 [n, H, W, C]) pieces of exactly batch_size images, the last one possibly smaller.
+    """Yield (first row, uint8 [n, H, W, C]) for batches of exactly batch_size images; the last one may be smaller.
 
-    images: uint8 [N, H, W, C] (array or memory map), or an iterable of such arrays of any lengths. Pieces
-    begin at multiples of batch_size either way, so an array and a stream of the same images give the same
-    pieces.
-    Raises ValueError for other dtypes and shapes, for streams whose image shape changes, and for batch_size <
-    1.
+    images: uint8 [N, H, W, C] (array or memory map), or an iterable of such arrays of any lengths. Batches begin at
+    multiples of batch_size either way, so an array and a stream of the same images give the same batches.
+    Raises ValueError for other dtypes and shapes, for streams whose image shape changes, and for batch_size < 1.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -65,18 +63,18 @@ def to_input(
     value_range: ValueRange,
     device: torch.device,
 ) -> Tensor:
-    """uint8 [n, H, W, C] -> float32 [n, *image_shape] in value_range on device, channels-last in memory.
+    """Convert uint8 [n, H, W, C] to float32 [n, *image_shape] in value_range on device, channels-last in memory.
 
-    One channel is repeated where image_shape asks for more; any other channel mismatch is a ValueError.
-    Scaling divides by 255 / (high - low), which for [-1, 1] is the paper's x / 127.5 - 1 to the last bit.
+    A single channel is repeated if image_shape has more; any other difference in channels raises ValueError.
+    Scaling divides by 255 / (high - low). For [-1, 1] that is the paper's x / 127.5 - 1 to the last bit.
     """
     channels, height, width = image_shape
     if images.shape[3] not in (1, channels):
         raise ValueError(
             f"images must have {channels} channels (or 1, repeated) for this network, got {images.shape[3]}"
         )
-    # The copy gives torch a writable array (memory maps are read-only); NHWC bytes seen as NCHW are
-    # channels-last, the order in which convolution and max-pooling run fastest, so nothing is transposed.
+    # The copy gives torch a writable array (memory maps are read-only). NHWC bytes viewed as NCHW are channels-last, in
+    # which convolution and max-pooling run fastest, so nothing is transposed.
     x = torch.from_numpy(np.array(images, order="C")).to(device).permute(0, 3, 1, 2)
     x = x.to(torch.float32)
     if x.shape[2:] != (height, width):
@@ -91,7 +89,7 @@ def to_input(
 
 
 def _check(images: np.ndarray) -> np.ndarray:
-    """The same array, if it is uint8 [N, H, W, C]; ValueError otherwise."""
+    """Return the same array. Raises ValueError unless it is uint8 [N, H, W, C]."""
     if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
         raise ValueError(f"images must be uint8 [N, H, W, C], got {images.dtype} {list(images.shape)}")
     return images

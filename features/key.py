@@ -1,4 +1,4 @@
-"""The key of stored features: everything that changes their values."""
+"""The key of stored features. It holds everything that changes their values."""
 
 import hashlib
 import inspect
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from features.backbone import Backbone
 from features.pooling import PAPER_GRID, Pool
 
-# Raised whenever extraction, pooling, preprocessing or calibration gives other values than before.
+# Raise this when extraction, pooling, preprocessing or calibration gives other values than before.
 VERSION = 1
 
 
 def weights_digest(model: nn.Module) -> str:
-    """SHA-256 (hex) of the state dict: names (sorted), dtypes, shapes, bytes; the same on every device."""
+    """Return the SHA-256 (hex) of the state dict: sorted names, dtypes, shapes, bytes; the same on every device."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         if isinstance(value, Tensor):
@@ -40,17 +40,17 @@ def feature_key(
     pool: Pool = PAPER_GRID,
     device: torch.device | str | None = None,
 ) -> dict[str, Any]:
-    """A JSON-able dictionary that differs whenever the features would.
+    """Return a JSON-able dictionary that differs whenever the features would differ.
 
-    data_digest: of the images, order and subset included. batchnorm: the mode and what it depends on, for
+    data_digest: digest of the images, their order and subset included. batchnorm: the mode and what it depends on, for
     example {"mode": "calibrated", "data": digest, "batches": 80, "batch_size": 128}, {"mode": "running"} or
-    {"mode": "batch", "batch_size": 128}. Take the key before calibrating: the weights digest covers the
-    model's statistics, and then the key of finished features is known without the calibration pass.
-    device: where features will be extracted, default where the model is: kinds of device round differently,
-    and so do releases of torch.
-    The weights do not say how a network computes with them, so its printed structure (strides, slopes, eps)
-    and the source files of its own modules (those outside torch), of to_maps and of pool go in as well. What
-    these files import is not followed.
+    {"mode": "batch", "batch_size": 128}. Take the key before calibrating: the digest of the weights covers the model's
+    statistics, and so the key of finished features is known without a calibration pass.
+    device: where features will be extracted; by default where the model is. Kinds of device round differently, and so
+    do releases of torch.
+    The weights do not say how a network computes with them. So the key also holds its printed structure (strides,
+    slopes, eps) and the source files of its own modules (those outside torch), of to_maps and of pool. What these files
+    import is not followed.
     """
     return {
         "version": VERSION,
@@ -70,7 +70,7 @@ def feature_key(
 
 
 def _code_digest(backbone: Backbone, pool: Pool) -> str:
-    """SHA-256 of the source files behind the model's own modules, to_maps and pool."""
+    """Return the SHA-256 of the source files of the model's own modules, of to_maps and of pool."""
     classes = {type(module) for module in backbone.model.modules()}
     functions: list[Any] = [cls.forward for cls in classes if not cls.__module__.startswith("torch.")]
     given = [_whole(f) for f in (backbone.to_maps, pool) if f is not None]
@@ -81,10 +81,10 @@ def _code_digest(backbone: Backbone, pool: Pool) -> str:
 
 
 def _whole(function: Any) -> Any:
-    """What a functools.partial was made of."""
+    """Return the function inside a functools.partial."""
     return _whole(function.func) if isinstance(function, partial) else function
 
 
 def _printed(thing: object) -> str:
-    """Its repr without memory addresses, which differ from run to run."""
+    """Return the repr without memory addresses, which differ from run to run."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(thing))

@@ -1,16 +1,16 @@
-"""Features on disk: one float32 matrix, filled by chunks, resumable after any stop, never trusted unverified.
+"""Features on disk: one float32 matrix, filled by chunks, resumable after any stop, verified before it is used.
 
 Layout of <root>/<key hash>/:
     features.f32   float32 [N, D], C order, little endian, no header; sparse until written
     key.json       what the features depend on (features.key), with the shape and the chunk size
-    chunks.json    the CRC-32 of each finished chunk of rows, null for the others; replaced whole after them
+    chunks.json    the CRC-32 of each finished chunk of rows, null for the others; replaced whole after each chunk
 
-A chunk counts as held only if its bytes match its checksum when the store is opened, so nothing depends on
-the order in which the system wrote pages: a torn, truncated or corrupted chunk is simply computed again.
-CRC-32 because faults, not forgers, are to be caught and the whole matrix (5.7 GB at 50,000 x 28,672) is read
-at every opening: zlib's is about four times as fast as BLAKE2b and six times as fast as SHA-256, and misses a
-damaged chunk once in 2**32.
-Rows are written with plain file writes: pages of a memory map would count in the process's memory.
+A chunk counts as held only if its bytes match its checksum when the store is opened. So the order in which the system
+wrote pages does not matter: a torn, truncated or corrupted chunk is computed again.
+The checksum is CRC-32 because it must catch faults, not forgery, and because the whole matrix (5.7 GB at 50,000 x
+28,672) is read at every opening. zlib's CRC-32 is about four times as fast as BLAKE2b and six times as fast as SHA-256;
+it misses one damaged chunk in 2**32.
+Rows are written with plain file writes, because the pages of a memory map would count as the process's memory.
 """
 
 import errno
@@ -32,14 +32,13 @@ _PIECE_BYTES = 1 << 24  # read at a time when verifying: long enough for full di
 
 
 class FeatureStore:
-    """A float32 matrix [rows, width] on disk under a key; opening one that exists verifies and continues it.
+    """A float32 matrix [rows, width] on disk under a key. Opening a store that exists verifies and continues it.
 
-    root: folder of all stores. key: a JSON-able mapping, see features.key.feature_key; another key is another
-    store.
+    root: the folder of all stores. key: a JSON-able mapping (see features.key.feature_key); each key has its own store.
     chunk_rows: rows per checksum, the most that a stop can lose.
-    progress: called around the verification of an existing store.
-    Raises ValueError for a shape or key that cannot be, OSError (one line) for too little disk space and for
-    a root that cannot be written.
+    progress: shows the verification of an existing store.
+    Raises ValueError for an impossible shape or key, and OSError (one line) when the disk is too full or the root
+    cannot be written.
     """
 
     def __init__(
@@ -80,19 +79,19 @@ class FeatureStore:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over key hash and chunk checksums, names the finished content; ValueError before."""
+        """SHA-256 (hex) over the key hash and the chunks' checksums: it names the content. ValueError if incomplete."""
         self._require_complete()
         return hashlib.sha256(json.dumps([self.key_hash, self._checksums]).encode()).hexdigest()
 
     def has(self, row: int) -> bool:
-        """Whether the chunk of this row is held."""
+        """Tell whether the chunk of this row is held."""
         return self._checksums[row // self.chunk_rows] is not None
 
     def write(self, start: int, block: np.ndarray) -> None:
-        """Stores float32 [n, width] as rows start .. start + n - 1.
+        """Store float32 [n, width] as rows start .. start + n - 1.
 
-        Chunks may come in any order, rows within one only in sequence from its first; a block lies within one
-        chunk. A chunk is held once its last row is written. ValueError otherwise.
+        A block must lie within one chunk. Chunks may come in any order; the rows of a chunk must come in sequence, from
+        its first row on. A chunk is held once its last row is written. Raises ValueError for other blocks.
         """
         rows, width = self.shape
         stop, chunk = start + len(block), start // self.chunk_rows
@@ -116,12 +115,12 @@ class FeatureStore:
             _replace(self._journal, json.dumps({"crc32": self._checksums}))
 
     def array(self) -> np.ndarray:
-        """The features as a read-only memory map, float32 [rows, width]; ValueError while incomplete."""
+        """Return the features as a read-only memory map, float32 [rows, width]. Raises ValueError while incomplete."""
         self._require_complete()
         return np.memmap(self._data, dtype="<f4", mode="r", shape=self.shape)
 
     def _require_complete(self) -> None:
-        """ValueError naming how much is missing."""
+        """Raise ValueError, with how much is missing, unless every row is held."""
         if not self.complete:
             held = sum(checksum is not None for checksum in self._checksums)
             raise ValueError(
@@ -130,7 +129,7 @@ class FeatureStore:
             )
 
     def _verify(self, progress: Progress | None) -> int:
-        """Takes over the journal's checksums that the data match; returns how many did not."""
+        """Take over the journal's checksums that the data match; return how many did not."""
         recorded = self._recorded()
         if all(checksum is None for checksum in recorded):
             return 0
@@ -149,7 +148,7 @@ class FeatureStore:
         return rejected
 
     def _recorded(self) -> list[int | None]:
-        """The journal's checksums; all None where it or the data is missing, unreadable or of wrong length."""
+        """Read the journal's checksums; all None if it or the data is missing, unreadable or of the wrong length."""
         nothing: list[int | None] = [None] * len(self._checksums)
         try:
             recorded = json.loads(self._journal.read_text())["crc32"]
@@ -160,7 +159,7 @@ class FeatureStore:
         return recorded if fits else nothing
 
     def _checksum(self, descriptor: int, chunk: int) -> int:
-        """CRC-32 of the chunk's bytes on disk (fewer than its length where the file ends early)."""
+        """Return the CRC-32 of the chunk's bytes on disk (fewer than its length if the file ends early)."""
         row_bytes = self.shape[1] * 4
         offset = chunk * self.chunk_rows * row_bytes
         end = min(offset + self.chunk_rows * row_bytes, self._bytes)
@@ -171,7 +170,7 @@ class FeatureStore:
         return checksum
 
     def _prepare(self, key_text: str) -> None:
-        """Folder, key, and the data file at full length, once there is room for what is not written yet."""
+        """Make the folder, the key and the data file at full length, if there is room for what is not written yet."""
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             written = self._data.stat().st_blocks * 512 if self._data.exists() else 0
@@ -182,7 +181,7 @@ class FeatureStore:
             _replace(self.folder / "key.json", key_text)
             with self._data.open("ab") as file:
                 file.truncate(self._bytes)
-                if hasattr(os, "posix_fallocate"):  # taken now, so that what others take cannot end a long run
+                if hasattr(os, "posix_fallocate"):  # reserves the space, so that other programs cannot take it
                     os.posix_fallocate(file.fileno(), 0, self._bytes)
         except OSError as error:
             reason = error.strerror or str(error)
@@ -194,7 +193,7 @@ class FeatureStore:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Writes the file whole or not at all."""
+    """Write the file whole or not at all."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.write_text(text)
     os.replace(temporary, file)

@@ -1,4 +1,4 @@
-"""What every submodule of a network gives for two images: the one pass on which layers are found and checks made."""
+"""What every submodule of a network gives for two images: one pass, used to find layers and for the checks."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from features.taps import evaluating, split_call
 
-# As the dispatcher names them; functions without a module of their own are seen too. A sigmoid is a gate or an output.
+# Names of the dispatcher, so that functions without a module are seen too. A sigmoid is a gate or an output, so it is
+# not among them.
 ACTIVATIONS = {
     *("relu", "leaky_relu", "_prelu_kernel", "rrelu_with_noise", "elu", "gelu", "silu", "mish", "tanh", "threshold"),
     *("softplus", "softshrink", "hardshrink", "hardtanh", "hardswish", "glu", "log_sigmoid_forward"),
@@ -21,10 +22,11 @@ ACTIVATIONS = {
 
 @dataclass(frozen=True)
 class Call:
-    """One run of a submodule. name: `layer`, or `layer@k` for the k-th run of several. shape: (C, h, w) of its maps.
+    """One run of a submodule.
 
-    unfit: what its output is instead of maps. enters: (h, w) of its first input, where that is maps. activated: whether
-    an activation is within.
+    name: `layer`, or `layer@k` for the k-th of several runs. shape: (C, h, w) of its maps; None if it gives none.
+    unfit: says what its output is instead of maps. enters: (h, w) of its first input; None if that is no maps.
+    activated: whether it contains an activation.
     """
 
     name: str
@@ -36,10 +38,10 @@ class Call:
 
 @dataclass
 class Survey:
-    """Two images through the whole network, as far as it gets.
+    """What happened when two images passed through the network, until the end or an error.
 
-    calls: in the order in which they end. runs: how often each submodule ran; names: all submodules.
-    training: modules still in training mode at the end. error: what the pass raised.
+    names: all submodules. calls: in the order in which they end. runs: how often each submodule ran. training: modules
+    still in training mode at the end. error: what the pass raised.
     """
 
     names: list[str]
@@ -50,28 +52,28 @@ class Survey:
 
     @property
     def maps(self) -> dict[str, tuple[int, int, int]]:
-        """Call -> (C, h, w) of those that give maps."""
+        """Call -> (C, h, w) of its maps, for calls that give maps."""
         return {call.name: call.shape for call in self.calls if call.shape is not None}
 
     @property
     def unfit(self) -> dict[str, str]:
-        """Call -> what it gives, of the others."""
+        """Call -> what it gives instead, for calls that give no maps."""
         return {call.name: call.unfit for call in self.calls if call.shape is None}
 
     def call(self, layer: str) -> str:
-        """A layer's name among the calls: a bare name means the first run."""
+        """Return a layer's name among the calls. A name without @ means the first run."""
         name, number = split_call(layer, self.names)
         return f"{name}@{number}" if self.runs.get(name, 0) > 1 else name if number == 1 else layer
 
     def ambiguous(self, layer: str) -> list[str]:
-        """The calls between which a bare name does not tell; none where there is one at most."""
+        """Return the calls that a name without @ could mean; none if there is at most one."""
         if self.runs.get(layer, 0) < 2:
             return []
         return [f"{layer}@{number}" for number in range(1, self.runs[layer] + 1)]
 
 
 def as_maps(layer: str, output: Any, to_maps: Callable[[Any], Tensor] | None) -> Tensor:
-    """A layer's output (through to_maps) as float [N, C, h, w]; ValueError if it is not that."""
+    """Pass a layer's output through to_maps. Raises ValueError unless the result is float [N, C, h, w]."""
     maps = output if to_maps is None else to_maps(output)
     if not isinstance(maps, Tensor) or maps.ndim != 4 or not maps.is_floating_point():
         got = f"{maps.dtype} {list(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
@@ -80,7 +82,7 @@ def as_maps(layer: str, output: Any, to_maps: Callable[[Any], Tensor] | None) ->
 
 
 def survey(model: nn.Module, images: Tensor, to_maps: Callable[[Any], Tensor] | None = None) -> Survey:
-    """One pass over two images [2, C, H, W] in evaluation mode. to_maps: as of a Backbone."""
+    """Pass two images [2, C, H, W] through the network in evaluation mode. to_maps: as in a Backbone."""
     named = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
     found = Survey(list(named))
     watch = _Activations()
@@ -108,7 +110,7 @@ def survey(model: nn.Module, images: Tensor, to_maps: Callable[[Any], Tensor] | 
                     model(images)
             finally:
                 found.training = [name or "the network" for name, m in model.named_modules() if m.training]
-    except Exception as error:  # whatever the network raises is to be told
+    except Exception as error:  # the network may raise anything; it is reported
         found.error = error
     finally:
         for hook in hooks:
@@ -124,12 +126,12 @@ def survey(model: nn.Module, images: Tensor, to_maps: Callable[[Any], Tensor] | 
 
 
 def choose_layers(found: Survey, wanted: Sequence[str], available: Sequence[str] | None = None) -> list[str]:
-    """Names and patterns -> layers, in the order given; those of a pattern in the order in which they end.
+    """Turn names and patterns into layers, in the order given; layers of one pattern in the order in which they end.
 
-    In a pattern `*`, `?` and `[...]` stand for a part of a name between dots: `layer*` means layer1 .. layer4, not what
-    is within them. available: the only ones to choose from; default: all submodules, of which patterns take those with
-    maps. ValueError for what names none, with those there and their maps; for a bare name that runs several times,
-    with its runs.
+    In a pattern, `*`, `?` and `[...]` stand for text between two dots of a name: `layer*` means layer1 .. layer4, not
+    their submodules. available: the layers to choose from; by default all submodules, and patterns match only those
+    with maps. Raises ValueError for a name or pattern that fits no layer, with the layers and their maps. Raises it
+    also for a name without @ of a layer that runs several times, with its runs.
     """
     shapes = {name: shape for name, shape in found.maps.items() if available is None or name in available}
     chosen: dict[str, None] = {}
@@ -153,7 +155,7 @@ def choose_layers(found: Survey, wanted: Sequence[str], available: Sequence[str]
 
 
 def listed(maps: dict[str, tuple[int, int, int]], most: int = 24) -> str:
-    """Names with shapes; of many those that are least deep inside others."""
+    """Join names with shapes. If there are more than `most`, the least deeply nested ones are shown."""
     shallow = sorted(maps, key=lambda name: name.count("."))[:most]
     more = f" and {len(maps) - most} more" if len(maps) > most else ""
     parts = [f"{name} [{' x '.join(map(str, maps[name]))}]" for name in maps if name in shallow]
@@ -168,10 +170,10 @@ def _fits(name: str, pattern: str) -> bool:
 def _shape(
     name: str, output: Any, to_maps: Callable[[Any], Tensor] | None, images: int
 ) -> tuple[tuple[int, int, int] | None, str]:
-    """(C, h, w) and nothing, or None and what it is instead."""
+    """Return ((C, h, w), "") for maps, or (None, what it is instead)."""
     try:
         count, *shape = as_maps(name, output, to_maps).shape
-    except Exception as error:  # to_maps is the user's
+    except Exception as error:  # to_maps is the user's code
         text = str(error)
         return None, text if text.startswith("layer ") else f"layer {name!r}: {one_line(error)}"
     if count != images:
@@ -180,13 +182,13 @@ def _shape(
 
 
 def one_line(error: Exception) -> str:
-    """The error's type and the beginning of its text."""
+    """Return the error's type and the beginning of its text."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}{'...' * (len(text) > 200)}"
 
 
 class _Activations(TorchDispatchMode):
-    """Counts them, in modules and outside."""
+    """Count activations, in modules and outside."""
 
     count = 0
 

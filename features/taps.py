@@ -1,7 +1,7 @@
-"""Activations of named layers of any nn.Module, read by forward hooks and reduced on the spot.
+"""Read the outputs of named layers of any nn.Module by forward hooks, and reduce them at once.
 
-The forward pass ends as soon as the last named layer has run: what lies behind it (a classifier, or stages
-whose weights are missing) is never computed.
+The forward pass ends as soon as the last named layer has run. What comes after it (a classifier, or stages whose
+weights are missing) is never computed.
 """
 
 from collections.abc import Callable, Container, Iterator, Sequence
@@ -17,13 +17,19 @@ class _AllTapped(Exception):
 
 
 def split_call(layer: str, names: Container[str]) -> tuple[str, int]:
-    """`relu@2` -> ("relu", 2), `relu` -> ("relu", 1): a module's name and which of its runs; names themselves first."""
+    """Split `relu@2` into ("relu", 2) and `relu` into ("relu", 1): a module's name and the number of its run.
+
+    A text that is itself among `names` is not split.
+    """
     name, _, number = layer.rpartition("@")
     return (name, int(number)) if name and number.isdecimal() and layer not in names else (layer, 1)
 
 
 def find_layers(model: nn.Module, layers: Sequence[str]) -> dict[str, tuple[str, int]]:
-    """Layer -> (submodule, which of its runs), in the order given; ValueError for no, repeated or unknown names."""
+    """Return layer -> (submodule, number of its run), in the order given.
+
+    Raises ValueError for no names, for repeated names and for unknown names.
+    """
     there = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     if not layers or isinstance(layers, str):
         raise ValueError(f"layers must be a sequence of distinct module names, at least one, got {layers!r}")
@@ -37,7 +43,7 @@ def find_layers(model: nn.Module, layers: Sequence[str]) -> dict[str, tuple[str,
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode; every submodule's own training flag is put back on leaving."""
+    """Put the model in evaluation mode within the block; afterwards every submodule gets its own training flag back."""
     flags = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -51,12 +57,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def tapped(
     model: nn.Module, layers: Sequence[str], reduce: Callable[[str, Any], Tensor]
 ) -> Iterator[Callable[[Tensor], list[Tensor]]]:
-    """Within: a function, input batch -> [reduce(name, output of the layer), in the order of layers].
+    """Yield a function that takes an input batch and returns [reduce(name, output) for each of `layers`, in order].
 
-    reduce runs while the layer returns, so large maps are freed at once and in-place operations behind the
-    layer change nothing. Of a layer that runs several times in one pass the first output counts, of `layer@k` the
-    k-th. The model is in evaluation mode within; no gradient is recorded. ValueError for unknown names and for layers
-    the pass never reaches.
+    reduce runs while the layer returns. So large maps are freed at once, and in-place operations after the layer change
+    nothing. For a layer that runs several times in one pass, the first output counts; for `layer@k`, the k-th. Within
+    the block the model is in evaluation mode, and no gradient is recorded. Raises ValueError for unknown names and for
+    layers that the pass never reaches.
     """
     found: dict[str, Tensor] = {}
     wanted: dict[str, dict[int, str]] = {}  # submodule -> which run -> layer

@@ -1,7 +1,7 @@
-"""Transformations of minibatches inside the objective, all drawn from an explicit generator.
+"""Random transformations of minibatches during training, all drawn from an explicit generator.
 
-`diff_augment` is DiffAugment (Zhao et al. 2020, arXiv 2006.10738): the same family of transformations in front of the
-discriminator for real and generated images, differentiable, so that the generator learns through them.
+`diff_augment` is DiffAugment (Zhao et al. 2020, arXiv 2006.10738): it transforms real and generated images in the same
+way before the discriminator sees them. It is differentiable, so the generator learns through it.
 `rotate` makes the images of the self-supervised rotation task (Gidaris et al. 2018; Chen et al. 2019).
 """
 
@@ -16,7 +16,7 @@ POLICIES = ("color", "translation", "cutout")
 
 
 def rotate(images: Tensor, turns: Tensor) -> Tensor:
-    """Each image turned counter-clockwise by its number of quarter turns: float32 [N, C, S, S], int64 [N] in [0, 3]."""
+    """Turn each image counter-clockwise by its number of quarter turns: float32 [N, C, S, S], int64 [N] in [0, 3]."""
     turned = torch.empty_like(images)  # keeps the memory layout
     for k in range(4):
         chosen = turns == k
@@ -25,10 +25,11 @@ def rotate(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def diff_augment(images: Tensor, policies: Sequence[str], generator: torch.Generator) -> Tensor:
-    """Images float32 [N, C, H, W] in about [-1, 1] -> the same, transformed by every policy in turn.
+    """Apply every policy in turn to images float32 [N, C, H, W] in about [-1, 1].
 
-    color: brightness +-0.5, saturation x [0, 2], contrast x [0.5, 1.5]; translation: up to an eighth of each side,
-    zeros from outside; cutout: a square of half a side set to zero. One draw an image, from `generator` (on the CPU).
+    color: brightness +-0.5, saturation x [0, 2], contrast x [0.5, 1.5]. translation: up to an eighth of each side,
+    filled up with zeros. cutout: a square of half a side, set to zero. Each image gets its own draw from `generator`,
+    which must be on the CPU.
     """
     for policy in policies:
         images = _BY_NAME[policy](images, generator)
@@ -36,7 +37,7 @@ def diff_augment(images: Tensor, policies: Sequence[str], generator: torch.Gener
 
 
 def _uniform(images: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:
-    """float32 [N, 1, 1, 1] in [low, high] on the images' device."""
+    """Draw one number for each image: float32 [N, 1, 1, 1] in [low, high], on the images' device."""
     drawn = share(torch.rand(len(images) * processes(), 1, 1, 1, generator=generator))
     return drawn.mul_(high - low).add_(low).to(images.device)
 
@@ -50,7 +51,10 @@ def _color(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _places(images: Tensor, generator: torch.Generator, low: int, high: int, axis: int) -> Tensor:
-    """For every image the coordinates of its `axis` (2 or 3) less one integer drawn from [low, high]: int64 [N, L]."""
+    """Shift the coordinates of `axis` (2 or 3) of each image by an integer drawn from [low, high]: int64 [N, L].
+
+    The drawn integer is subtracted from 0 .. L - 1.
+    """
     drawn = share(torch.randint(low, high + 1, (len(images) * processes(), 1), generator=generator))
     return (torch.arange(images.shape[axis]) - drawn).to(images.device)
 

@@ -1,8 +1,9 @@
-"""Checkpoints: safetensors with the configuration in the file's header. Nothing is pickled.
+"""Checkpoints: safetensors files with the configuration in the header. Nothing is pickled.
 
-A network file holds one network; its kind and architecture stand in the header, so `load(file)` needs nothing else.
-A training-state file holds both networks, both optimisers, the noise generator and the step in one file, so that a
-kill between two writes cannot pair tensors of different steps. Every write goes to a temporary name, then renames.
+A network file holds one network. Its header names the kind and the architecture, so `load(file)` needs nothing else.
+A training-state file holds both networks, both optimisers, the noise generator and the step. They share one file, so
+that a kill between two writes cannot pair tensors of different steps. Every file is written under a temporary name and
+then renamed.
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ _KINDS: dict[str, type[Network]] = {
 
 
 def save(file: str | os.PathLike[str], network: Network, *, dtype: torch.dtype | None = None) -> None:
-    """Writes one network, atomically; OSError where it cannot, the old file whole.
+    """Write one network atomically. Raises OSError when the write fails; an old file then stays as it was.
 
     `dtype` converts floating-point tensors (torch.float16 halves the file).
     """
@@ -44,15 +45,15 @@ def save(file: str | os.PathLike[str], network: Network, *, dtype: torch.dtype |
 
 
 def load(file: str | os.PathLike[str]) -> Network:
-    """The network in a file written by `save`, float32, on the CPU, in eval mode.
+    """Load the network that `save` wrote: float32, on the CPU, in eval mode.
 
-    Raises FileNotFoundError, or ValueError for a file that is no such checkpoint (truncated, other kind, other shapes).
+    Raises FileNotFoundError, and ValueError for any other file (truncated, of another kind, with other shapes).
     """
     path = Path(file)
     tensors, header = _read(path)
     kind = header.get("kind")
     if kind not in _KINDS:
-        raise ValueError(f"{path} holds no network but {kind!r}; expected one of {', '.join(_KINDS)}")
+        raise ValueError(f"{path} must hold a network, one of {', '.join(_KINDS)}; got {kind!r}")
     try:
         network = _KINDS[kind](architecture_from(header["architecture"]))  # type: ignore[arg-type]
         network.load_state_dict(tensors)  # into float32, whatever the file holds
@@ -62,7 +63,7 @@ def load(file: str | os.PathLike[str]) -> Network:
 
 
 def save_state(file: str | os.PathLike[str], state: TrainingState, config: TrainingConfig) -> None:
-    """Writes the whole training state, atomically; OSError where it cannot, the old file whole."""
+    """Write the whole training state atomically. Raises OSError when the write fails; an old file stays as it was."""
     tensors: dict[str, Tensor] = {"noise": state.noise.get_state()}
     for name, network in _networks(state).items():
         tensors |= {f"{name}.{key}": t for key, t in network.state_dict().items()}
@@ -84,15 +85,15 @@ def load_state(
     config: TrainingConfig,
     device: torch.device | str = "cpu",
 ) -> TrainingState:
-    """The state written by `save_state`, to go on with.
+    """Load the state that `save_state` wrote, so that training can continue.
 
-    The run must be the same one: ValueError when architecture or configuration differ from the file's, or when the
-    file is damaged.
+    Raises FileNotFoundError, and ValueError when the architecture or the configuration differs from the file's, or when
+    the file is damaged.
     """
     path = Path(file)
     tensors, header = _read(path)
     if header.get("kind") != "training-state":
-        raise ValueError(f"{path} is no training state but {header.get('kind')!r}")
+        raise ValueError(f"{path} must hold a training state, got {header.get('kind')!r}")
     try:
         theirs_arch, theirs_config = architecture_from(header["architecture"]), TrainingConfig(**header["config"])
     except (KeyError, TypeError, ValueError) as error:
@@ -108,7 +109,7 @@ def load_state(
             slots: dict[int, dict[str, Tensor]] = {}
             for key, t in _under(tensors, f"{name}.").items():
                 index, slot = key.split(".")
-                # the layout of the weights (see `new_state`), as an uninterrupted run has it
+                # the weights' layout (see `new_state`), so that a resumed run equals an uninterrupted one
                 t = t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t
                 slots.setdefault(int(index), {})[slot] = t
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
@@ -120,7 +121,7 @@ def load_state(
 
 
 def architecture_from(fields: dict[str, Any]) -> Architecture | ConditionalArchitecture:
-    """The architecture of a header's JSON fields (lists become tuples); ValueError for unknown or missing fields."""
+    """Build the architecture from a header's JSON fields. Raises ValueError for unknown or missing fields."""
     kind = ConditionalArchitecture if "classes" in fields else Architecture
     known = {f.name for f in dataclasses.fields(kind)}
     if unknown := set(fields) - known:
@@ -151,11 +152,11 @@ def _first_line(error: Exception) -> str:
 
 def _write(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
     temporary = path.with_name(f".{path.name}.partial")
-    # one entry: of several, safetensors writes them in an order of its own, and equal networks must be equal files
+    # one entry, because safetensors writes several in no fixed order, and equal networks must give equal files
     metadata = {"dcgan-eval": json.dumps({"format": FORMAT} | header, sort_keys=True)}
     try:
         save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, temporary, metadata)
-        temporary.chmod(0o644)  # safetensors makes files for their owner's eyes alone
+        temporary.chmod(0o644)  # safetensors makes files that only their owner can read
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
@@ -176,7 +177,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
         with safe_open(path, "pt") as opened:
             metadata = opened.metadata() or {}
             header = json.loads(metadata.get("dcgan-eval", "{}"))
-            form = header.pop("format", metadata.get("format"))  # beside the header in the weights of version 0.1
+            form = header.pop("format", metadata.get("format"))  # version 0.1 wrote it beside the header
             if form != FORMAT:
                 raise ValueError(f"{path} is a safetensors file of another program (format {form!r})")
             return {key: opened.get_tensor(key) for key in opened.keys()}, header  # noqa: SIM118

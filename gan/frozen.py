@@ -1,8 +1,8 @@
-"""A trained generator as a plain function of z, and without some of its maps (paper section 6.3.1).
+"""Make a trained generator a plain function of z, and drop some of its maps (paper section 6.3.1).
 
-In training, and in `sample`, batch norm takes its statistics from the minibatch: an image depends on what is drawn
-beside it. To look at one z, the statistics are those of the prior instead, as they are in the limit of large
-minibatches.
+In training and in `sample`, batch norm takes its statistics from the minibatch, so an image depends on the other images
+of its minibatch. Here the statistics are those of the prior, the limit of large minibatches, so that an image depends
+only on its own z.
 """
 
 import copy
@@ -15,18 +15,21 @@ from gan.architectures import Generator
 from gan.parallel import apart
 from gan.sampling import sample_z, to_uint8
 
-BATCH, BATCHES = 128, 8  # z whose statistics are averaged
+BATCH, BATCHES = 128, 8  # the statistics of so many minibatches of z are averaged
 
 
 @torch.no_grad()
 def freeze(generator: Generator, *, seed: int = 0) -> Generator:
-    """A copy in evaluation mode whose batch norms hold the means over 8 minibatches of 128 z drawn by `seed`."""
+    """Copy the generator and fix its batch norm to the mean statistics of 8 minibatches of 128 z drawn by `seed`.
+
+    The copy is in evaluation mode.
+    """
     frozen = copy.deepcopy(generator).train()
     norms = [m for m in frozen.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # of torch: the mean over all batches
+        norm.momentum = None  # torch then takes the mean over all batches
     z = sample_z(generator.arch, BATCH * BATCHES, torch.Generator().manual_seed(seed))
     with apart():
         for part in z.split(BATCH):
@@ -38,9 +41,9 @@ def freeze(generator: Generator, *, seed: int = 0) -> Generator:
 
 @torch.no_grad()
 def draw(frozen: Generator, z: Tensor) -> Tensor:
-    """Images uint8 [N, H, W, C] on the CPU for z float32 [N, nz], each of its own z alone.
+    """Draw images uint8 [N, H, W, C], on the CPU, for z float32 [N, nz]. Each image depends only on its own z.
 
-    Raises ValueError for a network in training mode, which `freeze` takes out of it.
+    Raises ValueError for a network in training mode; `freeze` makes one in evaluation mode.
     """
     if frozen.training:
         raise ValueError("the network is in training mode: draw from gan.freeze(network)")
@@ -50,10 +53,11 @@ def draw(frozen: Generator, z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def drop_maps(generator: Generator, stage: str, maps: Iterable[int]) -> Generator:
-    """A copy in which those maps of a stage's output are 0 at all positions, for what follows it.
+    """Copy the generator and set some maps of a stage's output to 0 at all positions.
 
-    That is, what the next deconvolution takes of them is nothing. Later batch norms expect the maps: `freeze` the copy.
-    Raises ValueError for a stage that is not there or is the last, whose maps are the image, and for maps not in it.
+    The copy does so by zeroing the next deconvolution's weights of these maps. The statistics of later batch norms no
+    longer fit, so `freeze` the copy. Raises ValueError for an unknown stage, for the last stage (its maps are the
+    image), and for maps that the stage does not have.
     """
     before_last = generator.stage_names[:-1]
     if stage not in before_last:

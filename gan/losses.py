@@ -1,4 +1,4 @@
-"""GAN losses, siblings with one signature: they take discriminator logits and return scalars to minimise.
+"""GAN losses: each takes discriminator logits and returns a scalar to minimise.
 
 The paper (section 3; Goodfellow et al., arXiv 1406.2661) uses binary cross-entropy with the non-saturating generator
 loss; the authors' code (train_uncond_dcgan.py) takes the mean over the minibatch and adds the real and the fake half.
@@ -25,7 +25,7 @@ def generator_loss(fake: Tensor) -> Tensor:
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """Half the mean squared norm of the gradient at real images: R1 / gamma (Mescheder et al. 2018, eq. 9).
 
-    The gradient is of the sum of logits: with batch norm an image's own logit is not all that depends on it.
+    The gradient is that of the sum of all logits. With batch norm, an image also changes the logits of other images.
 
     `images`: float [N, C, H, W] that require gradients and that `logits` [N] were computed from.
     """

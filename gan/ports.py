@@ -1,12 +1,13 @@
-"""Discriminators of the common PyTorch ports of DCGAN, from their state dicts alone.
+"""Discriminators of the common PyTorch ports of DCGAN, built from only their state dicts.
 
-A file is recognised by its shapes, whatever its modules are called (`main.0`, `module.conv2_bn`, `disc.2.1`): each
-convolution takes the channels that the one before gives, so the chain tells their order, nc and ndf. Two networks:
+A file is recognised by the shapes in it, whatever its modules are called (`main.0`, `module.conv2_bn`, `disc.2.1`).
+Each convolution takes the channels that the one before gives; this tells their order, nc and ndf. Two networks are
+known:
 
 4x4   pytorch/examples (`netD_epoch_N.pth`), the DCGAN tutorial, soumith's dcgan.torch and those that follow them:
       stride 2, padding 1, down to a 4x4 map, then a 4x4 convolution to the logit; batch norm before LeakyReLU(0.2),
       none in the first stage.
-3x3   PyTorch-GAN: stride 2, padding 1, then a linear map of the last map to the logit; batch norm (eps 0.8) behind
+3x3   PyTorch-GAN: stride 2, padding 1, then a linear map of the last map to the logit; batch norm (eps 0.8) after
       LeakyReLU(0.2), none in the first stage.
 """
 
@@ -25,19 +26,20 @@ from torch import Tensor, nn
 from gan.architectures import LEAK
 
 EXPECTED = (
-    "expected the state dict of a DCGAN discriminator, as pytorch/examples (4x4 convolutions, the last giving 1) or "
-    "PyTorch-GAN (3x3 ones, then a linear map to 1) has it: each takes the channels that the one before gives, the "
-    "first 1 or 3, with batch norm in all but the first and the last layer"
+    "expected the state dict of a DCGAN discriminator as in pytorch/examples (4x4 convolutions, the last to 1 channel) "
+    "or PyTorch-GAN (3x3 convolutions, then a linear map to 1): the first convolution takes 1 or 3 channels, later "
+    "ones take what the one before gives, and all layers but the first and the last have batch norm"
 )
-_INSIDE = ("state_dict", "model_state_dict", "netD", "discriminator", "D")  # where scripts put it among other things
+_INSIDE = ("state_dict", "model_state_dict", "netD", "discriminator", "D")  # keys under which scripts store it
 _Arrays = Mapping[str, Tensor]  # weight, bias, running_mean ... of one module
 
 
 @dataclass(frozen=True)
 class Port:
-    """model: conv1 .. convK, each ending in its LeakyReLU; float32, in eval mode; what follows the last is left.
+    """A discriminator that was read from a port.
 
-    image_shape: (C, H, W) of its input, values in [-1, 1].
+    model: conv1 .. convK, each ending in its LeakyReLU; float32, in eval mode. The layer that gives the logit is left
+    out. image_shape: (C, H, W) of the input, with values in [-1, 1].
     """
 
     model: nn.Sequential
@@ -45,9 +47,9 @@ class Port:
 
 
 def load_port(file: str | os.PathLike[str]) -> Port:
-    """The discriminator in a `.pth` (read with weights_only=True) or `.safetensors` file.
+    """Load the discriminator in a `.pth` (read with weights_only=True) or `.safetensors` file.
 
-    Raises FileNotFoundError, or ValueError that says what was expected.
+    Raises FileNotFoundError, and ValueError that says what was expected.
     """
     content = _read(Path(file))
     for name in _INSIDE:
@@ -71,7 +73,7 @@ def load_port(file: str | os.PathLike[str]) -> Port:
         parts: list[nn.Module] = [_conv(conv)]
         if kernel == 4 and i > 0:
             parts.append(_norm(by_width[widths[i]]))
-        elif kernel == 3 and i > 1:  # that of the stage before, behind its activation
+        elif kernel == 3 and i > 1:  # the batch norm after the activation of the stage before
             parts.insert(0, _norm(by_width[widths[i - 1]], eps=0.8))
         made[f"conv{i + 1}"] = nn.Sequential(*parts, nn.LeakyReLU(LEAK))
     size = side * 2**stages
@@ -79,7 +81,7 @@ def load_port(file: str | os.PathLike[str]) -> Port:
 
 
 def _layout(convs: Sequence[_Arrays], linears: Sequence[_Arrays], widths: list[int]) -> tuple[int, int, int]:
-    """(kernel, stages, side of the last map); stages 0 where it is neither network."""
+    """Return (kernel, stages, side of the last map); stages is 0 for neither network."""
     kernels = {tuple(conv["weight"].shape[2:]) for conv in convs}
     if kernels == {(4, 4)} and not linears and len(widths) > 2 and widths[-1] == 1:
         return 4, len(widths) - 1, 4
@@ -97,22 +99,22 @@ def _read(path: Path) -> Mapping[str, Any]:
         if path.suffix == ".safetensors":
             return load_safetensors(path.read_bytes())
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what damaged archives raise is of many types
+    except Exception as error:  # damaged archives raise errors of many types
         raise ValueError(
             f"{path} cannot be read without running code in it, or is damaged; save netD.state_dict(): {EXPECTED}"
         ) from error
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__}, no state dict; {EXPECTED}")
+        raise ValueError(f"{path} must hold a state dict, got a {type(content).__name__}; {EXPECTED}")
     return content
 
 
 def _is(module: _Arrays, dims: int) -> bool:
-    """Whether its weight has so many dimensions: 4 of a convolution, 2 of a linear map, 1 of a batch norm."""
+    """Tell whether the weight has `dims` dimensions: 4 for a convolution, 2 for a linear map, 1 for a batch norm."""
     return "weight" in module and module["weight"].ndim == dims and ("running_mean" in module) == (dims == 1)
 
 
 def _chain(convs: Sequence[_Arrays]) -> list[_Arrays]:
-    """As many as follow one another from an image of 1 or 3 channels on."""
+    """Put the convolutions in order, from an image of 1 or 3 channels on; those that do not fit are left out."""
     by_input = {conv["weight"].shape[1]: conv for conv in convs}
     channels = next((c for c in (1, 3) if c in by_input), 0)
     chain: list[_Arrays] = []

@@ -1,4 +1,4 @@
-"""Drawing z and images: samples, paths between points of z space (paper section 6.1), arithmetic on z (6.3.2)."""
+"""Draw z and images: samples, paths between points of z space (paper section 6.1), arithmetic on z (6.3.2)."""
 
 import torch
 from torch import Tensor
@@ -10,23 +10,23 @@ from gan.parallel import apart
 
 
 def sample_z(arch: Architecture | ConditionalArchitecture, n: int, generator: torch.Generator | None = None) -> Tensor:
-    """z float32 [n, nz] from the architecture's prior, uniform[-1, 1] or standard normal, on the CPU."""
+    """Draw z float32 [n, nz], on the CPU, from the architecture's prior: uniform[-1, 1] or standard normal."""
     if arch.z_distribution == "uniform":
         return torch.rand(n, arch.nz, generator=generator).mul_(2).sub_(1)
     return torch.randn(n, arch.nz, generator=generator)
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """`steps` points on the straight line from `start` to `end` [nz], both included: float32 [steps, nz]."""
+    """Place `steps` points on the straight line from `start` to `end` [nz], both included: float32 [steps, nz]."""
     if steps < 2:
         raise ValueError(f"steps must be at least 2, got {steps}")
     return torch.lerp(start, end, torch.linspace(0, 1, steps, device=start.device)[:, None])
 
 
 def interpolate_on_sphere(start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """`interpolate` along a great circle (White 2016, arXiv 1609.04468): norms stay those of the prior on the way.
+    """Interpolate along a great circle, on which norms stay those of the prior (White 2016, arXiv 1609.04468).
 
-    Points on one line through 0 have no such circle: between them the path is straight.
+    The path is straight between points on one line through 0, which have no such circle.
     """
     line = interpolate(start, end, steps)
     angle = torch.acos((start @ end / (start.norm() * end.norm())).clamp(-1, 1))
@@ -37,12 +37,15 @@ def interpolate_on_sphere(start: Tensor, end: Tensor, steps: int) -> Tensor:
 
 
 def analogy(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """mean(a) - mean(b) + mean(c) [nz] of exemplars [n, nz] each, n of its own: "a is to b as the result is to c"."""
+    """Return mean(a) - mean(b) + mean(c) [nz]: "a is to b as the result is to c".
+
+    a, b, c: exemplars [n, nz], each with its own n.
+    """
     return a.mean(0) - b.mean(0) + c.mean(0)
 
 
 def around(z: Tensor, n: int, radius: float, generator: torch.Generator | None = None) -> Tensor:
-    """`n` points float32 [n, nz] around `z` [nz], uniform within +-`radius` of it; the middle one is z itself."""
+    """Draw `n` points float32 [n, nz], uniform within +-`radius` of `z` [nz]; the middle one is z itself."""
     noise = torch.rand(n, len(z), generator=generator).mul_(2 * radius).sub_(radius)
     noise[n // 2] = 0
     return z + noise.to(z.device)
@@ -50,24 +53,24 @@ def around(z: Tensor, n: int, radius: float, generator: torch.Generator | None =
 
 @torch.no_grad()
 def sample(generator: Generator | ConditionalGenerator, z: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Images uint8 [N, H, W, C] for z [N, nz], and labels int64 [N] where the network is class-conditional.
+    """Draw images uint8 [N, H, W, C] for z [N, nz]; a class-conditional network also takes labels int64 [N].
 
-    Batch norm uses the statistics of this batch, as the authors' code does. The network is left as it was: its running
-    averages, which training updates, are not touched.
+    Batch norm uses the statistics of this batch, as the authors' code does. The network stays as it was, the running
+    averages that training updates included.
     """
     was_training = generator.training
     buffers = {name: b.clone() for name, b in generator.named_buffers()}
     given = (z,) if labels is None else (z, labels)
     try:
         with apart():
-            images = functional_call(generator.train(), buffers, given)  # updates the copies
+            images = functional_call(generator.train(), buffers, given)  # updates only the copies of the buffers
     finally:
         generator.train(was_training)
     return to_uint8(images, generator.arch.value_range)
 
 
 def to_uint8(images: Tensor, value_range: tuple[float, float]) -> Tensor:
-    """float [N, C, H, W] in `value_range` -> uint8 [N, H, W, C]."""
+    """Convert float [N, C, H, W] in `value_range` to uint8 [N, H, W, C]."""
     low, high = value_range
     images = images.sub(low).mul(255 / (high - low)).round().clamp(0, 255)
     return images.to(torch.uint8).permute(0, 2, 3, 1).contiguous()

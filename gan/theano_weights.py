@@ -1,7 +1,7 @@
-"""The authors' released arrays (Newmu/dcgan_code `models/`, one .npy file an array) -> this project's networks.
+"""Load the authors' released arrays (Newmu/dcgan_code `models/`, one .npy file per array) into this project's networks.
 
-The files are numbered in the order of the network: `*_discrim_params.jl_01.npy`, ... Theano convolves truly, PyTorch
-correlates, so every kernel is flipped in both spatial axes. The arrays hold no batch-norm statistics: the authors
+The files are numbered in the order of the network: `*_discrim_params.jl_01.npy`, ... Every kernel is flipped in both
+spatial axes, because Theano convolves and PyTorch correlates. The arrays hold no batch-norm statistics: the authors
 normalise by minibatch statistics or by calibrated ones (see `features.calibrate_batchnorm`).
 """
 
@@ -21,12 +21,12 @@ _FILES = {"discriminator": "discrim_params", "generator": "gen_params"}
 def load_theano(
     folder: str | os.PathLike[str], preset: str | Architecture, network: str = "discriminator"
 ) -> Discriminator | Generator:
-    """The network whose arrays lie in `folder`, float32, on the CPU, in eval mode.
+    """Load the network whose arrays lie in `folder`: float32, on the CPU, in eval mode.
 
-    Where arrays are missing the discriminator ends at its last stage that is complete together with all before it:
-    later stages and the logit are removed, so they cannot be used by mistake (`complete_stages` lists those there
-    are). A generator must be complete. Raises FileNotFoundError where there is nothing usable and ValueError for arrays
-    of other shapes or damaged files.
+    When arrays are missing, the discriminator ends before its first incomplete stage. Later stages and the logit are
+    removed, so that they cannot be used by mistake; `complete_stages` lists the stages that are left. A generator must
+    be complete. Raises FileNotFoundError when nothing usable is there, and ValueError for damaged files and for arrays
+    of other shapes.
     """
     if network not in _FILES:
         raise ValueError(f"network must be discriminator or generator, got {network!r}")
@@ -38,12 +38,12 @@ def load_theano(
 
 
 def complete_stages(network: nn.Module) -> tuple[str, ...]:
-    """Names of the stages that a discriminator loaded by `load_theano` has."""
+    """Name the stages that a discriminator loaded by `load_theano` has."""
     return tuple(name for name, _ in network.named_children() if name.startswith("conv"))
 
 
 def _arrays(folder: Path, kind: str) -> dict[int, Path]:
-    """File number -> path."""
+    """Map each file number to its path."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
     found: dict[int, Path] = {}
@@ -60,7 +60,7 @@ def _arrays(folder: Path, kind: str) -> dict[int, Path]:
 
 
 def _assign(target: Tensor, path: Path, *, flip: bool = False, transpose: bool = False) -> None:
-    """Copies one array into a parameter of the same shape."""
+    """Copy one array into a parameter of the same shape."""
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
@@ -81,7 +81,7 @@ def _norm(module: nn.Module, gain: Path, shift: Path) -> None:
 
 
 def _discriminator(arch: Architecture, arrays: dict[int, Path], folder: Path) -> Discriminator:
-    """Order of the files: conv1 weight; conv2 weight, gain, shift; ...; logit weight."""
+    """Fill a discriminator. The files' order is: conv1 weight; conv2 weight, gain, shift; ...; logit weight."""
     net = Discriminator(arch)
     complete = True
     for i, name in enumerate(arch.stage_names):
@@ -105,7 +105,10 @@ def _discriminator(arch: Architecture, arrays: dict[int, Path], folder: Path) ->
 
 
 def _generator(arch: Architecture, arrays: dict[int, Path], folder: Path) -> Generator:
-    """Order of the files: linear weight, gain, shift; deconv1 weight, gain, shift; ...; last deconv weight."""
+    """Fill a generator.
+
+    The files' order is: linear weight, gain, shift; deconv1 weight, gain, shift; ...; last deconv weight.
+    """
     net = Generator(arch)
     wanted = 3 * len(arch.strides) + 1
     if missing := [n for n in range(1, wanted + 1) if n not in arrays]:

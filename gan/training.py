@@ -1,12 +1,12 @@
 """The paper's training recipe: Adam 2e-4 / 0.5, minibatches of 128, the two networks in alternation.
 
 As in the authors' code (train_uncond_dcgan.py), one minibatch updates the generator and the *next* one the
-discriminator, so that in one epoch each network takes half the steps. Learning rates stay constant, then fall
-linearly to zero. Images live on the device as uint8, or come from a memory map; a minibatch is an index look-up.
+discriminator, so that in one epoch each network takes half the steps. The learning rate stays constant, then falls
+linearly to zero. Images lie on the device as uint8, or come from a memory map; a minibatch is an index look-up.
 
-What the field has learned since joins the discriminator's objective where the configuration says so: R1
-(Mescheder et al. 2018), DiffAugment (Zhao et al. 2020), and the self-supervised rotation task on real images
-(Chen et al. 2019; the generator's own share of it is left out).
+The configuration can add later techniques to the discriminator's objective: R1 (Mescheder et al. 2018), DiffAugment
+(Zhao et al. 2020), and the self-supervised rotation task on real images (Chen et al. 2019, without the generator's part
+of that task).
 
 `train` yields after every step; the caller logs, saves and prints.
 """
@@ -32,20 +32,20 @@ PRECISIONS = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a DCGAN is trained. Lengths are counted in images shown, so that any set and batch size compare."""
+    """How a DCGAN is trained. Lengths are counted in images shown, so that sets and batch sizes can be compared."""
 
-    images: int  # real images shown in all: minibatches x batch_size, generator steps counted like the authors' epochs
-    decay_from: int  # images shown after which the learning rate falls linearly to zero; `images` for no decay
+    images: int  # images shown in all: minibatches x batch_size; generator steps count, as in the authors' epochs
+    decay_from: int  # images shown before the learning rate begins to fall to zero; `images` for no decay
     batch_size: int = 128  # paper section 4
     lr: float = 2e-4  # paper section 4
     beta1: float = 0.5  # paper section 4
     weight_decay: float = 0.0  # L2, added to the gradient; 1e-5 for faces in the authors' code
     seed: int = 0
-    discriminator_steps: int = 1  # minibatches that update the discriminator for each that updates the generator
+    discriminator_steps: int = 1  # discriminator updates per generator update, each with a minibatch of its own
     rotation: float = 0.0  # weight of the rotation task; 1 in Chen et al.
     r1: float = 0.0  # gamma of the R1 penalty; 10 in Mescheder et al.
     augment: tuple[str, ...] = ()  # DiffAugment: any of color, translation, cutout
-    precision: str = "float32"  # bfloat16: autocast, for GPUs
+    precision: str = "float32"  # "bfloat16" is autocast, for GPUs
 
     def __post_init__(self) -> None:
         if self.images < self.batch_size:
@@ -72,11 +72,11 @@ class TrainingConfig:
 
     @property
     def steps(self) -> int:
-        """Minibatches in all; each updates one network, by default half of them the generator."""
+        """Minibatches in all. Each updates one network; by default, half of them update the generator."""
         return self.images // self.batch_size
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of 0-based `step`: constant up to `decay_from` images, then linear to zero at `images`."""
+        """Return the learning rate of 0-based `step`: constant until `decay_from`, then linear to zero at `images`."""
         seen = step * self.batch_size
         if seen <= self.decay_from or self.decay_from >= self.images:
             return self.lr
@@ -85,14 +85,14 @@ class TrainingConfig:
 
 @dataclass
 class TrainingState:
-    """Everything that a run needs to go on: the networks, both optimisers, the noise generator, the step."""
+    """All that a run needs to continue: the networks, both optimisers, the noise generator and the step."""
 
     generator: Generator | ConditionalGenerator
     discriminator: Discriminator | ConditionalDiscriminator
-    rotation_head: nn.Linear | None  # last map -> which of four turns; updated with the discriminator
+    rotation_head: nn.Linear | None  # tells from the last map which of four turns it is; updated with the discriminator
     generator_optimizer: torch.optim.Adam
     discriminator_optimizer: torch.optim.Adam
-    noise: torch.Generator  # draws z and all else; on the CPU, so that a run does not depend on the device's generator
+    noise: torch.Generator  # of z and all other draws; on the CPU, so that every device gets the same numbers
     step: int = 0  # minibatches done
 
 
@@ -103,14 +103,17 @@ class Step:
     step: int  # steps done, from 1
     images_seen: int
     network: str  # "generator" or "discriminator": the one that was updated
-    loss: Tensor  # of the adversarial game alone
+    loss: Tensor  # only the adversarial loss, without R1 and the rotation task
     lr: float
 
 
 def new_state(
     arch: Architecture | ConditionalArchitecture, config: TrainingConfig, device: torch.device | str = "cpu"
 ) -> TrainingState:
-    """Fresh networks, initialised from `config.seed` (on the CPU: the same weights on every device)."""
+    """Make fresh networks and optimisers from `config.seed`.
+
+    Weights are drawn on the CPU, so that every device gets the same.
+    """
     seeded = torch.Generator().manual_seed(config.seed)
     generator: Generator | ConditionalGenerator
     discriminator: Discriminator | ConditionalDiscriminator
@@ -121,7 +124,7 @@ def new_state(
     head = None
     if config.rotation:
         if not isinstance(discriminator, Discriminator):
-            raise ValueError("rotation must be 0 for class-conditional networks")
+            raise ValueError(f"rotation must be 0 for class-conditional networks, got {config.rotation}")
         head = nn.Linear(discriminator.logit.in_features, 4)
     for network in (generator, discriminator) if head is None else (generator, discriminator, head):
         initialise(network, seeded)
@@ -135,9 +138,10 @@ def new_state(
 
 
 def minibatch_indices(n: int, config: TrainingConfig, step: int) -> Tensor:
-    """Indices int64 [batch_size] of a step's images: a fresh permutation of the set per pass, from seed and pass alone.
+    """Return the indices int64 [batch_size] of a step's images.
 
-    The last incomplete minibatch of a pass is dropped. Sets smaller than a minibatch are refused (ValueError).
+    Every pass over the set has its own permutation, which depends only on the seed and the number of the pass. The last
+    incomplete minibatch of a pass is dropped. Raises ValueError for a set smaller than a minibatch.
     """
     per_pass = n // config.batch_size
     if per_pass == 0:
@@ -149,12 +153,15 @@ def minibatch_indices(n: int, config: TrainingConfig, step: int) -> Tensor:
 
 @lru_cache(1)
 def _order(n: int, seed: int) -> Tensor:
-    """A permutation of n images: drawn once a pass, since a million take as long as a step."""
+    """Draw a permutation of n images. It is kept for its pass: for a million images, a draw takes as long as a step."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
 
 
 def to_range(images: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
-    """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [low, high], channels last: x / 127.5 - 1 (the authors' code)."""
+    """Convert uint8 [N, H, W, C] to float32 [N, C, H, W] in [low, high], channels last in memory.
+
+    The default range gives x / 127.5 - 1, as in the authors' code.
+    """
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(255 / (high - low)).add_(low)
 
 
@@ -166,12 +173,12 @@ def train(
     labels: Tensor | None = None,
     rows: Tensor | None = None,
 ) -> Iterator[Step]:
-    """Trains in place from `state.step` to `config.steps`, yielding after every minibatch.
+    """Train in place from `state.step` to `config.steps`; yield after every minibatch.
 
-    `images`: uint8 [N, H, W, C], on the networks' device or, larger than it, on the CPU (where they may be a memory
-    map). `labels`: int64 [N], for class-conditional networks alone. `rows`: int64 [M], the images to train on, all
-    when None. Where several processes train together, each is called alike. Raises ValueError for images of another
-    shape or type, for fewer than one minibatch, for labels where there must be none and for none where there must be.
+    `images`: uint8 [N, H, W, C], on the networks' device, or on the CPU when they do not fit there (a memory map is
+    allowed). `labels`: int64 [N], only for class-conditional networks. `rows`: int64 [M], the images to train on; all
+    when None. When several processes train together, every process makes the same call. Raises ValueError for images of
+    another shape or type, for fewer images than one minibatch, and for missing or superfluous labels.
     """
     arch = state.discriminator.arch
     expected = (*arch.image_shape[1:], arch.channels)
@@ -179,13 +186,13 @@ def train(
         raise ValueError(f"images must be uint8 [N, {expected}], got {images.dtype} {tuple(images.shape)}")
     classes = arch.classes if isinstance(arch, ConditionalArchitecture) else None
     if (labels is None) != (classes is None):
-        raise ValueError("class-conditional networks are trained with labels, and no others are")
+        raise ValueError("labels must be given for class-conditional networks, and only for them")
     if labels is not None and not (len(labels) == len(images) and 0 <= labels.min() <= labels.max() < (classes or 0)):
         raise ValueError(f"labels must be int64 [{len(images)}] in [0, {classes}), got {tuple(labels.shape)}")
     rows = torch.arange(len(images)) if rows is None else rows.cpu()
-    minibatch_indices(len(rows), config, state.step)  # too few images: refused before the first step
+    minibatch_indices(len(rows), config, state.step)  # refuses too few images before the first step
     if config.batch_size % processes():
-        raise ValueError(f"batch_size {config.batch_size} must divide by the {processes()} processes")
+        raise ValueError(f"batch_size must be a multiple of the {processes()} processes, got {config.batch_size}")
     state.generator.train()
     state.discriminator.train()
     device = next(state.generator.parameters()).device
@@ -207,9 +214,9 @@ def _update_generator(
     state: TrainingState, z: Tensor, given: tuple[Tensor, ...], config: TrainingConfig, lr: float
 ) -> Tensor:
     g, d = state.generator, state.discriminator
-    d.requires_grad_(False)  # the discriminator is only a function here: no gradients for its weights
+    d.requires_grad_(False)  # only the generator is updated, so the discriminator's weights need no gradients
     with _precision(config, z.device):
-        loss = generator_loss(d(_augmented(g(z, *given), config, state.noise), *given))
+        loss = generator_loss(d(diff_augment(g(z, *given), config.augment, state.noise), *given))
     _step(state.generator_optimizer, loss, lr)
     d.requires_grad_(True)
     return loss
@@ -218,7 +225,7 @@ def _update_generator(
 def _update_discriminator(
     state: TrainingState, batch: Tensor, z: Tensor, given: tuple[Tensor, ...], config: TrainingConfig, lr: float
 ) -> Tensor:
-    """`batch`: uint8 [n, H, W, C]. The loss of the game; what else is in the objective is not part of it."""
+    """Update the discriminator with `batch`, uint8 [n, H, W, C]; return only the adversarial part of its objective."""
     g, d, head = state.generator, state.discriminator, state.rotation_head
     real = to_range(batch, *d.arch.value_range)
     if config.r1:
@@ -226,8 +233,8 @@ def _update_discriminator(
     with _precision(config, z.device):
         with torch.no_grad():
             fake = g(z, *given)
-        logits = d(_augmented(real, config, state.noise), *given)
-        loss = discriminator_loss(logits, d(_augmented(fake, config, state.noise), *given))
+        logits = d(diff_augment(real, config.augment, state.noise), *given)
+        loss = discriminator_loss(logits, d(diff_augment(fake, config.augment, state.noise), *given))
         objective = loss
         if config.r1:
             objective = objective + config.r1 * r1_penalty(logits, real)
@@ -237,10 +244,6 @@ def _update_discriminator(
             objective = objective + config.rotation * cross_entropy(head(d.units(rotate(real.detach(), turns))), turns)
     _step(state.discriminator_optimizer, objective, lr)
     return loss
-
-
-def _augmented(images: Tensor, config: TrainingConfig, generator: torch.Generator) -> Tensor:
-    return diff_augment(images, config.augment, generator) if config.augment else images
 
 
 def _precision(config: TrainingConfig, device: torch.device) -> AbstractContextManager:

@@ -29,8 +29,8 @@ def test_unbalanced_draws_take_every_row_alike() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"per_class": 6}, "6 labels of each class asked for, class 0 has 5"),
-        ({"size": 45}, "45 labels asked for, there are 44"),
+        ({"per_class": 6}, "per_class must be at most 5, the labels of class 0, got 6"),
+        ({"size": 45}, "size must be at most 44, the number of labels, got 45"),
         ({}, "one of per_class"),
         ({"per_class": 1, "size": 1}, "one of per_class"),
         ({"size": 0}, "one of per_class"),

@@ -123,15 +123,15 @@ def test_rows_of_no_class_trained_on_are_missed():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"validation": np.arange(59, 100)}, "train and validation rows must have none in common, 1 are in both"),
-        ({"test": np.array([130, 0])}, "test and train rows must have none in common, 1 are in both"),
-        ({"test": np.arange(110, 180)}, "test and validation rows must have none in common, 10 are in both"),
+        ({"validation": np.arange(59, 100)}, "train and validation must have no row in common, got 1 in both"),
+        ({"test": np.array([130, 0])}, "test and train must have no row in common, got 1 in both"),
+        ({"test": np.arange(110, 180)}, "test and validation must have no row in common, got 10 in both"),
         ({"train": np.array([0, 0])}, "train must hold distinct row indices from 0 to 179"),
         ({"validation": np.array([180])}, "validation must hold distinct row indices from 0 to 179"),
         ({"validation": np.array([], int)}, r"validation must hold row indices, int \[m > 0\]"),
         ({"train": np.zeros(180, bool)}, r"train must hold row indices, int \[m > 0\], got bool \[180\]"),
         ({"images": toy().images.astype(float)}, r"images must be uint8 \[N, H, W, C\], got float64"),
-        ({"labels": toy().labels[:-1]}, "labels must number 180, one an image, got 179"),
+        ({"labels": toy().labels[:-1]}, "labels must number 180, one for each image, got 179"),
     ],
 )
 def test_what_does_not_fit_is_refused(changed, message):

@@ -171,7 +171,7 @@ BROKEN = {
     "to_maps raises": (lambda: tokens(to_maps=lambda t: t[9]), {"maps": "layer '1': IndexError: index 9 is out of"}),
     "used twice": (
         used_twice,
-        {"once": "runs 2 times in one pass, of which only the first counts: 1; name the run that is meant: 1@1, 1@2"},
+        {"once": "runs 2 times in one pass, and only the first run counts: 1; name the run that is meant: 1@1, 1@2"},
     ),
     "unused": (unused, {"once": r"never reached in forward: spare; those that give maps: 0 \["}),
     "functional dropout": (
@@ -208,14 +208,14 @@ BROKEN = {
     ),
     "random noise": (
         lambda: with_a(Does(lambda x: x + torch.rand_like(x))),
-        {"deterministic": rf"{IN_PASS} \(random numbers are drawn by rand_like\); draw none in evaluation"},
+        {"deterministic": rf"{IN_PASS} \(random numbers are drawn by rand_like\); draw none in evaluation: use nn"},
     ),
     "NaN weights": (broken_weights, {"finite": "on black, white, random images: 3; load other weights, .*: 2.weight"}),
     "NaN on black": (
         lambda: backbone(nn.Sequential(Does(lambda x: (x + 1) / (x + 1).amax((1, 2, 3), keepdim=True))), ("0",)),
         {"finite": "NaN or infinity on black images: 0; guard divisions"},
     ),
-    "forgotten weights": (forgotten_weights, {"distinct": "the same for every image: 1, 3; load its weights"}),
+    "forgotten weights": (forgotten_weights, {"distinct": "the same for every image: 1, 3; load the network's"}),
     "counts": (lambda: with_a(Counts()), {"weights": "a pass changes 2.calls"}),
     "raises on some images": (
         lambda: with_a(Does(lambda x: x if len(x.unique()) < 1000 else 1 / 0)),
@@ -279,7 +279,7 @@ def test_a_check_leaves_the_network_as_it_was():
 def test_giant_features_are_told_with_their_size(monkeypatch):
     giant = backbone(nn.Sequential(nn.AdaptiveAvgPool2d(1), Does(lambda x: x.repeat(1, 10**3, 1, 1))), layers=("1",))
     failed = {found.check: str(found) for found in run_checks(giant, rows=10**10) if found.ok is False}
-    line = r"48,000 features, 1,920,000.0 GB for 10,000,000,000 images; there are .* GB .*memory; name fewer layers"
+    line = r"48,000 features, 1,920,000.0 GB for 10,000,000,000 images; there are only .* GB .*memory; name fewer"
     assert failed.keys() == {"width"} and re.search(line, failed["width"])
     monkeypatch.setattr(examine, "memory", lambda: 2**20)
     assert {f.check for f in run_checks(giant) if f.ok is None} == {
@@ -326,5 +326,5 @@ def test_the_tests_of_a_broken_network_fail_or_are_skipped():
 
 
 def test_what_makes_no_backbone_is_refused():
-    with pytest.raises(ValueError, match=r"a features.Backbone must be given or made, got Sequential"):
+    with pytest.raises(ValueError, match=r"backbone must be a features.Backbone or make one, got Sequential"):
         check_backbone(network)

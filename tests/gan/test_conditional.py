@@ -77,7 +77,7 @@ def test_a_round_trip_and_training(tmp_path):
 @pytest.mark.parametrize(
     "arch, labels, text",
     [
-        (ARCH, None, "class-conditional networks are trained with labels"),
+        (ARCH, None, "labels must be given for class-conditional networks"),
         (ARCH, torch.arange(7), r"labels must be int64 \[16\] in \[0, 10\)"),
         (ARCH, torch.full((16,), 10), r"labels must be int64 \[16\] in \[0, 10\)"),
     ],

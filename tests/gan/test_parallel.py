@@ -84,7 +84,7 @@ def test_batch_norm_is_that_of_the_whole_minibatch(two):
 
 
 def test_a_minibatch_that_cannot_be_shared_is_refused(two):
-    assert two[0]["odd"] == two[1]["odd"] == "batch_size 7 must divide by the 2 processes"
+    assert two[0]["odd"] == two[1]["odd"] == "batch_size must be a multiple of the 2 processes, got 7"
 
 
 def test_one_process_has_everything():

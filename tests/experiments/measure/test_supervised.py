@@ -124,7 +124,7 @@ def test_test_digits_change_the_figure_alone(roots: Path) -> None:
     other = dataclasses.replace(prepared, data=dataclasses.replace(data, labels=labels), folder=roots / "other")
     (one,), (two,) = (search.measure(run) for search in (prepared, other))
     assert one.selection == two.selection and one.value != two.value
-    with pytest.raises(ValueError, match="test and train rows must have none in common"):
+    with pytest.raises(ValueError, match="test and train must have no row in common"):
         dataclasses.replace(data, train=np.append(data.train, data.test[0]))
 
 
