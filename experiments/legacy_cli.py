@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from experiments.commands import data as data_commands
 from experiments.commands import look as look_command
 from experiments.commands.options import commands_of
 from experiments.run import console
@@ -21,7 +20,7 @@ from experiments.run.memory import keep_freed_memory
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    arguments = _parser().parse_args(data_commands.one_word(list(sys.argv[1:] if argv is None else argv)))
+    arguments = _parser().parse_args(list(sys.argv[1:] if argv is None else argv))
     arguments.command = ["dcgan-eval", *(sys.argv[1:] if argv is None else argv)]
     keep_freed_memory()
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
@@ -53,8 +52,6 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="dcgan-eval", description="DCGAN discriminators as feature extractors.")
     command = commands_of(parser, "data|dedup|train|check|extract|eval|table|compare|ablate|look")
-
-    data_commands.add(command)
 
     look_command.add(command)
     return parser

@@ -131,7 +131,7 @@ class NearestDigits:
             if file is not None and (search.seen % self.saved == 0 or search.seen == spec.samples):
                 found = {"references": list(curve), "errors": list(curve.values())}
                 state = search.state() | {name: np.array(values) for name, values in found.items()}
-                kept.write(file, {name: torch.from_numpy(array) for name, array in state.items()})
+                kept.write(file, state)
         return {count: error for count, error in curve.items() if count in told}
 
     def _kept(self, run: Run) -> Path:
@@ -197,7 +197,7 @@ def _resumed(search: evaluation.RunningKnn, file: Path, samples: int) -> dict[in
     if not file.exists():
         return {}
     try:
-        state = {name: tensor.numpy() for name, tensor in kept.read(file).items()}
+        state, _ = kept.read(file)
         if state["seen"][0] > samples:
             return {}
         search.restore(state)

@@ -235,7 +235,7 @@ def _read(file: Path, best: float, run: Run) -> Kept | None:
     best: the highest validation accuracy of the trials before; a better one must hold its network.
     """
     try:
-        weights = kept.read(file)
+        weights = {name: torch.from_numpy(array) for name, array in kept.read(file)[0].items()}
         train, validation, seconds = weights.pop(SCORES).tolist()
         found = Kept(train, validation, seconds, weights)
         if found.validation_accuracy > best and not weights:

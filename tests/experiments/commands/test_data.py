@@ -10,6 +10,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import pytest
+from experiments.data.images.squares import square
 from PIL import Image
 
 from experiments import cli
@@ -18,7 +19,6 @@ from experiments.data.images import hash_files as photos
 from experiments.data.images import listing as image_files
 from experiments.data.images import lmdb_writer
 from experiments.data.images import pack as packing
-from experiments.data.images.squares import square
 from experiments.data.packed import pack
 from experiments.run import console
 from experiments.run.context import Run
