@@ -12,7 +12,7 @@ from experiments.run.context import Run
 if TYPE_CHECKING:
     from experiments.data.packed import PackedSet
 
-EXAMPLE = "DATA_ROOT=~/data dcgan-eval data cifar10-train"
+EXAMPLE = "dcgan-eval data cifar10-train cifar10-test --data-root ~/data"
 
 
 def options(parser: argparse.ArgumentParser) -> None:

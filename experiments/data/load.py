@@ -60,12 +60,13 @@ def _dataset(name: str, run: Run) -> Dataset:
     for family in FAMILIES:
         if match := re.fullmatch(family.pattern, name):
             module, _, function = family.made_by.partition(":")
-            return getattr(importlib.import_module(f"experiments.data.sets.{module}"), function)(*match.groups())
+            return getattr(importlib.import_module(module), function)(*match.groups())
     if is_packed(name, run):
         return _PackedBefore()
+    packed = [folder.name for root in (run.data_root, run.runs_root) for folder in (root / "packed").glob("[!.]*")]
     raise UserError(
         f"the data set must be one of {', '.join(NAMES)}, or one packed before with `dcgan-eval data pack`, "
-        f"got {name!r}{closest(name, KNOWN)}"
+        f"got {name!r}{closest(name, [*KNOWN, *packed])}"
     )
 
 

@@ -11,7 +11,7 @@ class Family(NamedTuple):
     """Data sets of one kind.
 
     shown: their names, in short. pattern: the regular expression of their names. made_by: what is called with the
-    groups of the pattern and returns the `Dataset`, as module:function below `experiments.data.sets`.
+    groups of the pattern and returns the `Dataset`, as module:function.
     """
 
     shown: str
@@ -20,13 +20,15 @@ class Family(NamedTuple):
 
 
 FAMILIES = (
-    Family("cifar10-train|test", "cifar10-(train|test)", "cifar10:Cifar10"),
-    Family("svhn-train|test", "svhn-(train|test)", "svhn:Svhn"),
-    Family("[fashion-]mnist[-test]-28|32|64", "(|fashion-)mnist-(|test-)(28|32|64)", "mnist:named"),
-    Family("imagenet32-train|val", "imagenet32-(train|val)", "imagenet32:ImageNet32"),
-    Family("celeba-32|64", "celeba-(32|64)", "celeba:CelebA"),
-    Family("lsun-CATEGORY-32|64", "lsun-([a-z0-9_]+)-(32|64)", "lsun:Lsun"),
-    Family("tiny-imagenet-32|64", "tiny-imagenet-(32|64)", "tiny_imagenet:TinyImageNet"),
+    Family("cifar10-train|test", "cifar10-(train|test)", "experiments.data.sets.cifar10:Cifar10"),
+    Family("svhn-train|test", "svhn-(train|test)", "experiments.data.sets.svhn:Svhn"),
+    Family(
+        "[fashion-]mnist[-test]-28|32|64", "(|fashion-)mnist-(|test-)(28|32|64)", "experiments.data.sets.mnist:named"
+    ),
+    Family("imagenet32-train|val", "imagenet32-(train|val)", "experiments.data.sets.imagenet32:ImageNet32"),
+    Family("celeba-32|64", "celeba-(32|64)", "experiments.data.sets.celeba:CelebA"),
+    Family("lsun-CATEGORY-32|64", "lsun-([a-z0-9_]+)-(32|64)", "experiments.data.sets.lsun:Lsun"),
+    Family("tiny-imagenet-32|64", "tiny-imagenet-(32|64)", "experiments.data.sets.tiny_imagenet:TinyImageNet"),
 )
 NAMES = tuple(family.shown for family in FAMILIES)
 """The names, one text for each kind; any folder in DATA_ROOT/packed or RUNS_ROOT/packed is a set too."""

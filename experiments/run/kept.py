@@ -21,7 +21,7 @@ __all__ = ["key", "read", "write"]
 
 
 def write(file: Path, arrays: Mapping[str, ArrayLike], header: Mapping[str, Any] | None = None) -> None:
-    """Write the arrays (or tensors on the CPU) and the header (JSON values), whole or not at all, and make the folder."""
+    """Write the arrays (or tensors) and the header (JSON values), whole or not at all; missing folders are made."""
     kept = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     if header is not None:
         kept["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)

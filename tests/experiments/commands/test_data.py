@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.experiments.conftest import Workplace
 
 from experiments import cli
 from experiments.data.images import chunks
@@ -19,7 +20,6 @@ from experiments.data.packed import pack
 from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from tests.experiments.conftest import Workplace
 from tests.experiments.data.lmdb_files import write_lmdb
 
 

@@ -101,6 +101,9 @@ def test_unknown_name(tmp_path: Path) -> None:
         UserError, match=r"must be one of cifar10-train.* packed before .*, got 'cifar10-trian'; did you"
     ):
         load("cifar10-trian", Run(tmp_path, tmp_path))
+    (tmp_path / "packed" / "my-album-64").mkdir(parents=True)
+    with pytest.raises(UserError, match="did you mean 'my-album-64'"):
+        load("my-albun-64", Run(tmp_path, tmp_path))
     with pytest.raises(UserError, match=r"got 'anything'$"):
         load("anything", Run(tmp_path, tmp_path))
 
