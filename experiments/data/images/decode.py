@@ -1,6 +1,5 @@
 """Image files -> pixels, in this process. A file that cannot be decoded costs only itself."""
 
-import io
 import warnings
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -12,34 +11,9 @@ from PIL import Image, ImageFile, ImageOps, features
 from dedup.files import one_line, open_image
 from experiments.data.images.crop import SHRUNK, centre_square
 
-__all__ = [
-    "DECODER",
-    "MAX_FILE_BYTES",
-    "Squares",
-    "decode_rgb",
-    "decode_square",
-    "decode_squares",
-    "describe_transform",
-]
-
 MAX_FILE_BYTES = 64 * 2**20  # of one image file, uncompressed: a small member of a zip can unfold to anything
 DECODER = f"Pillow {PIL.__version__}, libjpeg-turbo {features.version('libjpeg_turbo')}"
 ORIENTATION = 0x0112  # the EXIF tag
-
-
-def decode_rgb(data: bytes) -> np.ndarray:
-    """Decode one image file: uint8 [H, W, 3] in [0, 255]. Gray becomes three equal channels.
-
-    Raises OSError, ValueError or SyntaxError for what is no image, is cut short, or has more pixels than
-    `Image.MAX_IMAGE_PIXELS` (up to twice that number, Pillow itself only warns).
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                return np.asarray(image.convert("RGB"))
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            raise ValueError(f"decompression bomb: {error}") from error
 
 
 def decode_square(data: bytes, side: int, channels: int) -> Image.Image:

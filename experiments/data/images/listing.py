@@ -16,19 +16,6 @@ from dedup.files import read_file
 from experiments.data.images.decode import MAX_FILE_BYTES
 from experiments.run.errors import UserError
 
-__all__ = [
-    "CHUNK_IMAGES",
-    "SUFFIXES",
-    "File",
-    "FileChunk",
-    "cut",
-    "file_at",
-    "list_images",
-    "members",
-    "printable",
-    "zips",
-]
-
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".heic", ".heif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx", ".ico"),
@@ -125,13 +112,8 @@ def _in_folder(folder: Path) -> tuple[list[File], list[tuple[str, str]]]:
         if _is_named_like_an_image(name)
     ]
     if paths:
-        return [file_at(folder, path.replace(os.sep, "/")) for path in sorted(paths)], unread
+        return [File(path, _version(folder / path)) for path in sorted(paths)], unread
     return members(folder), unread
-
-
-def file_at(folder: Path, path: str) -> File:
-    """The file at that path inside the folder."""
-    return File(path, _version(folder / path))
 
 
 def members(folder: Path) -> list[File]:

@@ -5,7 +5,6 @@ Finished chunks are kept in RUNS_ROOT/packing until the set is whole (see `image
 
 import contextlib
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -132,39 +131,21 @@ def _working_in(finished: Path, planned: Plan, image_bytes: int) -> Iterator[Non
     """The folder of finished chunks: for one process at a time, with room for them, removed after a good end."""
     try:
         finished.mkdir(parents=True, exist_ok=True)
-        opened = os.open(finished, os.O_RDONLY)
+        # half for the chunks, some of which are there, and half for the set, where pack() looks again
+        needed, free = 2 * planned.count * image_bytes, shutil.disk_usage(finished).free
+        if free + sum(file.stat().st_size for file in finished.glob("*.chunk")) < needed:
+            raise OSError(f"{needed:,} bytes needed, half of them for a while, {free:,} free")
+        lock = (finished / "lock").open("w")
     except OSError as error:
-        raise _unwritable(finished, error) from error
-    try:
-        _lock(opened, planned.source)
-        _check_room(finished, 2 * planned.count * image_bytes)
+        raise UserError(f"cannot write to {finished} ({error}): make room, or set RUNS_ROOT elsewhere") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another run is packing {planned.source}: wait for its end, then run the same command again"
+            ) from error
+        except OSError:  # a file system without locks: two runs at once then do the work twice
+            pass
         yield
         shutil.rmtree(finished, ignore_errors=True)
-    finally:
-        os.close(opened)
-
-
-def _lock(opened: int, source: Path) -> None:
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(
-            f"another run is packing {source}: wait for its end, then run the same command again"
-        ) from error
-    except OSError:  # a file system without locks: two runs at once then do the work twice
-        pass
-
-
-def _check_room(finished: Path, needed: int) -> None:
-    """Half of it is for the chunks, some of which are there; the other half for the set, where pack() looks again."""
-    try:
-        free = shutil.disk_usage(finished).free
-        there = sum(file.stat().st_size for file in finished.glob("*.chunk"))
-        if free + there < needed:
-            raise OSError(f"{needed:,} bytes needed, half of them for a while, {free:,} free")
-    except OSError as error:
-        raise _unwritable(finished, error) from error
-
-
-def _unwritable(finished: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write to {finished} ({error}): make room, or set RUNS_ROOT elsewhere")

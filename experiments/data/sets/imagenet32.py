@@ -72,12 +72,8 @@ class ImageNet32(Dataset):
             for suffix in ("", ".npz"):
                 named = [path for path in place.glob("*") if BATCHES[self.split].fullmatch(path.name)]
                 if found := [path for path in named if path.suffix == suffix]:
-                    return sorted(found, key=_number)
+                    return sorted(found, key=lambda path: (len(path.name), path.name))
         return []
-
-
-def _number(file: Path) -> int:
-    return int(file.stem.rpartition("_")[2]) if file.stem[-1].isdigit() else 0
 
 
 def _source(files: list[Path]) -> str:

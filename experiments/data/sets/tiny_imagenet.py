@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.data.dataset import Dataset, check_shape
-from experiments.data.images.listing import File, cut, file_at, list_images, members, zips
+from experiments.data.images.listing import File, cut, list_images, members, zips
 from experiments.data.images.pack import PackSpec, Plan, pack_images
 from experiments.data.packed import PackedSet
 from experiments.run.context import Run
@@ -22,7 +22,7 @@ __all__ = ["TinyImageNet", "halve"]
 
 NAME = "tiny-imagenet-200"
 SIDE = 64
-MEMBER = re.compile(rf"(?:(?:[^/]+/)?{NAME}/)?train/(n\d{{8}})/images/[^/]+\.JPEG")
+MEMBER = re.compile(rf"(?:(?:[^/]+/)?{NAME}/)?(train/(n\d{{8}})/images/[^/]+\.JPEG)")
 TRANSFORMS = {"64": "RGB; none", "32": "RGB; mean of each 2x2 block, rounded half up"}
 
 
@@ -34,7 +34,7 @@ class TinyImageNet(Dataset):
 
     def build(self, folder: Path, run: Run) -> PackedSet:
         source, names = _at_hand(run.data_root)
-        wnid_of = {file: found[1] for file in _files(source) if (found := MEMBER.fullmatch(file.path))}
+        wnid_of = _files(source)
         if not wnid_of:
             raise UserError(
                 f"no Tiny-ImageNet photographs in {run.data_root}: they must be named like "
@@ -94,14 +94,11 @@ def _at_hand(data_root: Path) -> tuple[Path, list[str]]:
     return archive, [archive.name]
 
 
-def _files(source: Path) -> list[File]:
-    """In the order of the paths inside; of a path that two zips hold, the first one's."""
-    if (source / "train").is_dir():
-        paths = sorted(path.relative_to(source).as_posix() for path in source.glob("train/n*/images/*.JPEG"))
-        return [file_at(source, path) for path in paths]
-    if not source.is_dir():
-        return list_images(source)[0]
-    first: dict[str, File] = {}
-    for file in members(source):
-        first.setdefault(file.path.partition("/")[2], file)
-    return list(first.values())
+def _files(source: Path) -> dict[File, str]:
+    """The training photographs -> wnid, in the order of the paths inside; of a path that two zips hold, the first."""
+    is_zipped = source.is_dir() and not (source / "train").is_dir()
+    found: dict[str, tuple[File, str]] = {}
+    for file in members(source) if is_zipped else list_images(source)[0]:
+        if match := MEMBER.fullmatch(file.path):
+            found.setdefault(match[1], (file, match[2]))
+    return dict(found.values())

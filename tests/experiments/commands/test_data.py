@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.experiments.conftest import Workplace
 
 from experiments import cli
 from experiments.data.images import chunks
@@ -21,6 +20,7 @@ from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from tests.experiments.data.lmdb_files import write_lmdb
+from tests.workplace import Workplace
 
 
 def _photograph(seed: int, size: tuple[int, int] = (80, 60)) -> bytes:

@@ -1,4 +1,4 @@
-"""Folders, zips and LMDBs of photographs -> packed sets: the transform, resuming, broken files and environments."""
+"""Folders, zips and LMDBs of photographs -> packed sets: resuming, broken files and environments."""
 
 import io
 import os
@@ -14,12 +14,10 @@ from PIL import EpsImagePlugin, Image
 
 from dedup.files import hash_files
 from experiments.data.images import lmdb, pack
-from experiments.data.images.crop import centre_square
 from experiments.data.images.decode import decode_square
 from experiments.data.images.pack import PackSpec, pack_images, plan
 from experiments.data.load import load
 from experiments.data.packed import PackedSet
-from experiments.data.sets.tiny_imagenet import halve
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.progress import Progress, silent
@@ -65,61 +63,6 @@ def pack_in_twos(
     spec = PackSpec(**{"side": 32, **options})
     planned = plan(source, chunk_images=2)
     return pack_images(planned, root / "packed" / "set", spec, Run(root, root, progress=progress), workers=workers)
-
-
-# The transform.
-
-
-def test_at_half_size_it_is_tiny_imagenets() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(centre_square(Image.fromarray(image), 32)), halve(image[None])[0])
-
-
-@pytest.mark.parametrize("factor", [3, 5])
-def test_at_whole_ratios_it_is_the_block_mean(factor: int) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (32 * factor, 32 * factor), dtype=np.uint8)
-    means = image.reshape(32, factor, 32, factor).mean(axis=(1, 3))
-    assert np.abs(np.asarray(centre_square(Image.fromarray(image), 32)) - means).max() < 0.6
-
-
-@pytest.mark.parametrize("size", [(89, 109), (109, 89), (50, 31), (20, 27), (33, 400)])
-def test_it_is_resize_then_crop(size: tuple[int, int]) -> None:
-    rng = np.random.default_rng(0)
-    coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
-    image = coarse.resize(size, Image.Resampling.BICUBIC)
-    scale = 32 / min(size)
-    whole = tuple(round(n * scale) for n in size)
-    how = Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.BOX
-    left, top = ((n - 32) // 2 for n in whole)
-    expected = image.resize(whole, how).crop((left, top, left + 32, top + 32))
-    difference = np.abs(np.asarray(expected).astype(int) - np.asarray(centre_square(image, 32)).astype(int))
-    assert difference.max() <= (1 if min(size) < 64 else 12)  # from two times on, blocks come first: other weights
-    assert difference.mean() < 2
-
-
-def test_a_line_a_mile_long_costs_nothing() -> None:
-    assert centre_square(Image.new("L", (200_000, 1)), 64).size == (64, 64)
-
-
-def test_orientation_gray_and_first_frame() -> None:
-    marked = Image.new("RGB", (64, 64))
-    marked.paste((255, 255, 255), (0, 0, 64, 20))  # the top, once upright: on the right
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    file = io.BytesIO()
-    marked.save(file, "PNG", exif=exif)
-    upright = square(file.getvalue(), 32, 3)
-    assert upright[:, -5:].min() == 255 and upright[:, :5].max() == 0
-    gray = io.BytesIO()
-    Image.new("L", (40, 40), 77).save(gray, "PNG")
-    assert square(gray.getvalue(), 32, 3).tolist() == np.full((32, 32, 3), 77).tolist()
-    assert square(gray.getvalue(), 32, 1).shape == (32, 32, 1)
-    frames = io.BytesIO()
-    Image.new("L", (32, 32), 10).save(frames, "GIF", save_all=True, append_images=[Image.new("L", (32, 32), 200)])
-    assert set(square(frames.getvalue(), 32, 1).ravel()) == {10}
-    deep = io.BytesIO()
-    Image.fromarray(np.full((32, 32), 0x4D00, np.uint16)).save(deep, "PNG")
-    assert set(square(deep.getvalue(), 32, 1).ravel()) == {0x4D}
 
 
 # Folders and zips.
