@@ -16,7 +16,7 @@ import numpy as np
 from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.workers import WorkerDied, cores, in_processes
+from experiments.run.workers import WorkerDied, cores, in_order, in_processes
 
 __all__ = ["Outcome", "work_through"]
 
@@ -55,20 +55,21 @@ def work_through(
     *,
     made_by: object,
     title: str,
+    apart: bool = False,
     workers: int | None = None,
 ) -> Iterator[tuple[C, Outcome]]:
     """Yield every chunk with its outcome, kept in `folder` or computed now. At the end other chunks' files are removed.
 
     made_by: JSON values that shape the outcome, such as sizes and versions. title: of the progress, which counts
-    images. workers: processes, by default one for each core; 0 computes in this process. Their number does not change
-    the outcomes.
+    images. workers: processes, by default one for each core; their number does not change the outcomes. A single one
+    is this process, unless the work may end its process and so must be done `apart`.
 
     Raises UserError when a worker dies, and OSError where `folder` cannot be written.
     """
     tasks = [(folder / f"{n:06}-{kept.key(chunk.key, made_by)}.chunk", chunk) for n, chunk in enumerate(chunks)]
     missing = sum(not file.exists() for file, _ in tasks)
-    job, processes = partial(_outcome, work), cores() if workers is None else workers
-    outcomes = in_processes(job, tasks, workers=max(1, min(processes, missing))) if processes else map(job, tasks)
+    run_tasks = in_processes if apart else in_order
+    outcomes = run_tasks(partial(_outcome, work), tasks, workers=max(1, min(workers or cores(), missing)))
 
     def counted() -> Iterator[tuple[C, Outcome] | None]:
         """Each chunk with its outcome, followed by size - 1 `None`s, so that progress counts images."""

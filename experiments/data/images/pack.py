@@ -94,9 +94,9 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
     def batches() -> Iterator[np.ndarray]:
         """The images; `labels` and `details` are filled while they come."""
         first = found = 0
-        title = f"packing {planned.source.name}"
+        title, apart = f"packing {planned.source.name}", lmdb.is_lmdb(planned.source)
         for chunk, outcome in work_through(
-            job, planned.chunks, finished, run, made_by=made_by, title=title, workers=workers
+            job, planned.chunks, finished, run, made_by=made_by, title=title, apart=apart, workers=workers
         ):
             details["gray_files"] += outcome.header["gray"]
             details["skipped_files"].extend(f"{name}: {reason}" for name, reason in outcome.header["skipped"])

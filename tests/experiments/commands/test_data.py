@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from experiments import cli
-from experiments.data.images import chunks
 from experiments.data.images.decode import decode_square
 from experiments.data.load import load
 from experiments.data.packed import pack
@@ -32,9 +31,8 @@ def _photograph(seed: int, size: tuple[int, int] = (80, 60)) -> bytes:
 
 @pytest.fixture(autouse=True)
 def run(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The run of a command in the workplace, whose folder is the present one; without worker processes."""
+    """The run of a command in the workplace, whose folder is the present one."""
     monkeypatch.chdir(workplace.root)
-    monkeypatch.setattr(chunks, "cores", lambda: 0)
     return workplace.run
 
 
@@ -107,7 +105,7 @@ def test_an_interruption_is_130_and_the_same_command_goes_on(
         assert cli.main(command) == 130
     assert "run the same command again to go on" in capsys.readouterr().err
     assert os.listdir(run.runs_root / "packed") == []
-    assert len(list((run.runs_root / "packing").rglob("*.chunk"))) == 1
+    assert list((run.runs_root / "packing").rglob("*.chunk")) != []
     assert cli.main(command) == 0
     order = sorted(f"{i}.jpg" for i in range(260))
     expected = [_squares(32)[int(name[0]) if name[1] == "." and int(name[0]) < 5 else 0] for name in order]

@@ -31,7 +31,7 @@ def killed(chunk: Numbers) -> Outcome:
     return counted(chunk)
 
 
-def results(folder: Path, work=counted, chunks=CHUNKS, made_by: object = 1, workers: int = 0) -> list[tuple]:
+def results(folder: Path, work=counted, chunks=CHUNKS, made_by: object = 1, workers: int = 1) -> list[tuple]:
     worked = work_through(work, chunks, folder, Run(folder, folder), made_by=made_by, title="counting", workers=workers)
     return [(chunk.key, outcome.header["key"], outcome.arrays["ones"].tolist()) for chunk, outcome in worked]
 

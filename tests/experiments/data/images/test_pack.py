@@ -57,7 +57,7 @@ def square(data: bytes, side: int, channels: int) -> np.ndarray:
 
 
 def pack_in_twos(
-    source: Path, root: Path, *, workers: int = 0, progress: Progress = silent, **options: int
+    source: Path, root: Path, *, workers: int = 1, progress: Progress = silent, **options: int
 ) -> PackedSet:
     """The source packed as `root`/packed/set, in chunks of two images."""
     spec = PackSpec(**{"side": 32, **options})

@@ -26,12 +26,6 @@ def _jpeg(seed: int, *, gray: bool = False, side: int = 64) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No worker processes: they take a second to start."""
-    monkeypatch.setattr(chunks, "cores", lambda: 0)
-
-
 def build(side: int, root: Path, progress: Progress = silent) -> PackedSet:
     return load(f"tiny-imagenet-{side}", Run(root, root / "runs", progress=progress))
 
@@ -218,6 +212,7 @@ def test_it_goes_on_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         yield next(iter(iterable))
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(chunks, "cores", lambda: 1)
     paths = [f"tiny-imagenet-200/train/n0000000{i // 150}/images/{i:03}.JPEG" for i in range(300)]
     files = {path: b"no image" if path.endswith("49.JPEG") else FILES[PATHS[0]] for path in paths}
     _write_zip(tmp_path / "tiny-imagenet-200.zip", files)
