@@ -20,7 +20,6 @@ from experiments.data.names import FAMILIES, KNOWN, NAMES, is_name
 from experiments.data.packed import PackedSet, open_packed
 from experiments.run.context import Run
 from experiments.run.errors import UserError, closest
-from experiments.run.progress import Progress as Progress  # until every room takes it from there
 
 __all__ = ["NAMES", "PackedSet", "is_name", "is_packed", "load"]
 
