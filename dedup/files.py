@@ -81,7 +81,7 @@ def hash_files(
                 skipped.append(Skipped(index, "not enough memory", True))
                 continue
             except Exception as error:  # Pillow's plugins raise nearly anything for a malformed file
-                skipped.append(Skipped(index, _one_line(error), unread))
+                skipped.append(Skipped(index, one_line(error), unread))
                 continue
             kept.append(index)
             if thumbnail is not None:
@@ -166,7 +166,8 @@ def _picture(image: Image.Image, gray: Image.Image) -> Image.Image:
     return gray if Image.getmodebase(image.mode) == "L" else image.convert("RGB")
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """The reason why a file gave nothing, without what only a programmer could read."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror  # without the path, which the caller knows
     if isinstance(error, Image.UnidentifiedImageError):  # its text names a buffer in memory

@@ -81,14 +81,7 @@ def _run(given: list[str], results: Path) -> int:
     name, rest = _command(given)
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     command = COMMANDS[name]
-    try:  # until every room has its command
-        module = importlib.import_module(f"experiments.commands.{command.module}")
-    except ModuleNotFoundError:
-        module = None
-    if not hasattr(module, "execute"):
-        from experiments import legacy_cli
-
-        return legacy_cli.main(given)
+    module = importlib.import_module(f"experiments.commands.{command.module}")
     parser = _Parser(
         prog=f"{PROGRAM} {name}",
         description=command.summary,

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from experiments.commands.options import add_dry_run, add_record, add_roots, one_of
+from experiments.data.names import NAMES
 from experiments.deduplication.spec import METHODS, DedupSpec
 from experiments.run.context import Run
 
@@ -13,8 +14,6 @@ EXAMPLE = "dcgan-eval dedup cifar10-test --against cifar10-train\n  dcgan-eval d
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the sources, the pass, and where its folder is written."""
-    from experiments.data.load import NAMES
-
     parser.add_argument(
         "name", metavar="SOURCE", help=f"{', '.join(NAMES)}, a set packed before, or a folder or zip of image files"
     )

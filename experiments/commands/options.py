@@ -112,27 +112,3 @@ def feature_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """What `add_features` decides beside the network, under the names of `measure.svm.EvalSpec`."""
     settings = {name: getattr(arguments, name) for name in ("batchnorm", "seed", "subset")}
     return settings | {"layers": layers_of(arguments)}
-
-
-# until every room has its command
-Command = Callable[[str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
-
-
-def commands_of(parser: argparse.ArgumentParser, names: str) -> Command:
-    """What adds commands, `names` (one|two) in all, below a parser."""
-    below = parser.add_subparsers(required=True, metavar=names)
-
-    def command(
-        name: str, run: Callable[[argparse.Namespace], int], text: str, example: str
-    ) -> argparse.ArgumentParser:
-        added = below.add_parser(
-            name,
-            help=text,
-            description=text,
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        added.set_defaults(run=run)
-        return added
-
-    return command

@@ -1,8 +1,8 @@
 """Leakage audits: which images of an evaluation set occur in a set that a network was trained on.
 
-An audit is what the calibrated pass (`dedup.near_duplicates`) found between two sets, with the digests of both.
-Those in results/leakage are committed, so that whoever has not the photographs still knows which test images to leave
-out; a user's own lie in RUNS_ROOT/leakage, where `dcgan-eval dedup SET --against OTHER` puts them.
+An audit is what the calibrated pass (`dedup.near_duplicates`) found between two sets, with the digests of both. The
+committed ones in results/leakage say which test images to leave out, also to somebody who does not have the
+photographs. A user's own lie in RUNS_ROOT/leakage, where `dcgan-eval dedup SET --against OTHER` puts them.
 """
 
 import json
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dedup.confirm import settings
-from experiments.data import load as datasets
+from experiments.data.packed import PackedSet
 from experiments.run.files import write_bytes
 
 FORMAT = "dcgan-eval-leakage-1"
@@ -37,18 +37,18 @@ class Audit:
 
 
 def audit(
-    images: datasets.PackedSet,
-    against: datasets.PackedSet,
+    images: PackedSet,
+    against: PackedSet,
     pairs: NDArray[np.int64],
     versions: dict[str, str | None],
 ) -> Audit:
-    """The audit that `pairs` (int64 [M, 2], sorted), found between these two sets now, amount to."""
+    """The audit of `pairs` (int64 [M, 2], sorted) that were found between these two sets now."""
     first, second = ({"name": packed.name, "digest": packed.digest} for packed in (images, against))
     return Audit(first, second, pairs, settings(), versions)
 
 
 def write_audit(folder: Path, found: Audit) -> Path:
-    """Writes `folder`/<set>-in-<other>.json, whole or not at all; returns the file."""
+    """Write `folder`/<set>-in-<other>.json, whole or not at all; return the file."""
     file = folder / f"{found.images['name']}-in-{found.against['name']}.json"
     folder.mkdir(parents=True, exist_ok=True)
     head = {"format": FORMAT, "images": found.images, "against": found.against}
@@ -60,7 +60,7 @@ def write_audit(folder: Path, found: Audit) -> Path:
 
 
 def read_audit(file: Path) -> Audit:
-    """What `write_audit` wrote. Raises ValueError, with the fix, for any other file."""
+    """Read what `write_audit` wrote. Raises ValueError, with the fix, for any other file."""
     try:
         found = json.loads(file.read_text())
         if found["format"] != FORMAT:
@@ -78,7 +78,7 @@ def read_audit(file: Path) -> Audit:
 
 
 def find_audit(folders: Sequence[Path], images: str, against: str) -> Audit | None:
-    """The audit of exactly these two sets (digests) by the present pass, in the first of `folders` that has one."""
+    """Find the audit of exactly these two sets (digests) by the present pass, in the first folder that has one."""
     for folder in folders:
         for file in sorted(folder.glob("*.json")):
             found = read_audit(file)

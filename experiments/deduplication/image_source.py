@@ -44,8 +44,7 @@ class Source:
 
 def is_set(name: str, run: Run) -> bool:
     """Whether `name` names a set: one of a known kind, at hand or not, or one packed before and no existing path."""
-    roots = {"data_root": run.data_root, "runs_root": run.runs_root}
-    return is_name(name) or (not Path(name).exists() and is_packed(name, **roots))
+    return is_name(name) or (not Path(name).exists() and is_packed(name, run))
 
 
 def check(name: str, run: Run) -> None:
@@ -87,7 +86,7 @@ def open_packed_set(packed: PackedSet, spec: DedupSpec) -> Source:
 
 def _open_photographs(path: Path, spec: DedupSpec, run: Run) -> Source:
     hashes, side = ((spec.method,), None) if spec.method in HASHES else ((), THUMBNAIL_SIDE)
-    read = hash_files.read(path, runs_root=run.runs_root, hashes=hashes, side=side, progress=run.progress)
+    read = hash_files.read(path, run, hashes=hashes, side=side)
     compared = read.codes[spec.method] if read.images is None else comparable(read.images, spec)
 
     def picture(index: int) -> Image.Image | None:

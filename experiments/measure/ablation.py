@@ -33,7 +33,7 @@ from experiments.measure.labelled import (
     load_labelled,
     subset_rows,
 )
-from experiments.measure.measurement import Figure, identity
+from experiments.measure.measurement import Figure, Measurement, identity
 from experiments.measure.protocols import PROTOCOLS
 from experiments.measure.svm import runnable
 from experiments.networks.contender import Contender
@@ -95,7 +95,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Ablation:
+class Ablation(Measurement):
     """All variants of a network's protocol, for `measurement.recorded`; see `prepare`."""
 
     spec: AblationSpec
@@ -107,16 +107,6 @@ class Ablation:
     shown: np.ndarray  # indices of those that calibrate batch norm: neither scored nor chosen on
     keys: dict[str, dict[str, Any]]  # way of batch norm -> key of its features
     table: str = TABLE
-
-    @property
-    def seed(self) -> int:
-        """The spec's."""
-        return self.spec.seed
-
-    @property
-    def protocols(self) -> list[str]:
-        """The spec's."""
-        return [self.spec.column]
 
     @property
     def inputs(self) -> dict[str, str]:

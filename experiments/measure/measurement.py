@@ -5,10 +5,9 @@ agrees in all three is not measured again.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import results
 from experiments.run.circumstances import circumstances
@@ -38,27 +37,34 @@ class Figure:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-class Measurement(Protocol):
-    """What a table's rows rest on, loaded and checked before the long work.
+class Measurement:
+    """What answers rows of a table: a spec, and all that it rests on, loaded and checked before the long work.
 
-    table: whose rows it answers. spec: a dataclass, everything that decides the figures apart from data, weights and
-    code. inputs: digests of data and weights. seed: of the record, or None. protocols: of the figures that `measure`
-    returns.
+    spec: a dataclass, everything that decides the figures apart from data, weights and code; with a seed, `rows` (its
+    protocols) and, unless `table` is overridden, `rules` (the protocol's settings). inputs: digests of data and weights.
     """
 
+    spec: Any
+    inputs: Any  # Mapping[str, str]; an attribute or a property
+
     @property
-    def table(self) -> str: ...
+    def table(self) -> str:
+        """The table whose rows it answers."""
+        return self.spec.rules.table
+
     @property
-    def spec(self) -> Any: ...
+    def seed(self) -> int | None:
+        """The seed for the record; None where nothing is drawn."""
+        return self.spec.seed
+
     @property
-    def inputs(self) -> Mapping[str, str]: ...
-    @property
-    def seed(self) -> int | None: ...
-    @property
-    def protocols(self) -> Sequence[str]: ...
+    def protocols(self) -> list[str]:
+        """The protocols of the figures that `measure` returns."""
+        return self.spec.rows
+
     def measure(self, run: Run) -> list[Figure]:
-        """Do the long work. It goes on where a stopped run ended, and scores test images once."""
-        ...
+        """Do the long work, from where a stopped run ended, and score test images once."""
+        raise NotImplementedError
 
 
 def identity(measurement: Measurement, run: Run) -> tuple[dict[str, Any], dict[str, str]]:

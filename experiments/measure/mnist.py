@@ -22,7 +22,7 @@ import evaluation
 import gan
 import results
 from experiments.data.load import PackedSet, load
-from experiments.measure.measurement import Figure, identity
+from experiments.measure.measurement import Figure, Measurement, identity
 from experiments.run import kept
 from experiments.run.circumstances import timed
 from experiments.run.context import Run
@@ -68,7 +68,7 @@ class NearestSpec:
 
 
 @dataclass(frozen=True)
-class NearestDigits:
+class NearestDigits(Measurement):
     """The nearest neighbours of the test digits, for `measurement.recorded`; see `prepare`."""
 
     spec: NearestSpec
@@ -82,11 +82,6 @@ class NearestDigits:
     def seed(self) -> int | None:
         """The spec's; real digits are not drawn."""
         return None if self.spec.source == REAL else self.spec.seed
-
-    @property
-    def protocols(self) -> list[str]:
-        """The spec's."""
-        return self.spec.rows
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -131,7 +126,7 @@ class NearestDigits:
             if file is not None and (search.seen % self.saved == 0 or search.seen == spec.samples):
                 found = {"references": list(curve), "errors": list(curve.values())}
                 state = search.state() | {name: np.array(values) for name, values in found.items()}
-                kept.write(file, {name: torch.from_numpy(array) for name, array in state.items()})
+                kept.write(file, state)
         return {count: error for count, error in curve.items() if count in told}
 
     def _kept(self, run: Run) -> Path:
@@ -197,7 +192,7 @@ def _resumed(search: evaluation.RunningKnn, file: Path, samples: int) -> dict[in
     if not file.exists():
         return {}
     try:
-        state = {name: tensor.numpy() for name, tensor in kept.read(file).items()}
+        state, _ = kept.read(file)
         if state["seen"][0] > samples:
             return {}
         search.restore(state)

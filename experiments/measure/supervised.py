@@ -26,7 +26,7 @@ from torch import Tensor, nn
 import evaluation
 import gan
 from experiments.measure.labelled import load_labelled
-from experiments.measure.measurement import Figure
+from experiments.measure.measurement import Figure, Measurement
 from experiments.measure.protocols import SUPERVISED, Protocol, check_images
 from experiments.measure.svm import outcomes, scored
 from experiments.networks.own import architecture
@@ -86,28 +86,13 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class SupervisedSearch:
+class SupervisedSearch(Measurement):
     """A random search, for `measurement.recorded`; see `prepare`."""
 
     spec: SupervisedSpec
     data: evaluation.SupervisedData  # the training images, then the test images
     inputs: dict[str, str]  # digests
     folder: Path  # of its trials
-
-    @property
-    def table(self) -> str:
-        """The protocol's."""
-        return self.spec.rules.table
-
-    @property
-    def seed(self) -> int:
-        """The spec's."""
-        return self.spec.seed
-
-    @property
-    def protocols(self) -> list[str]:
-        """The spec's."""
-        return self.spec.rows
 
     def measure(self, run: Run) -> list[Figure]:
         """Run the trials that are not kept yet, and score the best network, the first of equals, on the test images."""
@@ -235,7 +220,7 @@ def _read(file: Path, best: float, run: Run) -> Kept | None:
     best: the highest validation accuracy of the trials before; a better one must hold its network.
     """
     try:
-        weights = kept.read(file)
+        weights = {name: torch.from_numpy(array) for name, array in kept.read(file)[0].items()}
         train, validation, seconds = weights.pop(SCORES).tolist()
         found = Kept(train, validation, seconds, weights)
         if found.validation_accuracy > best and not weights:

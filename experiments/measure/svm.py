@@ -28,7 +28,7 @@ from experiments.measure.labelled import (
     load_labelled,
     rows_digest,
 )
-from experiments.measure.measurement import Figure
+from experiments.measure.measurement import Figure, Measurement
 from experiments.measure.protocols import (
     BATCHNORM,
     PROTOCOLS,
@@ -98,7 +98,7 @@ class EvalSpec:
 
 
 @dataclass(frozen=True)
-class FeatureClassification:
+class FeatureClassification(Measurement):
     """A classifier on a network's features, for `measurement.recorded`; see `prepare`."""
 
     spec: EvalSpec
@@ -109,16 +109,6 @@ class FeatureClassification:
     holdout: np.ndarray  # indices of those on which C is chosen
     keys: tuple[dict[str, Any], dict[str, Any]]  # of the training and the test features, before calibration
     leaked: dict[str, np.ndarray]  # protocol -> indices of the test images that it leaves out
-
-    @property
-    def table(self) -> str:
-        """The protocol's."""
-        return self.spec.rules.table
-
-    @property
-    def seed(self) -> int:
-        """The spec's."""
-        return self.spec.seed
 
     @property
     def protocols(self) -> list[str]:

@@ -49,7 +49,8 @@ def learn_once(
     file = run.runs_root / "kmeans" / f"{key}.safetensors"
     if file.exists():
         try:
-            return evaluation.KMeansFeatures(**kept.read(file))
+            arrays, _ = kept.read(file)
+            return evaluation.KMeansFeatures(**{name: torch.from_numpy(array) for name, array in arrays.items()})
         except (OSError, ValueError, TypeError) as error:
             warnings.warn(f"learning K-means again: {error}", stacklevel=2)
     module = learn(packed.images, k, seed=seed, progress=run.progress)

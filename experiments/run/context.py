@@ -75,13 +75,3 @@ class Run:
         from results import portable  # here: it brings the whole library along
 
         return portable(value, {"$DATA_ROOT": self.data_root, "$RUNS_ROOT": self.runs_root, ".": ROOT})
-
-
-def device_of(name: str) -> torch.device:
-    """The device of that name; UserError where it cannot be used."""
-    return Run(Path(), Path(), device_name=name).device
-
-
-def named_roots(arguments: Any) -> dict[str, Path]:
-    """How records write paths below the roots, which differ between machines."""
-    return {"$DATA_ROOT": arguments.data_root, "$RUNS_ROOT": arguments.runs_root, ".": ROOT}

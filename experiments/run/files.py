@@ -15,9 +15,9 @@ ABANDONED_AFTER = 3600.0  # seconds without a write after which a temporary fold
 
 
 def write_bytes(file: Path, content: bytes) -> None:
-    """Writes under a temporary name, then renames: a stop in between leaves the old file, a full disk no other.
+    """Write `content` under a temporary name, then rename it to `file`: a stop or a full disk leaves the old file.
 
-    Of two processes that write it at once, the last one's stays.
+    When two processes write it at once, what the last one wrote stays.
     """
     temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
@@ -29,7 +29,7 @@ def write_bytes(file: Path, content: bytes) -> None:
 
 
 def append_bytes(file: Path, content: bytes) -> None:
-    """Adds to the end of `file`; on disk when it returns. A stop in between leaves a part: the reader must cut it."""
+    """Add to the end of `file`, on disk when this returns. A stop in between leaves a part: the reader must cut it."""
     with open(file, "ab") as opened:
         opened.write(content)
         opened.flush()
@@ -37,7 +37,7 @@ def append_bytes(file: Path, content: bytes) -> None:
 
 
 def check_writable(*folders: Path) -> None:
-    """Makes the folders; UserError where one cannot be written to."""
+    """Make the folders. Raises UserError where one cannot be written to."""
     for folder in folders:
         probe = folder / f".write-test-{os.getpid()}"
         try:
@@ -52,9 +52,9 @@ def check_writable(*folders: Path) -> None:
 
 @contextlib.contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary sibling that becomes `folder` when the block ends well, and goes when it does not.
+    """Yield a temporary sibling that becomes `folder` when the block ends well, and is removed when it does not.
 
-    An existing folder is replaced, also one that has come in the meantime.
+    An existing folder is replaced, also one that has appeared in the meantime.
     """
     building = _sibling(folder)
     try:
@@ -65,7 +65,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         except OSError:
             if not folder.exists():
                 raise
-            aside = _sibling(folder)  # a folder cannot be renamed onto one with content: that one moves away first
+            aside = _sibling(folder)  # a folder cannot be renamed onto one with content, which moves away first
             folder.rename(aside / "replaced")
             building.rename(folder)
             shutil.rmtree(aside, ignore_errors=True)
@@ -75,7 +75,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what killed runs left beside `folder`; a younger one may belong to a run beside this one."""
+    """Remove what killed runs left beside `folder`; what is younger may belong to a run that goes on."""
     for partial in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
         with contextlib.suppress(OSError):
             newest = max(path.stat().st_mtime for path in [partial, *partial.rglob("*")])

@@ -1,41 +1,58 @@
-"""Arrays kept between runs in safetensors with their own digest: what was cut or changed is refused, never used."""
+"""Arrays and a header kept on disk between runs, with a digest: a file that was cut or changed is refused, never used.
+
+The files are safetensors. Two of the tensors are this module's own: `digest`, SHA-256 over all the others, and, where
+there is a header, `header`, its JSON as bytes.
+"""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import safetensors.torch
-import torch
+import numpy as np
+import safetensors.numpy
+from numpy.typing import ArrayLike
 from safetensors import SafetensorError
-from torch import Tensor
 
 from experiments.run.files import write_bytes
 
-DIGEST = "digest"  # the name of the tensor that seals the others
+__all__ = ["key", "read", "write"]
 
 
-def write(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes `tensors`, whole or not at all; folders are made."""
-    seal = torch.frombuffer(bytearray(_digest(tensors)), dtype=torch.uint8)
+def write(file: Path, arrays: Mapping[str, ArrayLike], header: Mapping[str, Any] | None = None) -> None:
+    """Write the arrays (or tensors) and the header (JSON values), whole or not at all; missing folders are made."""
+    kept = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    if header is not None:
+        kept["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    kept["digest"] = np.frombuffer(_digest(kept), np.uint8)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(file, safetensors.torch.save({**tensors, DIGEST: seal}))
+    write_bytes(file, safetensors.numpy.save(kept))
 
 
-def read(file: Path) -> dict[str, Tensor]:
-    """What `write` wrote. Raises ValueError for anything else, FileNotFoundError where there is no file."""
+def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays and the header that `write` wrote; a file without a header has an empty one.
+
+    Raises ValueError for anything that `write` did not write, FileNotFoundError where there is no file.
+    """
     try:
-        tensors = safetensors.torch.load(file.read_bytes())
-        seal = tensors.pop(DIGEST).numpy().tobytes()
+        kept = safetensors.numpy.load(file.read_bytes())
+        digest = kept.pop("digest").tobytes()
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"{file} is damaged ({error})") from error
-    if seal != _digest(tensors):
-        raise ValueError(f"{file} is damaged (not what its digest says)")
-    return tensors
+    if digest != _digest(kept):
+        raise ValueError(f"{file} is damaged (it is not what its digest says)")
+    return kept, json.loads(kept.pop("header", np.frombuffer(b"{}", np.uint8)).tobytes())
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> bytes:
+def key(*parts: object) -> str:
+    """16 hex digits of a SHA-256 over JSON values: they name the file of what depends on these values."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> bytes:
     hashed = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        hashed.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        hashed.update(tensor.contiguous().numpy().tobytes())
+    for name, array in sorted(arrays.items()):
+        hashed.update(f"{name} torch.{array.dtype} {list(array.shape)}\n".encode())  # the dtype as torch spells it
+        hashed.update(array.tobytes())
     return hashed.digest()

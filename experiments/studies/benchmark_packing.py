@@ -15,7 +15,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from experiments.data.images.pack import Plan, pack_images, plan
+from experiments.data.images.pack import PackSpec, Plan, pack_images, plan
+from experiments.run.context import Run
 from experiments.run.workers import cores, in_processes
 from experiments.studies.timing import alternate, compare
 
@@ -29,10 +30,10 @@ def packing(
 
     def pack() -> None:
         with tempfile.TemporaryDirectory() as made:
-            pack_images(planned, Path(made) / "set", side=side, work=Path(made) / "work", workers=workers)
+            pack_images(planned, Path(made) / "set", PackSpec(side), Run(Path(), Path(made)), workers=workers)
 
     def decode() -> None:
-        if sum(in_processes(_decode, planned.parts, workers=workers)) != planned.count:
+        if sum(in_processes(_decode, planned.chunks, workers=workers)) != planned.count:
             raise AssertionError("not every file was decoded")
 
     compared = compare(alternate(decode, pack, repeats), planned.count, "only decoded")
@@ -41,20 +42,20 @@ def packing(
 
 def _first(planned: Plan, files: int | None) -> Plan:
     """The plan's first chunks, as many as hold so many files."""
-    parts = []
+    chunks = []
     count = 0
-    for part in planned.parts:
+    for chunk in planned.chunks:
         if files is not None and count >= files:
             break
-        parts.append(part)
-        count += part.size
-    return dataclasses.replace(planned, parts=parts, count=count)
+        chunks.append(chunk)
+        count += chunk.size
+    return dataclasses.replace(planned, chunks=chunks)
 
 
-def _decode(part) -> int:
+def _decode(chunk) -> int:
     """Decodes each of the chunk's files to its own pixels and no more; returns how many there are."""
     count = 0
-    for _, read in part.records():
+    for _, read in chunk.records():
         Image.open(io.BytesIO(read())).load()
         count += 1
     return count

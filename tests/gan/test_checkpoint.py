@@ -104,9 +104,7 @@ def test_files_of_others_are_refused(tmp_path):
 def test_the_other_kind_is_refused(tmp_path):
     gan.save(tmp_path / "n", network())
     gan.save_state(tmp_path / "s", gan.new_state(ARCH, CONFIG), CONFIG)
-    with pytest.raises(
-        ValueError, match=r"must hold a network, one of discriminator, .*; got 'training-state'"
-    ):
+    with pytest.raises(ValueError, match=r"must hold a network, one of discriminator, .*; got 'training-state'"):
         gan.load(tmp_path / "s")
     with pytest.raises(ValueError, match="must hold a training state, got 'discriminator'"):
         gan.load_state(tmp_path / "n", ARCH, CONFIG)

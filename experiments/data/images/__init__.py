@@ -1,1 +1,1 @@
-"""Image files of folders, zips and LMDBs: listed, decoded, cropped, packed, hashed."""
+"""Image files in folders, zips and LMDBs: list, decode, crop, pack and hash them."""

@@ -1,26 +1,97 @@
-"""One image file's pixels as RGB, and how large such a file may be. No data set's names here."""
+"""Image files -> pixels, in this process. A file that cannot be decoded costs only itself."""
 
-import io
 import warnings
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+import PIL
+from PIL import Image, ImageFile, ImageOps, features
 
-__all__ = ["MAX_FILE_BYTES", "decode_rgb"]
+from dedup.files import one_line, open_image
+from experiments.data.images.crop import SHRUNK, centre_square
 
-MAX_FILE_BYTES = 64 * 2**20  # of one image file, uncompressed: a zip's small member can unfold to anything
+MAX_FILE_BYTES = 64 * 2**20  # of one image file, uncompressed: a small member of a zip can unfold to anything
+DECODER = f"Pillow {PIL.__version__}, libjpeg-turbo {features.version('libjpeg_turbo')}"
+ORIENTATION = 0x0112  # the EXIF tag
 
 
-def decode_rgb(data: bytes) -> np.ndarray:
-    """Decode one image file: uint8 [H, W, 3] in [0, 255]. Gray becomes three equal channels.
+def decode_square(data: bytes, side: int, channels: int) -> Image.Image:
+    """Decode an image file to `side` x `side` pixels, mode L or RGB: its first frame, upright, its centre square.
 
-    Raises OSError, ValueError or SyntaxError for what is no image, is cut short, or has more pixels than
-    `Image.MAX_IMAGE_PIXELS` (up to twice that number Pillow itself only warns).
+    Raises whatever Pillow's plugins and `open_image` raise for what is no image.
     """
+    return _square(open_image(data), side, channels)
+
+
+def describe_transform(side: int, channels: int) -> str:
+    """Say what `decode_square` does, for the sidecar of a packed set."""
+    mode = "gray" if channels == 1 else "RGB"
+    draft = f"a JPEG of {4 * side} pixels and more at a fraction (DCT scaling to no less than {2 * side})"
+    return f"{mode}; EXIF orientation; {SHRUNK.format(side=side)}, bilinear where smaller; {draft}"
+
+
+class Squares(NamedTuple):
+    """What became of some image files.
+
+    images: uint8 [n, side, side, channels] of the files that could be decoded. places: int64 [n], which files these
+    are. gray: how many of them are gray. skipped: (name, reason) of the other files. unread: whether a file was skipped
+    because it could not be read, which may pass.
+    """
+
+    images: np.ndarray
+    places: np.ndarray
+    gray: int
+    skipped: list[tuple[str, str]]
+    unread: bool
+
+
+def decode_squares(
+    records: Iterable[tuple[str, Callable[[], bytes]]], *, side: int, channels: int, most: int, exact: int | None = None
+) -> Squares:
+    """Do `decode_square` on every record (name, function that reads its bytes), of which there are `most` at most.
+
+    exact: the height and width in pixels that every image must have.
+    """
+    sheet = Image.new("L" if channels == 1 else "RGB", (side, side * most))  # one conversion to an array, not `most`
+    places: list[int] = []
+    gray = 0
+    skipped: list[tuple[str, str]] = []
+    some_unread = False
     with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                return np.asarray(image.convert("RGB"))
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            raise ValueError(f"decompression bomb: {error}") from error
+        warnings.simplefilter("ignore")  # Pillow's, about files: they would come by the thousand
+        for place, (name, read) in enumerate(records):
+            unread = True
+            try:
+                data = read()
+                unread = False
+                image = open_image(data)
+                if exact is not None and image.size != (exact, exact):
+                    raise ValueError(f"must be {exact}x{exact} pixels, got {image.width}x{image.height}")
+                is_gray = image.mode == "L"
+                sheet.paste(_square(image, side, channels), (0, side * len(places)))
+                places.append(place)
+                gray += is_gray
+            except MemoryError:
+                skipped.append((name, "not enough memory"))
+                some_unread = True
+            except Exception as error:  # Pillow's plugins raise nearly anything for a malformed file
+                skipped.append((name, one_line(error)))
+                some_unread |= unread
+    images = np.asarray(sheet).reshape(most, side, side, channels)[: len(places)]
+    return Squares(images, np.array(places, np.int64), gray, skipped, some_unread)
+
+
+def _square(image: ImageFile.ImageFile, side: int, channels: int) -> Image.Image:
+    upright: Image.Image = image
+    if min(image.size) >= 4 * side:
+        image.draft(None, (2 * side, 2 * side))  # libjpeg halves the image itself, to no less than twice the size
+    # a JPEG with neither of the two has no orientation, and asking for it takes a tenth of the time
+    may_be_turned = image.format != "JPEG" or "exif" in image.info or "xmp" in image.info
+    if may_be_turned and image.getexif().get(ORIENTATION, 1) != 1:
+        upright = ImageOps.exif_transpose(image)
+    mode = "L" if channels == 1 else "RGB"
+    if upright.mode.startswith("I;16"):  # convert() clips such values to a byte: nearly all become white
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    small = centre_square(upright if upright.mode in (mode, "L") else upright.convert(mode), side)
+    return small if small.mode == mode else small.convert(mode)

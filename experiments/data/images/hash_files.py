@@ -1,30 +1,29 @@
-"""Photographs of any size, mode and format, in a folder or a zip: hashes or thumbnails, on all cores, resumable.
+"""Photographs of any size, mode and format, in a folder or a zip: hashes and thumbnails, on all cores, resumable.
 
-Finished chunks are kept as RUNS_ROOT/photos/<digest>/<number>-<key>.chunk, a SHA-256 and the npz it is of. The key
-covers names, sizes and times of a chunk's files and all that shapes the result, so that a stopped run goes on where it
-was, a changed file is hashed again, and a damaged chunk is made anew.
+Finished chunks are kept in RUNS_ROOT/photos (see `images.chunks`), also after the end: only changed files are hashed
+again.
 """
 
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import PIL
 from PIL import features
 
 import dedup
+from experiments.data.images.chunks import Outcome, work_through
 from experiments.data.images.decode import MAX_FILE_BYTES
-from experiments.data.images.listing import File, archive_version, cut, list_images, listed, reader
-from experiments.run import chunks
+from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_images
+from experiments.run import kept
+from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.progress import Progress, silent
-from experiments.run.workers import WorkerDied, cores, in_order
 
 __all__ = ["Photos", "Work", "read", "work"]
 
@@ -38,7 +37,7 @@ class Photos:
     names: paths inside the source, sorted, of the files that are images.
     images: uint8 [N, side, side, 3], RGB thumbnails, each photograph squashed to a square, a read-only memory map; None
     where none were asked for.
-    codes: uint64 [N] for each hash, of the photographs themselves, bit for bit imagehash's.
+    codes: uint64 [N] for each hash, of the photographs themselves, bit for bit those of imagehash.
     skipped: (name, reason) of every file that is named like an image and could not be used, sorted.
     digest: SHA-256 over all of the above (64 hex digits).
     files: where each is read again.
@@ -60,120 +59,66 @@ class Work(NamedTuple):
 
 
 def work(source: Path) -> Work:
-    """What `read` would read of the folder or zip `source`, found by names alone. Raises UserError where it is none."""
-    files, _ = listed(source)
+    """Count what `read` would read, by names alone. Raises UserError where `source` holds no images."""
+    files, _ = list_images(source)
     return Work(len(files), sum(file.version[0] for file in files))
 
 
 def read(
     source: Path,
+    run: Run,
     *,
-    runs_root: Path,
     hashes: Sequence[str] = ("phash",),
     side: int | None = 64,
     workers: int | None = None,
-    progress: Progress | None = None,
+    chunk_images: int = CHUNK_IMAGES,
 ) -> Photos:
-    """Hash every photograph in the folder (and the folders in it; links to folders are not followed) or zip `source`.
+    """Hash every photograph in the folder (and its subfolders; links to folders are not followed) or zip `source`.
 
-    hashes: of "phash", "ahash", "dhash". side: of the thumbnails, pixels; None makes none, and hashing faster by a
-    quarter. workers: processes, by default one a core; their number does not change the result.
+    hashes: of "phash", "ahash", "dhash". side: of the thumbnails, pixels; None makes none, which is faster by a
+    quarter. workers: see `work_through`.
 
-    Raises UserError where `source` is neither, holds no image, or a worker was killed; OSError where RUNS_ROOT cannot
-    be written.
+    Raises UserError where `source` is neither folder nor zip, holds no image, or a worker dies; OSError where RUNS_ROOT
+    cannot be written.
     """
     files, skipped = list_images(source)
     made_by = [FORMAT, sorted(hashes), side, PIL.__version__, features.version("libjpeg_turbo")]
-    folder = runs_root / "photos" / chunks.digest(str(source.resolve()), made_by)
+    folder = run.runs_root / "photos" / kept.key(str(source.resolve()), made_by)
     folder.mkdir(parents=True, exist_ok=True)
-    pieces = [
-        _Chunk(folder / f"{number:05}-{chunks.digest(files, made_by)}.chunk", files)
-        for number, files in enumerate(cut(files))
-    ]
-
+    hash_chunk = partial(_hashed, hashes=tuple(hashes), side=side)
     names: list[str] = []
     readers: list[dedup.File] = []
-    archive = archive_version(source)
     codes: dict[str, list[np.ndarray]] = {name: [] for name in hashes}
     digest = hashlib.sha256()
-
-    def taken(scratch: IO[bytes]) -> Iterator[str]:
-        """Takes up one chunk after the other; yields the name of every file."""
-        job = partial(_result, source, hashes=tuple(hashes), side=side)
-        missing = sum(not chunk.file.exists() for chunk in pieces)
-        results = in_order(job, pieces, workers=min(workers or cores(), missing))
-        for chunk, hashed in zip(pieces, results, strict=True):
-            names.extend(chunk.files[i].name for i in hashed.kept)
-            readers.extend(reader(source, archive, chunk.files[i].path) for i in hashed.kept)
+    with tempfile.TemporaryFile(dir=folder) as scratch:  # the memory map below keeps it for as long as it is needed
+        chunks, title = list(cut(source, files, chunk_images)), f"hashing {source.name}"
+        for chunk, outcome in work_through(
+            hash_chunk, chunks, folder, run, made_by=made_by, title=title, workers=workers
+        ):
+            places, chunk_readers = outcome.arrays["kept"].tolist(), chunk.readers()
+            names.extend(chunk.files[place].name for place in places)
+            readers.extend(chunk_readers[place] for place in places)
+            skipped.extend((chunk.files[place].name, reason) for place, reason in outcome.header["skipped"])
             for name in hashes:
-                codes[name].append(hashed.codes[name])
-                digest.update(hashed.codes[name].data)
-            if hashed.images is not None:
-                digest.update(hashed.images.data)
-                scratch.write(hashed.images.data)
-            skipped.extend((chunk.files[file.place].name, file.reason) for file in hashed.skipped)
-            yield from (file.name for file in chunk.files)
-
-    with tempfile.TemporaryFile(dir=folder) as scratch:  # the map below keeps it while it is needed, and no longer
-        try:
-            for _ in (progress or silent)(taken(scratch), total=len(files), desc=f"hashing {source.name}", unit="file"):
-                pass
-        except WorkerDied as error:
-            raise UserError(
-                f"{error}, perhaps for want of memory: free some or use fewer workers, and run it again; "
-                "what was finished is kept"
-            ) from error
+                codes[name].append(outcome.arrays[name])
+                digest.update(outcome.arrays[name].data)
+            if side is not None:
+                digest.update(outcome.arrays["images"].data)
+                scratch.write(outcome.arrays["images"].data)
         if not names:
             raise UserError(f"no image in {source} can be read ({skipped[0][0]}: {skipped[0][1]}): name another source")
         scratch.flush()
         images = None if side is None else np.memmap(scratch, np.uint8, "r", shape=(len(names), side, side, 3))
-    for stale in set(folder.glob("*.chunk")) - {chunk.file for chunk in pieces}:
-        stale.unlink(missing_ok=True)
     skipped.sort()
     digest.update(json.dumps([names, skipped]).encode())
-    return Photos(
-        names,
-        images,
-        {name: np.concatenate(parts) for name, parts in codes.items()},
-        skipped,
-        digest.hexdigest(),
-        readers,
-    )
+    whole = {name: np.concatenate(parts) for name, parts in codes.items()}
+    return Photos(names, images, whole, skipped, digest.hexdigest(), readers)
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    file: Path  # where its result is kept
-    files: list[File]
-
-
-def _result(source: Path, chunk: _Chunk, *, hashes: Sequence[str], side: int | None) -> dedup.HashedFiles:
-    """What was kept of the chunk, or else what its files give now."""
-    kept = _load(chunk.file, hashes)
-    if kept is not None:
-        return kept
-    archive = archive_version(source)
-    files = [reader(source, archive, file.path) for file in chunk.files]
-    hashed = dedup.hash_files(files, hashes=hashes, side=side, max_file_bytes=MAX_FILE_BYTES)
-    if not any(file.unread for file in hashed.skipped):  # that may pass, and leave the key as it is
-        _save(chunk.file, hashed)
-    return hashed
-
-
-def _save(file: Path, hashed: dedup.HashedFiles) -> None:
-    arrays: dict[str, np.ndarray] = {
-        "kept": hashed.kept,
-        "skipped": np.frombuffer(json.dumps(hashed.skipped).encode(), np.uint8),
-    }
+def _hashed(chunk: FileChunk, *, hashes: Sequence[str], side: int | None) -> Outcome:
+    hashed = dedup.hash_files(chunk.readers(), hashes=hashes, side=side, max_file_bytes=MAX_FILE_BYTES)
+    arrays: dict[str, np.ndarray] = {"kept": hashed.kept, **hashed.codes}
     if hashed.images is not None:
         arrays["images"] = hashed.images
-    chunks.save(file, {**arrays, **hashed.codes})
-
-
-def _load(file: Path, hashes: Sequence[str]) -> dedup.HashedFiles | None:
-    """The kept result; None where there is none or where it is damaged."""
-    arrays = chunks.load(file)
-    if arrays is None:
-        return None
-    skipped = [dedup.Skipped(*values) for values in json.loads(arrays["skipped"].tobytes())]
-    return dedup.HashedFiles(arrays["kept"], {name: arrays[name] for name in hashes}, arrays.get("images"), skipped)
+    skipped = [(file.place, file.reason) for file in hashed.skipped]
+    return Outcome(arrays, {"skipped": skipped}, final=not any(file.unread for file in hashed.skipped))

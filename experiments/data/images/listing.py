@@ -1,4 +1,4 @@
-"""The image files of a folder or zip, found by name: listed in order, cut into chunks, read one by one.
+"""The image files of a folder or zip, found by their names: listed in order, cut into chunks, read one by one.
 
 A folder that holds zips and no image counts as one zip of them all; a path there begins with its zip's name.
 """
@@ -6,45 +6,32 @@ A folder that holds zips and no image counts as one zip of them all; a path ther
 import functools
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import dedup
+from dedup.files import read_file
 from experiments.data.images.decode import MAX_FILE_BYTES
 from experiments.run.errors import UserError
-
-__all__ = [
-    "SUFFIXES",
-    "File",
-    "archive_version",
-    "cut",
-    "file_at",
-    "list_images",
-    "listed",
-    "members",
-    "printable",
-    "reader",
-    "zips",
-]
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".heic", ".heif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx", ".ico"),
 )
-CHUNK_FILES, CHUNK_BYTES = 256, 32 * 2**20  # of image files: about a second's work
+CHUNK_IMAGES, CHUNK_BYTES = 256, 32 * 2**20  # about a second's work
 
 
 class File(NamedTuple):
     """One image file of a source, told from what it may become later."""
 
     path: str  # inside the source, as the system spells it; in one of a folder's zips: "a.zip/path inside"
-    version: tuple[int, int]  # (size in bytes, time of the last change or CRC): another one, another content
+    version: tuple[int, int]  # (size in bytes, time of the last change or CRC): another content has another one
 
     @property
     def name(self) -> str:
-        """The path as text that can be written anywhere and on one line, whatever the system lets names hold."""
+        """The path as text on one line, whatever the system allows in names."""
         return printable(self.path.encode("utf-8", "surrogateescape"))
 
 
@@ -54,9 +41,56 @@ def printable(name: bytes) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+class FileChunk(NamedTuple):
+    """Some image files of the folder or zip `source`."""
+
+    source: Path
+    files: list[File]
+
+    @property
+    def size(self) -> int:
+        """The number of files."""
+        return len(self.files)
+
+    @property
+    def key(self) -> object:
+        """JSON values that change when one of the files does."""
+        return self.files
+
+    def readers(self) -> list[dedup.File]:
+        """Where each file is read: its path, or a function that returns the bytes of a zip's member."""
+        archive = None if self.source.is_dir() else _archive(self.source)
+        return [_reader(self.source, archive, file.path) for file in self.files]
+
+    def records(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """The name of each file, and the function that reads it."""
+        for file, reader in zip(self.files, self.readers(), strict=True):
+            yield file.name, partial(read_file, reader, MAX_FILE_BYTES)
+
+
+def cut(source: Path, files: list[File], most: int = CHUNK_IMAGES) -> Iterator[FileChunk]:
+    """The files in their order, in chunks of up to `most` that end once they hold CHUNK_BYTES."""
+    chunk: list[File] = []
+    size = 0
+    for file in files:
+        chunk.append(file)
+        size += file.version[0]
+        if len(chunk) == most or size >= CHUNK_BYTES:
+            yield FileChunk(source, chunk)
+            chunk, size = [], 0
+    if chunk:
+        yield FileChunk(source, chunk)
+
+
 def list_images(source: Path) -> tuple[list[File], list[tuple[str, str]]]:
-    """`listed`, where there must be one. Raises UserError where there is none."""
-    files, unread = listed(source)
+    """List (what is named like an image, sorted; folders that cannot be looked into, with the reason).
+
+    The members of a folder's zips are sorted by the path inside, then by the zip. Raises UserError for a broken zip,
+    and where there is no image.
+    """
+    if not source.exists():
+        raise UserError(f"no folder or zip {source}: check the path")
+    files, unread = _in_folder(source) if source.is_dir() else (_members(source), [])
     if not files:
         why = f" ({unread[0][0]}: {unread[0][1]})" if unread else ""
         raise UserError(
@@ -65,34 +99,21 @@ def list_images(source: Path) -> tuple[list[File], list[tuple[str, str]]]:
     return files, unread
 
 
-def listed(source: Path) -> tuple[list[File], list[tuple[str, str]]]:
-    """(what is named like an image, sorted; folders that cannot be looked into, with the reason).
+def _in_folder(folder: Path) -> tuple[list[File], list[tuple[str, str]]]:
+    unread: list[tuple[str, str]] = []
 
-    What lies in a folder's zips is sorted by the path inside, then by the zip. Raises UserError for a broken zip.
-    """
-    if source.is_dir():
-        unread: list[tuple[str, str]] = []
+    def note(error: OSError) -> None:
+        unread.append((os.path.relpath(error.filename, folder), error.strerror or str(error)))
 
-        def refused(error: OSError) -> None:
-            unread.append((os.path.relpath(error.filename, source), error.strerror or str(error)))
-
-        paths = [
-            os.path.relpath(os.path.join(folder, name), source)
-            for folder, folders, files in os.walk(source, onerror=refused)
-            for name in (*folders, *files)
-            if _is_named_like_an_image(name)
-        ]
-        if paths:
-            return [file_at(source, path.replace(os.sep, "/")) for path in sorted(paths)], unread
-        return members(source), unread
-    if not source.exists():
-        raise UserError(f"no folder or zip {source}: check the path")
-    return _members(source), []
-
-
-def file_at(folder: Path, path: str) -> File:
-    """The file of that path inside the folder."""
-    return File(path, _version(folder / path))
+    paths = [
+        os.path.relpath(os.path.join(inner, name), folder)
+        for inner, folders, files in os.walk(folder, onerror=note)
+        for name in (*folders, *files)
+        if _is_named_like_an_image(name)
+    ]
+    if paths:
+        return [File(path, _version(folder / path)) for path in sorted(paths)], unread
+    return members(folder), unread
 
 
 def members(folder: Path) -> list[File]:
@@ -102,12 +123,8 @@ def members(folder: Path) -> list[File]:
 
 
 def zips(folder: Path) -> list[Path]:
-    """The folder's own zips, sorted."""
+    """The zips in the folder itself, sorted."""
     return [path for path in sorted(folder.glob("*")) if _is_named_like_a_zip(path.name) and path.is_file()]
-
-
-def _is_named_like_a_zip(name: str) -> bool:
-    return name.lower().endswith(".zip") and not name.startswith("._")
 
 
 def _members(source: Path) -> list[File]:
@@ -115,9 +132,13 @@ def _members(source: Path) -> list[File]:
     try:
         with zipfile.ZipFile(source) as archive:
             members = {info.filename: (info.file_size, info.CRC) for info in archive.infolist()}
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:  # names, versions that it does not know
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:  # also names and versions it cannot read
         raise UserError(f"{source} is neither a folder nor a complete zip ({error}): fetch it again") from error
     return [File(*member) for member in sorted(members.items()) if _is_named_like_an_image(member[0])]
+
+
+def _is_named_like_a_zip(name: str) -> bool:
+    return name.lower().endswith(".zip") and not name.startswith("._")
 
 
 def _is_named_like_an_image(path: str) -> bool:
@@ -129,36 +150,21 @@ def _version(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
         return status.st_size, status.st_mtime_ns
-    except OSError:  # a dangling link, say: reading it will tell
+    except OSError:  # a dangling link, for example: the reason shows when it is read
         return 0, 0
 
 
-def cut(files: list[File]) -> Iterator[list[File]]:
-    """The files in their order, in chunks of up to CHUNK_FILES that end once they hold CHUNK_BYTES."""
-    chunk: list[File] = []
-    size = 0
-    for file in files:
-        chunk.append(file)
-        size += file.version[0]
-        if len(chunk) == CHUNK_FILES or size >= CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+def _archive(path: Path) -> tuple[str, int, int]:
+    """What tells a zip from what it may become later."""
+    return str(path), *_version(path)
 
 
-def archive_version(source: Path) -> tuple[str, int, int] | None:
-    """What tells a zip from what it becomes later; None for a folder."""
-    return None if source.is_dir() else (str(source), *_version(source))
-
-
-def reader(source: Path, archive: tuple[str, int, int] | None, path: str) -> dedup.File:
-    """Where the file `path` of the source is read: its path, or a function that gives a zip member's bytes."""
+def _reader(source: Path, archive: tuple[str, int, int] | None, path: str) -> dedup.File:
     if archive is not None:
         return partial(_read_member, archive, path)
     first, _, inner = path.partition("/")
     if inner and _is_named_like_a_zip(first) and (source / first).is_file():
-        return partial(_read_member, (str(source / first), *_version(source / first)), inner)
+        return partial(_read_member, _archive(source / first), inner)
     return source / path
 
 
@@ -172,5 +178,5 @@ def _read_member(archive: tuple[str, int, int], path: str) -> bytes:
 
 @functools.lru_cache(16)
 def _opened(archive: tuple[str, int, int]) -> zipfile.ZipFile:
-    """Opened once in a process: the list of a large zip takes longer to read than an image."""
+    """Open a zip once in a process: to read the list of a large one takes longer than to read an image."""
     return zipfile.ZipFile(archive[0])

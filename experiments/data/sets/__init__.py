@@ -1,1 +1,1 @@
-"""One module a data set: where its official files are looked for, how they are read and checked."""
+"""One module for each data set: where its official files are looked for, how they are read and checked."""

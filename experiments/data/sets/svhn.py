@@ -1,92 +1,98 @@
 """SVHN (Netzer et al. 2011), format 2: photographed house numbers, 32x32 RGB, ten digits.
 
 `DATA_ROOT/svhn/{train,test}_32x32.mat` (73,257 and 26,032 images) or, where that is absent, torchvision's download.
-A file with fewer images is taken for what it is, and the packed set's source says how many; the whole ones must have
-torchvision's MD5. The files' label 10 means the digit 0.
+A file with fewer images is accepted as a part, and the packed set's source says how many there are; a whole file must
+have torchvision's MD5. The files' label 10 means the digit 0.
 """
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import scipy.io
 
-from experiments.data.downloads import fetch
-from experiments.data.obtain import obtain, torchvision_datasets
+from experiments.data.dataset import Dataset, check_shape
+from experiments.data.downloads import fetch, obtain, torchvision_datasets
 from experiments.data.packed import PackedSet, pack
-from experiments.run.errors import UserError
-from experiments.run.progress import Progress
+from experiments.run.context import Run
+from experiments.run.errors import UserError, one_line
 
-__all__ = ["build", "source_at"]
+__all__ = ["Svhn"]
 
 COUNTS = {"train": 73_257, "test": 26_032}
 MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a315427106f1b164d9cef3"}  # of the whole files
 DOWNLOAD_BYTES = 250_000_000
 
 
-def build(split: str, folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:
-    """Pack "train" or "test" into `folder`, uint8 [N, 32, 32, 3]. Raises UserError where no source is right."""
-    file = _at_hand(split, data_root) or _at_hand(split, downloads) or _fetched(split, data_root, downloads, progress)
-    try:
-        count = _count(split, file)
-        if count == COUNTS[split] and (found := _md5(file)) != MD5[split]:
-            raise ValueError(f"MD5 of the whole file must be {MD5[split]}, got {found}")
-        images, labels = _read(file, count)
-    except Exception as error:  # a broken .mat raises nearly anything
-        raise UserError(f"{file} is not SVHN's {_name(split)} ({_text(error)}): replace it with a fresh one") from error
-    return pack(
-        folder,
-        [images],
-        shape=images.shape,
-        labels=labels,
-        source=_source(split, count),
-        transform="none",
-        details={"class_names": list("0123456789")},
-    )
+@dataclass(frozen=True)
+class Svhn(Dataset):
+    """The training or the test digits."""
 
+    split: str
 
-def source_at(split: str, data_root: Path) -> str | None:
-    """What a set packed from `data_root` now would name as its source; None where nothing is there."""
-    file = _at_hand(split, data_root)
-    try:
-        return None if file is None else _source(split, _count(split, file))
-    except Exception as error:
-        raise UserError(f"{file} is not SVHN's {_name(split)} ({_text(error)}): replace it with a fresh one") from error
+    def build(self, folder: Path, run: Run) -> PackedSet:
+        file = self._at_hand(run.data_root) or self._at_hand(run.runs_root / "downloads") or self._fetched(run)
+        try:
+            count = self._count(file)
+            if count == COUNTS[self.split] and (found := _md5(file)) != MD5[self.split]:
+                raise ValueError(f"MD5 of the whole file must be {MD5[self.split]}, got {found}")
+            images, labels = _read(file, count)
+        except Exception as error:  # a broken .mat raises nearly anything
+            raise self._refused(file, error) from error
+        return pack(
+            folder,
+            [images],
+            shape=images.shape,
+            labels=labels,
+            source=self._source(count),
+            transform="none",
+            details={"class_names": list("0123456789")},
+        )
 
+    def check(self, packed: PackedSet) -> None:
+        check_shape(packed, 32)
 
-def _name(split: str) -> str:
-    return f"{split}_32x32.mat"
+    def source_at(self, data_root: Path) -> str | None:
+        file = self._at_hand(data_root)
+        try:
+            return None if file is None else self._source(self._count(file))
+        except Exception as error:
+            raise self._refused(file, error) from error
 
+    @property
+    def _name(self) -> str:
+        return f"{self.split}_32x32.mat"
 
-def _source(split: str, count: int) -> str:
-    part = "" if count == COUNTS[split] else f", {count:,} of {COUNTS[split]:,} images"
-    return f"SVHN: {_name(split)}{part}"
+    def _source(self, count: int) -> str:
+        whole = COUNTS[self.split]
+        return f"SVHN: {self._name}" + ("" if count == whole else f", {count:,} of {whole:,} images")
 
+    def _refused(self, file: Path | None, error: Exception) -> UserError:
+        return UserError(f"{file} is not SVHN's {self._name} ({one_line(error)}): replace it with a fresh one")
 
-def _at_hand(split: str, root: Path) -> Path | None:
-    found = [path for path in (root / "svhn" / _name(split), root / _name(split)) if path.is_file()]
-    return found[0] if found else None
+    def _at_hand(self, root: Path) -> Path | None:
+        return next((path for path in (root / "svhn" / self._name, root / self._name) if path.is_file()), None)
 
+    def _fetched(self, run: Run) -> Path:
+        def from_torchvision(path: Path) -> None:
+            url, _, md5 = torchvision_datasets().SVHN.split_list[self.split]
+            fetch(url, path, run, md5=md5)
 
-def _fetched(split: str, data_root: Path, downloads: Path, progress: Progress | None) -> Path:
-    def from_torchvision(path: Path) -> None:
-        url, _, md5 = torchvision_datasets().SVHN.split_list[split]
-        fetch(url, path, md5=md5, progress=progress)
+        missing = f"no SVHN: put {self._name} in {run.data_root / 'svhn'}"
+        return obtain([(self._name, from_torchvision)], run, room=DOWNLOAD_BYTES, missing=missing)
 
-    missing = f"no SVHN: put {_name(split)} in {data_root / 'svhn'}"
-    return obtain([(_name(split), from_torchvision)], downloads, room=DOWNLOAD_BYTES, missing=missing)
-
-
-def _count(split: str, file: Path) -> int:
-    """How many images the file announces. Raises ValueError for arrays of other kinds, before they are read."""
-    arrays = {name: (shape, kind) for name, shape, kind in scipy.io.whosmat(file)}
-    shape, kind = arrays.get("X", ((), "none"))
-    if kind != "uint8" or len(shape) != 4 or tuple(shape[:3]) != (32, 32, 3) or not 0 < shape[3] <= COUNTS[split]:
-        raise ValueError(f"X must be uint8 [32, 32, 3, 1 to {COUNTS[split]}], got {kind} {list(shape)}")
-    labels, kind = arrays.get("y", ((), "none"))
-    if tuple(labels) not in ((shape[3], 1), (1, shape[3])) or not kind.startswith(("uint", "int", "double")):
-        raise ValueError(f"y must be {shape[3]} numbers, got {kind} {list(labels)}")
-    return shape[3]
+    def _count(self, file: Path) -> int:
+        """How many images the file announces. Raises ValueError for arrays of other kinds, before they are read."""
+        arrays = {name: (shape, kind) for name, shape, kind in scipy.io.whosmat(file)}
+        shape, kind = arrays.get("X", ((), "none"))
+        most = COUNTS[self.split]
+        if kind != "uint8" or len(shape) != 4 or tuple(shape[:3]) != (32, 32, 3) or not 0 < shape[3] <= most:
+            raise ValueError(f"X must be uint8 [32, 32, 3, 1 to {most}], got {kind} {list(shape)}")
+        labels, kind = arrays.get("y", ((), "none"))
+        if tuple(labels) not in ((shape[3], 1), (1, shape[3])) or not kind.startswith(("uint", "int", "double")):
+            raise ValueError(f"y must be {shape[3]} numbers, got {kind} {list(labels)}")
+        return shape[3]
 
 
 def _read(file: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +109,3 @@ def _read(file: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
 def _md5(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "md5").hexdigest()
-
-
-def _text(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,26 +1,65 @@
 """Tiny-ImageNet: the 100,000 training photographs (500 of each of 200 ImageNet classes), JPEG, 64x64.
 
-Found below DATA_ROOT as the folder `tiny-imagenet-200/train/`, as zips inside `tiny-imagenet-200/`, or as
+It is found below DATA_ROOT as the folder `tiny-imagenet-200/train/`, as zips inside `tiny-imagenet-200/`, or as
 `tiny-imagenet-200.zip`; the inner paths are the official `tiny-imagenet-200/train/<wnid>/images/*.JPEG`.
 Images come in the order of those paths. A label is the index of its wnid among the sorted wnids at hand.
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from experiments.data.images.listing import File, file_at, list_images, members, zips
-from experiments.data.images.pack import pack_images, plan_of
+from experiments.data.dataset import Dataset, check_shape
+from experiments.data.images.listing import File, cut, list_images, members, zips
+from experiments.data.images.pack import PackSpec, Plan, pack_images
 from experiments.data.packed import PackedSet
+from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.progress import Progress
 
-__all__ = ["build_32", "build_64", "halve", "source_at"]
+__all__ = ["TinyImageNet", "halve"]
 
 NAME = "tiny-imagenet-200"
 SIDE = 64
-MEMBER = re.compile(rf"(?:(?:[^/]+/)?{NAME}/)?train/(n\d{{8}})/images/[^/]+\.JPEG")
+MEMBER = re.compile(rf"(?:(?:[^/]+/)?{NAME}/)?(train/(n\d{{8}})/images/[^/]+\.JPEG)")
+TRANSFORMS = {"64": "RGB; none", "32": "RGB; mean of each 2x2 block, rounded half up"}
+
+
+@dataclass(frozen=True)
+class TinyImageNet(Dataset):
+    """The photographs as they are (side "64") or at half their size (side "32")."""
+
+    side: str
+
+    def build(self, folder: Path, run: Run) -> PackedSet:
+        source, names = _at_hand(run.data_root)
+        wnid_of = _files(source)
+        if not wnid_of:
+            raise UserError(
+                f"no Tiny-ImageNet photographs in {run.data_root}: they must be named like "
+                f"{NAME}/train/n01443537/images/n01443537_0.JPEG"
+            )
+        wnids = sorted(set(wnid_of.values()))
+        index = {wnid: label for label, wnid in enumerate(wnids)}
+        planned = Plan(source, list(cut(source, list(wnid_of))), labels=[index[wnid] for wnid in wnid_of.values()])
+        spec = PackSpec(
+            int(self.side),
+            exact=SIDE,
+            source=_source(names),
+            transform=TRANSFORMS[self.side],
+            details={"class_names": wnids},
+        )
+        return pack_images(planned, folder, spec, run)
+
+    def check(self, packed: PackedSet) -> None:
+        check_shape(packed, int(self.side))
+
+    def source_at(self, data_root: Path) -> str | None:
+        try:
+            return _source(_at_hand(data_root)[1])
+        except UserError:
+            return None
 
 
 def halve(images: np.ndarray) -> np.ndarray:
@@ -37,57 +76,12 @@ def halve(images: np.ndarray) -> np.ndarray:
     return ((total + 2) // 4).astype(np.uint8)
 
 
-def build_64(folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:
-    """Pack the photographs as they are into `folder`. Raises UserError where there are none."""
-    return _build(folder, data_root, downloads, progress, side=SIDE, transform="none")
-
-
-def build_32(folder: Path, *, data_root: Path, downloads: Path, progress: Progress | None = None) -> PackedSet:
-    """Pack the photographs at half size into `folder`. Raises UserError where there are none."""
-    transform = "mean of each 2x2 block, rounded half up"
-    return _build(folder, data_root, downloads, progress, side=SIDE // 2, transform=transform)
-
-
-def source_at(data_root: Path) -> str | None:
-    """What a set packed from `data_root` now would name as its source; None where nothing is there."""
-    try:
-        return _source(_at_hand(data_root)[1])
-    except UserError:
-        return None
-
-
 def _source(names: list[str]) -> str:
     return f"{NAME}: {', '.join(names)}"
 
 
-def _build(
-    folder: Path, data_root: Path, downloads: Path, progress: Progress | None, *, side: int, transform: str
-) -> PackedSet:
-    source, names = _at_hand(data_root)
-    wnid_of = {file: found[1] for file in _files(source) if (found := MEMBER.fullmatch(file.path))}
-    if not wnid_of:
-        raise UserError(
-            f"no Tiny-ImageNet photographs in {data_root}: they must be named like "
-            f"{NAME}/train/n01443537/images/n01443537_0.JPEG"
-        )
-    wnids = sorted(set(wnid_of.values()))
-    index = {wnid: label for label, wnid in enumerate(wnids)}
-    return pack_images(
-        plan_of(source, list(wnid_of), []),
-        folder,
-        side=side,
-        exact=SIDE,
-        labels=[index[wnid] for wnid in wnid_of.values()],
-        work=downloads.parent / "packing",
-        source=_source(names),
-        made=f"RGB; {transform}",
-        details={"class_names": wnids},
-        progress=progress,
-    )
-
-
 def _at_hand(data_root: Path) -> tuple[Path, list[str]]:
-    """The folder or zip with the photographs, and what it is called in the sidecar."""
+    """The folder or zip with the photographs, and what the sidecar calls it."""
     folder, archive = data_root / NAME, data_root / f"{NAME}.zip"
     if (folder / "train").is_dir():
         return folder, ["folder"]
@@ -100,14 +94,11 @@ def _at_hand(data_root: Path) -> tuple[Path, list[str]]:
     return archive, [archive.name]
 
 
-def _files(source: Path) -> list[File]:
-    """In the order of the paths inside; of what two zips hold, the first one's."""
-    if (source / "train").is_dir():
-        paths = sorted(path.relative_to(source).as_posix() for path in source.glob("train/n*/images/*.JPEG"))
-        return [file_at(source, path) for path in paths]
-    if not source.is_dir():
-        return list_images(source)[0]
-    first: dict[str, File] = {}
-    for file in members(source):
-        first.setdefault(file.path.partition("/")[2], file)
-    return list(first.values())
+def _files(source: Path) -> dict[File, str]:
+    """The training photographs -> wnid, in the order of the paths inside; of a path that two zips hold, the first."""
+    is_zipped = source.is_dir() and not (source / "train").is_dir()
+    found: dict[str, tuple[File, str]] = {}
+    for file in members(source) if is_zipped else list_images(source)[0]:
+        if match := MEMBER.fullmatch(file.path):
+            found.setdefault(match[1], (file, match[2]))
+    return dict(found.values())

@@ -1,4 +1,4 @@
-"""`dcgan-eval data`, `data pack` and `data lmdb` as a person runs them: exit codes, one line for each mistake."""
+"""`dcgan-eval data` and `data pack` as a person runs them: exit codes, one line for each mistake."""
 
 import io
 import os
@@ -7,23 +7,19 @@ import struct
 import zipfile
 from pathlib import Path
 
-import lmdb
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiments import cli
-from experiments.data import load as datasets
-from experiments.data.images import hash_files as photos
-from experiments.data.images import listing as image_files
-from experiments.data.images import lmdb_writer
-from experiments.data.images import pack as packing
-from experiments.data.images.squares import square
+from experiments.data.images.decode import decode_square
+from experiments.data.load import load
 from experiments.data.packed import pack
 from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.workers import in_order
+from tests.experiments.data.lmdb_files import write_lmdb
+from tests.workplace import Workplace
 
 
 def _photograph(seed: int, size: tuple[int, int] = (80, 60)) -> bytes:
@@ -34,21 +30,10 @@ def _photograph(seed: int, size: tuple[int, int] = (80, 60)) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DATA_ROOT and RUNS_ROOT below `tmp_path`, which is also the present folder; chunks of two images."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DATA_ROOT", str(tmp_path / "data"))
-    monkeypatch.setenv("RUNS_ROOT", str(tmp_path / "runs"))
-    monkeypatch.setattr(image_files, "CHUNK_FILES", 2)
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No processes except where a test asks for them: they take a second to start."""
-    if not request.node.name.startswith("test_processes"):
-        monkeypatch.setattr(packing, "in_processes", lambda f, tasks, workers: in_order(f, tasks, workers=1))
-        for module in (lmdb_writer, photos):
-            monkeypatch.setattr(module, "cores", lambda: 1)
+def run(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The run of a command in the workplace, whose folder is the present one."""
+    monkeypatch.chdir(workplace.root)
+    return workplace.run
 
 
 @pytest.fixture
@@ -60,12 +45,12 @@ def album(tmp_path: Path) -> Path:
     return tmp_path / "album"
 
 
-def _roots(tmp_path: Path) -> dict[str, Path]:
-    return {"data_root": tmp_path / "data", "runs_root": tmp_path / "runs"}
+def _square(data: bytes, side: int) -> np.ndarray:
+    return np.asarray(decode_square(data, side, 3))
 
 
 def _squares(side: int, n: int = 5) -> np.ndarray:
-    return np.stack([np.asarray(square(_photograph(i), side, 3)) for i in range(n)])
+    return np.stack([_square(_photograph(i), side) for i in range(n)])
 
 
 def _one_line(capsys: pytest.CaptureFixture) -> str:
@@ -77,65 +62,55 @@ def _one_line(capsys: pytest.CaptureFixture) -> str:
 # Packing.
 
 
-def test_pack_then_load_by_name(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_pack_then_load_by_name(album: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["data", "pack", "album", "--size", "64"]) == 0
     assert "album-64: uint8 [5, 64, 64, 3], digest " in capsys.readouterr().out
-    np.testing.assert_array_equal(datasets.load("album-64", Run(**_roots(tmp_path))).images, _squares(64))
+    np.testing.assert_array_equal(load("album-64", run).images, _squares(64))
     assert cli.main(["data", "album-64"]) == 0  # without its source
     assert cli.main(["data", "pack", "album", "--size", "32", "--gray", "--name", "mine"]) == 0
-    assert datasets.load("mine", Run(**_roots(tmp_path))).images.shape == (5, 32, 32, 1)
+    assert load("mine", run).images.shape == (5, 32, 32, 1)
     os.truncate(tmp_path / "runs" / "packed" / "mine" / "images.u8", 7)
     with pytest.warns(UserWarning, match="must hold 5,120 bytes, got 7"), pytest.raises(UserError) as caught:
-        datasets.load("mine", Run(**_roots(tmp_path)))
+        load("mine", run)
     assert "pack it again with `dcgan-eval data pack SOURCE --name mine`" in str(caught.value)
 
 
-def test_a_corrupt_file_is_named_and_exit_1(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_corrupt_file_is_named_and_exit_1(album: Path, run: Run, capsys: pytest.CaptureFixture) -> None:
     (album / "cut.jpg").write_bytes(_photograph(9)[:600])
     assert cli.main(["data", "pack", "album", "--size", "32"]) == 1
     assert "skipped cut.jpg: " in capsys.readouterr().err
-    assert len(datasets.load("album-32", Run(**_roots(tmp_path))).images) == 5
-    assert cli.main(["data", "lmdb", "album", "out_lmdb"]) == 1
-    said = capsys.readouterr()
-    assert "skipped cut.jpg: " in said.err and said.out == "out_lmdb: 5 records\n"
+    assert len(load("album-32", run).images) == 5
+    assert cli.main(["data", "album-32"]) == 1
+    assert "skipped cut.jpg: " in capsys.readouterr().err
 
 
 def test_a_dry_run_leaves_nothing(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["data", "pack", "album", "--size", "32", "--dry-run"]) == 0
-    assert cli.main(["data", "lmdb", "album", "out", "--dry-run"]) == 0
     assert os.listdir(tmp_path) == ["album"]
-    said = capsys.readouterr().out.splitlines()
-    assert "would pack 5 images of album" in said[0] and said[1] == "would write 5 images of album as out"
+    assert capsys.readouterr().out.startswith("would pack 5 images of album into ")
 
 
 def test_an_interruption_is_130_and_the_same_command_goes_on(
-    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    album: Path, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     def interrupted(iterable, *, total, desc, unit):
-        for number, item in enumerate(iterable):
-            if number == 3:
-                raise KeyboardInterrupt
-            yield item
+        yield next(iter(iterable))
+        raise KeyboardInterrupt
 
+    for i in range(5, 260):  # more than a chunk
+        (album / f"{i}.jpg").symlink_to("0.jpg")
     command = ["data", "pack", "album", "--size", "32"]
     with monkeypatch.context() as patched:
         patched.setattr(console, "progress", interrupted)
         assert cli.main(command) == 130
     assert "run the same command again to go on" in capsys.readouterr().err
-    assert os.listdir(tmp_path / "runs" / "packed") == []
-    read: list[str] = []
-    squares = packing.squares
-
-    def noted(records, **options):
-        records = list(records)
-        read.extend(name for name, _ in records)
-        return squares(records, **options)
-
-    monkeypatch.setattr(packing, "squares", noted)
+    assert os.listdir(run.runs_root / "packed") == []
+    assert list((run.runs_root / "packing").rglob("*.chunk")) != []
     assert cli.main(command) == 0
-    assert read == ["4.jpg"]  # two chunks of two were kept
-    np.testing.assert_array_equal(datasets.load("album-32", Run(**_roots(tmp_path))).images, _squares(32))
-    assert os.listdir(tmp_path / "runs" / "packing") == []
+    order = sorted(f"{i}.jpg" for i in range(260))
+    expected = [_squares(32)[int(name[0]) if name[1] == "." and int(name[0]) < 5 else 0] for name in order]
+    np.testing.assert_array_equal(load("album-32", run).images, expected)
+    assert os.listdir(run.runs_root / "packing") == []
 
 
 @pytest.mark.parametrize(
@@ -148,8 +123,8 @@ def test_an_interruption_is_130_and_the_same_command_goes_on(
         ),
         ("pack album --size 32 --name ..", "--name must be one word"),
         ("pack album --size 32 --name mnist-32", "is the name of a set that has its own source: choose another"),
-        ("lmdb nowhere out", "'nowhere' is neither a folder, a zip nor a set: check the path"),
-        ("lmdb album album", "album exists: name a folder that does not, or remove it"),
+        ("lmdb album out", "or one packed before with `dcgan-eval data pack`, got 'lmdb'"),
+        ("tiny-imagenet-23", "got 'tiny-imagenet-23'; did you mean 'tiny-imagenet-32'?"),
         ("lsun", "the data set must be one of cifar10-train"),
         ("../album", "the data set must be one of cifar10-train"),
         ("lsun-bedroom-64", "put bedroom_train_lmdb/ in"),
@@ -163,7 +138,7 @@ def test_mistakes_are_one_line_and_exit_2(
     assert sorted(os.listdir(album)) == [f"{i}.jpg" for i in range(5)] and not list(tmp_path.glob("runs/packed/*"))
 
 
-@pytest.mark.parametrize("arguments", [["pack"], ["pack", "album"], ["pack", "album", "--size", "48"], ["lmdb", "x"]])
+@pytest.mark.parametrize("arguments", [["pack"], ["pack", "album"], ["pack", "album", "--size", "48"]])
 def test_a_wrong_command_is_one_line_and_exit_2(capsys: pytest.CaptureFixture, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(["data", *arguments])
@@ -171,7 +146,7 @@ def test_a_wrong_command_is_one_line_and_exit_2(capsys: pytest.CaptureFixture, a
     assert stopped.value.code == 2 and "\n" not in error and f"see dcgan-eval data {arguments[0]} --help" in error
 
 
-@pytest.mark.parametrize("command", ["data pack", "data lmdb"])
+@pytest.mark.parametrize("command", ["data", "data pack"])
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main([*command.split(), "--help"])
@@ -181,30 +156,22 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture) -> Non
 # LSUN's form.
 
 
-def test_images_to_lmdb_to_lsun_by_name(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert cli.main(["data", "lmdb", "album", "data/lsun/bedroom_train_lmdb"]) == 0
-    capsys.readouterr()
-    with lmdb.open("data/lsun/bedroom_train_lmdb", readonly=True, lock=False) as opened, opened.begin() as transaction:
-        stored = [bytes(value) for _, value in transaction.cursor()]
+def test_lsun_by_name_and_by_path(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    content = {b"%040x" % i: _photograph(i) for i in range(5)}
+    folder = write_lmdb(tmp_path / "data/lsun/bedroom_train_lmdb", content)
     assert cli.main(["data", "lsun-bedroom-64"]) == 0
     assert "lsun-bedroom-64: uint8 [5, 64, 64, 3]" in capsys.readouterr().out
-    made = datasets.load("lsun-bedroom-64", Run(**_roots(tmp_path)))
-    np.testing.assert_array_equal(made.images, [np.asarray(square(data, 64, 3)) for data in stored])
-    assert sorted(stored) == sorted(_photograph(i) for i in range(5))
+    made = load("lsun-bedroom-64", run)
+    np.testing.assert_array_equal(made.images, _squares(64))
     assert made.meta["source"] == "LSUN: bedroom_train_lmdb" and made.labels is None
-
-
-def test_a_packed_set_as_lmdb(album: Path, tmp_path: Path) -> None:
-    assert cli.main(["data", "pack", "album", "--size", "32"]) == 0
-    assert cli.main(["data", "lmdb", "album-32", "data/lsun/faces_lmdb"]) == 0
-    made = datasets.load("lsun-faces-32", Run(**_roots(tmp_path)))
-    assert sorted(i.tobytes() for i in made.images) == sorted(i.tobytes() for i in _squares(32))
+    assert cli.main(["data", "pack", str(folder), "--size", "32", "--name", "mine"]) == 0
+    np.testing.assert_array_equal(load("mine", run).images, _squares(32))
 
 
 @pytest.mark.parametrize("left", [0, 100, 8192, -4096])
-def test_processes_a_cut_lmdb_is_one_line_and_exit_2(album: Path, capsys: pytest.CaptureFixture, left: int) -> None:
-    lmdb_writer.write_lmdb(album, Path("data/lsun/tower_train_lmdb"), workers=1)
-    file = Path("data/lsun/tower_train_lmdb/data.mdb")
+def test_a_cut_lmdb_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture, left: int) -> None:
+    content = {b"%040x" % i: _photograph(i) for i in range(5)}
+    file = write_lmdb(tmp_path / "data/lsun/tower_train_lmdb", content) / "data.mdb"
     os.truncate(file, left if left >= 0 else file.stat().st_size + left)
     for command in (["data", "lsun-tower-32"], ["data", "pack", str(file.parent), "--size", "32"]):
         assert cli.main(command) == 2
@@ -214,15 +181,15 @@ def test_processes_a_cut_lmdb_is_one_line_and_exit_2(album: Path, capsys: pytest
 # Official files that are damaged or hostile.
 
 
-def test_celeba_from_any_one_zip(tmp_path: Path) -> None:
+def test_celeba_from_any_one_zip(run: Run, tmp_path: Path) -> None:
     (tmp_path / "data" / "faces").mkdir(parents=True)
     with zipfile.ZipFile(tmp_path / "data" / "faces" / "x.zip", "w") as archive:
         for i in (1, 0):
             archive.writestr(f"img_align_celeba/{i:06}.jpg", _photograph(i, (178, 218)))
         archive.writestr("list_attr_celeba.txt", "no image")
     assert cli.main(["data", "celeba-64"]) == 0
-    made = datasets.load("celeba-64", Run(**_roots(tmp_path)))
-    expected = [np.asarray(square(_photograph(i, (178, 218)), 64, 3)) for i in (0, 1)]
+    made = load("celeba-64", run)
+    expected = [_square(_photograph(i, (178, 218)), 64) for i in (0, 1)]
     np.testing.assert_array_equal(made.images, expected)
     assert made.meta["source"] == "CelebA: x.zip"
     (tmp_path / "data" / "faces" / "y.zip").write_bytes(b"")
@@ -281,14 +248,11 @@ def zips(tmp_path: Path) -> Path:
     return tmp_path / "zips"
 
 
-def test_a_folder_of_zips_is_one_source(zips: Path, tmp_path: Path) -> None:
+def test_a_folder_of_zips_is_one_source(zips: Path, run: Run, tmp_path: Path) -> None:
     assert cli.main(["data", "pack", "zips", "--size", "32"]) == 0
     expected = [_photograph(i) for i in (7, 0, 1, 2, 3, 4)]  # by the path inside, then by the zip
-    made = datasets.load("zips-32", Run(**_roots(tmp_path))).images
-    np.testing.assert_array_equal(made, [np.asarray(square(data, 32, 3)) for data in expected])
-    assert cli.main(["data", "lmdb", "zips", "out"]) == 0
-    with lmdb.open("out", readonly=True, lock=False) as opened, opened.begin() as transaction:
-        assert sorted(bytes(value) for _, value in transaction.cursor()) == sorted(expected)
+    made = load("zips-32", run).images
+    np.testing.assert_array_equal(made, [_square(data, 32) for data in expected])
     assert cli.main(["dedup", "zips", "--method", "phash"]) == 0
     kept = (tmp_path / "runs" / "dedup" / "zips" / "keep.txt").read_text().splitlines()
     assert kept == ["a.zip/x/0.jpg", *(f"{'ba'[i % 2]}.zip/x/{i}.jpg" for i in range(5))]
@@ -309,11 +273,11 @@ def test_a_zip_of_a_kind_that_is_not_known(tmp_path: Path, capsys: pytest.Captur
     assert "nor a complete zip (zip file version 9.9)" in _one_line(capsys)
 
 
-def test_a_folder_named_like_a_zip_is_a_folder(album: Path, tmp_path: Path) -> None:
+def test_a_folder_named_like_a_zip_is_a_folder(album: Path, run: Run, tmp_path: Path) -> None:
     (tmp_path / "outer").mkdir()
     album.rename(tmp_path / "outer" / "x.zip")
     assert cli.main(["data", "pack", "outer", "--size", "32"]) == 0
-    np.testing.assert_array_equal(datasets.load("outer-32", Run(**_roots(tmp_path))).images, _squares(32))
+    np.testing.assert_array_equal(load("outer-32", run).images, _squares(32))
 
 
 # Names.
@@ -336,9 +300,9 @@ def test_the_name_is_the_sources_own(album: Path, tmp_path: Path, own: str, name
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../packed/mine", "mine/", ".mine", "a\0b"])
-def test_no_name_leads_elsewhere(tmp_path: Path, name: str) -> None:
+def test_no_name_leads_elsewhere(run: Run, tmp_path: Path, name: str) -> None:
     images = np.zeros((1, 32, 32, 3), np.uint8)
     for folder in ("mine", ".mine"):
         pack(tmp_path / "runs" / "packed" / folder, [images], shape=images.shape, source="s", transform="t")
     with pytest.raises(UserError, match="the data set must be one of"):
-        datasets.load(name, Run(**_roots(tmp_path)))
+        load(name, run)

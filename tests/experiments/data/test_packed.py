@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.data.packed import PackedSet, open_packed, pack
-from experiments.run import files as whole_folder
 from experiments.run.errors import UserError
+from experiments.run.files import ABANDONED_AFTER
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 4, 5, 3), dtype=np.uint8)
 LABELS = np.arange(7)
@@ -227,7 +227,7 @@ def test_what_a_killed_run_left_goes_and_a_running_one_stays(tmp_path: Path) -> 
     for name in [".x.dead.partial", ".x.alive.partial", ".y.dead.partial"]:
         (tmp_path / name).mkdir()
         (tmp_path / name / "images.u8").write_bytes(b"half")
-    long_ago = time.time() - whole_folder.ABANDONED_AFTER - 60
+    long_ago = time.time() - ABANDONED_AFTER - 60
     for path in [*tmp_path.glob(".*.dead.partial"), *tmp_path.glob(".*.dead.partial/images.u8")]:
         os.utime(path, (long_ago, long_ago))
     _pack(tmp_path / "x")

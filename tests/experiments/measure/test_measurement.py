@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.measure import measurement
-from experiments.measure.measurement import SOURCE, Figure, keep_record, own_records, recorded
+from experiments.measure.measurement import SOURCE, Figure, Measurement, keep_record, own_records, recorded
 from experiments.run.context import ROOT, Run
 
 PACKAGES = ("gan", "features", "evaluation", "dedup", "results", "experiments")
@@ -20,7 +20,7 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class Counted:
+class Counted(Measurement):
     """A measurement of two protocols that counts how often it is made."""
 
     spec: Spec = Spec()

@@ -1,6 +1,5 @@
-"""Processes: order, errors, death, and that none is left."""
+"""Worker processes: order, errors, death, and that none is left."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,60 +10,95 @@ from pathlib import Path
 
 import pytest
 
-from experiments.run import workers as pool
-from experiments.run.workers import WorkerDied, in_order
+from experiments.run import workers as module
+from experiments.run.workers import AHEAD, WorkerDied, cores, in_order
 
 
-def test_results_come_in_order_and_no_process_is_left():
-    seconds = [0.3, 0, 0, 0.1, *[0] * 30]
-    loop = in_order(partial(_wait_and_tell, os.getpid()), enumerate(seconds), workers=2)
-    first = next(loop)
-    assert first == (0, True) and len(multiprocessing.active_children()) == 2
-    assert [first, *loop] == [(i, True) for i in range(len(seconds))]
-    assert multiprocessing.active_children() == []
-
-
-def _wait_and_tell(parent, task):
-    number, seconds = task
+def pid_after(seconds: float) -> int:
     time.sleep(seconds)
-    return number, os.getpid() != parent and os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    return os.getpid()
 
 
-def test_a_loop_that_is_left_leaves_no_process():
-    loop = in_order(time.sleep, [0, 60, 60], workers=2)
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_results_come_in_order_from_processes_with_one_thread_that_end():
+    seconds = [0.3, 0, 0, 0.1, *[0] * 30]
+    results = list(in_order(number_and_worker, enumerate(seconds), workers=2))
+    assert [(number, threads) for number, _, threads in results] == [(i, "1") for i in range(len(seconds))]
+    pids = {pid for _, pid, _ in results}
+    assert len(pids) == 2 and os.getpid() not in pids and all(map(is_gone, pids))
+
+
+def number_and_worker(task):
+    number, seconds = task
+    return number, pid_after(seconds), os.environ["OPENBLAS_NUM_THREADS"]
+
+
+def test_a_loop_that_is_left_leaves_no_process(tmp_path):
+    loop = in_order(partial(note_pid, tmp_path), [0.5, 60, 60], workers=2)
     next(loop)
     loop.close()
-    assert multiprocessing.active_children() == []
+    pids = [int(file.name) for file in tmp_path.iterdir()]
+    assert len(pids) == 2 and all(map(is_gone, pids))
+
+
+def note_pid(folder, seconds):
+    (folder / str(os.getpid())).touch()
+    time.sleep(seconds)
+
+
+def test_a_loop_that_is_left_while_large_results_are_sent_ends():
+    for _ in range(3):
+        loop = in_order(bytes, [1, 2**28, 2**28, 2**28], workers=2)
+        next(loop)
+        time.sleep(0.3)
+        start = time.monotonic()
+        loop.close()
+        assert time.monotonic() - start < 5
+
+
+def test_no_more_tasks_are_taken_than_are_needed_soon():
+    taken = []
+    loop = in_order(abs, (taken.append(n) or n for n in range(100)), workers=2)
+    assert [next(loop) for _ in range(3)] == [0, 1, 2]
+    assert len(taken) == 2 * AHEAD + 2
+    loop.close()
 
 
 def test_an_error_is_raised_here():
     with pytest.raises(ValueError, match="invalid literal for int"):
         list(in_order(int, ["1", "x", "2"], workers=2))
-    assert multiprocessing.active_children() == []
+
+
+def test_a_task_may_print(capfd):
+    assert list(in_order(print, ["a line"], workers=2)) == [None]
+    assert capfd.readouterr() == ("", "a line\n")
 
 
 def test_a_killed_process_is_one_clear_error():
     with pytest.raises(WorkerDied, match=r"a worker process ended by signal 9 \(SIGKILL\)"):
-        list(in_order(_kill_on, [1, 2, 13, 3], workers=2))
+        list(in_order(kill_at_13, [1, 2, 13, 3], workers=2))
     with pytest.raises(WorkerDied, match="a worker process ended with exit code 7"):
         list(in_order(os._exit, [7], workers=2))
 
 
-def _kill_on(number):
+def kill_at_13(number):
     if number == 13:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_one_worker_is_this_process():
-    assert list(in_order(_pid, [1, 2], workers=1)) == [os.getpid()] * 2
-    assert pool.cores() >= 1
+    assert list(in_order(pid_after, [0, 0], workers=1)) == [os.getpid()] * 2
+    assert cores() >= 1
 
 
-def _pid(_):
-    return os.getpid()
-
-
-INTERRUPTED = """
+PROGRAM = """
 import sys, time
 from experiments.run.workers import in_order
 print("main", flush=True)
@@ -78,8 +112,8 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_stopped_program_leaves_no_process(tmp_path, sent, code):
-    (tmp_path / "program.py").write_text(INTERRUPTED)
-    environment = os.environ | {"PYTHONPATH": str(Path(pool.__file__).parents[2])}
+    (tmp_path / "program.py").write_text(PROGRAM)
+    environment = os.environ | {"PYTHONPATH": str(Path(module.__file__).parents[2])}
     program = subprocess.Popen(
         [sys.executable, str(tmp_path / "program.py")],
         env=environment,
@@ -91,9 +125,9 @@ def test_a_stopped_program_leaves_no_process(tmp_path, sent, code):
     assert program.stdout is not None
     assert [program.stdout.readline() for _ in range(2)] == ["main\n", "first\n"]
     if sent == signal.SIGINT:
-        os.killpg(program.pid, sent)  # as a terminal does: to all of them
+        os.killpg(program.pid, sent)  # as a terminal does: to all of its group
     else:
         program.kill()
-    # both pipes end when the last process that holds them has ended
+    # stderr ends when the last process that holds it has ended
     printed, complained = program.communicate(timeout=20)
     assert (program.returncode, printed, complained) == (code, "", "")  # "main" again: a worker has run the program

@@ -1,41 +1,56 @@
-"""Image files: decoded alike from everywhere, and broken ones told apart."""
+"""Image files -> squares: upright, gray or RGB, the first frame, sixteen bits; too large ones are refused."""
 
 import io
-import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.data.images.decode import decode_rgb
+from experiments.data.images.decode import decode_square, decode_squares
 
 
-def _encoded(array: np.ndarray, kind: str = "PNG") -> bytes:
+def square(data: bytes, side: int, channels: int) -> np.ndarray:
+    return np.asarray(decode_square(data, side, channels)).reshape(side, side, channels)
+
+
+def png(size: tuple[int, int]) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(array).save(file, kind)
+    Image.new("L", size, 77).save(file, "PNG")
     return file.getvalue()
 
 
-RGB = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+def test_orientation_gray_and_first_frame() -> None:
+    marked = Image.new("RGB", (64, 64))
+    marked.paste((255, 255, 255), (0, 0, 64, 20))  # the top, once upright: on the right
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    marked.save(file, "PNG", exif=exif)
+    upright = square(file.getvalue(), 32, 3)
+    assert upright[:, -5:].min() == 255 and upright[:, :5].max() == 0
+    gray = io.BytesIO()
+    Image.new("L", (40, 40), 77).save(gray, "PNG")
+    assert square(gray.getvalue(), 32, 3).tolist() == np.full((32, 32, 3), 77).tolist()
+    assert square(gray.getvalue(), 32, 1).shape == (32, 32, 1)
+    frames = io.BytesIO()
+    Image.new("L", (32, 32), 10).save(frames, "GIF", save_all=True, append_images=[Image.new("L", (32, 32), 200)])
+    assert set(square(frames.getvalue(), 32, 1).ravel()) == {10}
+    deep = io.BytesIO()
+    Image.fromarray(np.full((32, 32), 0x4D00, np.uint16)).save(deep, "PNG")
+    assert set(square(deep.getvalue(), 32, 1).ravel()) == {0x4D}
 
 
-def test_rgb_and_gray() -> None:
-    np.testing.assert_array_equal(decode_rgb(_encoded(RGB)), RGB)
-    np.testing.assert_array_equal(decode_rgb(_encoded(RGB[..., 0])), np.repeat(RGB[..., :1], 3, axis=2))
+def test_what_cannot_be_decoded_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)
 
+    def gone() -> bytes:
+        raise FileNotFoundError(2, "No such file or directory", "c")
 
-@pytest.mark.parametrize(
-    "data", [b"", b"not an image", _encoded(RGB)[:-60], _encoded(np.tile(RGB, (20, 20, 1)), "JPEG")[:900]]
-)
-def test_broken_files(data: bytes) -> None:
-    with pytest.raises((OSError, ValueError, SyntaxError)):
-        decode_rgb(data)
-
-
-@pytest.mark.parametrize("limit", [29, 10])  # one pixel over, where Pillow would only warn, and three times over
-def test_decompression_bombs_are_refused(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the caller's filter does not soften it
-        with pytest.raises(ValueError, match="decompression bomb"):
-            decode_rgb(_encoded(RGB))
+    records = [("a", lambda: png((40, 40))), ("b", lambda: png((32, 32))), ("c", gone), ("d", lambda: png((9, 9)))]
+    found = decode_squares(records, side=8, channels=3, most=4)
+    assert found.images.shape == (2, 8, 8, 3) and set(found.images.ravel()) == {77}
+    assert (found.places.tolist(), found.gray, found.unread) == ([1, 3], 2, True)
+    assert found.skipped == [("a", "must have at most 1,500 pixels, got 1,600"), ("c", "No such file or directory")]
+    exact = decode_squares(records[1::2], side=8, channels=1, most=2, exact=32)
+    assert exact.images.shape == (1, 8, 8, 1) and not exact.unread
+    assert exact.skipped == [("d", "must be 32x32 pixels, got 9x9")]

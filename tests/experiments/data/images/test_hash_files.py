@@ -13,9 +13,11 @@ from PIL import Image
 
 import dedup
 from dedup.files import read_picture
-from experiments.data.images import hash_files as photos
-from experiments.data.images import listing as image_files
+from experiments.data.images import hash_files, listing
+from experiments.data.images.hash_files import Photos
+from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.run.progress import Progress, silent
 
 
 def _photograph(seed: int, kind: str = "JPEG", size: tuple[int, int] = (80, 60)) -> bytes:
@@ -48,28 +50,31 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(image_files, "CHUNK_FILES", 3)
+def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
+
+
+def read(source: Path, runs: Path, *, progress: Progress = silent, workers: int = 1, **options: object) -> Photos:
+    """The photographs, in chunks of three files."""
+    run = Run(runs.parent / "data", runs, progress=progress)
+    return hash_files.read(source, run, workers=workers, chunk_images=3, **options)
 
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many files each call hashed, in this process."""
     counts: list[int] = []
-    hash_files = dedup.hash_files
-    monkeypatch.setattr(
-        dedup, "hash_files", lambda files, **rest: counts.append(len(files)) or hash_files(files, **rest)
-    )
+    hashes = dedup.hash_files
+    monkeypatch.setattr(dedup, "hash_files", lambda files, **rest: counts.append(len(files)) or hashes(files, **rest))
     return counts
 
 
-def _same(a: photos.Photos, b: photos.Photos) -> bool:
+def _same(a: Photos, b: Photos) -> bool:
     return (a.names, a.skipped, a.digest) == (b.names, b.skipped, b.digest) and np.array_equal(a.images, b.images)
 
 
 def test_a_folder(folder: Path, runs: Path) -> None:
-    found = photos.read(folder, runs_root=runs, hashes=["phash", "dhash"], workers=1)
+    found = read(folder, runs, hashes=["phash", "dhash"])
     assert found.names == GOOD
     assert found.images.shape == (5, 64, 64, 3) and found.images.dtype == np.uint8
     for name, reference in (("phash", imagehash.phash), ("dhash", imagehash.dhash)):
@@ -85,12 +90,12 @@ def test_a_zip_is_its_folder(folder: Path, runs: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "album.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in (CONTENT | IGNORED).items():
             archive.writestr(name, data)
-    zipped = photos.read(tmp_path / "album.zip", runs_root=runs, workers=1)
-    assert _same(zipped, photos.read(folder, runs_root=runs, workers=1))
+    zipped = read(tmp_path / "album.zip", runs)
+    assert _same(zipped, read(folder, runs))
 
 
 def test_the_number_of_workers_changes_nothing(folder: Path, tmp_path: Path, runs: Path) -> None:
-    one, two = (photos.read(folder, runs_root=tmp_path / str(n), workers=n) for n in (1, 2))
+    one, two = (read(folder, tmp_path / str(n), workers=n) for n in (1, 2))
     assert _same(one, two) and np.array_equal(one.codes["phash"], two.codes["phash"])
 
 
@@ -102,31 +107,31 @@ def test_what_is_finished_is_kept(folder: Path, runs: Path, hashed: list[int], m
             yield item
 
     with pytest.raises(KeyboardInterrupt):
-        photos.read(folder, runs_root=runs, workers=1, progress=interrupted)
+        read(folder, runs, progress=interrupted)
     assert hashed == [3, 3]
-    first = photos.read(folder, runs_root=runs, workers=1)
+    first = read(folder, runs)
     assert hashed == [3, 3, 1]
-    assert _same(first, photos.read(folder, runs_root=runs, workers=1)) and hashed == [3, 3, 1]
-    photos.read(folder, runs_root=runs, workers=1, side=32)  # another result has another place
+    assert _same(first, read(folder, runs)) and hashed == [3, 3, 1]
+    read(folder, runs, side=32)  # another result has another place
     assert hashed == [3, 3, 1, 3, 3, 1]
     assert sorted(path.suffix for path in runs.rglob("*") if path.is_file()) == [".chunk"] * 6
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:400] + b"?" + data[401:], lambda _: b""])
 def test_a_damaged_chunk_is_made_anew(folder: Path, runs: Path, hashed: list[int], damage) -> None:
-    first = photos.read(folder, runs_root=runs, workers=1)
+    first = read(folder, runs)
     chunk = sorted(runs.rglob("*.chunk"))[1]
     whole = chunk.read_bytes()
     chunk.write_bytes(damage(whole))
-    assert _same(first, photos.read(folder, runs_root=runs, workers=1))
+    assert _same(first, read(folder, runs))
     assert hashed == [3, 3, 1, 3] and chunk.read_bytes() == whole
 
 
 def test_a_changed_file_is_hashed_again(folder: Path, runs: Path, hashed: list[int]) -> None:
-    before = photos.read(folder, runs_root=runs, workers=1)
+    before = read(folder, runs)
     (folder / "a/1.jpg").write_bytes(_photograph(9))
     os.utime(folder / "a/1.jpg", ns=(1, 1))
-    after = photos.read(folder, runs_root=runs, workers=1)
+    after = read(folder, runs)
     assert hashed == [3, 3, 1, 3]
     assert (before.codes["phash"] != after.codes["phash"]).tolist() == [True, False, False, False, False]
     assert before.digest != after.digest
@@ -136,13 +141,13 @@ def test_a_changed_file_is_hashed_again(folder: Path, runs: Path, hashed: list[i
 def test_what_cannot_be_read_is_skipped_and_tried_again(folder: Path, runs: Path) -> None:
     (folder / "e.jpg").mkdir()
     (folder / "link.jpg").symlink_to(folder / "nowhere.jpg")
-    found = photos.read(folder, runs_root=runs, workers=1)
+    found = read(folder, runs)
     assert found.names == GOOD
     assert dict(found.skipped)["e.jpg"] == "is a folder"
     assert dict(found.skipped)["link.jpg"] == "No such file or directory"
     (folder / "nowhere.jpg").write_bytes(CONTENT["a/1.jpg"])
     os.utime(folder / "nowhere.jpg", ns=(0, 0))
-    again = photos.read(folder, runs_root=runs, workers=1)
+    again = read(folder, runs)
     assert again.names == [*GOOD, "link.jpg", "nowhere.jpg"]
 
 
@@ -155,7 +160,7 @@ def test_a_folder_that_cannot_be_looked_into_is_told(folder: Path, runs: Path, m
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    found = photos.read(folder, runs_root=runs, workers=1)
+    found = read(folder, runs)
     assert ("a/b", "Permission denied") in found.skipped and "a/b/3.Jpeg" not in found.names
 
 
@@ -164,35 +169,35 @@ def test_names_are_text_whatever_the_system_allows(folder: Path, runs: Path) -> 
         (folder / os.fsdecode(b"\xff.jpg")).write_bytes(CONTENT["a/1.jpg"])
     except OSError:
         pytest.skip("this file system takes UTF-8 alone")
-    assert photos.read(folder, runs_root=runs, workers=1).names == [*GOOD, "\\xff.jpg"]
+    assert read(folder, runs).names == [*GOOD, "\\xff.jpg"]
 
 
 def test_without_thumbnails(folder: Path, runs: Path, hashed: list[int]) -> None:
-    bare, whole = (photos.read(folder, runs_root=runs, side=side, workers=1) for side in (None, 64))
+    bare, whole = (read(folder, runs, side=side) for side in (None, 64))
     assert bare.images is None and bare.names == whole.names and bare.skipped == whole.skipped
     assert np.array_equal(bare.codes["phash"], whole.codes["phash"]) and bare.digest != whole.digest
-    assert photos.read(folder, runs_root=runs, side=None, workers=1).digest == bare.digest and len(hashed) == 6
+    assert read(folder, runs, side=None).digest == bare.digest and len(hashed) == 6
 
 
 def test_photographs_are_read_again_one_by_one(folder: Path, runs: Path, tmp_path: Path) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "zipped"), "zip", folder))
     for source in (folder, archive):
-        found = photos.read(source, runs_root=runs, side=None, workers=1)
+        found = read(source, runs, side=None)
         pictures = [read_picture(file, 40) for file in found.files]
         assert [p.size for p in pictures] == [(40, 30), (24, 40), (40, 30), (40, 30), (40, 30)]
         assert {p.mode for p in pictures} == {"RGB"}
 
 
 def test_work_is_told_without_reading(folder: Path) -> None:
-    assert photos.work(folder) == (7, sum(len(data) for data in CONTENT.values()))
+    assert hash_files.work(folder) == (7, sum(len(data) for data in CONTENT.values()))
 
 
 def test_names_stay_on_one_line(folder: Path, runs: Path) -> None:
     (folder / "e\nf\t.jpg").write_bytes(CONTENT["a/1.jpg"])
-    assert photos.read(folder, runs_root=runs, workers=1).names == [*GOOD, "e\\nf\\t.jpg"]
+    assert read(folder, runs).names == [*GOOD, "e\\nf\\t.jpg"]
 
 
-def test_progress_counts_files(folder: Path, runs: Path) -> None:
+def test_progress_counts_images(folder: Path, runs: Path) -> None:
     seen = []
 
     def progress(iterable, *, total, desc, unit):
@@ -200,27 +205,17 @@ def test_progress_counts_files(folder: Path, runs: Path) -> None:
             seen.append((total, unit))
             yield item
 
-    photos.read(folder, runs_root=runs, workers=1, progress=progress)
-    assert seen == [(7, "file")] * 7
+    read(folder, runs, progress=progress)
+    assert seen == [(7, "image")] * 7
 
 
 def test_a_member_that_would_unfold_to_too_much(folder: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (photos, image_files):
+    for module in (hash_files, listing):
         monkeypatch.setattr(module, "MAX_FILE_BYTES", 3000)
     archive = Path(shutil.make_archive(str(runs) + "-album", "zip", folder))
     for source in (folder, archive):
-        found = photos.read(source, runs_root=runs, workers=1)
+        found = read(source, runs)
         assert dict(found.skipped)["d.tif"].startswith("must hold at most 3,000 bytes, got 14,")
-
-
-def test_a_killed_worker_is_one_clear_error(folder: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photos, "_result", _die)
-    with pytest.raises(UserError, match=r"ended by signal 9 \(SIGKILL\), perhaps for want of memory: .* fewer workers"):
-        photos.read(folder, runs_root=runs, workers=2)
-
-
-def _die(source, chunk, *, hashes, side):
-    os.kill(os.getpid(), 9)
 
 
 @pytest.mark.parametrize(
@@ -236,12 +231,12 @@ def test_nothing_usable(tmp_path: Path, content: dict[str, bytes], message: str)
     for name, data in content.items():
         (tmp_path / "album" / name).write_bytes(data)
     with pytest.raises(UserError, match=message):
-        photos.read(tmp_path / "album", runs_root=tmp_path / "runs", workers=1)
+        read(tmp_path / "album", tmp_path / "runs")
 
 
 def test_no_source(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no folder or zip .*nowhere: check the path"):
-        photos.read(tmp_path / "nowhere", runs_root=tmp_path)
+        read(tmp_path / "nowhere", tmp_path)
     (tmp_path / "a.zip").write_bytes(b"PK no zip")
     with pytest.raises(UserError, match=r"a\.zip is neither a folder nor a complete zip .*: fetch it again"):
-        photos.read(tmp_path / "a.zip", runs_root=tmp_path)
+        read(tmp_path / "a.zip", tmp_path)

@@ -1,6 +1,5 @@
-"""Folders, zips and LMDBs of photographs -> packed sets: the transform, resuming, broken files and environments."""
+"""Folders, zips and LMDBs of photographs -> packed sets: resuming, broken files and environments."""
 
-import gc
 import io
 import os
 import shutil
@@ -9,27 +8,20 @@ import struct
 import zipfile
 from pathlib import Path
 
-import lmdb
 import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
 from dedup.files import hash_files
-from experiments.data.images import listing as image_files
-from experiments.data.images import lmdb as lmdb_records
-from experiments.data.images import lmdb_writer
-from experiments.data.images import pack as packing
-from experiments.data.images import squares as squares_module
-from experiments.data.images.crop import centre_square
-from experiments.data.images.lmdb_writer import write_lmdb
-from experiments.data.images.pack import pack_images, plan
+from experiments.data.images import lmdb, pack
+from experiments.data.images.decode import decode_square
+from experiments.data.images.pack import PackSpec, pack_images, plan
 from experiments.data.load import load
-from experiments.data.packed import pack
-from experiments.data.sets.tiny_imagenet import halve
+from experiments.data.packed import PackedSet
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.torchvision import import_torchvision
-from experiments.run.workers import in_order
+from experiments.run.progress import Progress, silent
+from tests.experiments.data.lmdb_files import write_lmdb
 
 
 def _photograph(seed: int, kind: str = "JPEG", size: tuple[int, int] = (80, 60), **options: object) -> bytes:
@@ -60,98 +52,40 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "album"
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small chunks, and no processes except where a test asks for them: they take a second to start."""
-    monkeypatch.setattr(image_files, "CHUNK_FILES", 2)
-    if "processes" not in request.keywords and not request.node.name.startswith("test_processes"):
-        monkeypatch.setattr(packing, "in_processes", lambda f, tasks, workers: in_order(f, tasks, workers=1))
-
-
 def square(data: bytes, side: int, channels: int) -> np.ndarray:
-    return np.asarray(squares_module.square(data, side, channels)).reshape(side, side, channels)
+    return np.asarray(decode_square(data, side, channels)).reshape(side, side, channels)
 
 
-def _pack(source: Path, tmp_path: Path, side: int = 32, **options: object):
-    return pack_images(plan(source), tmp_path / "packed" / "set", side=side, work=tmp_path / "packing", **options)
-
-
-# The transform.
-
-
-def test_at_half_size_it_is_tiny_imagenets() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(centre_square(Image.fromarray(image), 32)), halve(image[None])[0])
-
-
-@pytest.mark.parametrize("factor", [3, 5])
-def test_at_whole_ratios_it_is_the_block_mean(factor: int) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (32 * factor, 32 * factor), dtype=np.uint8)
-    means = image.reshape(32, factor, 32, factor).mean(axis=(1, 3))
-    assert np.abs(np.asarray(centre_square(Image.fromarray(image), 32)) - means).max() < 0.6
-
-
-@pytest.mark.parametrize("size", [(89, 109), (109, 89), (50, 31), (20, 27), (33, 400)])
-def test_it_is_resize_then_crop(size: tuple[int, int]) -> None:
-    rng = np.random.default_rng(0)
-    coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
-    image = coarse.resize(size, Image.Resampling.BICUBIC)
-    scale = 32 / min(size)
-    whole = tuple(round(n * scale) for n in size)
-    how = Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.BOX
-    left, top = ((n - 32) // 2 for n in whole)
-    expected = image.resize(whole, how).crop((left, top, left + 32, top + 32))
-    difference = np.abs(np.asarray(expected).astype(int) - np.asarray(centre_square(image, 32)).astype(int))
-    assert difference.max() <= (1 if min(size) < 64 else 12)  # from two times on, blocks come first: other weights
-    assert difference.mean() < 2
-
-
-def test_a_line_a_mile_long_costs_nothing() -> None:
-    assert centre_square(Image.new("L", (200_000, 1)), 64).size == (64, 64)
-
-
-def test_orientation_gray_and_first_frame() -> None:
-    marked = Image.new("RGB", (64, 64))
-    marked.paste((255, 255, 255), (0, 0, 64, 20))  # the top, once upright: on the right
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    file = io.BytesIO()
-    marked.save(file, "PNG", exif=exif)
-    upright = square(file.getvalue(), 32, 3)
-    assert upright[:, -5:].min() == 255 and upright[:, :5].max() == 0
-    gray = io.BytesIO()
-    Image.new("L", (40, 40), 77).save(gray, "PNG")
-    assert square(gray.getvalue(), 32, 3).tolist() == np.full((32, 32, 3), 77).tolist()
-    assert square(gray.getvalue(), 32, 1).shape == (32, 32, 1)
-    frames = io.BytesIO()
-    Image.new("L", (32, 32), 10).save(frames, "GIF", save_all=True, append_images=[Image.new("L", (32, 32), 200)])
-    assert set(square(frames.getvalue(), 32, 1).ravel()) == {10}
-    deep = io.BytesIO()
-    Image.fromarray(np.full((32, 32), 0x4D00, np.uint16)).save(deep, "PNG")
-    assert set(square(deep.getvalue(), 32, 1).ravel()) == {0x4D}
+def pack_in_twos(
+    source: Path, root: Path, *, workers: int = 1, progress: Progress = silent, **options: int
+) -> PackedSet:
+    """The source packed as `root`/packed/set, in chunks of two images."""
+    spec = PackSpec(**{"side": 32, **options})
+    planned = plan(source, chunk_images=2)
+    return pack_images(planned, root / "packed" / "set", spec, Run(root, root, progress=progress), workers=workers)
 
 
 # Folders and zips.
 
 
 def test_a_folder(folder: Path, tmp_path: Path) -> None:
-    made = _pack(folder, tmp_path)
+    made = pack_in_twos(folder, tmp_path)
     np.testing.assert_array_equal(made.images, [square(CONTENT[name], 32, 3) for name in GOOD])
     assert [text.split(":")[0] for text in made.meta["skipped_files"]] == ["b/cut.jpg", "empty.gif"]
     assert made.labels is None and made.meta["source"] == "album" and "centre crop" in made.meta["transform"]
     assert os.listdir(tmp_path / "packing") == []
-    assert _pack(folder, tmp_path, channels=1).images.shape == (5, 32, 32, 1)
+    assert pack_in_twos(folder, tmp_path, channels=1).images.shape == (5, 32, 32, 1)
 
 
 def test_a_zip_is_its_folder(folder: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "album.zip", "w") as archive:
         for name, data in CONTENT.items():
             archive.writestr(name, data)
-    assert _pack(tmp_path / "album.zip", tmp_path).digest == _pack(folder, tmp_path / "other").digest
+    assert pack_in_twos(tmp_path / "album.zip", tmp_path).digest == pack_in_twos(folder, tmp_path / "other").digest
 
 
-def test_processes_change_nothing(folder: Path, tmp_path: Path) -> None:
-    one, two = (_pack(folder, tmp_path / str(n), workers=n) for n in (1, 2))
+def test_worker_processes_change_nothing(folder: Path, tmp_path: Path) -> None:
+    one, two = (pack_in_twos(folder, tmp_path / str(n), workers=n) for n in (1, 2))
     assert one.digest == two.digest
 
 
@@ -164,21 +98,21 @@ def test_what_is_finished_is_kept(folder: Path, tmp_path: Path, monkeypatch: pyt
             yield item
 
     with pytest.raises(KeyboardInterrupt):
-        _pack(folder, tmp_path, progress=interrupted)
+        pack_in_twos(folder, tmp_path, progress=interrupted)
     assert list((tmp_path / "packed").iterdir()) == []
     done = list((tmp_path / "packing").rglob("*.chunk"))
     assert len(done) == 3
     done[0].write_bytes(done[0].read_bytes()[:-5])  # a damaged chunk is made again, and so is a changed file
     (folder / "c.jpeg").write_bytes(_photograph(9, size=(301, 200)))
     counts: list[int] = []
-    squares = packing.squares
-    monkeypatch.setattr(packing, "squares", lambda r, **o: counts.append(len(r := list(r))) or squares(r, **o))
-    made = _pack(folder, tmp_path)
+    decode = pack.decode_squares
+    monkeypatch.setattr(pack, "decode_squares", lambda r, **o: counts.append(len(r := list(r))) or decode(r, **o))
+    made = pack_in_twos(folder, tmp_path)
     assert sum(counts) < 7 and len(made.images) == 5
     np.testing.assert_array_equal(made.images[3], square((folder / "c.jpeg").read_bytes(), 32, 3))
 
 
-def test_nothing_to_pack(tmp_path: Path) -> None:
+def test_nothing_topack_in_twos(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no folder or zip"):
         plan(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -186,7 +120,7 @@ def test_nothing_to_pack(tmp_path: Path) -> None:
         plan(tmp_path / "empty")
     (tmp_path / "empty" / "x.jpg").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"no image in .*empty can be read \(x.jpg: no image format"):
-        _pack(tmp_path / "empty", tmp_path)
+        pack_in_twos(tmp_path / "empty", tmp_path)
     (tmp_path / "cut.zip").write_bytes(b"PK\x03\x04cut")
     with pytest.raises(UserError, match="neither a folder nor a complete zip"):
         plan(tmp_path / "cut.zip")
@@ -195,77 +129,30 @@ def test_nothing_to_pack(tmp_path: Path) -> None:
 def test_too_small_a_disk(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("usage", (), {"free": 1000}))
     with pytest.raises(UserError, match="43,008 bytes needed, half of them for a while, 1,000 free"):
-        _pack(folder, tmp_path)
+        pack_in_twos(folder, tmp_path)
 
 
 # LSUN's form.
 
 
-def _environment(out: Path, content: dict[bytes, bytes]) -> Path:
-    with lmdb.open(str(out), map_size=2**26) as opened, opened.begin(write=True) as transaction:
-        for key, value in content.items():
-            transaction.put(key, value)
-    return out
-
-
-def test_written_and_read_back(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lmdb_records, "CHUNK_RECORDS", 2)
-    written = write_lmdb(folder, tmp_path / "out_lmdb", workers=1)
-    assert written.records == 5 and [name for name, _ in written.skipped] == ["b/cut.jpg", "empty.gif"]
-    assert os.listdir(tmp_path / "out_lmdb") == ["data.mdb"]
-    with lmdb.open(str(tmp_path / "out_lmdb"), readonly=True, lock=False) as opened, opened.begin() as transaction:
-        stored = {bytes(key): bytes(value) for key, value in transaction.cursor()}
-    assert all(len(key) == 40 and int(key, 16) >= 0 for key in stored)
-    assert {CONTENT[name] for name in GOOD if name != "a/2.png"} < set(stored.values())
-    made = _pack(tmp_path / "out_lmdb", tmp_path)
-    assert made.meta["skipped_files"] == []
-    assert sorted(i.tobytes() for i in made.images) == sorted(i.tobytes() for i in _pack(folder, tmp_path / "b").images)
-    np.testing.assert_array_equal(made.images, [square(stored[key], 32, 3) for key in sorted(stored)])
-    with pytest.raises(UserError, match="exists"):
-        write_lmdb(folder, tmp_path / "out_lmdb", workers=1)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # torchvision leaves a file open
-def test_torchvision_reads_it(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # it writes a list of keys there
-    write_lmdb(folder, tmp_path / "x_train_lmdb", workers=1)
-    lsun = import_torchvision("torchvision.datasets.lsun").LSUNClass(str(tmp_path / "x_train_lmdb"))
-    assert len(lsun) == 5 and {lsun[i][0].mode for i in range(5)} == {"RGB"}
-    lsun.env.close()
-    gc.collect()
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_packed_set_is_written_without_loss(tmp_path: Path, channels: int) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, channels), dtype=np.uint8)
-    packed = pack(tmp_path / "p" / "mine", [images], shape=images.shape, source="s", transform="t")
-    assert write_lmdb(packed, tmp_path / "out", workers=1).records == 3
-    made = _pack(tmp_path / "out", tmp_path, channels=channels)
-    assert sorted(i.tobytes() for i in made.images) == sorted(i.tobytes() for i in images)
-
-
-def test_a_stop_leaves_nothing(folder: Path, tmp_path: Path) -> None:
-    def interrupted(iterable, *, total, desc, unit):
-        yield next(iter(iterable))
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_lmdb(folder, tmp_path / "made" / "out", workers=1, progress=interrupted)
-    assert os.listdir(tmp_path / "made") == []
+def test_records_come_in_the_order_of_their_keys(tmp_path: Path) -> None:
+    out = write_lmdb(tmp_path / "x_lmdb", {b"%d" % (i * 7 % 5): _photograph(i) for i in range(5)})
+    made = pack_in_twos(out, tmp_path)
+    np.testing.assert_array_equal(made.images, [square(_photograph(i), 32, 3) for i in (0, 3, 1, 4, 2)])
+    assert made.meta["skipped_files"] == [] and made.meta["source"] == "x_lmdb"
 
 
 def test_lsun_by_name_with_corrupt_records(tmp_path: Path) -> None:
     content = {b"%040x" % i: _photograph(i) for i in range(5)}
     content |= {b"bad": b"no image", b"cut": _photograph(1)[:500], b"none": b""}
-    roots = {"data_root": tmp_path / "data", "runs_root": tmp_path / "runs"}
-    (tmp_path / "data" / "lsun").mkdir(parents=True)
-    _environment(tmp_path / "data" / "lsun" / "church_outdoor_train_lmdb", content)
-    made = load("lsun-church_outdoor-32", Run(**roots))
+    run = Run(tmp_path / "data", tmp_path / "runs")
+    write_lmdb(tmp_path / "data" / "lsun" / "church_outdoor_train_lmdb", content)
+    made = load("lsun-church_outdoor-32", run)
     np.testing.assert_array_equal(made.images, [square(content[b"%040x" % i], 32, 3) for i in range(5)])
     assert [text.split(":")[0] for text in made.meta["skipped_files"]] == ["bad", "cut", "none"]
     assert made.meta["source"] == "LSUN: church_outdoor_train_lmdb"
     with pytest.raises(UserError, match=r"no LSUN category 'tower': put tower_train_lmdb/ in"):
-        load("lsun-tower-32", Run(**roots))
+        load("lsun-tower-32", run)
 
 
 PAGE = 4096
@@ -291,27 +178,27 @@ def _grow(file: Path, at: int, kind: str, value: int) -> None:
         (lambda file: _grow(file, 16 + 24 + 48 + 32, "<Q", 10**12), "records and holds"),  # the number of records
     ],
 )
-def test_processes_damaged_environments(tmp_path: Path, damage, message: str) -> None:
-    out = _environment(tmp_path / "x_lmdb", {b"%040x" % i: _photograph(i) for i in range(20)})
+def test_damaged_environments(tmp_path: Path, damage, message: str) -> None:
+    out = write_lmdb(tmp_path / "x_lmdb", {b"%040x" % i: _photograph(i) for i in range(20)})
     damage(out / "data.mdb")
     with pytest.raises(UserError, match=message) as caught:
         plan(out)
     assert "\n" not in str(caught.value) and "fetch it again" in str(caught.value)
 
 
-def _dies(environment: str) -> None:
+def _dies(environment: str, size: int) -> None:
     os.kill(os.getpid(), signal.SIGBUS)
 
 
-def test_processes_a_bus_error_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = _environment(tmp_path / "x_lmdb", {b"a": _photograph(1)})
-    monkeypatch.setattr(lmdb_records, "ranges", _dies)
+def test_a_bus_error_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = write_lmdb(tmp_path / "x_lmdb", {b"a": _photograph(1)})
+    monkeypatch.setattr(lmdb, "cut", _dies)
     with pytest.raises(UserError, match=r"ended by signal 7 \(SIGBUS\) while reading it\): fetch it again"):
         plan(out)
 
 
-def test_processes_pages_that_lie_do_not_end_this_one(tmp_path: Path) -> None:
-    out = _environment(tmp_path / "x_lmdb", {b"%040x" % i: _photograph(i) for i in range(20)})
+def test_pages_that_lie_do_not_end_this_one(tmp_path: Path) -> None:
+    out = write_lmdb(tmp_path / "x_lmdb", {b"%040x" % i: _photograph(i) for i in range(20)})
     planned = plan(out)
     data = bytearray((out / "data.mdb").read_bytes())
     rng = np.random.default_rng(0)
@@ -322,7 +209,7 @@ def test_processes_pages_that_lie_do_not_end_this_one(tmp_path: Path) -> None:
     (out / "data.mdb").write_bytes(data)
     os.utime(out / "data.mdb", ns=(status.st_atime_ns, status.st_mtime_ns))  # unnoticed between the plan and the work
     with pytest.raises(UserError) as caught:
-        pack_images(planned, tmp_path / "packed", side=32, work=tmp_path / "packing", workers=1)
+        pack_images(planned, tmp_path / "packed", PackSpec(32), Run(tmp_path, tmp_path), workers=1)
     assert "\n" not in str(caught.value)
 
 
@@ -334,11 +221,11 @@ def test_two_runs_do_not_disturb_each_other(folder: Path, tmp_path: Path) -> Non
         for number, item in enumerate(iterable):
             if number == 3:
                 with pytest.raises(UserError, match=r"another run is packing .*album: wait for its end"):
-                    _pack(folder, tmp_path)
+                    pack_in_twos(folder, tmp_path)
             yield item
 
-    assert len(_pack(folder, tmp_path, progress=another).images) == 5
-    assert len(_pack(folder, tmp_path).images) == 5 and os.listdir(tmp_path / "packing") == []
+    assert len(pack_in_twos(folder, tmp_path, progress=another).images) == 5
+    assert len(pack_in_twos(folder, tmp_path).images) == 5 and os.listdir(tmp_path / "packing") == []
 
 
 def test_postscript_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,9 +244,7 @@ def test_postscript_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "a" / "program.png").write_bytes(b"\xc5\xd0\xd3\xc6" + bytes(26) + data)
     (tmp_path / "a" / "good.jpg").write_bytes(_photograph(1))
     skipped = ["program.jpg: is PostScript, not an image", "program.png: is PostScript, not an image"]
-    assert _pack(tmp_path / "a", tmp_path).meta["skipped_files"] == skipped
-    written = write_lmdb(tmp_path / "a", tmp_path / "out", workers=1)
-    assert [f"{name}: {reason}" for name, reason in written.skipped] == skipped
+    assert pack_in_twos(tmp_path / "a", tmp_path).meta["skipped_files"] == skipped
     hashed = hash_files([tmp_path / "a" / "program.jpg", tmp_path / "a" / "good.jpg"])
     assert hashed.kept.tolist() == [1] and not (tmp_path / "executed").exists()
 
@@ -371,7 +256,7 @@ def test_an_encrypted_zip_is_skipped_file_by_file(folder: Path, tmp_path: Path) 
     data = bytearray((tmp_path / "a.zip").read_bytes())
     data[data.index(b"PK\x01\x02") + 8] |= 1  # of the first, in the list
     (tmp_path / "a.zip").write_bytes(data)
-    made = _pack(tmp_path / "a.zip", tmp_path)
+    made = pack_in_twos(tmp_path / "a.zip", tmp_path)
     assert (
         len(made.images) == 1
         and "1.jpg" in made.meta["skipped_files"][0]
@@ -379,51 +264,17 @@ def test_an_encrypted_zip_is_skipped_file_by_file(folder: Path, tmp_path: Path) 
     )
 
 
-def test_a_folder_that_came_meanwhile_stays(folder: Path, tmp_path: Path) -> None:
-    def another(iterable, *, total, desc, unit):
-        yield from iterable
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "mine").write_bytes(b"")
-
-    with pytest.raises(UserError, match="out has come meanwhile"):
-        write_lmdb(folder, tmp_path / "out", workers=1, progress=another)
-    assert os.listdir(tmp_path / "out") == ["mine"] and not list(tmp_path.glob(".out.*"))
-
-
-def test_what_a_killed_run_left_beside_an_lmdb_goes(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / ".out.dead.partial").mkdir()
-    os.utime(tmp_path / ".out.dead.partial", (0, 0))
-    write_lmdb(folder, tmp_path / "out", workers=1)
-    assert not (tmp_path / ".out.dead.partial").exists()
-
-
-def test_a_packed_set_is_not_held_image_by_image(tmp_path: Path) -> None:
-    images = np.zeros((2, 2, 2, 1), np.uint8)
-    packed = pack(tmp_path / "p", [images], shape=images.shape, source="s", transform="t")
-    assert [image.content for image in lmdb_writer._listed(packed)[0]] == [None, None]
-
-
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "WEBP"])
-def test_orientation_survives_the_lmdb(tmp_path: Path, kind: str) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "1.png").write_bytes(_photograph(1, kind, exif=exif))
-    write_lmdb(tmp_path / "a", tmp_path / "out", workers=1)
-    assert _pack(tmp_path / "out", tmp_path).digest == _pack(tmp_path / "a", tmp_path).digest
-
-
 def test_hostile_keys_stay_on_one_line(tmp_path: Path) -> None:
-    out = _environment(tmp_path / "x_lmdb", {b"a\n\x1b[2J\xff": b"no image", b"b": _photograph(1)})
-    (line,) = _pack(out, tmp_path).meta["skipped_files"]
+    out = write_lmdb(tmp_path / "x_lmdb", {b"a\n\x1b[2J\xff": b"no image", b"b": _photograph(1)})
+    (line,) = pack_in_twos(out, tmp_path).meta["skipped_files"]
     assert line.startswith(r"a\n\x1b[2J\xff: no image") and line.isprintable()
 
 
 def test_an_empty_folder_of_celebas_is_none(tmp_path: Path) -> None:
-    roots = {"data_root": tmp_path / "data", "runs_root": tmp_path / "runs"}
+    run = Run(tmp_path / "data", tmp_path / "runs")
     for name in ("celeba", "faces"):
         (tmp_path / "data" / name).mkdir(parents=True)
     (tmp_path / "data" / "faces" / "1.jpg").write_bytes(_photograph(1))
-    assert len(load("celeba-32", Run(**roots)).images) == 1
+    assert len(load("celeba-32", run).images) == 1
     (tmp_path / "data" / "faces" / "1.jpg").unlink()
-    assert len(load("celeba-32", Run(**roots)).images) == 1  # where nothing is there, what was packed serves
+    assert len(load("celeba-32", run).images) == 1  # where nothing is there, what was packed serves

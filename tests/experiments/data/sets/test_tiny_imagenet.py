@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.data.images import listing as image_files
-from experiments.data.images import pack as packing
+from experiments.data.images import chunks, pack
 from experiments.data.load import load
-from experiments.data.sets import tiny_imagenet
-from experiments.data.sets.tiny_imagenet import build_32, build_64, halve
+from experiments.data.packed import PackedSet
+from experiments.data.sets.tiny_imagenet import halve
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.workers import in_order
+from experiments.run.progress import Progress, silent
 
 PATHS = [f"tiny-imagenet-200/train/{w}/images/{w}_{i}.JPEG" for w in ("n00000002", "n00000001") for i in (0, 1, 10)]
 
@@ -27,11 +26,8 @@ def _jpeg(seed: int, *, gray: bool = False, side: int = 64) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small chunks, and no processes: they take a second to start."""
-    monkeypatch.setattr(image_files, "CHUNK_FILES", 4)
-    monkeypatch.setattr(packing, "in_processes", lambda f, tasks, workers: in_order(f, tasks, workers=1))
+def build(side: int, root: Path, progress: Progress = silent) -> PackedSet:
+    return load(f"tiny-imagenet-{side}", Run(root, root / "runs", progress=progress))
 
 
 FILES = {path: _jpeg(seed, gray=path.endswith("_1.JPEG")) for seed, path in enumerate(PATHS)}
@@ -67,8 +63,8 @@ def _as_two_zips(root: Path) -> None:  # odd and even, so that the order must be
 
 @pytest.mark.parametrize("write", [_as_folder, _as_one_zip, _as_two_zips])
 def test_same_set_from_every_form(tmp_path: Path, write) -> None:
-    write(tmp_path / "data")
-    made = build_64(tmp_path / "out", data_root=tmp_path / "data", downloads=tmp_path / "downloads")
+    write(tmp_path)
+    made = build(64, tmp_path)
     np.testing.assert_array_equal(made.images, [_pixels(FILES[path]) for path in sorted(PATHS)])
     np.testing.assert_array_equal(made.labels, [0, 0, 0, 1, 1, 1])
     assert made.meta["class_names"] == ["n00000001", "n00000002"]
@@ -79,7 +75,7 @@ def test_same_set_from_every_form(tmp_path: Path, write) -> None:
 
 def test_32_is_the_mean_of_blocks_rounded_half_up(tmp_path: Path) -> None:
     _as_one_zip(tmp_path)
-    made = build_32(tmp_path / "out", data_root=tmp_path, downloads=tmp_path / "downloads")
+    made = build(32, tmp_path)
     full = np.stack([_pixels(FILES[path]) for path in sorted(PATHS)]).astype(float)
     means = full.reshape(6, 32, 2, 32, 2, 3).mean(axis=(2, 4))
     np.testing.assert_array_equal(made.images, np.floor(means + 0.5))
@@ -114,7 +110,7 @@ def test_broken_files_are_skipped_counted_and_listed(tmp_path: Path) -> None:
     first, second, third = sorted(PATHS)[:3]
     broken = {first: FILES[first][:300], second: b"no image", third: _jpeg(9, side=63)}
     _write_zip(tmp_path / "tiny-imagenet-200.zip", FILES | broken)
-    made = build_32(tmp_path / "out", data_root=tmp_path, downloads=tmp_path / "downloads")
+    made = build(32, tmp_path)
     assert made.images.shape == (3, 32, 32, 3)
     np.testing.assert_array_equal(made.labels, [1, 1, 1])  # wnids of the files at hand, broken ones included
     skipped = made.meta["skipped_files"]
@@ -128,14 +124,14 @@ def test_a_member_with_a_wrong_checksum_is_skipped(tmp_path: Path) -> None:
     inside = FILES[PATHS[0]]
     at = data.index(inside) + len(inside) // 2
     (tmp_path / "tiny-imagenet-200.zip").write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
-    made = build_32(tmp_path / "out", data_root=tmp_path, downloads=tmp_path / "downloads")
+    made = build(32, tmp_path)
     assert len(made.images) == 5 and "Bad CRC-32" in made.meta["skipped_files"][0]
 
 
 def test_a_subset_keeps_the_name_and_says_what_it_is(tmp_path: Path) -> None:
     _as_two_zips(tmp_path)
     (tmp_path / "tiny-imagenet-200" / "train-1.zip").unlink()
-    made = build_32(tmp_path / "tiny-imagenet-32", data_root=tmp_path, downloads=tmp_path / "downloads")
+    made = build(32, tmp_path)
     assert (made.name, made.meta["shape"][0]) == ("tiny-imagenet-32", 3)
     assert made.meta["source"] == "tiny-imagenet-200: train-0.zip"
 
@@ -149,7 +145,7 @@ def test_progress_sees_every_file(tmp_path: Path) -> None:
             seen.append((total, unit))
             yield item
 
-    build_32(tmp_path / "out", data_root=tmp_path, downloads=tmp_path / "downloads", progress=progress)
+    build(32, tmp_path, progress)
     assert seen == [(6, "image")] * 6
 
 
@@ -171,8 +167,8 @@ def test_nothing_usable(tmp_path: Path, files: dict[str, bytes] | None, message:
     if files is not None:
         _write_zip(tmp_path / "tiny-imagenet-200.zip", files)
     with pytest.raises(UserError, match=message) as caught:
-        build_32(tmp_path / "runs" / "out", data_root=tmp_path, downloads=tmp_path / "downloads")
-    assert "\n" not in str(caught.value) and list(tmp_path.glob("runs/*")) == []
+        build(32, tmp_path)
+    assert "\n" not in str(caught.value) and list(tmp_path.glob("runs/packed/*")) == []
 
 
 @pytest.mark.data
@@ -183,7 +179,7 @@ def test_real_photographs(data_root: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(source) as archive:
         files = {path: archive.read(path) for path in sorted(archive.namelist())[:2000]}
     _write_zip(tmp_path / "tiny-imagenet-200.zip", files)
-    made = build_32(tmp_path / "tiny-imagenet-32", data_root=tmp_path, downloads=tmp_path / "downloads")
+    made = build(32, tmp_path)
     assert made.images.shape == (2000, 32, 32, 3)
     assert (made.meta["gray_files"], made.meta["skipped_files"]) == (58, [])  # all seven zips: 1,821
     for image, data in zip(made.images[:100], files.values(), strict=False):
@@ -191,28 +187,23 @@ def test_real_photographs(data_root: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(image, np.floor(blocks.mean(axis=(1, 3)) + 0.5))
 
 
-def test_public_names() -> None:
-    assert tiny_imagenet.__all__ == ["build_32", "build_64", "halve", "source_at"]
-
-
 def test_a_set_packed_from_a_part_is_packed_again_when_the_rest_has_come(tmp_path: Path) -> None:
-    data, roots = tmp_path / "data", {"data_root": tmp_path / "data", "runs_root": tmp_path / "runs"}
-    _as_two_zips(data)
-    rest = data / "tiny-imagenet-200" / "train-1.zip"
+    _as_two_zips(tmp_path)
+    rest = tmp_path / "tiny-imagenet-200" / "train-1.zip"
     rest.rename(tmp_path / "aside")
-    assert len(load("tiny-imagenet-32", Run(**roots)).images) == 3
+    assert len(build(32, tmp_path).images) == 3
     (tmp_path / "aside").rename(rest)
     with pytest.warns(UserWarning, match="building tiny-imagenet-32 again: .* now holds .*train-0.zip, train-1.zip"):
-        assert len(load("tiny-imagenet-32", Run(**roots)).images) == 6
+        assert len(build(32, tmp_path).images) == 6
     rest.unlink()
-    (data / "tiny-imagenet-200" / "train-0.zip").unlink()
-    assert len(load("tiny-imagenet-32", Run(**roots)).images) == 6  # where nothing is there, what was packed serves
+    (tmp_path / "tiny-imagenet-200" / "train-0.zip").unlink()
+    assert len(build(32, tmp_path).images) == 6  # where nothing is there, what was packed serves
 
 
 def test_what_two_zips_hold_is_taken_once(tmp_path: Path) -> None:
     _as_two_zips(tmp_path)
     _write_zip(tmp_path / "tiny-imagenet-200" / "train-2.zip", {path: _jpeg(99) for path in PATHS})
-    made = build_64(tmp_path / "out", data_root=tmp_path, downloads=tmp_path / "downloads")
+    made = build(64, tmp_path)
     np.testing.assert_array_equal(made.images, [_pixels(FILES[path]) for path in sorted(PATHS)])
 
 
@@ -221,12 +212,15 @@ def test_it_goes_on_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         yield next(iter(iterable))
         raise KeyboardInterrupt
 
-    _as_one_zip(tmp_path)
-    roots = {"data_root": tmp_path, "downloads": tmp_path / "runs" / "downloads"}
+    monkeypatch.setattr(chunks, "cores", lambda: 1)
+    paths = [f"tiny-imagenet-200/train/n0000000{i // 150}/images/{i:03}.JPEG" for i in range(300)]
+    files = {path: b"no image" if path.endswith("49.JPEG") else FILES[PATHS[0]] for path in paths}
+    _write_zip(tmp_path / "tiny-imagenet-200.zip", files)
     with pytest.raises(KeyboardInterrupt):
-        build_32(tmp_path / "out", **roots, progress=interrupted)
+        build(32, tmp_path, interrupted)
     counts: list[int] = []
-    squares = packing.squares
-    monkeypatch.setattr(packing, "squares", lambda r, **o: counts.append(len(r := list(r))) or squares(r, **o))
-    made = build_32(tmp_path / "out", **roots)
-    assert counts == [2] and made.labels.tolist() == [0, 0, 0, 1, 1, 1] and made.meta["gray_files"] == 2
+    decode = pack.decode_squares
+    monkeypatch.setattr(pack, "decode_squares", lambda r, **o: counts.append(len(r := list(r))) or decode(r, **o))
+    made = build(32, tmp_path)
+    assert counts == [300 - 256]  # one chunk was kept
+    assert made.labels.tolist() == [0] * 148 + [1] * 149  # 49, 149 and 249 are left out

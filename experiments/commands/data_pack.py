@@ -1,0 +1,56 @@
+"""`dcgan-eval data pack SOURCE`: pack the images of a folder, a zip or an LSUN LMDB for recipes."""
+
+import argparse
+import re
+from pathlib import Path
+
+from experiments.commands.data import print_set
+from experiments.commands.options import add_dry_run, add_roots
+from experiments.data.names import is_name
+from experiments.run.context import Run
+from experiments.run.errors import UserError
+
+EXAMPLE = "dcgan-eval data pack ~/lsun/bedroom_train_lmdb --size 64 --name bedrooms"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the source, and what the set is to be."""
+    parser.add_argument(
+        "source", metavar="SOURCE", type=Path, help="folder (of images, or only of zips), zip, or folder of an LMDB"
+    )
+    parser.add_argument("--size", type=int, choices=(32, 64), required=True, help="pixels")
+    parser.add_argument("--name", help="of the set, for recipes (default: the source's, with the size)")
+    parser.add_argument("--gray", action="store_true", help="one channel instead of three")
+    add_dry_run(parser)
+    add_roots(parser)
+
+
+def execute(arguments: argparse.Namespace, run: Run) -> int:
+    """Return 1 where files could not be decoded."""
+    from experiments.data.images.pack import PackSpec, pack_images, plan
+
+    source: Path = arguments.source
+    name = arguments.name or f"{_own_name(source)}-{arguments.size}"
+    _check_name(name, run)
+    folder = run.runs_root / "packed" / name
+    planned, spec = plan(source), PackSpec(arguments.size, channels=1 if arguments.gray else 3)
+    if arguments.dry_run:
+        size = planned.count * spec.side**2 * spec.channels / 1e6
+        print(f"would pack {planned.count:,} images of {source} into {folder}, {size:,.0f} MB, twice meanwhile")
+        return 0
+    return 1 if print_set(pack_images(planned, folder, spec, run), run) else 0
+
+
+def _own_name(source: Path) -> str:
+    """A name made from the source's own."""
+    own = source.resolve().stem if source.is_file() else source.resolve().name
+    return re.sub(r"[^\w.-]+", "-", own).strip("-.") or "images"
+
+
+def _check_name(name: str, run: Run) -> None:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UserError(f"--name must be one word of letters, digits, '_', '-' and '.', got {name!r}")
+    if is_name(name):
+        raise UserError(f"{name!r} is the name of a set that has its own source: choose another --name")
+    if (given := run.data_root / "packed" / name).exists():
+        raise UserError(f"{given} is a set of that name, which would be taken before this one: choose another --name")

