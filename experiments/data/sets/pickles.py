@@ -26,7 +26,7 @@ NAMES = (
     ("numpy", "dtype"),
     ("_codecs", "encode"),
 )
-MOST_STEPS = 1_000_000  # an official file takes up to five for a label, and holds up to 128,124 labels
+MOST_STEPS = 1_000_000  # an official file takes a few for each label, and holds up to 128,124 labels
 
 
 class _Noted:
