@@ -1,4 +1,4 @@
-"""Near-duplicate removal: hashes, learnt codes, exact search, groups and the mask of images to keep."""
+"""Near-duplicate removal: hashes, learned codes, exact search, groups and the mask of images to keep."""
 
 from dedup.chunks import hash_chunks
 from dedup.confirm import near_duplicates

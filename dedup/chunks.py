@@ -1,4 +1,4 @@
-"""Hashes of sets too large for one core or one machine: pieces of the images, each hashed on its own."""
+"""Hash sets that are too large for one core or one machine, in pieces that are hashed independently."""
 
 import mmap
 import os
@@ -15,17 +15,17 @@ from dedup.hashes import phash
 
 Hash = Callable[[NDArray[np.uint8]], NDArray[np.uint64]]
 
-_BYTES = 1 << 26  # of images in a piece
+_BYTES = 1 << 26  # bytes of images in a piece
 
 
 def hash_chunks(
     images: NDArray[np.uint8], hash: Hash = phash, *, executor: Executor | None = None
 ) -> NDArray[np.uint64]:
-    """`hash(images)` of uint8 [N, H, W, C], piece by piece: uint64 [N].
+    """Return `hash(images)` of uint8 [N, H, W, C], computed piece by piece: uint64 [N]. A piece is 64 MB of images.
 
-    `executor`: where the work runs; by default threads, one for each core. Its workers open a memory map themselves, so
-    that only its name travels and their machines must see the same file; of other arrays each is sent its piece. A
-    piece is 64 MB of images.
+    `executor`: where the work runs; by default in threads, one for each core. The executor's workers open a memory map
+    themselves: only its name is sent, and their machines must see the same file. From other arrays, each worker is sent
+    its pieces.
     """
     each = max(1, _BYTES // max(1, images[:1].nbytes))
     spans = [(i, min(i + each, len(images))) for i in range(0, len(images), each)]
@@ -42,13 +42,13 @@ def hash_chunks(
 
 
 def _is_whole_file(images: NDArray[np.uint8]) -> TypeGuard[np.memmap]:
-    """Whether a file's name, an offset and the shape tell it all: of a view the offset is not its own."""
+    """Tell whether file name, offset and shape describe the array. For a view they do not: it has its base's offset."""
     named = isinstance(images, np.memmap) and images.filename is not None and images.mode != "c"
     return named and isinstance(images.base, mmap.mmap) and images.flags.c_contiguous and images.dtype == np.uint8
 
 
 def _hashed(file: Path, offset: int, shape: tuple[int, ...], hash: Hash, span: tuple[int, int]) -> NDArray[np.uint64]:
-    """The codes of images [first, last) of a file of images of `shape`, after `offset` bytes."""
+    """Return the codes of images [first, last) of a file that holds images of `shape` after `offset` bytes."""
     first, last = span
     start = offset + first * int(np.prod(shape, dtype=np.int64))
     return hash(np.memmap(file, np.uint8, "r", start, (last - first, *shape)))

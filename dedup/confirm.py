@@ -1,9 +1,9 @@
-"""Near-duplicates by looking twice: candidates by a copy descriptor of the whole image, confirmed from four views.
+"""Find near-duplicates in two steps: candidates by a copy descriptor of the whole image, confirmed from four views.
 
-Perceptual hashes flag false pairs and miss shifted, cropped or recoloured copies. Here an image's candidates are those
-whose descriptor (`dedup.descriptor`; its weights come with the project) points its way. A candidate is confirmed where
-the descriptors of four views agree on average: the whole and the centre of the image, both also mirrored. A frame, a
-caption or a chance likeness of backgrounds seldom survives all four. The threshold was set on human-judged pairs;
+Perceptual hashes flag false pairs and miss shifted, cropped or recoloured copies. Here two images are candidates if
+their descriptors (`dedup.descriptor`; its weights come with the project) point in nearly the same direction. Candidates
+are confirmed if the descriptors of four views agree on average: the whole image, its centre, and both mirrored. A
+frame, a caption or similar backgrounds seldom survive all four. The threshold was set on human-judged pairs;
 docs/deduplication.md has the figures.
 """
 
@@ -25,17 +25,17 @@ from dedup.search import radius_pairs_between
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-CANDIDATE = 0.85  # least cosine of the whole images' descriptors: 0.8 finds nothing more of the judged pairs
-CONFIRMED = 0.905  # least mean cosine of the four views': the middle of where F1 on them is highest, 0.895 to 0.915
-_FLAT = 4.0  # sd of the pixels, gray levels, below which there is nothing to describe
-_MOST = 10**8  # candidates: 3 GB
+CANDIDATE = 0.85  # least cosine of the whole images' descriptors; 0.8 finds no more of the judged pairs
+CONFIRMED = 0.905  # least mean cosine of the four views; F1 on the judged pairs is highest from 0.895 to 0.915
+_FLAT = 4.0  # an image whose pixels have a smaller sd (gray levels) is not described
+_MOST = 10**8  # largest number of candidates: 3 GB
 _MARGIN = 3  # pixels that the centre lacks on each side
-_BLOCK = 512  # images described at once, and compared with ...
-_COLUMNS = 1 << 17  # ... so many others at a time: 270 MB of float32
+_BLOCK = 512  # images described at once, and compared at once with ...
+_COLUMNS = 1 << 17  # ... so many others: 270 MB of float32
 
 
 class Progress(Protocol):
-    """Passes items through, and may show how far it is."""
+    """Passes items through, and may show how far the loop is."""
 
     def __call__(self, iterable: Iterable[int], *, total: int, desc: str, unit: str) -> Iterable[int]: ...
 
@@ -43,15 +43,15 @@ class Progress(Protocol):
 def near_duplicates(
     images: Images, against: Images | None = None, *, progress: Progress | None = None
 ) -> NDArray[np.int64]:
-    """The near-duplicates among `images`, or between them and `against`: int64 [M, 2], sorted.
+    """Find the near-duplicates among `images`, or between them and `against`: int64 [M, 2], sorted.
 
-    `images`, `against`: uint8 [N, H, W, 1 or 3], of any size; they are compared at 32x32. Pairs are (index in images,
-    index in against), or i < j within one set, where images equal to an earlier one are paired with the first such
-    only. Whether two images are a pair does not depend on any others; images of hardly any contrast (sd below 4 gray
-    levels) are paired only where equal. Time grows with the product of the sets' sizes, memory with their sum: 3.5 kB
-    an image, and 0.5 GB. `progress` shows blocks of images.
+    `images`, `against`: uint8 [N, H, W, 1 or 3], of any size; they are compared at 32x32. With `against`, pairs are
+    (index in images, index in against). Without it they are i < j in images, and an image that equals earlier ones is
+    paired only with the first of them. Whether two images are a pair does not depend on others. Images with hardly any
+    contrast (sd below 4 gray levels) are paired only if they are equal. Time grows with the product of the sets' sizes.
+    Memory grows with their sum: 3.5 kB per image, plus 0.5 GB. `progress` shows blocks of images.
 
-    Raises ValueError for arrays of other types and shapes, and where more than 10^8 pairs look alike.
+    Raises ValueError for arrays of other types and shapes, and when more than 10^8 pairs look alike.
     """
     pixels = small(images)
     if against is not None:
@@ -67,12 +67,12 @@ def near_duplicates(
 
 
 def settings() -> dict[str, str | float]:
-    """What decides whether two images are a pair: the descriptor's digest and both thresholds."""
+    """Return what decides whether two images are a pair: the descriptor's digest and both thresholds."""
     return {"descriptor": _descriptor().digest, "candidate": CANDIDATE, "confirmed": CONFIRMED}
 
 
 def _equal(a: Images, b: Images) -> NDArray[np.int64]:
-    """All (i, j) of equal a[i] and b[j], flat ones too: int64 [m, 2]."""
+    """Return all (i, j) with equal a[i] and b[j], images without contrast included: int64 [m, 2]."""
     groups = collision_groups(np.concatenate([_digests(a), _digests(b)])).astype(np.uint64)
     return radius_pairs_between(groups[: len(a)], groups[len(a) :], 0)
 
@@ -97,7 +97,7 @@ VIEWS: tuple[Callable[[Images], Images], ...] = (_whole, _centre, _mirrored, _mi
 
 
 def _candidates(a: Floats, b: Floats | None, progress: Progress | None) -> NDArray[np.int64]:
-    """Rows of `a` and `b` [n, 128], or i < j of `a`, whose cosine reaches CANDIDATE: int64 [m, 2]."""
+    """Return the rows of `a` and `b` [n, 128], or i < j of `a`, whose cosine reaches CANDIDATE: int64 [m, 2]."""
     others, found, count = a if b is None else b, [np.empty((0, 2), np.int64)], 0
     for start in _blocks(len(a), progress, "comparing"):
         for low in range(start // _COLUMNS * _COLUMNS if b is None else 0, len(others), _COLUMNS):
@@ -113,18 +113,18 @@ def _candidates(a: Floats, b: Floats | None, progress: Progress | None) -> NDArr
 
 
 def _confirmed(pairs: NDArray[np.int64], a: Images, b: Images, progress: Progress | None) -> NDArray[np.int64]:
-    """Those of the candidates whose views agree: int64 [m, 2]."""
+    """Return the candidates whose views agree: int64 [m, 2]."""
     (rows, i), (columns, j) = (np.unique(side, return_inverse=True) for side in pairs.T)
     total = np.zeros(len(pairs), np.float32)
     for view in VIEWS:
         mine, theirs = (_described(x[at], progress, view) for x, at in ((a, rows), (b, columns)))
-        for k in _blocks(len(pairs), None, ""):  # rows of many pairs are gathered a block at a time
+        for k in _blocks(len(pairs), None, ""):  # gathers a block of rows at a time, as there may be many pairs
             total[k : k + _BLOCK] += (mine[i[k : k + _BLOCK]] * theirs[j[k : k + _BLOCK]]).sum(axis=1)
     return pairs[total >= CONFIRMED * len(VIEWS)]
 
 
 def _described(pixels: Images, progress: Progress | None, view: Callable[[Images], Images] = _whole) -> Floats:
-    """Descriptors of a view of each image: float32 [n, 128], zero for an image of hardly any contrast."""
+    """Describe a view of each image: float32 [n, 128], zero for an image with hardly any contrast."""
     made = np.empty((len(pixels), WIDTH), np.float32)
     for i in _blocks(len(pixels), progress, "describing"):
         block = pixels[i : i + _BLOCK]
@@ -144,6 +144,6 @@ def _descriptor() -> CopyDescriptor:
 
 
 def _digests(images: Images) -> NDArray[np.uint64]:
-    """128 bits of each image's bytes: uint64 [N, 2]."""
+    """Return a 128-bit digest of each image's bytes: uint64 [N, 2]."""
     digests = [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
     return np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)

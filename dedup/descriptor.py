@@ -1,8 +1,9 @@
-"""A copy descriptor: images -> unit vectors whose cosine says whether two are the same photograph.
+"""A copy descriptor: it maps images to unit vectors whose cosine says whether two are the same photograph.
 
-A small convolutional network trained without labels to tell an altered copy of an image (cropped, stretched, shifted,
-recoloured, resampled) from the images most like it, by the contrastive loss of SimCLR (arXiv 2002.05709) with the
-nearest neighbours of each image as hard negatives, as descriptors for copy detection are (SSCD, arXiv 2202.10261).
+It is a small convolutional network, trained without labels to tell an altered copy of an image (cropped, stretched,
+shifted, recoloured, resampled) from the images most similar to it. The loss is the contrastive loss of SimCLR (arXiv
+2002.05709), with the nearest neighbours of each image as hard negatives, as usual in copy detection (SSCD, arXiv
+2202.10261).
 """
 
 import dataclasses
@@ -21,12 +22,12 @@ from numpy.typing import NDArray
 from dedup.pixels import SIDE, small
 from dedup.tensors import read, write
 
-if TYPE_CHECKING:  # imported where it is used: hashing needs no torch, and its workers no seconds for it
+if TYPE_CHECKING:  # torch is imported only where it is used, so that hashing and its workers start without it
     import torch
     from torch import Tensor
 
 FORMAT = "dcgan-eval-copies-1"
-WIDTH = 128  # numbers of a descriptor
+WIDTH = 128  # length of a descriptor
 # (name, channels in, channels out, kernel, stride) of the convolutions, a ReLU after each; then one linear map
 LAYERS = (("conv1", 3, 32, 5, 2), ("conv2", 32, 64, 3, 1), ("conv3", 64, 96, 3, 2), ("conv4", 96, 128, 3, 2))
 _CHUNK = 512  # images described at once
@@ -34,30 +35,30 @@ _CHUNK = 512  # images described at once
 
 @dataclass(frozen=True)
 class DescriptorConfig:
-    """How the network is trained: values of the altered copies were set by looking at copies in photo collections."""
+    """How the network is trained. The values for altered copies were set by looking at copies in photo collections."""
 
-    steps: int = 1500  # 22 minutes on one core; the loss still falls, slowly
-    seeds: int = 16  # images of a minibatch drawn at random ...
-    neighbours: int = 15  # ... and of each so many of its 31 nearest: what a copy must be told from
+    steps: int = 1500  # 22 minutes on one core; the loss is then still falling slowly
+    seeds: int = 16  # images of a minibatch that are drawn at random ...
+    neighbours: int = 15  # ... and so many of the 31 nearest to each, from which a copy must be told
     temperature: float = 0.07  # SimCLR's range; sharper makes single mistaken neighbours count too much
     lr: float = 2e-3  # Adam's peak, one cycle
     zoom: float = 0.22  # log of the largest zoom
     stretch: float = 0.12  # log of the largest ratio of height to width
-    shift: float = 0.16  # of half the side
+    shift: float = 0.16  # in units of half the side
     shear: float = 0.04
-    gamma: float = 0.3  # log
-    tint: float = 0.1  # gain of each channel; its offset is a hundred times this in gray levels
+    gamma: float = 0.3  # log of the largest gamma
+    tint: float = 0.1  # gain of each channel; the offset, in gray levels, is a hundred times this
     gray: float = 0.06  # share of copies without colour
-    sharpness: float = 0.6  # of the 3x3 detail, taken away or added
+    sharpness: float = 0.6  # share of the 3x3 detail that is taken away or added
     noise: float = 6.0  # largest sd, gray levels
     seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class CopyDescriptor:
-    """images -> float32 [N, 128], unit vectors; made by `fit` or `load`.
+    """Callable: images -> float32 [N, 128], unit vectors. `fit` or `load` makes one.
 
-    weights: float32 arrays by name, "conv1.weight" [32, 3, 5, 5] to "linear.bias" [128].
+    weights: name -> float32 array, from "conv1.weight" [32, 3, 5, 5] to "linear.bias" [128].
     """
 
     weights: dict[str, NDArray[np.float32]]
@@ -76,16 +77,16 @@ class CopyDescriptor:
         *,
         progress: Callable[[int, float, float], None] | None = None,
     ) -> "CopyDescriptor":
-        """Trains on `sets`, each uint8 [N, H, W, 3] of one size, taken in turn.
+        """Train on `sets`, each uint8 [N, H, W, 3] with images of one size; minibatches come from them in turn.
 
-        `progress(steps done, loss, share of copies found among the minibatch)` after every step. The same seed gives
-        the same weights on the same machine. Raises ValueError for sets of fewer than 32 images.
+        `progress(steps done, loss, share of copies found among the minibatch)` is called after every step. The same
+        seed gives the same weights on the same machine. Raises ValueError for sets of fewer than 32 images.
         """
         import torch
 
         config = config or DescriptorConfig()
         if not sets or min(map(len, sets)) < 32:
-            raise ValueError(f"need sets of at least 32 images, got {[len(images) for images in sets]}")
+            raise ValueError(f"every set must have at least 32 images, got {[len(images) for images in sets]}")
         random = torch.Generator().manual_seed(config.seed)
         weights = _initial(random)
         adam = torch.optim.Adam(weights.values(), lr=config.lr)
@@ -106,11 +107,11 @@ class CopyDescriptor:
             if progress is not None:
                 found = (logits.argmax(dim=1) == own).float().mean()
                 progress(step + 1, loss.item(), found.item())
-        # as the file holds them
+        # rounded to float16, as the file holds them
         return cls({name: array.detach().half().float().numpy() for name, array in weights.items()}, config)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 [N, 128] of `images`: uint8 [N, H, W, 1 or 3] of any size, looked at as 32x32."""
+        """Describe `images`, uint8 [N, H, W, 1 or 3] of any size, reduced to 32x32: float32 [N, 128]."""
         import torch
 
         weights = {name: torch.from_numpy(array) for name, array in self.weights.items()}
@@ -127,13 +128,13 @@ class CopyDescriptor:
         return hashlib.sha256(b"".join(self.weights[name].tobytes() for name in sorted(self.weights))).hexdigest()
 
     def save(self, file: str | os.PathLike[str]) -> None:
-        """Writes safetensors, float16, with the configuration in the header, atomically; OSError where it cannot."""
+        """Write safetensors, float16, with the configuration in the header, atomically. OSError if the write fails."""
         header = {"format": FORMAT, "config": json.dumps(dataclasses.asdict(self.config), sort_keys=True)}
         write({name: array.astype(np.float16) for name, array in self.weights.items()}, header, Path(file))
 
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> "CopyDescriptor":
-        """What `save` wrote. Raises FileNotFoundError, or ValueError for any other file."""
+        """Load what `save` wrote. Raises FileNotFoundError, and ValueError for any other file."""
 
         def make(arrays: dict[str, np.ndarray], config: dict[str, Any]) -> "CopyDescriptor":
             weights = {name: array.astype(np.float32) for name, array in arrays.items()}
@@ -152,7 +153,7 @@ def _shapes() -> dict[str, tuple[int, ...]]:
 
 
 def _initial(random: "torch.Generator") -> "dict[str, Tensor]":
-    """He's initialisation, biases zero."""
+    """Draw weights by He's initialisation; biases are zero."""
     import torch
 
     weights = {}
@@ -163,18 +164,18 @@ def _initial(random: "torch.Generator") -> "dict[str, Tensor]":
 
 
 def _describe(weights: "dict[str, Tensor]", pixels: "Tensor") -> "Tensor":
-    """float32 [n, 3, 32, 32] in [0, 255] -> [n, 128], unit vectors."""
+    """Describe float32 [n, 3, 32, 32] in [0, 255]: unit vectors [n, 128]."""
     import torch.nn.functional as F
 
     x = pixels - pixels.mean((1, 2, 3), keepdim=True)
-    x = x / (x.std((1, 2, 3), keepdim=True) + 4)  # 4 gray levels: an image of one colour stays near zero
+    x = x / (x.std((1, 2, 3), keepdim=True) + 4)  # 4 gray levels keep an image of one colour near zero
     for name, _, _, kernel, stride in LAYERS:
         x = F.relu(F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride, kernel // 2))
     return F.normalize(F.linear(x.flatten(1), weights["linear.weight"], weights["linear.bias"]), dim=1)
 
 
 def _nearest(images: NDArray[np.uint8], k: int = 31) -> NDArray[np.int32]:
-    """The k images nearest to each as 4x4 colour thumbnails: int32 [N, k], in no order."""
+    """Find the k images nearest to each, compared as 4x4 colour thumbnails: int32 [N, k], in no order."""
     blocks = [small(images[i : i + _CHUNK]) for i in range(0, len(images), _CHUNK)]
     thumbnails = np.concatenate([b.reshape(len(b), 4, 8, 4, 8, 3).mean((2, 4), np.float32) for b in blocks])
     rows = thumbnails.reshape(len(images), -1)
@@ -183,7 +184,7 @@ def _nearest(images: NDArray[np.uint8], k: int = 31) -> NDArray[np.int32]:
     near = np.empty((len(rows), k), np.int32)
     for i in range(0, len(rows), _CHUNK):
         cosine = rows[i : i + _CHUNK] @ rows.T
-        cosine[np.arange(len(cosine)), np.arange(i, i + len(cosine))] = -2  # not itself
+        cosine[np.arange(len(cosine)), np.arange(i, i + len(cosine))] = -2  # leaves out the image itself
         near[i : i + _CHUNK] = np.argpartition(cosine, -k, axis=1)[:, -k:]
     return near
 
@@ -191,7 +192,7 @@ def _nearest(images: NDArray[np.uint8], k: int = 31) -> NDArray[np.int32]:
 def _batch(
     images: NDArray[np.uint8], near: NDArray[np.int32], config: DescriptorConfig, random: "torch.Generator"
 ) -> "Tensor":
-    """A minibatch at 64x64, none twice: float32 [n, 3, 64, 64]."""
+    """Draw a minibatch at 64x64, with no image twice: float32 [n, 3, 64, 64]."""
     import torch
 
     seeds = torch.randint(len(images), (config.seeds,), generator=random).numpy()
@@ -202,7 +203,7 @@ def _batch(
 
 
 def _altered(images: "Tensor", config: DescriptorConfig, random: "torch.Generator") -> "Tensor":
-    """Copies as they occur, each altered in its own way: float32 [n, 3, 64, 64] -> [n, 3, 32, 32]."""
+    """Make realistic copies, each altered in its own way: float32 [n, 3, 64, 64] -> [n, 3, 32, 32]."""
     import torch
     import torch.nn.functional as F
 

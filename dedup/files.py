@@ -1,4 +1,4 @@
-"""Image files -> perceptual hashes and thumbnails; a file that is no image costs itself alone."""
+"""Make perceptual hashes and thumbnails of image files. A file that is no image is skipped; the others are not lost."""
 
 import io
 import stat
@@ -21,20 +21,20 @@ File = Path | Callable[[], bytes]
 
 
 class Skipped(NamedTuple):
-    """A file that gave nothing: its place in the list, and why, on one line."""
+    """A file without a result: its place in the list, and the reason on one line."""
 
     place: int
     reason: str
-    unread: bool  # the bytes could not be had, which may pass; what they hold was not looked at
+    unread: bool  # the bytes could not be read, so the file may still hold an image; a later try may succeed
 
 
 @dataclass(frozen=True)
 class HashedFiles:
     """What `hash_files` found, in the order of the files.
 
-    kept: int64 [n], places in the list of the files that are images.
-    codes: uint64 [n] for each hash, bit for bit imagehash's for `Image.open(file)`.
-    images: uint8 [n, side, side, 3], RGB, each image squashed to a square; None where none were asked for.
+    kept: int64 [n], the places in the list of the files that are images.
+    codes: hash -> uint64 [n], bit for bit imagehash's for `Image.open(file)`.
+    images: uint8 [n, side, side, 3], RGB, each image squashed to a square; None if none were asked for.
     skipped: the other files.
     """
 
@@ -51,15 +51,15 @@ def hash_files(
     side: int | None = 64,
     max_file_bytes: int = MAX_FILE_BYTES,
 ) -> HashedFiles:
-    """Hash image files of any format, size and mode that Pillow reads, in this process, a few at a time in memory.
+    """Hash image files of any format, size and mode that Pillow reads, in this process, with a few at a time in memory.
 
-    files: paths, or callables without arguments that return a file's bytes and raise where they cannot.
-    hashes: of "phash", "ahash", "dhash".
-    side: of the thumbnails, in pixels; None makes none, which is faster (`images` is then None).
+    files: paths, or callables without arguments that return a file's bytes, or raise when they cannot.
+    hashes: some of "phash", "ahash", "dhash".
+    side: side of the thumbnails, in pixels. None makes no thumbnails, which is faster (`images` is then None).
     max_file_bytes: a larger file at a path is skipped unread.
 
-    As imagehash does, it takes the first frame, and ignores transparency and the orientation in EXIF; and as there,
-    gray images of 16 bits are clipped to a byte, after which most are white: their thumbnails alone tell them apart.
+    Like imagehash, it takes the first frame, and ignores transparency and the orientation in EXIF. Also like imagehash,
+    it clips gray images of 16 bits to a byte, so that most become white; only their thumbnails tell them apart.
     An image of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels is skipped before it is decoded.
 
     Raises ValueError for unknown hashes.
@@ -77,7 +77,7 @@ def hash_files(
                 data = read_file(file, max_file_bytes)
                 unread = False
                 gray, thumbnail = _decode(data, side)
-            except MemoryError:  # which may pass
+            except MemoryError:  # a later try may succeed
                 skipped.append(Skipped(index, "not enough memory", True))
                 continue
             except Exception as error:  # Pillow's plugins raise nearly anything for a malformed file
@@ -90,7 +90,7 @@ def hash_files(
 
     codes: dict[str, list[NDArray[np.uint64]]] = {name: [np.empty(0, np.uint64)] for name in hashes}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, about files: they would come by the thousand
+        warnings.simplefilter("ignore")  # Pillow would warn about thousands of files
         for batch in batches(grays()):
             for name in codes:
                 codes[name].append(gray_codes(batch, name))
@@ -103,9 +103,9 @@ def hash_files(
 
 
 def read_picture(file: File, side: int, *, max_file_bytes: int = MAX_FILE_BYTES) -> Image.Image:
-    """The image of a file to look at: RGB, in its own proportions, neither edge longer than `side`.
+    """Read the image of a file for people to look at: RGB, in its own proportions, no edge longer than `side`.
 
-    Raises OSError or ValueError, as Pillow's plugins also others, where the file holds no image.
+    Raises OSError, ValueError or any other error of Pillow's plugins when the file holds no image.
     """
     with warnings.catch_warnings(), open_image(read_file(file, max_file_bytes)) as image:
         warnings.simplefilter("ignore")
@@ -116,11 +116,11 @@ def read_picture(file: File, side: int, *, max_file_bytes: int = MAX_FILE_BYTES)
 
 
 def read_file(file: File, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-    """The bytes of a regular file. Raises ValueError for a larger one or what is none, OSError where it fails."""
+    """Read a regular file. Raises ValueError if it is larger, or not a regular file; OSError if reading fails."""
     if not isinstance(file, Path):
         return file()
     status = file.stat()
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
         raise ValueError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
     if status.st_size > max_bytes:
         raise ValueError(f"must hold at most {max_bytes:,} bytes, got {status.st_size:,}")
@@ -128,17 +128,18 @@ def read_file(file: File, max_bytes: int = MAX_FILE_BYTES) -> bytes:
 
 
 def _decode(data: bytes, side: int | None) -> tuple[Image.Image, NDArray[np.uint8] | None]:
-    """(the image in mode L, its thumbnail where one is asked for)."""
+    """Return (the image in mode L, its thumbnail if one is asked for)."""
     with open_image(data) as image:
         gray = image.convert("L")
         return gray, None if side is None else _thumbnail(image, gray, side)
 
 
 def open_image(data: bytes) -> ImageFile.ImageFile:
-    """The image of a file's bytes, not decoded yet.
+    """Open the image in a file's bytes, without decoding it.
 
-    Raises ValueError for none, for one of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels (before it is decoded) and for
-    PostScript whatever its name: a program, which Pillow would give to Ghostscript to run.
+    Raises ValueError for an empty file, for an image of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels, and for
+    PostScript under any name, since it is a program that Pillow would let Ghostscript run. Raises Pillow's errors for
+    other files that hold no image.
     """
     if not data:
         raise ValueError("is empty")
@@ -146,22 +147,22 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
         raise ValueError("is PostScript, not an image")
     image = Image.open(io.BytesIO(data))
     pixels = image.width * image.height
-    if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:  # up to twice that Pillow only warns
+    if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:  # Pillow itself raises from twice that
         raise ValueError(f"must have at most {Image.MAX_IMAGE_PIXELS:,} pixels, got {pixels:,}")
     return image
 
 
 def _thumbnail(image: Image.Image, gray: Image.Image, side: int) -> NDArray[np.uint8]:
-    """uint8 [side, side, 3]."""
+    """Squash the image to a thumbnail: uint8 [side, side, 3]."""
     small = _picture(image, gray).resize((side, side), Image.Resampling.BOX, reducing_gap=1.0)
     return np.asarray(small if small.mode == "RGB" else small.convert("RGB"))
 
 
 def _picture(image: Image.Image, gray: Image.Image) -> Image.Image:
-    """The image in mode RGB, or L where it has no colours."""
+    """Return the image in mode RGB, or in mode L if it has no colours."""
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I;16"):  # its gray version is clipped to a byte: nearly always white all over
+    if image.mode.startswith("I;16"):  # `gray` is clipped to a byte, and so nearly always white all over
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return gray if Image.getmodebase(image.mode) == "L" else image.convert("RGB")
 
@@ -169,7 +170,7 @@ def _picture(image: Image.Image, gray: Image.Image) -> Image.Image:
 def one_line(error: Exception) -> str:
     """The reason why a file gave nothing, without what only a programmer could read."""
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror  # without the path, which the caller knows
+        return error.strerror  # without the path: the caller knows it
     if isinstance(error, Image.UnidentifiedImageError):  # its text names a buffer in memory
         return "no image format that Pillow knows"
     return " ".join(str(error).split()) or type(error).__name__

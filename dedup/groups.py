@@ -1,4 +1,4 @@
-"""Groups of near-duplicates -> which images stay."""
+"""Group near-duplicates, and decide which images stay."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from dedup.join import components, lowest
 
 
 def collision_groups(codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """Images of equal code are one group: int64 [N], each entry the lowest index with that code.
+    """Group images with equal codes: int64 [N], each entry the lowest index with that code.
 
-    `codes`: integers [N], or [N, W] for codes of W words. Codes are sorted, not compared pair by pair: a million of
-    two words take half a second.
+    `codes`: integers [N], or [N, W] for codes of W words. Codes are sorted, not compared pair by pair; a million codes
+    of two words take half a second.
     """
     codes = np.asarray(codes)
     if codes.ndim not in (1, 2) or 0 in codes.shape[1:] or not np.issubdtype(codes.dtype, np.integer):
@@ -28,7 +28,7 @@ def collision_groups(codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
 
 
 def pair_groups(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Images that pairs connect, directly or through others, are one group: int64 [n], each its group's lowest index.
+    """Group images that pairs connect, directly or through others: int64 [n], each entry its group's lowest index.
 
     `pairs`: int64 [M, 2] in [0, n), in any order, as `near_duplicates` and `radius_pairs` return them.
     """
@@ -44,7 +44,7 @@ def pair_groups(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
 
 
 def keep_mask(groups: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """bool [N]: True for the lowest index of each group. `groups`: int64 [N], group labels (any integers)."""
+    """Keep the lowest index of each group: bool [N]. `groups`: int64 [N], group labels (any integers)."""
     mask = np.zeros(len(groups), bool)
     mask[np.unique(groups, return_index=True)[1]] = True
     return mask

@@ -1,7 +1,7 @@
 """Perceptual hashes, many images at a time, bit for bit those of the `imagehash` library.
 
-`phash` is its phash, `ahash` its average_hash, `dhash` its dhash, all at the default size of 64 bits. Gray conversion
-is Pillow's own; so is the resize of the odd image, while equally large ones go through `dedup.lanczos` as one.
+`phash` is its phash, `ahash` its average_hash, `dhash` its dhash, all at the default size of 64 bits. Pillow converts
+to gray. Pillow also resizes images of rare sizes; images of the same size are resized together by `dedup.lanczos`.
 """
 
 from collections import Counter
@@ -18,32 +18,35 @@ from dedup import lanczos
 Images = NDArray[np.uint8] | Iterable[Image.Image]
 Gray = NDArray[np.uint8]  # [n, height, width]
 
-_BITS = 8  # an image's bits in each direction
-_SIDE = 32  # pixels of the gray image that the DCT sees: imagehash's hash_size 8 x highfreq_factor 4
-_CHUNK = 512  # images hashed at once: 4 MB of float64, what caches hold
-_PIXELS = 1 << 20  # ... and pixels of larger ones
+_BITS = 8  # bits of a hash in each direction
+_SIDE = 32  # side of the gray image that the DCT sees: imagehash's hash_size 8 x highfreq_factor 4
+_CHUNK = 512  # images hashed at once: 4 MB of float64, which fit in caches ...
+_PIXELS = 1 << 20  # ... or, for larger images, so many pixels at once
 _DCT = scipy.fftpack.dct(np.eye(_SIDE), axis=0)[:_BITS]  # imagehash's transform, cut to the low frequencies: [8, 32]
-# Rounding in either way of computing a coefficient, at most 70 x 2^-53 x (255 x 4 x 1024), with room to spare
+# Either way of computing a coefficient rounds by at most 70 x 2^-53 x (255 x 4 x 1024); this leaves room to spare
 _ROUNDING = 1e-6
-_OFTEN = 4  # images of one size from which on trying out how Pillow resizes that size pays
+_OFTEN = 4  # from so many images of one size on, it pays to find out how Pillow resizes that size
 
 
 def phash(images: Images) -> NDArray[np.uint64]:
-    """DCT hash: uint64 [N], the integer of `str(imagehash.phash(image))` read as hexadecimal.
+    """Compute the DCT hash: uint64 [N], the integer of `str(imagehash.phash(image))` read as hexadecimal.
 
-    `images`: uint8 [N, H, W, C] with C = 1 or 3, or an iterable of Pillow images of any size and mode, of which a
-    few at a time are held. A bit is set where a low-frequency DCT coefficient exceeds the median of all 64.
+    `images`: uint8 [N, H, W, C] with C = 1 or 3, or an iterable of Pillow images of any size and mode; a few of these
+    are held at a time. A bit is set if a low-frequency DCT coefficient exceeds the median of all 64.
     """
     return _codes(images, "phash")
 
 
 def ahash(images: Images) -> NDArray[np.uint64]:
-    """Average hash, as `phash`: a bit is set where a pixel of the image at 8x8 exceeds their mean."""
+    """Compute the average hash; types as in `phash`. A bit is set if a pixel of the image at 8x8 exceeds their mean."""
     return _codes(images, "ahash")
 
 
 def dhash(images: Images) -> NDArray[np.uint64]:
-    """Difference hash, as `phash`: a bit is set where a pixel of the image at 9x8 exceeds its left neighbour."""
+    """Compute the difference hash; types as in `phash`.
+
+    A bit is set if a pixel of the image at 9x8 exceeds its left neighbour.
+    """
     return _codes(images, "dhash")
 
 
@@ -57,7 +60,7 @@ def _codes(images: Images, name: str) -> NDArray[np.uint64]:
 
 
 def batches(grays: Iterable[Image.Image]) -> Iterator[list[Image.Image]]:
-    """Images by the list, each as long as memory and caches like it."""
+    """Yield the images in lists that are short enough for caches and memory."""
     batch: list[Image.Image] = []
     pixels = 0
     for gray in grays:
@@ -71,7 +74,7 @@ def batches(grays: Iterable[Image.Image]) -> Iterator[list[Image.Image]]:
 
 
 def gray_codes(grays: Sequence[Image.Image], name: str) -> NDArray[np.uint64]:
-    """The hash `name` (a key of HASHES) of Pillow images of mode L: uint64 [n]."""
+    """Compute the hash `name` (a key of HASHES) of Pillow images of mode L: uint64 [n]."""
     width, height = HASHES[name].size
     small = np.empty((len(grays), height, width), np.uint8)
     by_size: dict[tuple[int, int], list[int]] = {}
@@ -81,7 +84,7 @@ def gray_codes(grays: Sequence[Image.Image], name: str) -> NDArray[np.uint64]:
         _met[size, name] += len(index)
         if _met[size, name] >= _OFTEN:
             arrays = [np.asarray(grays[i]) for i in index]
-            stacked = np.stack(arrays) if len(arrays) > 1 else arrays[0][None]  # one large image: without a copy
+            stacked = np.stack(arrays) if len(arrays) > 1 else arrays[0][None]  # one large image is not copied
             small[index] = lanczos.resized(stacked, width, height)
         else:
             for i in index:
@@ -89,21 +92,21 @@ def gray_codes(grays: Sequence[Image.Image], name: str) -> NDArray[np.uint64]:
     return _packed(name, small)
 
 
-_met: Counter[tuple[tuple[int, int], str]] = Counter()  # how many images of each size: decides on speed, not on bits
+_met: Counter[tuple[tuple[int, int], str]] = Counter()  # images met of each size; it changes the speed, never the bits
 
 
 def _packed(name: str, small: Gray) -> NDArray[np.uint64]:
-    """Gray images at the hash's size -> uint64 [n], the first bit the highest."""
+    """Turn gray images at the hash's size into codes uint64 [n]; the first bit is the highest."""
     return np.packbits(HASHES[name].bits(small).reshape(-1, _BITS**2), axis=1).view(">u8").astype(np.uint64)[:, 0]
 
 
 def _dct_bits(gray: Gray) -> NDArray[np.bool_]:
-    """uint8 [n, 32, 32] -> bool [n, 64].
+    """Compute the bits of the DCT hash: uint8 [n, 32, 32] -> bool [n, 64].
 
-    Two products with float64 rounding decide all bits but those that hang on the last digits (flat and symmetric
-    images): these images are transformed as imagehash does it, operation by operation.
+    Two matrix products in float64 decide nearly all bits. Images with a bit that depends on the last digits (flat and
+    symmetric images) are transformed again as imagehash does it, operation by operation.
     """
-    # one image's product is too small for a second thread, which would cost more than it gives
+    # matmul takes one image at a time: such a small product runs in one thread, where more would cost time
     low = np.matmul(np.matmul(_DCT, gray.astype(np.float64)), _DCT.T).reshape(-1, _BITS**2)
     bits, close = _above_median(low)
     index = np.flatnonzero(close)
@@ -114,7 +117,7 @@ def _dct_bits(gray: Gray) -> NDArray[np.bool_]:
 
 
 def _above_median(low: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(which values exceed the median of their row, in which rows one is too close to it to be sure)."""
+    """Return (which values exceed their row's median, which rows have a value too close to it to be sure)."""
     middle = np.sort(low, axis=1)[:, _BITS**2 // 2 - 1 : _BITS**2 // 2 + 1]
     median = middle.mean(axis=1)
     return low > median[:, None], middle[:, 1] - median < _ROUNDING
@@ -130,7 +133,7 @@ def _difference_bits(gray: Gray) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class _Hash:
-    size: tuple[int, int]  # (width, height) of the gray image it sees
+    size: tuple[int, int]  # (width, height) of the gray image that it reads
     bits: Callable[[Gray], NDArray[np.bool_]]  # uint8 [n, height, width] -> bool [n, 64] or [n, 8, 8]
 
 
@@ -142,7 +145,7 @@ HASHES = {
 
 
 def _lumas(images: NDArray[np.uint8]) -> Iterator[Gray]:
-    """Gray images in pieces: uint8 [n, H, W]."""
+    """Yield gray images in pieces: uint8 [n, H, W]."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
         raise ValueError(f"images must be uint8 [N, H, W, 1 or 3], got {images.dtype} {images.shape}")
     piece = max(1, min(_CHUNK, _PIXELS // max(1, images.shape[1] * images.shape[2])))
@@ -151,7 +154,7 @@ def _lumas(images: NDArray[np.uint8]) -> Iterator[Gray]:
 
 
 def _luma(images: NDArray[np.uint8]) -> Gray:
-    """Pillow's conversion to mode L: uint8 [n, H, W, 1 or 3] -> [n, H, W]."""
+    """Convert to gray as Pillow's mode L does: uint8 [n, H, W, 1 or 3] -> [n, H, W]."""
     n, height, width, channels = images.shape
     if channels == 1:
         return images[..., 0]

@@ -1,11 +1,11 @@
-"""One piece of a search: pairs of codes that agree on a mask and lie within a radius.
+"""One piece of a search: find the pairs of codes that agree on a mask and lie within a radius.
 
-The mask's bits are moved to the top of each word, so that sorting plain words lays codes that agree side by side.
-Moving bits keeps distances; no index is carried along. A pair is reported on the first mask on which it agrees, and so
-once.
+The mask's bits are moved to the top of each word. Sorting the words then puts codes that agree on the mask side by
+side. Moving bits keeps distances, so no index is carried along. A pair is reported only for the first mask on which it
+agrees, and so only once.
 
-A piece reads the codes once and keeps those whose bits common to its masks fall into its part. It holds at most about
-48 bytes for each code kept and 100 MB, beside the pairs that it returns.
+A piece reads the codes once. It keeps those whose bits common to its masks fall into its part. It holds at most about
+48 bytes for each code kept, plus 100 MB, plus the pairs that it returns.
 """
 
 import functools
@@ -24,17 +24,17 @@ from dedup.plan import BITS, Band, Codes, masks
 
 Found = Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]  # positions of pairs, in pieces
 
-_TILE = 1 << 15  # codes, or ...
-_ROWS, _COLUMNS = 64, 4096  # comparisons at once
-_WIDE = 256  # codes from which a bucket is compared as blocks
-_BATCH = 1 << 18  # pairs found before they are looked at further
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: its products' high bits depend on all bits below
+_TILE = 1 << 15  # codes handled at once
+_ROWS, _COLUMNS = 64, 4096  # rows and columns compared at once
+_WIDE = 256  # a bucket of at least so many codes is compared in blocks
+_BATCH = 1 << 18  # found pairs are collected up to this number before they are checked further
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that the high bits of its products depend on all lower bits
 
 _OCTETS = np.arange(256, dtype=np.uint64)[:, None] >> np.arange(8, dtype=np.uint64) & np.uint64(1)  # [value, bit]
 
 
 class Piece(NamedTuple):
-    """The masks [first, last) of all bands' in order, on part `part` of `parts`."""
+    """The masks [first, last), counted over all bands in order, on part `part` of `parts` of the codes."""
 
     first: int
     last: int
@@ -45,10 +45,11 @@ class Piece(NamedTuple):
 def pairs_of(
     piece: Piece, *, a: Codes | Path, b: Codes | Path | None, bands: Sequence[Band], radius: int, limit: int | None
 ) -> NDArray[np.uint64]:
-    """Pairs of codes within `radius` that agree first on one of the piece's masks: uint64 [M, 2].
+    """Find the pairs of codes within `radius` whose first common mask is one of the piece's: uint64 [M, 2].
 
-    `a`, `b`: distinct codes, or the .npy file that holds them; `b` None: pairs within `a`, each in either order.
-    `limit`: None for as few pairs as connect the same codes; else all, or some if they are more than that.
+    `a`, `b`: distinct codes, or the .npy file that holds them. Without `b`, pairs are within `a`, each in either order.
+    `limit`: with a number, all pairs are returned, or only some if there are more than that. None returns as few pairs
+    as connect the same codes.
     """
     every = [(number, mask) for number, band in enumerate(bands) for mask in masks(band)]
     common = functools.reduce(operator.and_, (mask for _, mask in every[piece.first : piece.last]))
@@ -68,7 +69,7 @@ def pairs_of(
 
 
 def components(pairs: NDArray) -> tuple[NDArray, NDArray[np.int32]]:
-    """(the nodes that occur in `pairs` [M, 2], ascending; the connected component 0, 1, ... of each)."""
+    """Return (the nodes that occur in `pairs` [M, 2], ascending; the connected component 0, 1, ... of each)."""
     nodes, at = np.unique(pairs, return_inverse=True)
     i, j = at.reshape(-1, 2).T
     graph = coo_array((np.ones(len(i), bool), (i, j)), shape=(len(nodes), len(nodes)))
@@ -76,14 +77,17 @@ def components(pairs: NDArray) -> tuple[NDArray, NDArray[np.int32]]:
 
 
 def lowest(component: NDArray[np.int32], labels: NDArray) -> NDArray:
-    """For each node the lowest label of its component: [K], as `labels`; `component` is one of 0, 1, ... for each."""
+    """Return the lowest label in the component of each node: [K], of the type of `labels`.
+
+    `component` [K] is 0, 1, ... for each node; `labels` [K] are the nodes' labels.
+    """
     least = np.full(component.max(initial=-1) + 1, np.iinfo(labels.dtype).max, labels.dtype)
     np.minimum.at(least, component, labels)
     return least[component]
 
 
 def spanning(pairs: NDArray) -> NDArray:
-    """As few pairs as connect the same nodes: [F, 2], each node with the lowest one of its component."""
+    """Return as few pairs as connect the same nodes: [F, 2], each node with the lowest one of its component."""
     nodes, component = components(pairs)
     root = lowest(component, nodes)
     child = nodes != root
@@ -91,7 +95,7 @@ def spanning(pairs: NDArray) -> NDArray:
 
 
 def moved(codes: Codes, order: Sequence[int]) -> Codes:
-    """The bits of each code rearranged: order[0] becomes the highest, order[63] the lowest."""
+    """Rearrange the bits of each code: order[0] becomes the highest, order[63] the lowest."""
     shift = np.empty(BITS, np.uint64)
     shift[list(order)] = np.arange(BITS - 1, -1, -1)
     table = np.bitwise_or.reduce(_OCTETS << shift.reshape(8, 1, 8), axis=2)  # [octet, its value]
@@ -110,7 +114,7 @@ def _opened(codes: Codes | Path) -> Codes:
 
 
 def _part(codes: Codes, common: int, piece: Piece) -> Codes:
-    """The codes that fall into the piece's part by their bits in `common`; without such bits, all."""
+    """Return the codes that fall into the piece's part by their bits in `common`; all if there are no such bits."""
     if piece.parts == 1 or not common:
         return codes
     kept = []
@@ -131,15 +135,15 @@ def _on_mask(
     radius: int,
     limit: int | None,
 ) -> NDArray[np.uint64]:
-    """Pairs within `radius` that agree on `mask` and on none before it: uint64 [M, 2].
+    """Find the pairs within `radius` that agree on `mask` and on no mask before it: uint64 [M, 2].
 
-    `before`: the earlier masks of its band, the last of `bands`. `rows`: of a mask without bits, the places from which
-    _ROWS codes each are compared with all.
+    `before`: the earlier masks of the same band; that band is the last of `bands`. `rows`: for a mask without bits, the
+    places from which _ROWS codes each are compared with all codes; None for other masks.
     """
     order = sorted(range(BITS - 1, -1, -1), key=lambda bit: not mask >> bit & 1)  # the mask's bits first
-    low = BITS - mask.bit_count()  # bits below them
+    low = BITS - mask.bit_count()  # number of the other bits, below them
     x = y = _in_order(a, order)
-    label = np.arange(len(x))  # of groups: equal for those connected so far, brought up to date as pairs are found
+    label = np.arange(len(x))  # equal for codes that are connected so far; updated as pairs are found
     if b is None:
         known = label if limit is None else None
         if rows is None:
@@ -164,14 +168,17 @@ def _in_order(codes: Codes, order: Sequence[int]) -> Codes:
 def _new(
     found: Found, x: Codes, y: Codes, mask: int, before: Sequence[int], bands: Sequence[Band], back: Sequence[int]
 ) -> Iterator[NDArray[np.int64]]:
-    """Those found that agree on `mask` and on none before it, arguments as above: int64 [m, 2], many at a time."""
+    """Yield the found pairs that agree on `mask` and on no mask before it: int64 [m, 2], many at a time.
+
+    Arguments are those of `_on_mask`.
+    """
     *earlier, own = bands
     for i, j in _gathered(found):
         differing = moved(x[i] ^ y[j], back)
         new = np.flatnonzero(differing & np.uint64(mask) == 0)
-        for band in earlier:  # agreeing on one of its masks is differing in few enough of its bits
+        for band in earlier:  # a pair that differs in at most `threshold` bits of a band agrees on one of its masks
             new = new[np.bitwise_count(differing[new] & np.uint64(band.mask)) > band.threshold]
-        only = np.bitwise_count(differing[new] & np.uint64(own.mask)) == own.threshold  # no other mask leaves these out
+        only = np.bitwise_count(differing[new] & np.uint64(own.mask)) == own.threshold  # no other mask fits these
         rest = new[~only]
         for other in before:
             if not len(rest):
@@ -182,7 +189,7 @@ def _new(
 
 
 def _gathered(found: Found) -> Found:
-    """The same in pieces of _BATCH pairs or more, but for the last."""
+    """Yield the same pairs in pieces of at least _BATCH pairs; the last piece may be smaller."""
     left, right, waiting = [], [], 0
     for i, j in found:
         left.append(i)
@@ -196,7 +203,7 @@ def _gathered(found: Found) -> Found:
 
 
 def _all(batches: Iterator[NDArray], limit: int) -> NDArray[np.int64]:
-    """All pairs, or more than `limit`."""
+    """Collect all pairs; stop once there are more than `limit`."""
     kept, count = [np.empty((0, 2), np.int64)], 0
     for pairs in batches:
         kept.append(pairs)
@@ -207,7 +214,10 @@ def _all(batches: Iterator[NDArray], limit: int) -> NDArray[np.int64]:
 
 
 def _forest(batches: Iterator[NDArray], label: NDArray[np.int64]) -> NDArray[np.int64]:
-    """As few pairs as connect the same positions, whose `label` it keeps: those connected already are dropped."""
+    """Collect as few pairs as connect the same positions; pairs that are connected already are dropped.
+
+    `label` is updated in place: equal for positions that are connected so far.
+    """
     kept = [np.empty((0, 2), np.int64)]
     for pairs in batches:
         pairs = label[pairs]
@@ -223,9 +233,9 @@ def _forest(batches: Iterator[NDArray], label: NDArray[np.int64]) -> NDArray[np.
 
 
 def _within(x: Codes, low: int, radius: int, label: NDArray[np.int64] | None) -> Found:
-    """Positions i < j within `radius` in the words `x`, in order, that agree above bit `low` (and some that do not).
+    """Yield positions i < j within `radius` in the sorted words `x` that agree above bit `low` (and some that do not).
 
-    `label`: pairs of one label are left out.
+    Pairs with the same `label` are left out.
     """
     edges = _edges(x, low)
     size = np.diff(edges)
@@ -238,7 +248,7 @@ def _within(x: Codes, low: int, radius: int, label: NDArray[np.int64] | None) ->
         left, i = repeated[i], i + edges[first]
         word = x[i]
         for step in range(1, _WIDE):
-            if step.bit_count() == 1:  # whole buckets go, and those of a bucket stay side by side
+            if step.bit_count() == 1:  # removes whole buckets, so that the codes of a bucket stay side by side
                 stay = left > step
                 left, i, word = left[stay], i[stay], word[stay]
             if len(i) <= step:
@@ -249,14 +259,14 @@ def _within(x: Codes, low: int, radius: int, label: NDArray[np.int64] | None) ->
 
 
 def _alike(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
-    """Whether all labels of both are one."""
+    """Tell whether all labels of both are the same one."""
     return bool((a == a[0]).all() and (b == a[0]).all())
 
 
 def _apart(
     i: NDArray[np.int64], j: NDArray[np.int64], label: NDArray[np.int64] | None
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """The pairs, less those of one label."""
+    """Yield the pairs whose labels differ."""
     if label is not None:
         own = np.flatnonzero(label[i] != label[j])
         i, j = i[own], j[own]
@@ -265,7 +275,7 @@ def _apart(
 
 
 def _between(x: Codes, y: Codes, low: int, radius: int) -> Found:
-    """Positions (i in x, j in y) within `radius` that agree above bit `low`, of words in order."""
+    """Yield positions (i in x, j in y) within `radius` that agree above bit `low`; x and y are sorted."""
     edges = _edges(x, low)
     base = x[edges[:-1]] >> np.uint64(low) << np.uint64(low)
     start = np.searchsorted(y, base)
@@ -297,9 +307,10 @@ def _blocks(
     above: bool = False,
     label: NDArray[np.int64] | None = None,
 ) -> Found:
-    """Positions within `radius` in the _ROWS words of `x` from each of `rows` and the `columns` of y; `above`: i < j.
+    """Yield positions within `radius`: i in the _ROWS words of `x` from each of `rows` on, j in the `columns` of `y`.
 
-    Rows end where the columns do, or x does. `label`: pairs of one label are left out, and blocks of one not compared.
+    `above`: only pairs with i < j. No row lies beyond `rows.stop`. Pairs with the same `label` are left out, and blocks
+    with only one label are not compared.
     """
     for row in rows:
         block = x[row : min(row + _ROWS, rows.stop), None]
@@ -316,7 +327,7 @@ def _blocks(
 
 
 def _edges(x: Codes, low: int) -> NDArray[np.int64]:
-    """Where the words in order begin to differ above bit `low`, and both ends: int64 [buckets + 1]."""
+    """Return where the sorted words begin to differ above bit `low`, and both ends: int64 [buckets + 1]."""
     new = [
         i + 1 + np.flatnonzero((x[i : i + _TILE][: len(x) - 1 - i] ^ x[i + 1 : i + 1 + _TILE]) >> np.uint64(low))
         for i in range(0, len(x) - 1, _TILE)
@@ -325,5 +336,5 @@ def _edges(x: Codes, low: int) -> NDArray[np.int64]:
 
 
 def _tiles(edges: NDArray[np.int64]) -> list[int]:
-    """Buckets at which to cut, so that pieces of whole buckets begin every _TILE words or so."""
+    """Return the buckets at which to cut, so that pieces of whole buckets begin about every _TILE words."""
     return np.unique(np.append(np.searchsorted(edges, np.arange(0, edges[-1], _TILE)), len(edges) - 1)).tolist()

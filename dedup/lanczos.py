@@ -1,8 +1,8 @@
-"""Pillow's Lanczos resize of gray images, bit for bit, as matrix products of many images at a time.
+"""Pillow's Lanczos resize of gray images, bit for bit, as matrix products over many images at a time.
 
 Pillow (src/libImaging/Resample.c) resizes one axis, rounds to bytes, and resizes the other. It sums in integers, with
-coefficients of 22 fractional bits; float64 holds those sums exactly, so that a BLAS may add them in any order. Each
-size is tried once against Pillow itself, which resizes where the two should differ.
+coefficients of 22 fractional bits. float64 holds those sums exactly, so a BLAS may add them in any order. Each size is
+compared once with Pillow itself; if the two differ, Pillow resizes images of that size.
 """
 
 import functools
@@ -17,15 +17,15 @@ from PIL import Image
 Gray = NDArray[np.uint8]  # [n, height, width]
 
 _PRECISION = 22  # fractional bits of a coefficient
-_SUPPORT = 3  # the filter's, in pixels of the smaller image
-_BLOCK = 8  # outputs that share one product: their windows overlap
-_TILE = 1 << 16  # pixels in float64 at once, what caches hold
-_SIZES = 4096  # sizes whose order is remembered
-_AXES = 256  # ... and lengths with their coefficients, 0.4 MB each for 4000 pixels
+_SUPPORT = 3  # half the width of the filter, in pixels of the smaller image
+_BLOCK = 8  # neighbouring outputs that share one product, because their windows overlap
+_TILE = 1 << 16  # pixels in float64 at once, which fit in caches
+_SIZES = 4096  # the order is remembered for so many sizes ...
+_AXES = 256  # ... and the coefficients for so many lengths, 0.4 MB each for 4000 pixels
 
 
 def resized(gray: Gray, width: int, height: int) -> Gray:
-    """`Image.resize((width, height), LANCZOS)` of every image: uint8 [n, H, W] -> [n, height, width]."""
+    """Do `Image.resize((width, height), LANCZOS)` for every image: uint8 [n, H, W] -> [n, height, width]."""
     rows_first = _rows_first(gray.shape[2], gray.shape[1], width, height)
     if rows_first is None:
         images = [Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS) for image in gray]
@@ -35,7 +35,7 @@ def resized(gray: Gray, width: int, height: int) -> Gray:
 
 @functools.lru_cache(_SIZES)
 def _rows_first(old_width: int, old_height: int, width: int, height: int) -> bool | None:
-    """Whether Pillow, from one size to another, begins with the rows: its releases differ. None: neither fits."""
+    """Tell whether Pillow begins with the rows for these sizes; its releases differ. None if neither order fits."""
     probe = np.random.default_rng(0).integers(0, 256, (1, old_height, old_width), dtype=np.uint8)
     whole = np.asarray(Image.fromarray(probe[0]).resize((width, height), Image.Resampling.LANCZOS))
     for order in (True, False):
@@ -51,7 +51,7 @@ def _both(gray: Gray, width: int, height: int, *, rows_first: bool) -> Gray:
 
 
 def _rows(gray: Gray, width: int) -> Gray:
-    """Every row resized: uint8 [n, H, W] -> [n, H, width]."""
+    """Resize every row: uint8 [n, H, W] -> [n, H, width]."""
     count, height, before = gray.shape
     if before == width:
         return gray
@@ -72,13 +72,13 @@ def _rows(gray: Gray, width: int) -> Gray:
 @dataclass(frozen=True)
 class _Block:
     inputs: slice  # pixels of a row
-    outputs: slice  # the neighbouring pixels of the smaller row that depend on them alone
+    outputs: slice  # the neighbouring pixels of the smaller row that depend only on them
     weights: NDArray[np.float64]  # [inputs, outputs], multiples of 2^-22
 
 
 @functools.lru_cache(_AXES)
 def _blocks(before: int, after: int) -> list[_Block]:
-    """Pillow's coefficients (precompute_coeffs, normalize_coeffs_8bpc), in the same order of operations."""
+    """Compute Pillow's coefficients (precompute_coeffs, normalize_coeffs_8bpc), in the same order of operations."""
     scale = before / after
     stretch = max(scale, 1.0)
     support = _SUPPORT * stretch
@@ -87,7 +87,7 @@ def _blocks(before: int, after: int) -> list[_Block]:
         center = (i + 0.5) * scale
         start, stop = max(int(center - support + 0.5), 0), min(int(center + support + 0.5), before)
         values = [_lanczos((start + x - center + 0.5) * (1.0 / stretch)) for x in range(stop - start)]
-        total = functools.reduce(operator.add, values, 0.0)  # sum() rounds less than C's loop does
+        total = functools.reduce(operator.add, values, 0.0)  # not sum(), which rounds less than C's loop
         fixed = [int(value / total * (1 << _PRECISION) + math.copysign(0.5, value / total)) for value in values]
         windows.append((start, stop, np.array(fixed, np.float64) / (1 << _PRECISION)))
     blocks = []

@@ -1,4 +1,4 @@
-"""Images of any size as the 32x32 that comparisons look at."""
+"""Reduce images of any size to the 32x32 that are compared."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +8,13 @@ SIDE = 32
 
 
 def check(images: NDArray[np.uint8]) -> None:
-    """Raises ValueError unless `images` are uint8 [N, H, W, 1 or 3]."""
+    """Raise ValueError unless `images` are uint8 [N, H, W, 1 or 3]."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape[1:]:
         raise ValueError(f"images must be uint8 [N, H, W, 1 or 3], got {images.dtype} {list(images.shape)}")
 
 
 def small(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [N, H, W, 1 or 3] -> uint8 [N, 32, 32, 3], each squashed to a square with Pillow's box filter."""
+    """Squash each image to a square with Pillow's box filter: uint8 [N, H, W, 1 or 3] -> uint8 [N, 32, 32, 3]."""
     check(images)
     if images.shape[1:3] != (SIDE, SIDE):
         pictures = (Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image) for image in images)

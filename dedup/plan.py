@@ -1,10 +1,10 @@
-"""Which bits codes within a radius must agree on: the masks of a search, by the cheapest plan for the codes at hand.
+"""Plan a search: choose the masks of bits on which codes within a radius must agree, at the least cost.
 
-General pigeonhole (Qin et al., GPH, ICDE 2018): cut the 64 bits into bands with thresholds t whose t + 1 add up to
-radius + 1; two codes within the radius then differ in at most t bits of at least one band, and so agree on that band
-less some t of its bits. Every such choice of bits is a mask: codes that agree on a mask are compared, others never.
-How many bands and how wide, a sample of the codes decides; bits that tell codes apart are dealt evenly to the bands.
-No bits at all, where that is cheapest, is comparison of everything with everything.
+The general pigeonhole principle (Qin et al., GPH, ICDE 2018): cut the 64 bits into bands with thresholds t, so that the
+sum of t + 1 is radius + 1. Two codes within the radius then differ in at most t bits of at least one band, and agree on
+that band without some t of its bits. Every such choice of bits is a mask, and only codes that agree on a mask are
+compared. A sample of the codes decides the number and the widths of the bands. Bits that often differ are dealt evenly
+to the bands. A mask without bits compares everything with everything; it is chosen if that is cheapest.
 """
 
 import itertools
@@ -18,31 +18,31 @@ from numpy.typing import NDArray
 Codes = NDArray[np.uint64]
 
 BITS = 64
-_SAMPLE = 700  # codes whose pairs tell what a plan costs
-_MASKS = 5000  # of a plan at most
-_SKEWS = (0, 2, 4, 6)  # bits by which bands of the lower threshold are narrower than even
-_SORT, _COMPARE, _FOUND = 60.0, 2.5, 60.0  # ns: a code put in order, a pair met in a bucket, a pair within the radius
-_COMPARE_ALL = 1.3  # ns: a pair where there is one bucket
+_SAMPLE = 700  # the pairs of so many sampled codes tell what a plan costs
+_MASKS = 5000  # largest number of masks in a plan
+_SKEWS = (0, 2, 4, 6)  # bits by which bands with the lower threshold are narrower than an even share
+_SORT, _COMPARE, _FOUND = 60.0, 2.5, 60.0  # ns to sort a code, to compare a pair in a bucket, to report a pair
+_COMPARE_ALL = 1.3  # ns to compare a pair if there is only one bucket
 
 
 class Band(NamedTuple):
-    """Bit positions, and how many of them two codes may differ in."""
+    """Bit positions, and the number of them in which two codes may differ."""
 
     bits: tuple[int, ...]
     threshold: int
 
     @property
     def mask(self) -> int:
-        """All its bits."""
+        """All its bits as one number."""
         return sum(1 << bit for bit in self.bits)
 
 
 def plan(a: Codes, b: Codes, radius: int) -> list[Band]:
-    """The cheapest cut for finding the pairs of `a` and `b` (uint64 [N], [M]) within `radius`."""
+    """Find the cheapest cut into bands for a search of pairs of `a` and `b` (uint64 [N], [M]) within `radius`."""
     rng = np.random.default_rng(0)
     x, y = (rng.choice(codes, min(len(codes), _SAMPLE), replace=False) for codes in (a, b))
     differing = (x[:, None] ^ y).ravel()
-    differing = differing[differing != 0]  # a code met with itself
+    differing = differing[differing != 0]  # leaves out pairs of a code with itself
     shares = np.array(
         [np.mean(differing >> np.uint64(bit) & np.uint64(1)) if len(differing) else 0 for bit in range(BITS)]
     )
@@ -59,11 +59,11 @@ def plan(a: Codes, b: Codes, radius: int) -> list[Band]:
 
 
 def bands(radius: int, number: int, skew: int, order: list[int]) -> list[Band] | None:
-    """The 64 bits cut into bands, `order` (all bits, the most telling first) dealt evenly among them.
+    """Cut the 64 bits into bands; the bits in `order` (those that differ most often first) are dealt evenly among them.
 
-    None where there is no such cut: a `skew` without bands of two thresholds, or one that leaves a band too narrow.
+    Returns None if there is no such cut: `skew` needs bands of two thresholds, and no band may become too narrow.
     """
-    more, left = divmod(radius + 1, number)  # thresholds: `left` bands have `more`, the others one less
+    more, left = divmod(radius + 1, number)  # `left` bands have the threshold `more`, the others one less
     narrow = BITS // number - skew if left else BITS // number
     if (skew and not left) or narrow < more:
         return None
@@ -79,15 +79,16 @@ def bands(radius: int, number: int, skew: int, order: list[int]) -> list[Band] |
 
 
 def masks(band: Band) -> Iterator[int]:
-    """The bits of a band less every choice of `threshold` among them."""
+    """Yield the band's bits without `threshold` of them, for every choice of these."""
     for left_out in itertools.combinations(band.bits, band.threshold):
         yield band.mask & ~sum(1 << bit for bit in left_out)
 
 
 def _cost(differing: Codes, shares: NDArray[np.float64], band: Band, radius: int, codes: int, pairs: float) -> float:
-    """Nanoseconds that a band's masks take: each orders all codes, and meets the pairs that agree on it.
+    """Estimate the nanoseconds that a band's masks take. Each sorts all codes and compares the pairs that agree on it.
 
-    Of the pairs met, the sample tells those that are many, and how often each bit differs the rest.
+    The number of compared pairs is estimated in two ways, and the larger estimate counts: from the sample, which sees
+    only frequent agreement, and from how often each bit differs, as if bits were independent.
     """
     width, t = len(band.bits), band.threshold
     distance = np.bitwise_count(differing & np.uint64(band.mask))
@@ -97,7 +98,7 @@ def _cost(differing: Codes, shares: NDArray[np.float64], band: Band, radius: int
     for share in shares[list(band.bits)]:
         independent = np.convolve(independent, [1 - share, share])[: t + 1]
 
-    def met(share: NDArray[np.float64]) -> float:  # a pair that differs in d bits, on each mask that leaves them out
+    def met(share: NDArray[np.float64]) -> float:  # a pair that differs in d bits agrees on masks without these bits
         return sum(float(p) * math.comb(width - d, t - d) for d, p in enumerate(share))
 
     compared = max(met(seen), met(independent)) * _COMPARE + met(found) * _FOUND

@@ -1,11 +1,11 @@
-"""Exact search for pairs of 64-bit codes within a Hamming radius, within one set and between two.
+"""Exact search for pairs of 64-bit codes within a Hamming radius, within one set or between two.
 
-Equal codes are collapsed first: a million equal codes are one code here. The rest are compared where they agree on one
-of the masks of a plan (`dedup.plan`), in pieces of some masks and part of the codes each (`dedup.join`): by threads
-here, or by the workers of any executor, Dask's over many machines among them.
+Equal codes are merged first: a million equal codes count as one. The rest are compared if they agree on a mask of a
+plan (`dedup.plan`). The work is cut into pieces, each with some masks and a part of the codes (`dedup.join`). Threads
+do it here, or the workers of any executor, for example Dask's on many machines.
 
-Memory: about 60 bytes a code where the search is called, 16 for each pair found or, of groups, for each code that has a
-neighbour; beside it 48 bytes for each of at most 2**26 codes of every piece in work, or as many as agree on a mask.
+Memory of the caller: about 60 bytes per code, plus 16 per pair found, or, for groups, 16 per code that has a neighbour.
+Memory of each piece in work: 48 bytes per code, for at most 2**26 codes, or more if more codes agree on a mask.
 """
 
 import itertools
@@ -24,11 +24,11 @@ from dedup.plan import BITS, Codes, masks, plan
 
 Pairs = NDArray[np.int64]  # [M, 2]
 
-_PART = 1 << 26  # codes in a piece at most, where they can be told apart
-_LEAST = 1 << 18  # and at least, where there are so many
-_KEY = 16  # bits that a piece's masks have in common at least, so that its parts are alike
-_PIECES = 256  # of work, for an executor of unknown size
-_PENDING = 1 << 22  # pairs that wait for being folded: 64 MB
+_PART = 1 << 26  # largest number of codes in a piece, if the masks' common bits can split them
+_LEAST = 1 << 18  # smallest number of codes in a piece, if there are so many
+_KEY = 16  # if the codes are split, a piece's masks have at least so many bits in common, so that parts are alike
+_PIECES = 256  # pieces of work for an executor of unknown size
+_PENDING = 1 << 22  # found pairs that are collected before they are merged: 64 MB
 
 
 def radius_pairs(
@@ -39,11 +39,12 @@ def radius_pairs(
     executor: Executor | None = None,
     shared: Path | str | None = None,
 ) -> Pairs:
-    """All pairs of `codes` (uint64 [N]) within Hamming distance `radius`: int64 [M, 2], i < j, sorted.
+    """Find all pairs of `codes` (uint64 [N]) within Hamming distance `radius`: int64 [M, 2], i < j, sorted.
 
-    Raises ValueError when there are more than `max_pairs`: `radius_groups` answers without listing them.
-    `executor`: where the work runs; by default threads, one for each core. Its workers map the codes from a temporary
-    file in the folder `shared`, which all of them see; by default the system's, right for one machine.
+    Raises ValueError when there are more than `max_pairs`; `radius_groups` groups codes without listing pairs.
+    `executor`: where the work runs; by default in threads, one for each core. The executor's workers map the codes from
+    a temporary file in the folder `shared`, which all of them must see. By default it is the system's temporary folder,
+    which suits one machine.
     """
     distinct = _Distinct(codes)
     between = _listed(distinct, None, radius, max_pairs, executor, shared)
@@ -64,9 +65,9 @@ def radius_pairs_between(
     executor: Executor | None = None,
     shared: Path | str | None = None,
 ) -> Pairs:
-    """All (i, j) with a[i] (uint64 [N]) and b[j] (uint64 [M]) within `radius`: int64 [P, 2], sorted.
+    """Find all (i, j) with a[i] (uint64 [N]) and b[j] (uint64 [M]) within `radius`: int64 [P, 2], sorted.
 
-    Arguments and errors as those of `radius_pairs`.
+    Arguments and errors are those of `radius_pairs`.
     """
     distinct_a, distinct_b = _Distinct(a), _Distinct(b)
     between = _listed(distinct_a, distinct_b, radius, max_pairs, executor, shared)
@@ -79,7 +80,7 @@ def radius_pairs_between(
 def radius_groups(
     codes: Codes, radius: int, *, executor: Executor | None = None, shared: Path | str | None = None
 ) -> NDArray[np.int64]:
-    """Connected groups under `distance <= radius`: int64 [N], each entry the lowest index of its group.
+    """Group codes that are connected by `distance <= radius`: int64 [N], each entry the lowest index of its group.
 
     Memory does not grow with the number of pairs. `executor` and `shared` as for `radius_pairs`.
     """
@@ -102,7 +103,7 @@ def radius_groups(
 def _listed(
     a: "_Distinct", b: "_Distinct | None", radius: int, limit: int, executor: Executor | None, shared: Path | str | None
 ) -> Pairs:
-    """All pairs of positions in the distinct codes; ValueError as soon as more than `limit` are known."""
+    """Find all pairs of positions in the distinct codes. Raises ValueError as soon as more than `limit` are known."""
     found, count = [np.empty((0, 2), np.uint64)], 0
     for pairs in _search(a.codes, None if b is None else b.codes, radius, limit, executor, shared):
         found.append(pairs)
@@ -116,7 +117,10 @@ def _listed(
 def _search(
     a: Codes, b: Codes | None, radius: int, limit: int | None, executor: Executor | None, shared: Path | str | None
 ) -> Iterator[NDArray[np.uint64]]:
-    """Pairs of the distinct codes `a`, or of `a` and `b`, within `radius`, each once: uint64 [M, 2] from each piece."""
+    """Yield from each piece the pairs of the distinct codes `a`, or `a` and `b`, within `radius`: uint64 [M, 2].
+
+    Every pair comes once.
+    """
     if not 0 <= radius < BITS:
         raise ValueError(f"radius must lie in [0, {BITS - 1}], got {radius}")
     bands = plan(a, a if b is None else b, radius)
@@ -140,7 +144,7 @@ def _search(
 
 
 def pieces(every: list[int], codes: int, wanted: int) -> list[Piece]:
-    """The work on `every` mask in pieces: about as many as `wanted`, of neighbouring masks and part of the codes."""
+    """Cut the work on `every` mask into about `wanted` pieces, each with neighbouring masks and a part of the codes."""
     least = _LEAST if all(every) else 1 << 10
     parts = max(1, -(-codes // _PART), min(-(-wanted // len(every)), codes // least))
     most = max(1, len(every) * parts // wanted)
@@ -156,8 +160,8 @@ def pieces(every: list[int], codes: int, wanted: int) -> list[Piece]:
 class _Distinct:
     """Codes without repeats.
 
-    codes: uint64 [u], ascending; count: int64 [u], repeats of each.
-    order: int64 [N], indices of equal codes side by side; those of codes[i] begin at start[i].
+    codes: uint64 [u], ascending. count: int64 [u], how often each occurs.
+    order: int64 [N], the indices with equal codes side by side; those of codes[i] begin at start[i].
     """
 
     def __init__(self, codes: Codes) -> None:
@@ -170,7 +174,7 @@ class _Distinct:
 
 
 def _members(a: _Distinct, b: _Distinct, between: Pairs) -> Pairs:
-    """All (index in a, index in b) of codes (a.codes[u], b.codes[v]), for each pair (u, v): int64 [P, 2]."""
+    """Return all (index in a, index in b) of the codes a.codes[u] and b.codes[v] of each pair (u, v): int64 [P, 2]."""
     u, v = between.T
     each = a.count[u] * b.count[v]
     pair = np.repeat(np.arange(len(each)), each)
@@ -180,9 +184,9 @@ def _members(a: _Distinct, b: _Distinct, between: Pairs) -> Pairs:
 
 
 def _equal(codes: _Distinct) -> Pairs:
-    """All pairs of indices of equal codes: int64 [P, 2]."""
+    """Return all pairs of indices with equal codes: int64 [P, 2]."""
     end = np.repeat(codes.start + codes.count, codes.count)
-    later = end - np.arange(len(end)) - 1  # members of the same code behind each, in order
+    later = end - np.arange(len(end)) - 1  # for each index in order, the number of later ones with the same code
     place = np.arange(int(later.sum())) - np.repeat(np.cumsum(later) - later, later)
     left = np.repeat(np.arange(len(end)), later)
     return np.stack([codes.order[left], codes.order[left + 1 + place]], axis=1)
@@ -199,4 +203,4 @@ def _checked(codes: Codes) -> Codes:
 
 
 def _too_many(found: int, limit: int) -> ValueError:
-    return ValueError(f"{found} pairs are more than max_pairs = {limit}; radius_groups groups without listing")
+    return ValueError(f"{found} pairs are more than max_pairs = {limit}; radius_groups groups without listing pairs")

@@ -1,8 +1,8 @@
 """The paper's semantic code: a 3072-128-3072 denoising, dropout-regularised ReLU autoencoder whose code layer is
-binarised, active or not (arXiv 1511.06434, section 3.1). Images of equal code are duplicates: `collision_groups`.
+binarised, active or not (arXiv 1511.06434, section 3.1). Images with equal codes are duplicates: `collision_groups`.
 
-Codes are exact. The trained encoder is rounded to integers, pixels are integers, and every sum stays below 2^53: its
-float64 product has no rounding, so a code does not depend on the batch, the order of summation, or the machine.
+Codes are exact. The trained encoder is rounded to integers, pixels are integers, and every sum stays below 2^53. So the
+float64 product has no rounding, and a code does not depend on the batch, the order of summation, or the machine.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from PIL import Image
 from dedup.groups import collision_groups
 from dedup.tensors import read, write
 
-if TYPE_CHECKING:  # imported where an autoencoder is trained: hashing needs no torch, and its workers no seconds for it
+if TYPE_CHECKING:  # torch is imported only for training, so that hashing and its workers start without it
     import torch
 
 FORMAT = "dcgan-eval-semantic-1"
@@ -29,22 +29,22 @@ SIDE = 32  # paper: 32x32
 BITS = 128  # paper: units of the code layer
 PIXELS = SIDE * SIDE * 3
 
-_LARGEST = 2**31 - 1  # of a rounded weight; times 255 times 3072 it stays below 2^51
-_CHUNK = 1024  # images coded at once: 25 MB of float64
-_PIECE = 1 << 22  # ... and pixels of larger ones shrunk at once
-_SAMPLE = 4096  # training images whose codes are looked at for collapse
+_LARGEST = 2**31 - 1  # largest rounded weight; times 255 times 3072 it stays below 2^51
+_CHUNK = 1024  # images coded at once: 25 MB of float64 ...
+_PIECE = 1 << 22  # ... or, for larger images, pixels shrunk at once
+_SAMPLE = 4096  # training images whose codes are checked for collapse
 
 
 @dataclass(frozen=True)
 class SemanticConfig:
-    """How the autoencoder is trained. The paper gives its layers alone; the rest was measured on Tiny-ImageNet-32."""
+    """How the autoencoder is trained. The paper gives only its layers; the rest was measured on Tiny-ImageNet-32."""
 
-    steps: int = 1600  # two passes over 100,000 images; six find no more of the planted copies
-    batch_size: int = 128  # as the DCGAN's
-    # Sd of the Gaussian noise on the input, in units of the pixels' own. The more, the coarser the code: at 5 the 20
-    # collisions are the set's 20 identical pairs, at 8 two of 23 are false, at 12 57 of 77 (horizons that lie alike)
+    steps: int = 1600  # two passes over 100,000 images; six passes find no more of the planted copies
+    batch_size: int = 128  # as for the DCGAN
+    # Sd of the Gaussian noise on the input, in units of the pixels' sd. More noise makes the code coarser: at 5 the 20
+    # collisions are the set's 20 identical pairs, at 8 two of 23 are false, at 12 57 of 77 (horizons at equal heights).
     noise: float = 5.0
-    # Share of code units silenced. Coarser with more, as with noise: at 0.5 three of 23 collisions were false
+    # Share of code units set to 0. More dropout makes the code coarser, too: at 0.5 three of 23 collisions were false.
     dropout: float = 0.2
     lr: float = 1e-3  # Adam's default; falls linearly to zero
     seed: int = 0
@@ -60,13 +60,13 @@ class SemanticConfig:
 
 @dataclass(frozen=True, eq=False)
 class SemanticHash:
-    """images -> 128-bit codes, as `phash` gives 64-bit ones; made by `fit` or `load`.
+    """Callable: images -> 128-bit codes, as `phash` gives 64-bit ones. `fit` or `load` makes one.
 
-    Brightness, contrast and colour cast do not move a code, up to the clipping and rounding of pixels: images of one
-    colour, whichever it is, therefore share one.
+    Brightness, contrast and colour cast do not change a code, except by the clipping and rounding of pixels. Therefore
+    all images of a single colour share one code.
 
-    weight: int32 [128, 3072], a unit's on pixels 0 .. 255 in the order row, column, channel; its bit is set where the
-    weighted sum exceeds 0.
+    weight: int32 [128, 3072], each unit's weights for pixels 0 .. 255 in the order row, column, channel. The unit's bit
+    is set if the weighted sum exceeds 0.
     """
 
     weight: NDArray[np.int32]
@@ -85,11 +85,11 @@ class SemanticHash:
         device: "torch.device | str" = "cpu",
         progress: Callable[[int, float], None] | None = None,
     ) -> "SemanticHash":
-        """Trains on `images`: uint8 [N, H, W, 1 or 3], at least 32x32.
+        """Train on `images`: uint8 [N, H, W, 1 or 3], at least 32x32.
 
-        `progress(steps done, loss)` after every step; a loss of 1 is that of the channels' means. The same seed gives
-        the same codes on the same machine. Raises ValueError for images of another shape, and where training
-        collapsed: the codes of a sample of different images are not worth a quarter as many.
+        `progress(steps done, loss)` is called after every step; predicting the channels' means has a loss of 1. The
+        same seed gives the same codes on the same machine. Raises ValueError for images of another shape, and when
+        training collapsed, that is when a sample of different images has fewer effective codes than a quarter of it.
         """
         import torch
 
@@ -97,7 +97,7 @@ class SemanticHash:
         _check(images)
         if len(images) < 2:
             raise ValueError(f"need at least two images to learn from, got {len(images)}")
-        random = torch.Generator().manual_seed(config.seed)  # on the CPU: the same draws on every device
+        random = torch.Generator().manual_seed(config.seed)  # on the CPU, for the same draws on every device
         chosen = np.sort(torch.randperm(len(images), generator=random)[:_SAMPLE].numpy())
         sample = np.concatenate(
             [piece for i in range(0, len(chosen), 64) for piece in _pieces(images[chosen[i : i + 64]])]
@@ -107,10 +107,10 @@ class SemanticHash:
         return made
 
     def __call__(self, images: NDArray[np.uint8] | Iterable[Image.Image]) -> NDArray[np.uint64]:
-        """uint64 [N, 2], the first bit the highest of the first word.
+        """Compute the codes: uint64 [N, 2]; the first bit is the highest of the first word.
 
         `images`: uint8 [N, H, W, 1 or 3], or an iterable of Pillow images, at least 32x32. Larger ones are cut to their
-        central square and averaged down to 32x32; gray is repeated to three channels.
+        central square and averaged down to 32x32. Gray is repeated to three channels.
         """
         weight = self.weight.T.astype(np.float64)
         bits = [_flat(piece) @ weight > 0 for piece in _pieces(images)]
@@ -119,17 +119,17 @@ class SemanticHash:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights, 64 hex digits: equal where all codes are."""
+        """SHA-256 of the weights, 64 hex digits. Equal digests mean equal codes."""
         return hashlib.sha256(self.weight.astype("<i4").tobytes()).hexdigest()
 
     def save(self, file: str | os.PathLike[str]) -> None:
-        """Writes safetensors with the configuration in the header, atomically; OSError where it cannot."""
+        """Write safetensors with the configuration in the header, atomically. Raises OSError if the write fails."""
         header = {"format": FORMAT, "config": json.dumps(dataclasses.asdict(self.config), sort_keys=True)}
         write({"weight": self.weight}, header, Path(file))
 
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> "SemanticHash":
-        """What `save` wrote. Raises FileNotFoundError, or ValueError for any other file."""
+        """Load what `save` wrote. Raises FileNotFoundError, and ValueError for any other file."""
         return read(
             file, FORMAT, "semantic hash", lambda arrays, config: cls(arrays["weight"], SemanticConfig(**config))
         )
@@ -137,10 +137,10 @@ class SemanticHash:
     def _refuse_collapse(self, images: NDArray[np.uint8]) -> None:
         different = images[np.unique(images.reshape(len(images), -1), axis=0, return_index=True)[1]]
         sizes = np.unique(collision_groups(self(different)), return_counts=True)[1]
-        worth = len(different) ** 2 / float((sizes**2).sum())  # as many codes as would be this rare if used equally
-        if worth < len(different) / 4:
+        effective = len(different) ** 2 / float((sizes**2).sum())  # so many equally frequent codes collide as often
+        if effective < len(different) / 4:
             raise ValueError(
-                f"training collapsed: the codes of {len(different)} different images are worth {worth:.1f} codes; "
+                f"training collapsed: {len(different)} different images have only {effective:.1f} effective codes; "
                 "lower noise, dropout or lr, or train on more varied images"
             )
 
@@ -153,17 +153,17 @@ def _train(
     device: "torch.device",
     progress: Callable[[int, float], None] | None,
 ) -> NDArray[np.float64]:
-    """The encoder, float64 [128, 3072], on pixels less their channel's mean.
+    """Train the encoder, float64 [128, 3072]; it takes pixels minus their channel's mean.
 
-    It has no bias, so that neither the contrast nor the colour cast of an image moves its code.
+    It has no bias, so that neither the contrast nor the colour cast of an image changes its code.
     """
     import torch
 
     encoder = (torch.randn(BITS, PIXELS, generator=random) / PIXELS**0.5).to(device).requires_grad_()
-    decoder = torch.zeros(PIXELS, BITS, device=device, requires_grad=True)  # begins at a loss of 1
+    decoder = torch.zeros(PIXELS, BITS, device=device, requires_grad=True)  # the loss begins at 1
     bias = torch.zeros(PIXELS, device=device, requires_grad=True)
     adam = torch.optim.Adam([encoder, decoder, bias], lr=config.lr)
-    sd = max(1.0, float(_centred(sample).std()))  # at least a gray level: flat images
+    sd = max(1.0, float(_centred(sample).std()))  # at least one gray level, for images without contrast
     batches = _minibatches(len(images), config.batch_size, random)
     for step in range(config.steps):
         adam.param_groups[0]["lr"] = config.lr * (1 - step / config.steps)
@@ -181,17 +181,17 @@ def _train(
 
 
 def _minibatches(n: int, size: int, random: "torch.Generator") -> Iterator[NDArray[np.int64]]:
-    """Sorted indices [size], for ever: a fresh permutation per pass, its last incomplete minibatch dropped."""
+    """Yield sorted indices [size] forever: a fresh permutation per pass, its last incomplete minibatch dropped."""
     import torch
 
     size = min(n, size)
     while True:
         for chosen in torch.randperm(n, generator=random)[: n - n % size].split(size):
-            yield np.sort(chosen.numpy())  # in the order in which a memory map lies on the disk
+            yield np.sort(chosen.numpy())  # a memory map is read fastest in order
 
 
 def _rounded(encoder: NDArray[np.float64]) -> NDArray[np.int32]:
-    """The encoder on the pixels themselves, to integers: each row as large as fits, its sum over a channel zero."""
+    """Round the encoder to integers for plain pixels: each row as large as fits, with sum zero over each channel."""
     if not np.isfinite(encoder).all():
         raise ValueError("training diverged: weights are no longer finite; lower lr")
     rows = _less_channel_means(encoder)
@@ -210,7 +210,7 @@ def _check(images: NDArray[np.uint8]) -> None:
 
 
 def _pieces(images: NDArray[np.uint8] | Iterable[Image.Image]) -> Iterator[NDArray[np.uint8]]:
-    """The autoencoder's images, some at a time: uint8 [n, 32, 32, 3]."""
+    """Yield the images as the autoencoder takes them, some at a time: uint8 [n, 32, 32, 3]."""
     if not isinstance(images, np.ndarray):
         for image in images:
             yield from _pieces(np.asarray(image.convert("RGB"))[None])
@@ -223,14 +223,14 @@ def _pieces(images: NDArray[np.uint8] | Iterable[Image.Image]) -> Iterator[NDArr
 
 
 def _shrunk(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The central square, each pixel of 32x32 the mean of the area it covers, rounded half up."""
+    """Shrink the central square to 32x32; each pixel is the mean of the area that it covers, rounded half up."""
     height, width = images.shape[1:3]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = images[:, top : top + side, left : left + side]
     if side == SIDE:
         return square
-    edges = np.arange(side + 1) * SIDE  # of the pixels, where one of the 32 spans `side` units
+    edges = np.arange(side + 1) * SIDE  # edges of the pixels, in units of which each of the 32 spans `side`
     low, high = np.arange(SIDE)[:, None] * side, np.arange(1, SIDE + 1)[:, None] * side
     area = np.maximum(0, np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)).astype(np.float64)  # [32, side]
     total = area @ square.transpose(0, 3, 1, 2).astype(np.float64) @ area.T  # integers below 2^53: exact
@@ -239,17 +239,20 @@ def _shrunk(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _centred(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """uint8 [n, H, W, C] -> float64 [n, 3072], the mean of each channel of each image subtracted."""
+    """Subtract the mean of each channel of each image: uint8 [n, H, W, C] -> float64 [n, 3072]."""
     flat = np.concatenate([_flat(piece) for piece in _pieces(images)])
     return _less_channel_means(flat)
 
 
 def _less_channel_means(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """float64 [n, 3072] -> [n, 3072]; a projection, so a weight's and an image's do the same to their product."""
+    """Subtract the mean of each channel: float64 [n, 3072] -> [n, 3072].
+
+    This is a projection, so applying it to the weights or to the images gives the same products.
+    """
     channels = rows.reshape(len(rows), SIDE * SIDE, 3)
     return (channels - channels.mean(axis=1, keepdims=True)).reshape(rows.shape)
 
 
 def _flat(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """uint8 [n, 32, 32, 3] -> float64 [n, 3072]."""
+    """Flatten uint8 [n, 32, 32, 3] to float64 [n, 3072]."""
     return images.reshape(len(images), PIXELS).astype(np.float64)

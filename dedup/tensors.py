@@ -1,4 +1,4 @@
-"""Arrays as safetensors: written whole or not at all, read only where the file says what it holds."""
+"""Arrays in safetensors files: written whole or not at all, and read only if the header names the expected format."""
 
 import json
 import os
@@ -14,11 +14,11 @@ Made = TypeVar("Made")
 
 
 def write(arrays: Mapping[str, np.ndarray], header: Mapping[str, str], file: Path) -> None:
-    """Writes under a temporary name, then renames. OSError where it cannot, the old file whole."""
+    """Write under a temporary name, then rename. Raises OSError if the write fails; an old file stays as it was."""
     temporary = file.with_name(f".{file.name}.partial")
     try:
         save_file(dict(arrays), temporary, dict(header))
-        temporary.chmod(0o644)  # safetensors makes files for their owner's eyes alone
+        temporary.chmod(0o644)  # safetensors makes files that only their owner can read
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
         os.replace(temporary, file)
@@ -33,9 +33,9 @@ def write(arrays: Mapping[str, np.ndarray], header: Mapping[str, str], file: Pat
 def read(
     file: str | os.PathLike[str], format: str, what: str, make: Callable[[dict[str, np.ndarray], dict[str, Any]], Made]
 ) -> Made:
-    """`make(arrays, config)` of a file whose header names `format` and holds the configuration as JSON.
+    """Read a file whose header names `format` and holds the configuration as JSON; return `make(arrays, config)`.
 
-    Raises FileNotFoundError, or ValueError ("... holds no `what`") for any other file.
+    Raises FileNotFoundError, and ValueError ("... holds no `what`") for any other file.
     """
     path = Path(file)
     if not path.is_file():

@@ -158,7 +158,7 @@ def _beyond(tried: dict[float, Tried], grid: Sequence[float]) -> list[float]:
 
 
 def _checked(holdout: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Check the hold-out's indices. Raises ValueError unless distinct, in range, and every class has rows outside."""
+    """Check the hold-out's indices. Raises ValueError unless distinct, in range, and leaving rows of every class."""
     holdout = np.asarray(holdout)
     if holdout.ndim != 1 or len(holdout) == 0 or not np.issubdtype(holdout.dtype, np.integer):
         raise ValueError(f"holdout must hold row indices, int [m], got {holdout.dtype} {list(holdout.shape)}")

@@ -183,7 +183,7 @@ def paired_over_draws(
 
 
 def agreement(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> Agreement:
-    """Say how far two methods agree (Cohen, 1960); bool [n >= 1] each: whether an image is right. Else ValueError."""
+    """Measure how far two methods agree (Cohen, 1960). bool [n >= 1], whether each image is right; else ValueError."""
     a, b = _outcomes(right_a, right_b, dims=(1,))
     share, p, q = float((a == b).mean()), float(a.mean()), float(b.mean())
     chance = p * q + (1 - p) * (1 - q)

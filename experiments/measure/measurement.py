@@ -41,7 +41,8 @@ class Measurement:
     """What answers rows of a table: a spec, and all that it rests on, loaded and checked before the long work.
 
     spec: a dataclass, everything that decides the figures apart from data, weights and code; with a seed, `rows` (its
-    protocols) and, unless `table` is overridden, `rules` (the protocol's settings). inputs: digests of data and weights.
+    protocols) and, unless `table` is overridden, `rules` (the protocol's settings). inputs: digests of data and
+    weights.
     """
 
     spec: Any

@@ -79,5 +79,5 @@ def test_weights_of_other_shapes_and_too_few_images_are_refused(fitted: tuple[Co
     weights = {**fitted[0].weights, "linear.bias": np.zeros(3, np.float32)}
     with pytest.raises(ValueError, match=r"weights must be .*, got .*'linear.bias': \[3\]"):
         CopyDescriptor(weights, CONFIG)
-    with pytest.raises(ValueError, match=r"need sets of at least 32 images, got \[40, 31\]"):
+    with pytest.raises(ValueError, match=r"every set must have at least 32 images, got \[40, 31\]"):
         CopyDescriptor.fit([photographs(40), photographs(31)], CONFIG)

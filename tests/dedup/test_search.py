@@ -267,7 +267,7 @@ def test_max_pairs_counts_repeats_and_neighbours():
     codes = np.array([0, 0, 1, 1, 1, 2**40 - 1], np.uint64)  # 1 + 3 equal pairs, 2 x 3 between
     assert len(dedup.radius_pairs(codes, 1, max_pairs=10)) == 10
     with pytest.raises(
-        ValueError, match=r"^10 pairs are more than max_pairs = 9; radius_groups groups without listing$"
+        ValueError, match=r"^10 pairs are more than max_pairs = 9; radius_groups groups without listing pairs$"
     ):
         dedup.radius_pairs(codes, 1, max_pairs=9)
 
