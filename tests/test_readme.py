@@ -26,7 +26,7 @@ def test_it_is_short_and_its_links_lead_somewhere() -> None:
 
 
 def test_every_block_is_run_here() -> None:
-    assert len(PROGRAMS) == 2 and len(OURS) >= 8
+    assert len(PROGRAMS) == 2 and len(OURS) == 7
     targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.M)
     others = [shlex.split(line, comments=True) for line in COMMANDS if line not in OURS]
     assert others and all(words[0] == "make" and words[1] in targets for words in others)
@@ -47,7 +47,8 @@ def folder(workplace, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_command_runs_as_printed(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = shlex.split(command, comments=True)[1:]
     assert cli.main(arguments) == 0
-    assert capsys.readouterr().out.strip()
+    told = capsys.readouterr()
+    assert told.out.strip() or told.err.strip()
 
 
 def test_the_library_program_runs_as_printed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

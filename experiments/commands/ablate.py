@@ -39,7 +39,8 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         print("\n".join(ablation.describe(spec, run)))
         return 0
     import results
-    from experiments.measure.measurement import keep_record, recorded
+    from experiments.measure.measurement import recorded
+    from experiments.measure.records import keep_record
     from experiments.measure.tables import regenerate
 
     tables = run.runs_root / "tables"

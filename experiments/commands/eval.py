@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from experiments.commands import options as shared
 from experiments.measure.protocols import CLASSIFIERS, PROTOCOLS, SUPERVISED, TABLES, protocol_of
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.files import check_writable, write_bytes
+from experiments.run.files import check_writable
 
 if TYPE_CHECKING:
     import results
@@ -53,18 +52,18 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         print("\n".join(module.describe(spec, run)))
         return 0
     from experiments.measure.measurement import recorded
+    from experiments.measure.records import publish, sentence
     from experiments.measure.tables import load_table
 
     table = load_table(arguments.table)
     if arguments.record:
         _check_recordable(spec, table)
         check_writable(run.records, run.tables)
-    check_writable(*(run.runs_root / name for name in ("records", "tables")))
+    check_writable(run.own_records, run.runs_root / "tables")
     measured = recorded(module.prepare(spec, run), run, fresh=arguments.fresh)
-    written = _write(table, measured, run, committed=arguments.record)
-    for record in measured:
-        run.say(_told(record))
-    run.say(f"written to {', '.join(map(str, written))}")
+    written = publish(table, measured, run, commit=arguments.record)
+    for text in (*map(sentence, measured), f"written to {', '.join(map(str, written))}"):
+        run.say(text)
     return 0
 
 
@@ -126,40 +125,3 @@ def _check_recordable(spec: Any, table: results.Table) -> None:
     trials = getattr(spec, "trials", None)
     if trials is not None and (spec.method, spec.protocol) not in {(row.method, row.protocol) for row in table.rows}:
         raise UserError(f"the table has no row {spec.method!r}, {spec.protocol!r} to record")
-
-
-def _write(table: results.Table, measured: Sequence[results.Record], run: Run, *, committed: bool) -> list:
-    """Keep the records; write and print the table with them; regenerate the committed tables where asked."""
-    import results
-    from experiments.measure.measurement import keep_record, own_records
-    from experiments.measure.mnist import curve_csv
-    from experiments.measure.tables import LEADERBOARD, regenerate
-
-    name, own = measured[0].table, run.runs_root / "tables"
-    for record in measured:
-        keep_record(own_records(run, name), record, run)
-        if committed:
-            keep_record(run.records / f"{name}.jsonl", record, run)
-        table = results.with_run(table, record)
-    if committed:
-        for file, content in regenerate([name, LEADERBOARD], run).items():
-            write_bytes(file, content)
-    records = [*results.read_records(run.records / f"{name}.jsonl"), *measured]
-    written = results.write_tables(own, name, table, records)
-    print(results.render_markdown(table, records))
-    if "curve" in measured[0].solver:
-        written.append(own / f"{name}-curve-{measured[0].run_id}.csv")
-        write_bytes(written[-1], curve_csv(measured))
-    return written
-
-
-def _told(record: results.Record) -> str:
-    """A figure in a line."""
-    bar = "" if record.error_bar is None else f" +-{record.error_bar:.2f} ({record.error_bar_kind})"
-    what = f"{record.value:.2f}{bar} % {record.metric.removesuffix('_percent')}"
-    chosen = [f"{name} = {record.solver[name]:g}" for name in ("C", "k") if name in record.solver]
-    if "validation_error_percent" in record.selection:
-        error = record.selection["validation_error_percent"]
-        chosen.append(f"{error:.2f} % on {record.selection['holdout']:,} held out")
-    how = ", ".join([*chosen, f"run {record.run_id}"])
-    return f"{record.method}: {what} on {record.n_test:,} images, {record.protocol} ({how})"

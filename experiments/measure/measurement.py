@@ -6,7 +6,6 @@ agrees in all three is not measured again.
 
 import dataclasses
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import results
@@ -74,11 +73,6 @@ def identity(measurement: Measurement, run: Run) -> tuple[dict[str, Any], dict[s
     return run.portable(dataclasses.asdict(measurement.spec)), {**measurement.inputs, "source": source}
 
 
-def own_records(run: Run, table: str) -> Path:
-    """The file of the user's own records of a table."""
-    return run.runs_root / "records" / f"{table}.jsonl"
-
-
 def recorded(measurement: Measurement, run: Run, *, fresh: bool = False) -> list[results.Record]:
     """The records of a measurement: those at hand unless `fresh`, or what is measured now."""
     spec, inputs = identity(measurement, run)
@@ -103,23 +97,10 @@ def recorded(measurement: Measurement, run: Run, *, fresh: bool = False) -> list
 
 def _at_hand(measurement: Measurement, run: Run, spec: dict, inputs: dict[str, str]) -> list[results.Record]:
     """The user's last records of exactly this measurement; none where one of its protocols is missing."""
-    file = own_records(run, measurement.table)
+    file = run.own_records / f"{measurement.table}.jsonl"
     same = [r for r in results.read_records(file) if (r.spec, r.inputs) == (spec, inputs)]
     last = [r for r in same if r.run_id == same[-1].run_id]
     if {r.protocol for r in last} != set(measurement.protocols):  # none, or stopped while writing them
         return []
     run.say(f"measured before, as run {last[0].run_id} ({file}); --fresh measures again")
     return last
-
-
-def keep_record(file: Path, record: results.Record, run: Run) -> None:
-    """Append a record to a file unless that figure is there already."""
-    key = (record.run_id, record.method, record.protocol)
-    same = [r for r in results.read_records(file) if (r.run_id, r.method, r.protocol) == key]
-    if not same:
-        results.append_record(file, record)
-    elif same[0].value != record.value:
-        run.say(
-            f"warning: {file} keeps run {record.run_id} with {same[0].value:.2f} %, not this {record.value:.2f} %: "
-            "same day and inputs, another figure; delete its line to keep this one"
-        )

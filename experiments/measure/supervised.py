@@ -37,7 +37,6 @@ from experiments.run.errors import UserError
 
 PREFIX = "supervised:"
 VERSION = 2  # raised when a trial gives another network than before, or its file another form
-SCORES = "scores"  # float64 [3] in a trial's file: accuracy on the images trained on and held out, seconds
 
 
 @dataclass(frozen=True)
@@ -146,8 +145,8 @@ class SupervisedSearch(Measurement):
             if found is None:
                 found = self._ran(drawn[number], best, run)
                 run.say(f"trial {number + 1}: {self._told(drawn[number], found)}")
-                scores = torch.tensor(dataclasses.astuple(found)[:3], dtype=torch.float64)
-                kept.write(files[number], found.weights | {SCORES: scores})
+                header = {name: value for name, value in vars(found).items() if name != "weights"}
+                kept.write(files[number], found.weights, header)
             best = max(best, found.validation_accuracy)
             yield found
 
@@ -220,9 +219,9 @@ def _read(file: Path, best: float, run: Run) -> Kept | None:
     best: the highest validation accuracy of the trials before; a better one must hold its network.
     """
     try:
-        weights = {name: torch.from_numpy(array) for name, array in kept.read(file)[0].items()}
-        train, validation, seconds = weights.pop(SCORES).tolist()
-        found = Kept(train, validation, seconds, weights)
+        arrays, header = kept.read(file)
+        weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        found = Kept(**header, weights=weights)
         if found.validation_accuracy > best and not weights:
             raise ValueError("it lacks its network")
         return found

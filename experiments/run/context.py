@@ -61,6 +61,11 @@ class Run:
         return self.results / "runs"
 
     @property
+    def own_records(self) -> Path:
+        """The folder of the user's own records."""
+        return self.runs_root / "records"
+
+    @property
     def tables(self) -> Path:
         """The folder of the committed tables."""
         return self.results / "tables"

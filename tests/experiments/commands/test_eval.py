@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -173,28 +172,14 @@ def make():
 """
 
 
-def test_the_readmes_network_is_checked_and_measured_as_printed(
+def test_the_variable_names_the_network(
     roots: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    section = (Path(__file__).parents[3] / "README.md").read_text().partition("## Your own network")[2]
-    _, python, _, shell, *_ = section.split("```")
-    monkeypatch.chdir(roots)
-    (roots / "mynet.py").write_text(python.removeprefix("python\n"))
-    commands = [shlex.split(line, comments=True) for line in shell.strip().splitlines()]
-    assert [words[:2] for words in commands] == [
-        ["dcgan-eval", "check"],
-        ["dcgan-eval", "eval"],
-        ["make", "cifar10-eval"],
-    ]
-    for _, *arguments in commands[:2]:
-        assert cli.main(arguments) == 0
-        assert "mynet.py:network" in capsys.readouterr().out
-    (record,) = records(roots)
-    assert record["method"] == "mynet.py:network + L2-SVM" and record["features"] == 64 * 16 and record["value"] > 40
-    assert commands[2][2] == "BACKBONE=mynet.py:network"  # what the Makefile hands on
-    monkeypatch.setenv("BACKBONE", "mynet.py:network")
+    """As the Makefile hands BACKBONE on."""
+    (roots / "mine.py").write_text(USERS)
+    monkeypatch.setenv("BACKBONE", f"{roots / 'mine.py'}:make")
     assert cli.main(["eval", "--table", "cifar10", "--subset", "640"]) == 0
-    assert "mynet.py:network + L2-SVM" in capsys.readouterr().out
+    assert "mine.py:make + L2-SVM" in capsys.readouterr().out
 
 
 def test_an_edited_factory_is_measured_again(roots: Path, capsys: pytest.CaptureFixture) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiments.measure import measurement
-from experiments.measure.measurement import SOURCE, Figure, Measurement, keep_record, own_records, recorded
+from experiments.measure.measurement import SOURCE, Figure, Measurement, recorded
+from experiments.measure.records import keep_record
 from experiments.run.context import ROOT, Run
 
 PACKAGES = ("gan", "features", "evaluation", "dedup", "results", "experiments")
@@ -47,7 +48,7 @@ def run(workplace) -> Run:
 def kept(run: Run, counted: Counted, **how: bool) -> list:
     records = recorded(counted, run, **how)
     for record in records:
-        keep_record(own_records(run, "t"), record, run)
+        keep_record(run.own_records / "t.jsonl", record, run)
     return records
 
 
@@ -72,7 +73,7 @@ def test_what_is_at_hand_is_not_measured_again_unless_asked_for(run: Run) -> Non
 
 def test_a_run_that_was_stopped_while_writing_is_measured_again(run: Run) -> None:
     counted = Counted()
-    keep_record(own_records(run, "t"), recorded(counted, run)[0], run)
+    keep_record(run.own_records / "t.jsonl", recorded(counted, run)[0], run)
     kept(run, counted)
     assert len(counted.calls) == 2
 
