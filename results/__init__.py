@@ -1,4 +1,4 @@
-"""What has been measured and what was reported: run records, and the tables made of them."""
+"""Measured and reported results: run records, and the tables that are made from them."""
 
 from results.ablation import ABLATION_COLUMNS, ablation_files
 from results.costs import CostRecord, append_cost, read_costs

@@ -1,6 +1,6 @@
-"""What each choice of the protocol is worth: the variants of the newest record of each network, as a table.
+"""How much each choice of the protocol matters: the variants in the newest record of each network, as a table.
 
-A record's `solver["variants"]` holds a row a variant. Pure: the same records give the same bytes.
+A record's `solver["variants"]` holds one row per variant. The same records always give the same bytes.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ _NOTES = (
 
 
 def ablation_files(name: str, records: Iterable[Record]) -> dict[str, bytes]:
-    """The files of the table, name -> content: `<name>.csv` and `.md`; none where there is no record."""
+    """Make the table's files, name -> content: `<name>.csv` and `.md`; none if there is no record."""
     rows = [row for record in newest(records) for row in _rows(record)]
     if not rows:
         return {}

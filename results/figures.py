@@ -28,8 +28,8 @@ _BINS = 400  # points of a line of losses, about what a plot of this width can s
 _GRAYS = (("black", "-"), ("0.55", "--"), ("0.35", ":"))  # told apart in print, too
 _DASHES, _MARKERS = ("-", "--", ":", "-."), "os^Dv"
 _MOST_MARKERS = 20  # on a line
-_ASIDE = 4 / 72  # inches between lines with error bars, so that each bar is seen
-_STYLE: dict[str, Any] = {  # of every plot
+_ASIDE = 4 / 72  # inches between lines with error bars, so that each bar can be seen
+_STYLE: dict[str, Any] = {  # for every plot
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": 10,
@@ -53,18 +53,19 @@ _PAGE_STYLE = {
 
 
 def grid(images: Images) -> bytes:
-    """PNG of the first n * n images, the largest such square, row by row."""
+    """Make a PNG of the first n * n images, row by row; n is as large as possible."""
     n = math.isqrt(len(images))
     return _png(_tiled(images[: n * n], n))
 
 
 def pairs(images: Images, others: Images, *, columns: int = 4, gap: int = 4) -> bytes:
-    """PNG of pairs, `columns` a row: each of `images` with its one of `others` at its right, white gaps between pairs.
+    """Make a PNG of pairs, `columns` in a row, with white gaps between them.
 
-    Raises ValueError for arrays of different shapes, and for empty ones.
+    Each of `images` has its partner from `others` at its right. Raises ValueError for arrays of different shapes, and
+    for empty ones.
     """
     if images.shape != others.shape or len(images) == 0:
-        raise ValueError(f"need as many of each, of one shape, got {images.shape} and {others.shape}")
+        raise ValueError(f"images and others must have one shape, not empty, got {images.shape} and {others.shape}")
     both = np.concatenate([images, others], axis=2)
     framed = np.pad(both, ((0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
     missing = -len(framed) % columns
@@ -73,22 +74,22 @@ def pairs(images: Images, others: Images, *, columns: int = 4, gap: int = 4) -> 
 
 
 def blocks(*parts: Images, gap: int = 4) -> bytes:
-    """PNG of `parts`, uint8 [rows, columns, H, W, C], side by side with white gaps between them.
+    """Make a PNG of `parts`, uint8 [rows, columns, H, W, C], side by side with white gaps between them.
 
     Raises ValueError for no part, and for parts that differ in their rows or in the shape of an image.
     """
     if not parts or any((p.ndim, p.shape[0], p.shape[2:]) != (5, parts[0].shape[0], parts[0].shape[2:]) for p in parts):
-        raise ValueError(f"need parts of as many rows and one shape of image, got {[p.shape for p in parts]}")
+        raise ValueError(f"parts must agree in rows and in the shape of an image, got {[p.shape for p in parts]}")
     tiled = [_tiled(part.reshape(-1, *part.shape[2:]), part.shape[1]) for part in parts]
     white = np.full((tiled[0].shape[0], gap, tiled[0].shape[2]), 255, np.uint8)
     return _png(np.concatenate([piece for part in tiled for piece in (white, part)][1:], axis=1))
 
 
 def animation(frames: Sequence[bytes], *, seconds: float = 8.0, most: int = 30) -> bytes:
-    """Animated WebP of PNG `frames` of one size, `seconds` long, that repeats for ever.
+    """Make an animated WebP of PNG `frames` of one size, `seconds` long, that repeats forever.
 
-    The last frame is shown a second longer. At most `most` frames are shown, evenly chosen, the first and the last
-    among them. Raises ValueError for no frame.
+    The last frame is shown a second longer. At most `most` frames are shown: the first, the last, and evenly chosen
+    ones between them. Raises ValueError for no frame.
     """
     if not frames:
         raise ValueError("an animation needs at least one frame")
@@ -112,7 +113,7 @@ def animation(frames: Sequence[bytes], *, seconds: float = 8.0, most: int = 30) 
 
 @dataclass(frozen=True)
 class Line:
-    """The points of one line, x ascending; `bars` are the half heights of its error bars, () draws none."""
+    """The points of one line, x ascending. `bars` are the half heights of the error bars; () draws none."""
 
     name: str
     x: Sequence[float]
@@ -121,7 +122,7 @@ class Line:
 
 
 def line_plot(lines: Sequence[Line], *, title: str, x_label: str, y_label: str, log_x: bool = False) -> Markup:
-    """An `<svg role="img">` that can stand in a page as it is: it takes the colour and font of the text around it.
+    """Draw an `<svg role="img">` to put into a page; it takes the colour and font of the text around it.
 
     The lines differ in dashes and markers, never in colour. A value that is not finite leaves a gap. A line of more
     than 20 points has at most 20 markers, one of them at its end. Raises ValueError for no line, for a line without a
@@ -135,7 +136,7 @@ def line_plot(lines: Sequence[Line], *, title: str, x_label: str, y_label: str, 
     first, last = min(min(line.x) for line in lines), max(max(line.x) for line in lines)
     if log_x and first <= 0:
         raise ValueError(f"x must be > 0 on a logarithmic axis, got {first:g}")
-    columns = max(1, 70 // (max(len(line.name) for line in lines) + 9))  # of the legend
+    columns = max(1, 70 // (max(len(line.name) for line in lines) + 9))  # in the legend
     size = (5, 3 + 0.2 * math.ceil(len(lines) / columns))
     style = _PAGE_STYLE | {"svg.hashsalt": repr((lines, title))}  # two plots in a page have different ids
     with _figure(size, style, xlabel=x_label, ylabel=y_label) as (figure, axes):
@@ -169,7 +170,7 @@ def line_plot(lines: Sequence[Line], *, title: str, x_label: str, y_label: str, 
 
 
 def loss_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str = "") -> bytes:
-    """PNG of losses over images seen: a line of the means of up to 400 stretches, shaded from least to greatest.
+    """Make a PNG of losses over images seen, averaged over up to 400 stretches and shaded from least to greatest.
 
     curves: name -> (images seen, losses), equally long; an empty one is left out. A value that is not finite leaves a
         gap.
@@ -189,7 +190,7 @@ def loss_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, 
 
 
 def bar_plot(bars: Sequence[tuple[str, str, float, float, float]], *, title: str = "", label: str = "") -> bytes:
-    """SVG file of horizontal bars with their intervals, the first at the top, those of one group side by side.
+    """Make an SVG file of horizontal bars with their intervals, the first one at the top.
 
     bars: (group, name, value, low, high), the bars of a group one after another. title: text above the bars. label:
         text below the axis of values.
@@ -209,12 +210,12 @@ def bar_plot(bars: Sequence[tuple[str, str, float, float, float]], *, title: str
 
 @contextmanager
 def _figure(size: tuple[float, float], style: Mapping[str, Any], **labels: str) -> Iterator[tuple[Figure, Axes]]:
-    """A figure of one plot, whose style holds within the block only: it must be saved there.
+    """Yield a figure with one plot. Its style holds only within the block, so it must be saved there.
 
-    size: width and height in inches. style: matplotlib's parameters beside those of every plot; a matplotlibrc has no
-    effect. labels: title, xlabel, ylabel.
+    size: width and height in inches. style: matplotlib's parameters, in addition to those of every plot; a matplotlibrc
+    has no effect. labels: title, xlabel, ylabel.
     """
-    from matplotlib import style as styles  # here: the import takes half a second
+    from matplotlib import style as styles  # imported here because it takes half a second
     from matplotlib.figure import Figure
 
     with styles.context(["default", {**_STYLE, **style}]):
@@ -223,7 +224,7 @@ def _figure(size: tuple[float, float], style: Mapping[str, Any], **labels: str) 
 
 
 def _saved(figure: Figure, kind: str) -> bytes:
-    """The figure as a PNG or SVG file without a date or the version of matplotlib."""
+    """Return the figure as a PNG or SVG file, without a date or the version of matplotlib."""
     buffer = io.BytesIO()
     absent = ("Software",) if kind == "png" else ("Creator", "Date", "Format", "Type")
     figure.savefig(buffer, format=kind, metadata=dict.fromkeys(absent))
@@ -231,22 +232,22 @@ def _saved(figure: Figure, kind: str) -> bytes:
 
 
 def _part_of_page(svg: str, title: str) -> Markup:
-    """matplotlib's SVG file as an element of a page: black becomes the colour of text, white that of the ground."""
+    """Turn matplotlib's SVG file into an element of a page: black becomes the text colour, white the background."""
 
     def of_page(style: re.Match[str]) -> str:
         own = re.sub("font-family: [^;]*; ", "", style[0])
         return own.replace("#000000", "currentColor").replace("#ffffff", "Canvas")
 
-    head, _, body = svg.partition("</defs>")  # the head ends in a style sheet that would be the whole page's
+    head, _, body = svg.partition("</defs>")  # the head ends in a style sheet that would apply to the whole page
     box = re.findall(r'viewBox="(.*?)"', head)[0]
     body = re.sub(r' style=".*?"', of_page, body, flags=re.DOTALL).replace("xlink:href", "href")
-    body = re.sub(r'<g id=".*?"', "<g", body)  # nothing refers to these ids, and every plot has the same
+    body = re.sub(r'<g id=".*?"', "<g", body)  # nothing refers to these ids, and all plots share them
     opening = '<svg role="img" viewBox="{}" fill="currentColor" stroke-linejoin="round">\n<title>{}</title>'
     return Markup(opening).format(box, title) + Markup(body)
 
 
 def _stretches(x: NDArray, y: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """At most 400 equal runs of points: the end of each, its mean, its least and its greatest value."""
+    """Cut the points into at most 400 equal stretches: the end of each, its mean, its least and its greatest value."""
     starts = np.unique(np.linspace(0, len(x), min(len(x), _BINS) + 1).astype(int))[:-1]
     ends = np.append(starts[1:], len(x))
     return (

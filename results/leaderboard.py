@@ -1,6 +1,7 @@
-"""Every network that has been measured, side by side: the newest record of each method and protocol, and what it costs.
+"""All measured networks side by side: the newest record of each method and protocol, and what it costs.
 
-From the records alone, whether or not a table's TOML names them. Pure: the same records give the same bytes.
+The leaderboard is made only from records, whether or not a table's TOML names them. The same records always give the
+same bytes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +25,7 @@ _COSTS = (
 
 
 def newest(records: Iterable[Record]) -> list[Record]:
-    """Of the records of one method and protocol the one started last; of those of one second the last given."""
+    """Keep the record started last for each method and protocol; among those of one second, the last one given."""
     kept: dict[tuple[str, str], Record] = {}
     for record in sorted(records, key=lambda record: record.started):
         kept[record.method, record.protocol] = record
@@ -34,7 +35,7 @@ def newest(records: Iterable[Record]) -> list[Record]:
 def leaderboard_files(
     records: Iterable[Record], costs: Iterable[CostRecord], protocols: Mapping[str, str]
 ) -> dict[str, bytes]:
-    """The leaderboard's files, name -> content: `leaderboard.csv`, `.md`, `.tex`, `.html` (self-contained).
+    """Make the leaderboard's files, name -> content: `leaderboard.csv`, `.md`, `.tex`, `.html` (self-contained).
 
     protocols: name -> one sentence, in the order shown. Raises ValueError for a record of another protocol.
     """
@@ -70,7 +71,7 @@ def _badness(record: Record) -> float:
 
 
 def _cost(record: Record, costs: Iterable[CostRecord]) -> dict[str, str]:
-    """The columns of cost, from the newest measurement of these weights and layers."""
+    """Fill the columns of cost from the newest measurement of these weights and layers; empty without one."""
     weights, layers = record.inputs.get("weights"), record.spec.get("layers")
     found = [c for c in costs if c.weights == weights and c.features == record.features and layers in (None, c.layers)]
     if not found:

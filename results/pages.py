@@ -1,7 +1,7 @@
-"""The templates of HTML pages that are one file each, and tables that sort.
+"""Templates of HTML pages that are one file each, with tables that readers can sort.
 
 `page.html` holds the style, the script, and a policy that forbids every request. `macros.html` holds a table (`board`)
-and the same folded away (`folded`). Pages of other packages extend these: they name their own folder of templates.
+and a table that is folded away (`folded`). Other packages extend these templates from their own folders.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ import jinja2
 
 @cache
 def environment(*folders: Path) -> jinja2.Environment:
-    """The templates of this package, then those of `folders`. Texts are escaped; a missing value is an error."""
+    """Return the templates of this package, then those of `folders`. Texts are escaped; a missing value is an error."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader([Path(__file__).parent, *folders]),
         autoescape=True,
@@ -26,7 +26,7 @@ def environment(*folders: Path) -> jinja2.Environment:
 
 
 def numbers(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> set[str]:
-    """The columns that hold numbers only, and at least one; empty cells do not count."""
+    """Return the columns that hold only numbers, at least one; empty cells do not count."""
     rows = list(rows)
     filled = {name: [row[name] for row in rows if row[name]] for name in columns}
     return {name for name, cells in filled.items() if cells and all(map(_is_number, cells))}

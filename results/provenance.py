@@ -1,7 +1,6 @@
 """Where a figure comes from: run identity, software, hardware and source state, without naming the machine.
 
-Nothing here holds a host name, a user name or an absolute path: `portable` takes them out before they are
-recorded.
+Records hold no host name, no user name and no absolute path: `portable` removes paths before they are recorded.
 """
 
 import hashlib
@@ -16,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-OUTPUTS = ("runs", "tables", "look")  # folders of results/ that commands write
+OUTPUTS = ("runs", "tables", "look")  # folders of results/ that commands write into
 _DISTRIBUTIONS = ("torch", "numpy", "scikit-learn", "dcgan-eval")
 # A path starts a string or follows one of these, and ends before one of them (spaces are part of a path).
 _DELIMITERS = r""":,;'"=()\[\]"""
@@ -25,15 +24,15 @@ _MACHINE_PATH = re.compile(rf"{_PATH_START}/(?=[^/\s])[^{_DELIMITERS}]*")
 
 
 def utc_now() -> str:
-    """The present second as `YYYY-MM-DDTHH:MM:SSZ`, the form of `Record.started`."""
+    """Return the present second as `YYYY-MM-DDTHH:MM:SSZ`, the form of `Record.started`."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def run_id(spec: Mapping[str, Any], inputs: Mapping[str, str], started: str) -> str:
-    """`<UTC date>-<8 hex>`: the day, and SHA-256 of the resolved spec and the digests of the inputs.
+    """Return `<UTC date>-<8 hex>`: the day, and SHA-256 of the resolved spec and the digests of the inputs.
 
-    Two runs of one day that could only give the same figure share it: `spec` must hold the seed, and must be
-    `portable`, so that the same work on another machine hashes alike. The order of keys does not matter.
+    Two runs on one day share the id if they must give the same figure. So `spec` must hold the seed, and must be
+    `portable`, so that the same work on another machine has the same hash. The order of keys does not matter.
 
     Args:
         spec: JSON values only.
@@ -45,11 +44,11 @@ def run_id(spec: Mapping[str, Any], inputs: Mapping[str, str], started: str) -> 
 
 
 def portable(value: Any, roots: Mapping[str, str | os.PathLike[str]]) -> Any:
-    """`value` (nested JSON values) with every absolute path replaced, in dictionary keys too.
+    """Replace every absolute path in `value` (nested JSON values), in dictionary keys too.
 
     Args:
-        roots: what stands for a folder -> the folder, e.g. `{"$DATA_ROOT": data, ".": clone}`; the
-            deepest that matches wins. A path under none of them shrinks to its last component.
+        roots: replacement -> folder, e.g. `{"$DATA_ROOT": data, ".": clone}`; the deepest folder that matches wins. A
+            path below none of them is cut to its last component.
     """
     if isinstance(value, Mapping):
         return {portable(key, roots): portable(item, roots) for key, item in value.items()}
@@ -66,7 +65,7 @@ def portable(value: Any, roots: Mapping[str, str | os.PathLike[str]]) -> Any:
 
 
 def machine_paths(value: Any) -> Iterator[str]:
-    """Yields every absolute path inside `value` (nested JSON values)."""
+    """Yield every absolute path inside `value` (nested JSON values)."""
     if isinstance(value, str):
         yield from _MACHINE_PATH.findall(value)
     elif isinstance(value, Mapping):
@@ -79,7 +78,7 @@ def machine_paths(value: Any) -> Iterator[str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, torch, numpy, scikit-learn and this project; `not installed` where absent."""
+    """Return the versions of Python, torch, numpy, scikit-learn and this project; `not installed` for absent ones."""
     found = {"python": platform.python_version()}
     for name in _DISTRIBUTIONS:
         try:
@@ -90,7 +89,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: str = "cpu") -> dict[str, str | int | float | None]:
-    """The machine in words: `cpu` (model), `cores` this process may use, `memory_gib`, `accelerator` or None.
+    """Describe the machine: `cpu` (model), `cores` that this process may use, `memory_gib`, `accelerator` or None.
 
     Args:
         device: the torch device that did the work, e.g. `cpu`, `cuda:0`, `mps`; an idle GPU is not listed.
@@ -99,7 +98,7 @@ def hardware(device: str = "cpu") -> dict[str, str | int | float | None]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     accelerator = None
     if device.startswith("cuda"):
-        import torch  # here, since tables are rendered without it
+        import torch  # here, because tables are rendered without it
 
         accelerator = torch.cuda.get_device_name(device)
     elif device != "cpu":
@@ -113,7 +112,7 @@ def hardware(device: str = "cpu") -> dict[str, str | int | float | None]:
 
 
 def _cpu_model() -> str:
-    """The processor's name as Linux gives it, elsewhere what `platform` knows."""
+    """Return the processor's name as Linux gives it; elsewhere, as `platform` gives it."""
     cpuinfo = Path("/proc/cpuinfo")
     for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
         if line.startswith("model name"):
@@ -122,10 +121,10 @@ def _cpu_model() -> str:
 
 
 def git_commit(root: str | os.PathLike[str]) -> str | None:
-    """The commit checked out at `root`, with `-dirty` where files differ; None where `root` is no checkout.
+    """Return the commit checked out at `root`, with `-dirty` if files differ; None if `root` is no checkout.
 
-    `OUTPUTS` are not compared: recording a run does not make the source of the next one dirty. A checkout that
-    holds `root` somewhere inside does not count.
+    `OUTPUTS` are not compared, so recording a run does not make the source of the next one dirty. A checkout that holds
+    `root` somewhere inside does not count.
     """
     top = _git(root, "rev-parse", "--show-toplevel")
     commit = _git(root, "rev-parse", "HEAD")
@@ -136,7 +135,7 @@ def git_commit(root: str | os.PathLike[str]) -> str | None:
 
 
 def _git(root: str | os.PathLike[str], *arguments: str) -> str | None:
-    """What git prints, stripped; None where git is absent, fails or hangs."""
+    """Return what git prints, stripped; None if git is absent, fails or hangs."""
     try:
         done = subprocess.run(
             ["git", "-C", os.fspath(root), *arguments], capture_output=True, text=True, timeout=30, check=True
@@ -147,7 +146,7 @@ def _git(root: str | os.PathLike[str], *arguments: str) -> str | None:
 
 
 def source_digest(folders: Iterable[str | os.PathLike[str]]) -> str:
-    """First 16 hex digits of SHA-256 over the names and bytes of all `.py` files in `folders`.
+    """Return the first 16 hex digits of SHA-256 over the names and bytes of all `.py` files in `folders`.
 
     Names are relative to each folder's parent, so an installed copy and a checkout of the same source agree.
     """

@@ -1,4 +1,4 @@
-"""A table as CSV, Markdown and LaTeX text. Pure: the same table and records give the same bytes."""
+"""Render a table as CSV, Markdown and LaTeX text. The same table and records always give the same bytes."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ _GENERATED = "Generated from the run records and the table's TOML: edits here ar
 
 
 def notes_on(rows: Rows, described: Mapping[str, str]) -> list[str]:
-    """Sentences below the table, only what the rows shown need; described: protocol -> what it is."""
+    """Return the sentences below the table, only those that its rows need. described: protocol -> what it is."""
     marks = {match[1] for row in rows if (match := SOURCE.fullmatch(row["source"]))}
     kinds = {row["error_bar_kind"] for row in rows if row["error_bar"]}
     protocols = [name for name in described if any(row["protocol"] == name for row in rows)]
@@ -50,12 +50,12 @@ def notes_on(rows: Rows, described: Mapping[str, str]) -> list[str]:
 
 
 def render_csv(table: Table, records: Iterable[Record]) -> str:
-    """The table as CSV with a header line; `\\n` line ends."""
+    """Render the table as CSV with a header line; lines end in `\\n`."""
     return as_csv(COLUMNS, cells(table, records))
 
 
 def as_csv(columns: Sequence[str], rows: Rows) -> str:
-    """Any rows as `render_csv`."""
+    """Render any rows as `render_csv` does."""
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
@@ -64,13 +64,13 @@ def as_csv(columns: Sequence[str], rows: Rows) -> str:
 
 
 def render_markdown(table: Table, records: Iterable[Record]) -> str:
-    """The table as GitHub Markdown: title, caption, rows, and notes on marks, error bars and protocols."""
+    """Render the table as GitHub Markdown: title, caption, rows, and notes on marks, error bars and protocols."""
     rows = cells(table, records)
     return as_markdown(table.title, table.caption, COLUMNS, rows, notes_on(rows, table.protocols))
 
 
 def as_markdown(title: str, caption: str, columns: Sequence[str], rows: Rows, notes: Sequence[str]) -> str:
-    """Any rows as `render_markdown`."""
+    """Render any rows as `render_markdown` does."""
     body = [[re.sub(r"([\\|*<`])", r"\\\1", row[name]) for name in columns] for row in rows]
     sides = ["right" if name in NUMBERS else "left" for name in columns]
     grid = tabulate(body, headers=columns, tablefmt="pipe", disable_numparse=True, colalign=sides)
@@ -79,13 +79,13 @@ def as_markdown(title: str, caption: str, columns: Sequence[str], rows: Rows, no
 
 
 def render_latex(table: Table, records: Iterable[Record]) -> str:
-    """The table as a LaTeX `table*`; the document needs the packages booktabs and graphicx."""
+    """Render the table as a LaTeX `table*`; the document needs the packages booktabs and graphicx."""
     rows = cells(table, records)
     return as_latex(table.title, table.caption, COLUMNS, rows, notes_on(rows, table.protocols))
 
 
 def as_latex(title: str, caption: str, columns: Sequence[str], rows: Rows, notes: Sequence[str]) -> str:
-    """Any rows as `render_latex`."""
+    """Render any rows as `render_latex` does."""
     lines = [[_latex(row[name]) for name in columns] for row in rows]
     header, *body = (" & ".join(line) + r" \\" for line in [[_latex(name) for name in columns], *lines])
     top = [
@@ -114,7 +114,10 @@ def _latex(text: str) -> str:
 
 
 def render_files(name: str, table: Table, records: Iterable[Record]) -> dict[str, bytes]:
-    """The table's files, name -> content: `<name>.csv`, `.md`, `.tex`. ValueError where several runs answer a row."""
+    """Render the table's files, name -> content: `<name>.csv`, `.md`, `.tex`.
+
+    Raises ValueError if several runs answer one row.
+    """
     records = list(records)
     renderers: dict[str, Callable[[Table, list[Record]], str]] = {
         ".csv": render_csv,
@@ -125,9 +128,9 @@ def render_files(name: str, table: Table, records: Iterable[Record]) -> dict[str
 
 
 def write_tables(folder: str | os.PathLike[str], name: str, table: Table, records: Iterable[Record]) -> list[Path]:
-    """Writes the files of `render_files` into `folder` (made where absent) and returns their paths.
+    """Write the files of `render_files` into `folder`, which is made if absent, and return their paths.
 
-    All three are rendered before the first is written, and each replaces its predecessor whole.
+    All three are rendered before the first is written. Each replaces the old file whole.
     """
     files = {Path(folder) / file: content for file, content in render_files(name, table, records).items()}
     Path(folder).mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,7 @@
 """Tables of measured and reported rows: what a table holds, and which record answers which row.
 
-A table is data: its rows are listed in a TOML file, in order. A reported row carries the figure as its source
-prints it; a measured row names a method and a protocol and has no field for a figure, so its figure can only
-come from a run record.
+A table is data: a TOML file lists its rows in order. A reported row holds the figure as its source prints it. A
+measured row names a method and a protocol. It has no field for a figure, so its figure can only come from a run record.
 """
 
 import re
@@ -59,9 +58,9 @@ class ReportedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRow:
-    """A row answered by the record of its method and protocol; `run` says which where there are several.
+    """A row that the record of its method and protocol answers. If there are several, `run` names one of them.
 
-    `absent`: why no record can answer it, e.g. "not audited": it then stands empty, with this as its source.
+    `absent`: why no record can answer the row, e.g. "not audited". The row then stays empty, with this as its source.
     """
 
     method: str
@@ -74,11 +73,11 @@ class MeasuredRow:
         if not isinstance(self.run, str) or (self.run and not RUN_ID.fullmatch(self.run)):
             raise ValueError(f"{row}: run must look like 20261122-1a2b3c4d, got {self.run!r}")
         if not isinstance(self.absent, str) or (self.run and self.absent):
-            raise ValueError(f"{row}: absent must be text, and stand without a run, got {self.absent!r}")
+            raise ValueError(f"{row}: absent must be text, in a row without run, got {self.absent!r}")
 
 
 def _checked_name(row: ReportedRow | MeasuredRow) -> str:
-    """The row in an error message. Raises ValueError where its method or protocol is not text."""
+    """Return how error messages name the row. Raises ValueError if its method or protocol is not text."""
     for name, text in (("method", row.method), ("protocol", row.protocol)):
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"a row's {name} must be text, got {text!r}")
@@ -103,10 +102,10 @@ class Table:
 
 
 def table_from_dict(data: Mapping[str, Any]) -> Table:
-    """The committed table that a TOML file describes: `title`, `caption`, `[protocols]`, `[[row]]`.
+    """Make the committed table that a TOML file describes: `title`, `caption`, `[protocols]`, `[[row]]`.
 
-    A row with a `source` is reported, one without is measured. Raises ValueError for unknown or missing keys,
-    and for a subset protocol: such runs never enter committed tables.
+    A row with a `source` is reported; a row without one is measured. Raises ValueError for unknown or missing keys, and
+    for a subset protocol, because such runs never enter committed tables.
     """
     keys = ("title", "caption", "protocols", "row")
     check_keys(data, keys, keys, "a table")
@@ -128,7 +127,7 @@ def _row_from_dict(row: Mapping[str, Any]) -> ReportedRow | MeasuredRow:
 
 
 def with_run(table: Table, record: Record) -> Table:
-    """A user's own table: the row of the record's method and protocol shows this run; added where absent."""
+    """Make a user's own table: the row of the record's method and protocol shows this run; it is added if absent."""
     mine = MeasuredRow(method=record.method, protocol=record.protocol, run=record.run_id)
     where = (record.method, record.protocol)
     answered = [isinstance(row, MeasuredRow) and (row.method, row.protocol) == where for row in table.rows]
@@ -138,20 +137,20 @@ def with_run(table: Table, record: Record) -> Table:
 
 
 def cells(table: Table, records: Iterable[Record]) -> list[dict[str, str]]:
-    """One dictionary a row, column -> text, in the order of `COLUMNS`; empty text where nothing is known.
+    """Return one dictionary per row, column -> text, in the order of `COLUMNS`; unknown cells are empty text.
 
-    Measured figures have two decimals, reported ones are as printed. A measured row without its record (or
-    without the one it names) keeps method, protocol and source; all else is empty. Of records with one run id
-    the last stands. Raises ValueError where several runs answer one row.
+    Measured figures have two decimals; reported figures are as printed. A measured row without its record (or without
+    the one that it names) has only method, protocol and source. Among records with one run id, the last one counts.
+    Raises ValueError if several runs answer one row.
     """
     records = list(records)
     return [_reported(row) if isinstance(row, ReportedRow) else _measured(row, records) for row in table.rows]
 
 
 def answering(table: Table, records: Iterable[Record]) -> list[Record]:
-    """The records that the measured rows of a table show, in the rows' order.
+    """Return the records that the measured rows of a table show, in the rows' order.
 
-    Raises ValueError where several runs answer one row, or one answers a row that is said to be absent.
+    Raises ValueError if several runs answer one row, or if a run answers a row that is said to be absent.
     """
     records = list(records)
     rows = [row for row in table.rows if isinstance(row, MeasuredRow)]
@@ -163,7 +162,7 @@ def _reported(row: ReportedRow) -> dict[str, str]:
 
 
 def _answer(row: MeasuredRow, records: Sequence[Record]) -> Record | None:
-    """The record of a row; of records with one run id the last."""
+    """Return the record of a row; among records with one run id, the last one."""
     where = (row.method, row.protocol)
     runs = {record.run_id: record for record in records if (record.method, record.protocol) == where}
     if row.absent and runs:

@@ -37,7 +37,7 @@ def test_pairs_stand_side_by_side_with_gaps_between():
     assert picture.shape == (3 * 7 - 3, 2 * 11 - 3)
     assert picture[1::7, [1, 5, 12, 16]].tolist() == [[0, 100, 10, 110], [20, 120, 30, 130], [40, 140, 255, 255]]
     assert (picture[:, 8:11] == 255).all() and (picture[4:7] == 255).all()
-    with pytest.raises(ValueError, match="of one shape"):
+    with pytest.raises(ValueError, match="must have one shape"):
         figures.pairs(numbered(2), numbered(3))
 
 
@@ -113,7 +113,7 @@ def test_blocks_stand_side_by_side_with_white_between():
     assert pixels.shape == (2 * 4, 3 * 5 + 2 + 5, 3)
     assert np.array_equal(pixels[4:8, 10:15], left[1, 2]) and np.array_equal(pixels[:4, 17:], right[0, 0])
     assert (pixels[:, 15:17] == 255).all()
-    with pytest.raises(ValueError, match="as many rows"):
+    with pytest.raises(ValueError, match="parts must agree in rows"):
         figures.blocks(left, right[:1])
 
 

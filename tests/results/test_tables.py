@@ -118,7 +118,7 @@ def test_a_row_that_no_record_can_answer_says_why():
     with pytest.raises(ValueError, match=f"is said to be not audited, and {RECORD.run_id} has it"):
         render_csv(table, [RECORD])
     assert rows_of(render_csv(with_run(table, RECORD), [RECORD]))[1]["value"] == "79.41"
-    with pytest.raises(ValueError, match="absent must be text, and stand without a run, got 'not audited'"):
+    with pytest.raises(ValueError, match="absent must be text, in a row without run, got 'not audited'"):
         MeasuredRow(**MEASURED, run=RECORD.run_id, absent="not audited")
 
 
