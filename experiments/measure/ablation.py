@@ -1,8 +1,8 @@
-"""What each choice of the protocol is worth: a network's CIFAR-10 accuracy with one choice varied at a time.
+"""Ablation: a network's CIFAR-10 accuracy with one choice of the protocol varied at a time.
 
-Choices are made on training images: a fifth of them is held out and scored, C is chosen on another fifth, and the test
-images are never loaded. The images go through the network once for each way of batch norm, pooled so that the columns
-of every variant can be taken from what is stored (features.NestedGrids).
+Only training images are used: a fifth of them is held out and scored, C is chosen on another fifth, and the test images
+are never loaded. The images pass through the network once for each mode of batch norm. They are pooled so that the
+features of every variant can be computed from what is stored (features.NestedGrids).
 """
 
 import hashlib
@@ -45,15 +45,15 @@ from experiments.run.files import write_bytes
 
 TABLE, PROTOCOL = "ablation", "cifar10/ablation"
 DATA = "cifar10-train"
-SHARE = 5  # one image in so many is scored, and C is chosen on as many
+SHARE = 5  # one image in so many is scored; C is chosen on equally many
 PAPER, GRIDS = 4, (1, 2, 4, 8)
-CALIBRATED, RUNNING = "calibrated", "running"  # ways of batch norm that do not depend on which images share a batch
+CALIBRATED, RUNNING = "calibrated", "running"  # the modes of batch norm in which images of a batch are independent
 POOL = features.NestedGrids(max(GRIDS))
-ROWS = 1024  # of stored features, at once
+ROWS = 1024  # rows of stored features handled at once
 
-FOUND = ("features", "C", "right", "tried", "seconds")  # of a setting
+FOUND = ("features", "C", "right", "tried", "seconds")  # what is found for a setting
 
-Setting = tuple[tuple[str, ...], int, str, str]  # layers, grid, kind of pooling, batch norm: what is measured once
+Setting = tuple[tuple[str, ...], int, str, str]  # layers, grid, kind of pooling, batch norm; each is measured once
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class AblationSpec:
     backbone: str
     layers: tuple[str, ...] | None = None
     subset: int | None = None  # training images used in all; every one where None
-    seed: int = 0  # of the parts, the calibration images and random: weights
+    seed: int = 0  # for the split, the calibration images and random: weights
     calibration_batches: int = 80
-    Cs: tuple[float, ...] = evaluation.DEFAULT_GRID  # to begin with
+    Cs: tuple[float, ...] = evaluation.DEFAULT_GRID  # values tried first; others follow beyond the edges
 
     def __post_init__(self) -> None:
         if self.subset is not None and self.subset < SHARE * BATCH:
@@ -73,13 +73,13 @@ class AblationSpec:
 
     @property
     def column(self) -> str:
-        """The protocol column."""
+        """The text of the protocol column."""
         return PROTOCOL if self.subset is None else f"{PROTOCOL}-subset-{self.subset}"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of the table; all but what it is about as in the protocol."""
+    """A row of the table. One choice differs from the protocol; `kind` says which."""
 
     kind: str
     name: str
@@ -90,7 +90,7 @@ class Variant:
 
     @property
     def setting(self) -> Setting:
-        """Rows that share it share their figures."""
+        """What decides the figures: rows with the same setting have the same figures."""
         return self.layers, self.grid, self.pooling, self.batchnorm
 
 
@@ -101,11 +101,11 @@ class Ablation(Measurement):
     spec: AblationSpec
     contender: Contender
     variants: tuple[Variant, ...]
-    train: Labelled  # those that are scored come last
-    fitted: int  # images before those that are scored
-    holdout: np.ndarray  # indices of those on which C is chosen
-    shown: np.ndarray  # indices of those that calibrate batch norm: neither scored nor chosen on
-    keys: dict[str, dict[str, Any]]  # way of batch norm -> key of its features
+    train: Labelled  # the scored images come last
+    fitted: int  # number of images before the scored ones
+    holdout: np.ndarray  # indices of the images on which C is chosen
+    shown: np.ndarray  # indices of the images that calibrate batch norm: neither scored nor in the hold-out
+    keys: dict[str, dict[str, Any]]  # mode of batch norm -> key of its features
     table: str = TABLE
 
     @property
@@ -120,15 +120,15 @@ class Ablation(Measurement):
         return len(self.train.labels) - self.fitted
 
     def measure(self, run: Run) -> list[Figure]:
-        """Measure every variant; one figure of them all, whose value is the protocol's.
+        """Measure every variant, and return one figure that holds them all; its value is the protocol's.
 
-        What is measured is kept below RUNS_ROOT/ablations as it comes, so that a run that was stopped goes on.
+        Each variant is stored below RUNS_ROOT/ablations when it is done, so that a stopped run continues.
         """
         seconds: dict[str, float] = {}
         with timed(seconds, "all"):
             measured = self._measured(run)
         rows = [_row(variant, measured[_text(variant.setting)], self.scored) for variant in self.variants]
-        seconds["classify"] = sum(found["seconds"] for found in measured.values())  # those before a stop, too
+        seconds["classify"] = sum(found["seconds"] for found in measured.values())  # includes those before a stop
         figure = Figure(
             method=f"{self.contender.name} + L2-SVM",
             protocol=self.spec.column,
@@ -144,7 +144,7 @@ class Ablation(Measurement):
         return [figure]
 
     def _measured(self, run: Run) -> dict[str, dict[str, Any]]:
-        """Setting, as text -> what was found, for all; settings that are kept are not measured again."""
+        """Return setting, as text -> what was found, for all settings; stored settings are not measured again."""
         key = hashlib.sha256(json.dumps(identity(self, run), sort_keys=True).encode()).hexdigest()[:16]
         file = run.runs_root / "ablations" / f"{key}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ class Ablation(Measurement):
         total = len({variant.setting for variant in self.variants})
         if found:
             run.say(f"{len(found)} of {total} variants were measured before ({file})")
-        for mode in self.keys:  # running first: calibration changes the model
+        for mode in self.keys:  # `running` comes first, because calibration changes the model
             missing = [v for v in self.variants if v.batchnorm == mode and _text(v.setting) not in found]
             stored = self._extracted(mode, run) if missing else np.empty(0)
             for variant in missing:
@@ -169,7 +169,7 @@ class Ablation(Measurement):
         return found
 
     def _extracted(self, mode: str, run: Run) -> np.ndarray:
-        """What is stored of all images, float32 [N, D]."""
+        """Return the stored features of all images, float32 [N, D]."""
         images, backbone = self.train.images, self.contender.backbone
         (stored,) = extract_stored(
             backbone, [images], [self.keys[mode]], lambda: images[self.shown], run, pool=_pool(mode)
@@ -178,7 +178,7 @@ class Ablation(Measurement):
 
     @contextmanager
     def _features(self, variant: Variant, stored: np.ndarray, run: Run) -> Iterator[np.ndarray]:
-        """The variant's features, float32 [N, d], as eval would extract them, in a file that goes with the block."""
+        """Yield the variant's features, float32 [N, d], as eval would extract them, in a file that the block owns."""
         if variant.batchnorm != CALIBRATED:
             yield stored
             return
@@ -210,7 +210,7 @@ class Ablation(Measurement):
 
 
 def prepare(spec: AblationSpec, run: Run) -> Ablation:
-    """Load training images and the network, and part the images. Raises UserError for what cannot be had."""
+    """Load the network and the training images, and split the images. Raises UserError if either cannot be loaded."""
     contender = with_layers(runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=None), spec)
     rows = variants(contender.backbone)
     train = load_labelled(DATA, run)
@@ -237,14 +237,14 @@ def prepare(spec: AblationSpec, run: Run) -> Ablation:
 
 
 def with_layers(contender: Contender, spec: AblationSpec) -> Contender:
-    """The contender itself; UserError where it is not pooled as the paper does."""
+    """Return the contender itself. Raises UserError if its features are not pooled as in the paper."""
     if contender.pool != features.max_grid(PAPER):
         raise UserError(f"{spec.backbone} has no layers and grid to vary; name a network, e.g. random:imagenet32")
     return contender
 
 
 def describe(spec: AblationSpec, run: Run) -> list[str]:
-    """What a long run would do and need, in lines."""
+    """Say in lines what a long run would do and need."""
     contender = with_layers(resolve(spec.backbone, layers=spec.layers, seed=spec.seed), spec)
     rows = variants(contender.backbone)
     images = spec.subset or PROTOCOLS["cifar10/full"].images
@@ -259,7 +259,7 @@ def describe(spec: AblationSpec, run: Run) -> list[str]:
 
 
 def variants(backbone: features.Backbone) -> tuple[Variant, ...]:
-    """The rows, in order. A kind is left out where the network allows only one of it."""
+    """List the rows in order. A kind is left out if the network allows only one variant of it."""
     shapes, layers = features.layer_shapes(backbone), tuple(backbone.layers)
     rows = [Variant("protocol", "protocol", layers)]
     if len(layers) > 1:
@@ -278,7 +278,7 @@ def variants(backbone: features.Backbone) -> tuple[Variant, ...]:
 
 
 def read_kept(file: Path) -> dict[str, dict[str, Any]]:
-    """What is kept of a stopped run: setting, as text -> what was found; nothing, with a warning, where damaged."""
+    """Read what a stopped run stored: setting, as text -> what was found. If it is damaged, warn and return nothing."""
     if not file.exists():
         return {}
     try:
@@ -301,7 +301,7 @@ def _pool(mode: str) -> Callable:
 
 
 def _has_running_statistics(model: nn.Module) -> bool:
-    """Whether training left some: neither none nor those of an initialisation, mean 0 and variance 1."""
+    """Tell whether training left running statistics: there are some, other than the initial mean 0 and variance 1."""
     return any(
         bool(norm.running_mean.any()) or bool((norm.running_var != 1).any())
         for norm in model.modules()

@@ -1,4 +1,4 @@
-"""Features and labels -> which test rows were right: C is chosen on training rows, the test rows are scored once."""
+"""Classify features: choose C on training rows, score the test rows once, and tell which of them were right."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ from experiments.run.context import Run
 from experiments.run.progress import Progress, silent
 
 FOLDS = 5
-ROWS = 1024  # standardised at once
+ROWS = 1024  # rows standardised at once
 
 
 @dataclass(frozen=True)
 class Split:
-    """Features float32 [N, D] and [m, D], labels [N] and [m]; holdout: training rows on which C is chosen."""
+    """Features float32 [N, D] and [m, D], labels [N] and [m]. holdout: the training rows on which C is chosen."""
 
     X: np.ndarray
     y: np.ndarray
@@ -31,9 +31,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Answer:
-    """right: bool [R, m], a row for each draw of labels; drawn: int64 [R, n], the labelled rows of each draw.
+    """What a classification found.
 
-    selection and solver say, for the record, how C was chosen and how the solver ended.
+    right: bool [R, m], which test rows were right, for each draw of labels. drawn: int64 [R, n], the labelled rows of
+    each draw. selection and solver say, for the record, how C was chosen and how the solver ended.
     """
 
     right: NDArray[np.bool_]
@@ -53,7 +54,10 @@ def score_neighbours(
     device: torch.device | str = "cpu",
     progress: Progress = silent,
 ) -> tuple[NDArray[np.bool_], float]:
-    """As `evaluation.score_draws`, by the k nearest of a draw's rows (Euclidean distance); the gap is 0."""
+    """Score draws like `evaluation.score_draws`, but by the k nearest of a draw's rows (Euclidean distance).
+
+    The second value, the duality gap, is 0.
+    """
     queries = torch.from_numpy(np.array(X_scored)).to(device)
     right = np.zeros((len(draws), len(ks), len(y_scored)), np.bool_)
     for r, rows in enumerate(progress(draws, total=len(draws), desc="draws of labels", unit="draw")):
@@ -65,12 +69,12 @@ def score_neighbours(
 
 @dataclass(frozen=True)
 class Classifier:
-    """A classifier of features: its name in the method column, the setting that is chosen, how draws are scored."""
+    """A classifier of features."""
 
-    name: str
-    setting: str
-    score: Callable[..., tuple[NDArray[np.bool_], float]]
-    grid: tuple[float, ...] = ()  # values of the setting; the protocol's where empty
+    name: str  # in the method column
+    setting: str  # the name of the setting that is chosen
+    score: Callable[..., tuple[NDArray[np.bool_], float]]  # fits and scores draws, as evaluation.score_draws
+    grid: tuple[float, ...] = ()  # values of the setting; the protocol's if empty
 
 
 CLASSIFIER = {
@@ -80,7 +84,10 @@ CLASSIFIER = {
 
 
 def standardised(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Copies, float32, less the training rows' mean and over their sd: sqrt(variance + 0.01), as Coates & Ng's demo."""
+    """Return standardised copies, float32: minus the training rows' mean, divided by sqrt(their variance + 0.01).
+
+    This is what Coates & Ng's demo does.
+    """
     mean, square = (
         sum(f(X[i : i + ROWS]).sum(0, dtype=np.float64) for i in range(0, len(X), ROWS)) / len(X)
         for f in (np.asarray, np.square)
@@ -120,7 +127,10 @@ def few_labels(
     run: Run,
     classifier: Classifier = CLASSIFIER["l2-svm"],
 ) -> Answer:
-    """Choose the classifier's setting by draws scored on held-out rows, or by folds; then score fresh draws once."""
+    """Choose the classifier's setting, then score fresh draws once.
+
+    The setting is chosen by draws that are scored on held-out rows, or by cross-validation if `few.select` is 0.
+    """
     X, y, setting = split.X, split.y, classifier.setting
     pool = np.setdiff1d(np.arange(len(y)), split.holdout)
     how: dict[str, Any] = {"device": run.device, "progress": run.progress}

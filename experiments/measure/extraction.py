@@ -1,6 +1,6 @@
-"""Features of labelled images, kept below RUNS_ROOT/features: extracted once, resumed, verified.
+"""Features of labelled images, stored below RUNS_ROOT/features: they are extracted once, verified, and continued.
 
-As the paper has it (section 5.1 and the authors' feature code), batch norm is calibrated on training images, and every
+As in the paper (section 5.1 and the authors' feature code), batch norm is calibrated on training images, and every
 layer is max-pooled to 4x4.
 """
 
@@ -24,10 +24,10 @@ def extract_stored(
     *,
     pool: Callable,
 ) -> list[np.ndarray]:
-    """Features float32 [N, D], memory maps, of each of `images` (uint8 [N, H, W, C]) under its key.
+    """Extract features of each of `images` (uint8 [N, H, W, C]) under its key: float32 [N, D], memory maps.
 
-    The keys agree in their way of batch norm. `calibration` gives the images whose statistics it takes; it is called
-    only where features are missing.
+    All keys must have the same mode of batch norm. `calibration` returns the images that calibrate it; it is called
+    only if features are missing.
     """
     width, mode = features.feature_width(backbone, pool=pool), keys[0]["batchnorm"]["mode"]
     stores = [

@@ -1,7 +1,7 @@
-"""Measurements: what answers rows of a table. The one place that knows whether a figure is at hand, and builds records.
+"""Measurements: each answers rows of a table. Only this module looks up whether a figure exists, and builds records.
 
-A figure's identity is its spec, the digests of its inputs and the digest of the source that can change it. A run that
-agrees in all three is not measured again.
+A figure is identified by its spec, the digests of its inputs, and the digest of the source code that can change it. A
+figure that agrees in all three is not measured again.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import results
 from experiments.run.circumstances import circumstances
 from experiments.run.context import ROOT, Run
 
-# the packages whose code can change a figure; tests follow the imports of `measure` to hold this complete
+# the packages whose code can change a figure; a test follows the imports of `measure` and checks that none is missing
 SOURCE = ("gan", "features", "evaluation", *(f"experiments/{room}" for room in ("run", "data", "networks", "measure")))
 
 
@@ -37,10 +37,10 @@ class Figure:
 
 
 class Measurement:
-    """What answers rows of a table: a spec, and all that it rests on, loaded and checked before the long work.
+    """A spec, and everything that it needs, loaded and checked before the long work.
 
-    spec: a dataclass, everything that decides the figures apart from data, weights and code; with a seed, `rows` (its
-    protocols) and, unless `table` is overridden, `rules` (the protocol's settings). inputs: digests of data and
+    spec: a dataclass with everything that decides the figures, apart from data, weights and code. It has a seed, `rows`
+    (its protocols) and, unless `table` is overridden, `rules` (the protocol's settings). inputs: digests of data and
     weights.
     """
 
@@ -54,7 +54,7 @@ class Measurement:
 
     @property
     def seed(self) -> int | None:
-        """The seed for the record; None where nothing is drawn."""
+        """The seed for the record; None if nothing is drawn."""
         return self.spec.seed
 
     @property
@@ -63,18 +63,18 @@ class Measurement:
         return self.spec.rows
 
     def measure(self, run: Run) -> list[Figure]:
-        """Do the long work, from where a stopped run ended, and score test images once."""
+        """Do the long work; continue where a stopped run ended, and score test images once."""
         raise NotImplementedError
 
 
 def identity(measurement: Measurement, run: Run) -> tuple[dict[str, Any], dict[str, str]]:
-    """(resolved spec, digests of inputs and source): measurements that agree in both give the same figures."""
+    """Return (resolved spec, digests of inputs and source). Measurements that agree in both give the same figures."""
     source = results.source_digest(ROOT / package for package in SOURCE)
     return run.portable(dataclasses.asdict(measurement.spec)), {**measurement.inputs, "source": source}
 
 
 def recorded(measurement: Measurement, run: Run, *, fresh: bool = False) -> list[results.Record]:
-    """The records of a measurement: those at hand unless `fresh`, or what is measured now."""
+    """Return the records of a measurement: existing ones, or new ones if there are none or `fresh` is set."""
     spec, inputs = identity(measurement, run)
     if not fresh and (found := _at_hand(measurement, run, spec, inputs)):
         return found
@@ -96,11 +96,11 @@ def recorded(measurement: Measurement, run: Run, *, fresh: bool = False) -> list
 
 
 def _at_hand(measurement: Measurement, run: Run, spec: dict, inputs: dict[str, str]) -> list[results.Record]:
-    """The user's last records of exactly this measurement; none where one of its protocols is missing."""
+    """Return the user's last records of exactly this measurement; none if a protocol is missing among them."""
     file = run.own_records / f"{measurement.table}.jsonl"
     same = [r for r in results.read_records(file) if (r.spec, r.inputs) == (spec, inputs)]
     last = [r for r in same if r.run_id == same[-1].run_id]
-    if {r.protocol for r in last} != set(measurement.protocols):  # none, or stopped while writing them
+    if {r.protocol for r in last} != set(measurement.protocols):  # none at all, or a run stopped while writing them
         return []
     run.say(f"measured before, as run {last[0].run_id} ({file}); --fresh measures again")
     return last

@@ -1,9 +1,9 @@
-"""Rows of the paper's MNIST table: test error of the nearest neighbour in pixels, among real digits or samples.
+"""Rows of the paper's MNIST table: the test error of the nearest neighbour in pixels, among real digits or samples.
 
-As in the authors' train_cond_dcgan.py, the distance of 28x28 images is Euclidean, there is one neighbour, and its label
-is the answer; a sample of a class-conditional generator has the label that it was drawn for. Samples are rounded to 8
-bits, so that both kinds of references lie on the scale of the official files. Real digits must give 3.34 % with the
-first 50,000 training images and 3.09 % with all 60,000.
+As in the authors' train_cond_dcgan.py, the distance between 28x28 images is Euclidean, and the label of the one nearest
+neighbour is the prediction. A sample of a class-conditional generator has the label that it was drawn for. Samples are
+rounded to 8 bits, so that both kinds of references have the scale of the official files. Real digits must give 3.34 %
+with the first 50,000 training images and 3.09 % with all 60,000.
 """
 
 import hashlib
@@ -29,10 +29,10 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 
 REAL = "real"
-CHUNK = 1_000  # references at a time; every count of a curve is a multiple
+CHUNK = 1_000  # references added at once; every count of a curve is a multiple of it
 CURVE_COLUMNS = ["method", "run_id", "references", "error_percent"]
-PAPER, ALL = 50_000, 60_000  # training images: those of the paper's row, and all
-CURVE = tuple(m * 10**e for e in range(3, 9) for m in (1, 2, 5))  # sample counts at which the error is written
+PAPER, ALL = 50_000, 60_000  # training images in the paper's row, and in all
+CURVE = tuple(m * 10**e for e in range(3, 9) for m in (1, 2, 5))  # numbers of references at which the error is noted
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class NearestSpec:
     """Everything that decides the figures, apart from data, weights and code."""
 
     source: str  # "real", or the file of a class-conditional generator
-    samples: int = PAPER  # drawn from the generator; real digits are all used
-    seed: int = 0  # of z
+    samples: int = PAPER  # samples drawn from the generator; all real digits are used
+    seed: int = 0  # for z
     batch: int = 100  # samples that share the statistics of batch norm: ten of each digit (128 in the authors' code)
     k: int = 1
 
@@ -53,17 +53,17 @@ class NearestSpec:
 
     @property
     def counts(self) -> list[int]:
-        """Numbers of references that answer a row: the paper's, where it is reached, and the last."""
+        """Numbers of references that answer a row: the paper's, if it is reached, and the last."""
         return sorted({PAPER, self.samples}) if self.samples >= PAPER else [self.samples]
 
     @property
     def rows(self) -> list[str]:
-        """The protocols of its figures."""
+        """The protocols of the figures."""
         return [protocol(count) for count in self.counts]
 
     @property
     def method(self) -> str:
-        """The method column."""
+        """The text of the method column."""
         return "real data" if self.source == REAL else "class-conditional DCGAN"
 
 
@@ -74,13 +74,13 @@ class NearestDigits(Measurement):
     spec: NearestSpec
     test: PackedSet
     references: PackedSet | gan.ConditionalGenerator
-    weights: str  # digest of the real digits or of the generator's file
-    saved: int = 10 * CHUNK  # references between two states of a search on disk
+    weights: str  # digest of the real digits, or of the generator's file
+    saved: int = 10 * CHUNK  # the search is saved each time after so many references
     table: str = "mnist"
 
     @property
     def seed(self) -> int | None:
-        """The spec's; real digits are not drawn."""
+        """The spec's seed; None for real digits, which are not drawn."""
         return None if self.spec.source == REAL else self.spec.seed
 
     @property
@@ -89,10 +89,10 @@ class NearestDigits(Measurement):
         return {"test": self.test.digest, "references": self.weights}
 
     def measure(self, run: Run) -> list[Figure]:
-        """One pass over the references gives all the figures, each with the curve of errors up to its count.
+        """Measure all figures in one pass over the references, each with the curve of errors up to its count.
 
-        The search among samples is kept in RUNS_ROOT/nearest, so that one that was stopped goes on, and one of more
-        samples begins where that of fewer ended.
+        A search among samples is saved in RUNS_ROOT/nearest, so that a stopped search continues, and a search with more
+        samples begins where one with fewer ended.
         """
         seconds: dict[str, float] = {}
         with timed(seconds, "search"):
@@ -112,7 +112,7 @@ class NearestDigits(Measurement):
         ]
 
     def _curve(self, run: Run) -> dict[int, float]:
-        """Number of references -> test error in percent."""
+        """Return number of references -> test error in percent."""
         spec, test, told = self.spec, self.test, {*CURVE, *self.spec.counts}
         search = evaluation.RunningKnn(torch.from_numpy(np.array(test.images)).to(run.device), k=spec.k)
         file = None if spec.source == REAL else self._kept(run)
@@ -130,14 +130,14 @@ class NearestDigits(Measurement):
         return {count: error for count, error in curve.items() if count in told}
 
     def _kept(self, run: Run) -> Path:
-        """The file of the search, which is the same for any number of samples."""
+        """Return the file of the search; it is the same for every number of samples."""
         spec, inputs = identity(self, run)
         key = json.dumps([spec | {"samples": None}, inputs], sort_keys=True).encode()
         return run.runs_root / "nearest" / f"{hashlib.sha256(key).hexdigest()[:32]}.safetensors"
 
 
 def protocol(count: int) -> str:
-    """The protocol column of so many references: mnist-1nn/50k, mnist-1nn/1m."""
+    """Name the protocol for a number of references, for example mnist-1nn/50k or mnist-1nn/1m."""
     for unit, name in ((10**6, "m"), (10**3, "k")):
         if count % unit == 0:
             return f"mnist-1nn/{count // unit}{name}"
@@ -145,7 +145,7 @@ def protocol(count: int) -> str:
 
 
 def prepare(spec: NearestSpec, run: Run) -> NearestDigits:
-    """Load the test digits, and the training digits or the generator. Raises UserError for what cannot be had."""
+    """Load the test digits, and the training digits or the generator. Raises UserError if one cannot be loaded."""
     generator = None if spec.source == REAL else _generator(Path(spec.source))
     test = load("mnist-test-28", run)
     if generator is not None:
@@ -156,7 +156,7 @@ def prepare(spec: NearestSpec, run: Run) -> NearestDigits:
 
 
 def describe(spec: NearestSpec, run: Run) -> list[str]:
-    """What a long run would do, in a line."""
+    """Say in a line what a long run would do."""
     return [f"{spec.method}: {spec.samples:,} images, {', '.join(sorted(spec.rows))}, on {run.device}"]
 
 
@@ -178,7 +178,7 @@ def _generator(file: Path) -> gan.ConditionalGenerator:
 
 
 def curve_csv(records: Sequence[results.Record]) -> bytes:
-    """The longest curve of each run among `records` as CSV: method, run_id, references, error_percent."""
+    """Write the longest curve of each run among `records` as CSV: method, run_id, references, error_percent."""
     longest = {r.run_id: r for r in sorted(records, key=lambda r: len(r.solver["curve"]))}
     parts = [
         pd.DataFrame(r.solver["curve"]).assign(method=r.method, run_id=run)[CURVE_COLUMNS]
@@ -188,7 +188,7 @@ def curve_csv(records: Sequence[results.Record]) -> bytes:
 
 
 def _resumed(search: evaluation.RunningKnn, file: Path, samples: int) -> dict[int, float]:
-    """Bring `search` to where the kept one ended, and return the curve up to there; none where that went farther."""
+    """Restore `search` from the saved one, and return the curve up to there; do nothing if it has more samples."""
     if not file.exists():
         return {}
     try:
@@ -205,7 +205,7 @@ def _resumed(search: evaluation.RunningKnn, file: Path, samples: int) -> dict[in
 def references(
     measurement: NearestDigits, device: torch.device | str, start: int = 0
 ) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """Chunk after chunk from `start` on: images uint8 [1000, 28, 28, 1] on the device, and labels int64 [1000]."""
+    """Yield chunks from `start` on: images uint8 [1000, 28, 28, 1] on the device, and labels int64 [1000]."""
     spec, source = measurement.spec, measurement.references
     if isinstance(source, gan.ConditionalGenerator):
         noise = torch.Generator().manual_seed(spec.seed)

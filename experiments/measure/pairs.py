@@ -1,4 +1,4 @@
-"""Do two records differ? Paired tests from their outcomes alone: same test images, same draws of labels."""
+"""Paired tests of two records, made only from their outcomes on the same test images and the same draws of labels."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """difference: accuracy of a less that of b, in percentage points, with its 95 % interval. test: what gave p."""
+    """What a paired test found.
+
+    difference: accuracy of a minus that of b, in percentage points, with its 95 % interval. test: the test that gave p.
+    """
 
     difference: evaluation.Interval
     test: str
@@ -31,7 +34,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class OfClass:
-    """The test images of one class: how many, percent right of a and of b, p of the difference (None: not known)."""
+    """One class: number of test images, percent that a and b get right, p of the difference (None if unknown)."""
 
     label: int
     n_test: int
@@ -41,24 +44,24 @@ class OfClass:
 
 
 def paired(table: results.Table, records: Iterable[results.Record]) -> pd.DataFrame:
-    """A row for every two measured rows of a table whose records can be compared; see `compared`."""
+    """Compare every two measured rows of a table whose records can be compared: one row per pair; see `compared`."""
     shown = [r for r in results.answering(table, records) if has_outcomes(r)]
     rows = [_row(a, b) for a, b in combinations(shown, 2) if not unlike(a, b)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def as_csv(table: results.Table, records: Iterable[results.Record]) -> bytes:
-    """`paired` as a file; its header alone where nothing can be compared."""
+    """Write `paired` as CSV; only its header if nothing can be compared."""
     return paired(table, records).to_csv(index=False).encode()
 
 
 def has_outcomes(record: results.Record) -> bool:
-    """Whether it tells which test images were right."""
+    """Tell whether the record says which test images were right."""
     return "right" in record.outcomes or "right_draws" in record.outcomes
 
 
 def unlike(a: results.Record, b: results.Record) -> str:
-    """What two records with outcomes must share but do not, as a clause; empty where they can be compared."""
+    """Say what two records with outcomes must share but do not, as a clause; empty if they can be compared."""
     for what, of in (
         ("protocols", lambda r: r.protocol),
         ("test sets", lambda r: r.inputs["test"]),
@@ -71,10 +74,11 @@ def unlike(a: results.Record, b: results.Record) -> str:
 
 
 def compared(a: results.Record, b: results.Record, *, alternative: Alternative = "two-sided") -> Comparison:
-    """Accuracy of a less that of b, with its 95 % interval; p that they differ, or that a is worse or better.
+    """Compare the accuracies of a and b: difference a minus b, its 95 % interval, and the p-value of `alternative`.
 
-    Of all labels fitted at once: McNemar's exact test and a paired bootstrap, of the networks and the training set at
-    hand over test images. Of draws: a t test over images and draws, corrected for the rows that draws share.
+    If all labels were fitted at once, this is McNemar's exact test and a paired bootstrap over test images; it holds
+    for these networks and this training set. For draws of labels it is a t test over images and draws, corrected for
+    the rows that draws share.
     """
     if "right" in a.outcomes:
         right = [_share(r).astype(bool) for r in (a, b)]
@@ -86,12 +90,15 @@ def compared(a: results.Record, b: results.Record, *, alternative: Alternative =
 
 
 def agreement(a: results.Record, b: results.Record) -> evaluation.Agreement:
-    """How far both are right on the same test images; over draws, an image is right that half of them get right."""
+    """Measure how far both are right on the same test images. With draws, an image is right if half of them are."""
     return evaluation.agreement(*(_share(r) >= 0.5 for r in (a, b)))
 
 
 def by_class(a: results.Record, b: results.Record, labels: NDArray[np.int64]) -> list[OfClass]:
-    """Each class of the test images, labels int64 [n_test]; p two-sided, corrected for the number of classes (Holm)."""
+    """Compare each class of the test images. p is two-sided and corrected for the number of classes (Holm).
+
+    labels: int64 [n_test], the classes of the test images.
+    """
     shares = [_share(r) for r in (a, b)]
     rows, raw = [], []
     for column, label in enumerate(np.unique(labels)):
@@ -119,7 +126,7 @@ def _over_draws(
 
 
 def _share(record: results.Record) -> NDArray[np.float64]:
-    """Share of the fits in which each test image was right, [n_test] in 0..1."""
+    """Return the share of the fits in which each test image was right, [n_test] in 0..1."""
     if "right" in record.outcomes:
         packed = np.frombuffer(bytes.fromhex(record.outcomes["right"]), np.uint8)
         return np.unpackbits(packed, count=record.n_test).astype(float)

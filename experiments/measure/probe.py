@@ -1,7 +1,7 @@
 """A quick accuracy of a discriminator: the CIFAR-10 protocol on a part of the *training* images.
 
-An L2-SVM is fitted on 10,000 of them and scored on 5,000 others, with the better of a few values of C. The test images
-are not looked at, so that recipes and lengths may be chosen by these figures.
+An L2-SVM is fitted to 10,000 of them and scored on 5,000 others, with the best of a few values of C. The test images
+are not used, so recipes and lengths of training may be chosen by these figures.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import gan
 from experiments.data.packed import PackedSet
 
 FITTED, SCORED = 10_000, 5_000  # training images of CIFAR-10
-BATCH, CALIBRATED = 128, 40  # images of a batch; batches whose statistics batch norm gets
+BATCH, CALIBRATED = 128, 40  # images in a batch; number of batches that calibrate batch norm
 GRID = (3e-5, 1e-4, 3e-4, 1e-3)
 
 
@@ -38,7 +38,7 @@ def part(train: PackedSet, *, fitted: int = FITTED, scored: int = SCORED) -> Par
 
 
 def accuracy(network: gan.Discriminator, part: Part, *, device: torch.device) -> dict[str, float]:
-    """Return the better C, its accuracy in percent on the scored images, and the half-width of a 95 % interval."""
+    """Return the best C, its accuracy in percent on the scored images, and the half-width of a 95 % interval."""
     backbone = features.Backbone(network.eval(), network.arch.stage_names, network.arch.image_shape, (-1, 1))
     calibration = part.images[: min(CALIBRATED * BATCH, part.fitted)]
     features.calibrate_batchnorm(backbone, calibration, batch_size=BATCH, device=device)

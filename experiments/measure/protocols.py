@@ -1,20 +1,20 @@
-"""The protocols of the tables, as data: which labelled set, how many labels, on what C is chosen, which error bar."""
+"""The protocols of the tables as data: the labelled set, the number of labels, how C is chosen, the error bar."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from experiments.run.errors import UserError, closest
 
-CLASSES = 10  # of every labelled set here
+CLASSES = 10  # every labelled set here has so many
 
 
 @dataclass(frozen=True)
 class FewLabels:
-    """Draws of labelled rows, either `per_class` of each class or `size` rows of any class.
+    """Draws of labelled rows, either `per_class` rows of each class or `size` rows of any class.
 
-    select: the draws on which C is chosen, scored on the held-out rows; 0 chooses by 5-fold cross-validation within
-        the training rows.
-    score: the fresh draws that are scored on the test images.
+    select: number of draws that choose C, scored on the held-out rows; 0 chooses C by 5-fold cross-validation on the
+        training rows.
+    score: number of fresh draws that are scored on the test images.
     """
 
     per_class: int | None = None
@@ -25,11 +25,11 @@ class FewLabels:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a figure comes about.
+    """How a figure is measured.
 
     data: the labelled set, `<data>-train` and `<data>-test`. images, tested: how many images its two parts must have.
-    holdout: the training images on which C, or the trial, is chosen; batch norm is never shown these.
-    grid: the values of C; the solver's default where empty. few: None where all labels are fitted at once.
+    holdout: the number of training images on which C, or the trial, is chosen; they never calibrate batch norm.
+    grid: the values of C; the solver's default if empty. few: None if all labels are fitted at once.
     bar: the kind of error bar over draws.
     """
 
@@ -45,7 +45,7 @@ class Protocol:
 
     @property
     def overlap(self) -> float:
-        """Share of a draw's labelled rows that another draw holds too, as a rule: rows drawn / rows drawn from."""
+        """Expected share of a draw's labelled rows that are also in another draw: rows drawn / rows drawn from."""
         if self.few is None:
             return 0.0
         return (self.few.size or CLASSES * (self.few.per_class or 0)) / (self.images - self.holdout)
@@ -61,19 +61,19 @@ PROTOCOLS = {
     "svhn/1000-balanced": Protocol(*SVHN, 10_000, SVHN_GRID, FewLabels(per_class=100), "1.96sd"),
     "svhn/1000-of-1083": Protocol(*SVHN_PART, 0, SVHN_GRID, FewLabels(size=1_000, select=0), "1.96sd"),
 }
-SUPERVISED = {  # of networks trained with the labels only; every trial uses the same draw
+SUPERVISED = {  # for networks trained only with the labels; every trial uses the same draw
     "svhn/supervised-1000": Protocol(*SVHN, 10_000, few=FewLabels(per_class=100, select=1, score=1)),
     "svhn/supervised-of-1083": Protocol(*SVHN_PART, 200),
 }
 TABLES = tuple(dict.fromkeys(protocol.table for protocol in PROTOCOLS.values()))
 BATCHNORM = ("calibrated", "running", "batch")  # ways to evaluate batch norm; the first is the paper's
 CLASSIFIERS = ("l2-svm", "k-nn")
-WITHOUT_LEAKED = "cifar10/full-without-leaked"  # rows of cifar10/full, scored with it
+WITHOUT_LEAKED = "cifar10/full-without-leaked"  # these two are computed from the scoring of cifar10/full
 WITHOUT_TRAIN = "cifar10/full-without-train-duplicates"
 
 
 def protocol_of(table: str, name: str | None, protocols: Mapping[str, Protocol] = PROTOCOLS) -> str:
-    """That name, or the table's first among `protocols`; UserError for one that the table does not have there."""
+    """Return that name, or the table's first among `protocols`. Raises UserError if the table has no such protocol."""
     known = [name for name, protocol in protocols.items() if protocol.table == table]
     kind = "of supervised:" if protocols is SUPERVISED else "of features"
     if not known:
@@ -88,7 +88,7 @@ def protocol_of(table: str, name: str | None, protocols: Mapping[str, Protocol] 
 
 
 def check_images(name: str, images: int, tested: int, protocols: Mapping[str, Protocol] = PROTOCOLS) -> None:
-    """UserError where the labelled set at hand is not that of the protocol, one of `protocols`."""
+    """Raise UserError if the labelled set at hand does not have the numbers of images that the protocol requires."""
     wanted = protocols[name]
     if (images, tested) == (wanted.images, wanted.tested):
         return

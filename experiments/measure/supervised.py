@@ -1,11 +1,11 @@
-"""The supervised row of the SVHN table: a network of a discriminator's architecture, trained with the labels only.
+"""The supervised row of the SVHN table: a network of a discriminator's architecture, trained only with the labels.
 
-Paper section 5.2: hyper-parameters by random search over 64 trials. Held-out training images choose among the trials,
-and the best network is scored once on the test images. The paper's 28.87 % is the error on what chooses, which the
-record holds beside the test error.
+Paper section 5.2: a random search over 64 trials chooses the hyper-parameters. Held-out training images decide between
+the trials, and the best network is scored once on the test images. The paper's 28.87 % is the error on the images that
+decide; the record holds this error beside the test error.
 
-Every finished trial stays in a file of its own below RUNS_ROOT/supervised: its accuracies, and its network where it was
-the best so far. So a stop costs one trial, and a longer search begins with the trials of a shorter one.
+Every finished trial has a file of its own below RUNS_ROOT/supervised, with its accuracies, and with its network if it
+was the best so far. So a stop costs one trial, and a longer search begins with the trials of a shorter one.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 
 PREFIX = "supervised:"
-VERSION = 2  # raised when a trial gives another network than before, or its file another form
+VERSION = 2  # raise this when a trial gives another network than before, or its file gets another form
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class SupervisedSpec:
     network: str  # PRESET[,width=N,...], as in random:
     protocol: str
     trials: int = 64  # the paper's
-    epochs: int = 40  # a rate of 1e-3 has every training image right after half of them, 1e-4 nears 97 %
-    seed: int = 0  # of the hold-out, the labels and the trials
+    epochs: int = 40  # a rate of 1e-3 fits every training image after half of them, 1e-4 reaches almost 97 %
+    seed: int = 0  # for the hold-out, the labels and the trials
     space: evaluation.Space = field(default_factory=evaluation.Space)
 
     def __post_init__(self) -> None:
@@ -65,18 +65,18 @@ class SupervisedSpec:
 
     @property
     def rows(self) -> list[str]:
-        """The protocol of its figure."""
+        """The protocol of the figure."""
         return [self.protocol]
 
     @property
     def method(self) -> str:
-        """The method column: the best of other numbers of trials is another method."""
+        """The text of the method column; it names the number of trials, since another number is another method."""
         return f"supervised CNN {architecture(self.network)[1]}, best of {self.trials} trials"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What stays of a trial. weights: the network's state dict, empty where an earlier trial was as good."""
+    """What is stored of a trial. weights: the network's state dict; empty if an earlier trial was as good."""
 
     train_accuracy: float
     validation_accuracy: float
@@ -91,10 +91,10 @@ class SupervisedSearch(Measurement):
     spec: SupervisedSpec
     data: evaluation.SupervisedData  # the training images, then the test images
     inputs: dict[str, str]  # digests
-    folder: Path  # of its trials
+    folder: Path  # holds the trials' files
 
     def measure(self, run: Run) -> list[Figure]:
-        """Run the trials that are not kept yet, and score the best network, the first of equals, on the test images."""
+        """Run the trials that are not stored yet, and score the best one, the first of equals, on the test images."""
         spec, data, rules = self.spec, self.data, self.spec.rules
         drawn = evaluation.draw_trials(spec.trials, seed=spec.seed, space=spec.space)
         done = list(self._trials(drawn, run))
@@ -131,7 +131,7 @@ class SupervisedSearch(Measurement):
         return [figure]
 
     def _trials(self, drawn: tuple[evaluation.Trial, ...], run: Run) -> Iterator[Kept]:
-        """Every trial in order, from its file where that is whole."""
+        """Yield every trial in order, from its file if that is undamaged."""
         files = [self.folder / f"trial-{number:04d}.safetensors" for number in range(len(drawn))]
         before = next((number for number, file in enumerate(files) if not file.exists()), len(files))
         if before:
@@ -151,7 +151,7 @@ class SupervisedSearch(Measurement):
             yield found
 
     def _ran(self, trial: evaluation.Trial, best: float, run: Run) -> Kept:
-        """The trial, run now; with its network where it is better than `best`."""
+        """Run the trial; return it with its network if it is better than `best`."""
         start = time.monotonic()
         made = partial(network, architecture(self.spec.network)[0], len(self.data.classes))
         found = evaluation.run_trial(self.data, trial, made, epochs=self.spec.epochs, device=run.device)
@@ -171,7 +171,7 @@ class SupervisedSearch(Measurement):
 
 
 def prepare(spec: SupervisedSpec, run: Run) -> SupervisedSearch:
-    """Load both parts, and draw which images train and which choose. Raises UserError for what cannot be had."""
+    """Load both parts, and draw which images train and which are held out. Raises UserError for unfit sets."""
     train, test = (load_labelled(f"{spec.rules.data}-{part}", run) for part in ("train", "test"))
     check_images(spec.protocol, len(train.images), len(test.images), SUPERVISED)
     arch, _ = architecture(spec.network)
@@ -198,12 +198,15 @@ def prepare(spec: SupervisedSpec, run: Run) -> SupervisedSearch:
 
 
 def describe(spec: SupervisedSpec, run: Run) -> list[str]:
-    """What a long run would do, in a line."""
+    """Say in a line what a long run would do."""
     return [f"{spec.method}: {spec.epochs} epochs each, {spec.protocol}, on {run.device}"]
 
 
 def network(arch: gan.Architecture, classes: int, trial: evaluation.Trial, generator: torch.Generator) -> nn.Module:
-    """The discriminator's stages as they are, dropout, and a linear layer to `classes` logits; drawn as a DCGAN's."""
+    """Make the network: the discriminator's stages, dropout, and a linear layer to `classes` logits.
+
+    Its weights are drawn as those of a DCGAN.
+    """
     stages = gan.Discriminator(arch)
     parts = OrderedDict[str, nn.Module]((name, stages.get_submodule(name)) for name in arch.stage_names)
     parts["flatten"], parts["dropout"] = nn.Flatten(), nn.Dropout(trial.dropout)
@@ -214,9 +217,9 @@ def network(arch: gan.Architecture, classes: int, trial: evaluation.Trial, gener
 
 
 def _read(file: Path, best: float, run: Run) -> Kept | None:
-    """The kept trial; None where there is none, or, which is said, where it is damaged.
+    """Read a stored trial; None if there is none. A damaged file gives a message and None.
 
-    best: the highest validation accuracy of the trials before; a better one must hold its network.
+    best: the highest validation accuracy of the trials before; the file of a better trial must hold its network.
     """
     try:
         arrays, header = kept.read(file)

@@ -1,8 +1,8 @@
-"""A network's rows of a table: labelled set -> features -> C chosen -> fit -> scored once.
+"""Measure a network's rows of a table: load a labelled set, extract features, choose C, fit, score once.
 
 Paper sections 5.1 and 5.2, and the authors' feature code. C is chosen on training images; the test images are scored
-once, at the end. That one scoring answers several rows of CIFAR-10: all test images, those that the network was not
-trained on, and those without a near-duplicate among CIFAR-10's own training images.
+once, at the end. For CIFAR-10, this one scoring answers several rows: all test images, the test images that the network
+was not trained on, and those without a near-duplicate among CIFAR-10's own training images.
 """
 
 import hashlib
@@ -53,10 +53,10 @@ class EvalSpec:
     backbone: str
     layers: tuple[str, ...] | None = None
     batchnorm: str = BATCHNORM[0]
-    calibration_batches: int = 80  # the authors' statistics settle well before
-    grid: tuple[float, ...] | None = None  # values of C to choose from; the protocol's where None
-    seed: int = 0  # of the hold-out, the calibration images and random: weights
-    subset: int | None = None  # training images used, for a trial run: its own protocol, never a committed row
+    calibration_batches: int = 80  # the authors' statistics settle with fewer
+    grid: tuple[float, ...] | None = None  # values of C to choose from; the protocol's if None
+    seed: int = 0  # for the hold-out, the calibration images and random: weights
+    subset: int | None = None  # training images in a trial run; it has its own protocol, and is never a committed row
     protocol: str = PROTOCOL
     classifier: str = "l2-svm"
 
@@ -69,7 +69,7 @@ class EvalSpec:
         if not self.grid or not all(0 < C < math.inf for C in self.grid):
             raise ValueError(f"every C must be positive and finite, got {list(self.grid or ())}")
         if self.classifier != "l2-svm" and self.rules.few is None:
-            raise ValueError(f"{self.classifier} is measured with few labels only, not by {self.protocol}")
+            raise ValueError(f"{self.classifier} needs a protocol with few labels, got {self.protocol}")
         if self.subset is not None and self.protocol != PROTOCOL:
             raise ValueError(f"only {PROTOCOL} takes a subset; leave --subset out of {self.protocol}")
         if self.subset is not None and self.subset < 5 * BATCH:
@@ -82,18 +82,18 @@ class EvalSpec:
 
     @property
     def column(self) -> str:
-        """The protocol column; what is not the paper's way has a name of its own."""
+        """The text of the protocol column; deviations from the paper's protocol have names of their own."""
         other = "" if self.batchnorm == BATCHNORM[0] else f"-batchnorm-{self.batchnorm}"
         return (self.protocol if self.subset is None else f"cifar10/subset-{self.subset}") + other
 
     @property
     def rows(self) -> list[str]:
-        """The protocols of its figures that are known before data are loaded."""
+        """The protocols of the figures, as far as they are known before data are loaded."""
         return [self.column]
 
     @property
     def held_out(self) -> int:
-        """Training images on which C is chosen; a fifth of a subset."""
+        """Number of training images on which C is chosen; a fifth of a subset."""
         return self.rules.holdout if self.subset is None else self.subset // 5
 
 
@@ -105,19 +105,19 @@ class FeatureClassification(Measurement):
     contender: Contender
     train: Labelled
     test: Labelled
-    shown: np.ndarray  # indices of the training images that calibrate batch norm: none held out
-    holdout: np.ndarray  # indices of those on which C is chosen
-    keys: tuple[dict[str, Any], dict[str, Any]]  # of the training and the test features, before calibration
+    shown: np.ndarray  # indices of the training images that calibrate batch norm; held-out images are not among them
+    holdout: np.ndarray  # indices of the training images on which C is chosen
+    keys: tuple[dict[str, Any], dict[str, Any]]  # of the training and the test features, taken before calibration
     leaked: dict[str, np.ndarray]  # protocol -> indices of the test images that it leaves out
 
     @property
     def protocols(self) -> list[str]:
-        """The whole test set's, then those that leave images out."""
+        """The protocol of the whole test set, then those that leave images out."""
         return [self.spec.column, *self.leaked]
 
     @property
     def inputs(self) -> dict[str, str]:
-        """Digests of both parts, weights, the features' keys and the rows left out."""
+        """Digests of both parts, the weights, the features' keys and the rows that are left out."""
         keys = hashlib.sha256(json.dumps(self.keys, sort_keys=True).encode()).hexdigest()
         inputs = {"train": self.train.digest, "test": self.test.digest, "weights": self.contender.weights}
         left_out = {f"left out of {protocol}": rows_digest(rows) for protocol, rows in self.leaked.items()}
@@ -159,7 +159,7 @@ class FeatureClassification(Measurement):
 
 
 def prepare(spec: EvalSpec, run: Run) -> FeatureClassification:
-    """Load both parts and the network, and draw the hold-out. Raises UserError for what cannot be had."""
+    """Load both parts and the network, and draw the hold-out. Raises UserError if one cannot be loaded."""
     contender = runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=spec.rules.data)
     train, test = (load_labelled(f"{spec.rules.data}-{part}", run) for part in ("train", "test"))
     if spec.subset is None:
@@ -175,12 +175,12 @@ def prepare(spec: EvalSpec, run: Run) -> FeatureClassification:
     keys = key(data_digest=train.digest), key(data_digest=test.digest)
     leaked = leaked_rows(contender, train, test, run) if spec.column == PROTOCOL else {}
     if spec.column == PROTOCOL and WITHOUT_LEAKED not in leaked:
-        run.say("not audited: which test images its training images hold (see dcgan-eval dedup --help)")
+        run.say("not audited: which test images are among its training images (see dcgan-eval dedup --help)")
     return FeatureClassification(spec, contender, train, test, shown, held, keys, leaked)
 
 
 def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, data: str | None) -> Contender:
-    """The network that `text` names, on the run's device. Raises UserError for one that cannot run.
+    """Load the network that `text` names, on the run's device. Raises UserError for one that cannot run.
 
     data: the labelled set whose training images K-means learns from; None leaves it unlearned.
     """
@@ -194,7 +194,7 @@ def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, 
 
 
 def leaked_rows(contender: Contender, train: Labelled, test: Labelled, run: Run) -> dict[str, np.ndarray]:
-    """Protocol -> the test images that it leaves out, for every set of which an audit is at hand."""
+    """Return protocol -> the test images that it leaves out, for every training set that is empty or has an audit."""
     leaked = {}
     for protocol, against in ((WITHOUT_LEAKED, contender.trained_on), (WITHOUT_TRAIN, train.digest)):
         if against == NOTHING:
@@ -202,23 +202,23 @@ def leaked_rows(contender: Contender, train: Labelled, test: Labelled, run: Run)
         elif against is not None and (found := find_audit(run.audits, test.digest, against)):
             if found.leaked.max(initial=-1) >= len(test.images):
                 raise UserError(
-                    f"the audit of {found.images['name']} names images beyond it; delete it and make it again"
+                    f"the audit of {found.images['name']} names images beyond its end; delete it and make it again"
                 )
             leaked[protocol] = found.leaked
     return leaked
 
 
 def extract_features(measurement: FeatureClassification, run: Run) -> list[np.ndarray]:
-    """Features of the training and the test images, float32 [N, D] memory maps."""
+    """Extract the features of the training and the test images: float32 [N, D], memory maps."""
     train, test, contender = measurement.train, measurement.test, measurement.contender
-    calibration = lambda: train.images[measurement.shown]  # noqa: E731  read only where it is needed
+    calibration = lambda: train.images[measurement.shown]  # noqa: E731  the images are read only if they are needed
     return extract_stored(
         contender.backbone, [train.images, test.images], measurement.keys, calibration, run, pool=contender.pool
     )
 
 
 def describe(spec: EvalSpec, run: Run) -> list[str]:
-    """What a long run would do and need, in lines."""
+    """Say in lines what a long run would do and need."""
     contender = resolve(spec.backbone, layers=spec.layers, seed=spec.seed)
     width = features.feature_width(contender.backbone, pool=contender.pool)
     images = spec.rules.images + spec.rules.tested if spec.subset is None else spec.subset + spec.subset // 5
@@ -234,13 +234,13 @@ def describe(spec: EvalSpec, run: Run) -> list[str]:
 
 
 def method(contender: Contender, spec: EvalSpec) -> str:
-    """The method column; rows of neighbours begin with their name, as controls do."""
+    """Name the method for the table. The name of a k-nearest-neighbour row begins with k-nn, as a control."""
     name = CLASSIFIER[spec.classifier].name
     return f"{contender.name} + {name}" if spec.classifier == "l2-svm" else f"{name}, {contender.name}"
 
 
 def scored(right: np.ndarray, rules: Protocol) -> dict[str, Any]:
-    """Value, error bar over draws and number of test images of a figure, from what was right: bool [R, m]."""
+    """Return a figure's value, error bar over draws and number of test images, from what was right: bool [R, m]."""
     accuracy = 100 * right.mean(1)
     percent = accuracy if rules.metric == "accuracy_percent" else 100 - accuracy
     figure = {"value": float(percent.mean()), "n_test": right.shape[1]}
@@ -251,12 +251,12 @@ def scored(right: np.ndarray, rules: Protocol) -> dict[str, Any]:
 
 
 def outcomes(drawn: np.ndarray, right: np.ndarray, y_test: np.ndarray) -> dict[str, Any]:
-    """What paired tests compare: which labels were used, and which test images were right, in hexadecimal.
+    """Return what paired tests compare: which labels were used, and which test images were right, in hexadecimal.
 
-    drawn: int64 [R, n], the labelled rows of each draw; right: bool [R, m]; y_test: [m]. One fit gives `right`, a bit
-    for each image. R <= 255 draws give `right_draws`, a byte for each image: how many draws gave it its label; and
-    `accuracy_percent` of each draw, and `class_accuracy_percent`, a list for each draw, of the classes in ascending
-    order.
+    drawn: int64 [R, n], the labelled rows of each draw. right: bool [R, m]. y_test: [m].
+    One fit gives `right`, a bit for each image. R <= 255 draws give `right_draws`, a byte for each image, the number of
+    draws that got it right. They also give `accuracy_percent`, one value for each draw, and `class_accuracy_percent`,
+    one list for each draw, with the classes in ascending order.
     """
     labels = {"labels": rows_digest(drawn)}
     if len(right) == 1:

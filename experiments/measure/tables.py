@@ -1,4 +1,4 @@
-"""The committed tables by name, and the files that the records make of them."""
+"""The committed tables by name, and the files that are made from the records."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +12,15 @@ from experiments.run.errors import UserError
 from experiments.run.toml import file_of, names, read_toml
 
 LEADERBOARD = "leaderboard"
-OTHERS = (LEADERBOARD, ABLATION)  # tables without a TOML of their own
 
 
 def table_names() -> list[str]:
-    """Names of the tables that a TOML describes."""
+    """Return the names of the tables that a TOML file describes."""
     return names("tables")
 
 
 def load_table(name: str) -> results.Table:
-    """The table of that name. Raises UserError for unknown names and for a TOML that does not describe a table."""
+    """Load the table of that name. Raises UserError for an unknown name, and for a TOML that describes no table."""
     file = file_of("tables", name)
     try:
         return results.table_from_dict(read_toml(file))
@@ -30,17 +29,17 @@ def load_table(name: str) -> results.Table:
 
 
 def committed(table: str, run: Run) -> list[results.Record]:
-    """The committed records of a table."""
+    """Read the committed records of a table."""
     return results.read_records(run.records / f"{table}.jsonl")
 
 
 def described_protocols() -> dict[str, str]:
-    """Protocol -> what it is, of all tables."""
+    """Return protocol -> what it is, for the protocols of all tables."""
     return {name: text for table in table_names() for name, text in load_table(table).protocols.items()}
 
 
 def regenerate(names: Sequence[str], run: Run) -> dict[Path, bytes]:
-    """The files of these tables in results/tables, as the records make them: all before the first is written."""
+    """Make the files of these tables in results/tables from the records; nothing is written."""
     files: dict[str, bytes] = {}
     for name in names:
         if name == LEADERBOARD:

@@ -66,7 +66,7 @@ def test_neighbours_go_through_the_same_protocol(split: Split) -> None:
     for rows, right in zip(knn.drawn, knn.right, strict=True):
         theirs = KNeighborsClassifier(k).fit(split.X[rows], split.y[rows]).predict(split.X_test)
         np.testing.assert_array_equal(right, theirs == split.y_test)
-    with pytest.raises(ValueError, match="k-nn is measured with few labels only"):
+    with pytest.raises(ValueError, match="k-nn needs a protocol with few labels"):
         EvalSpec("pixels", classifier="k-nn")
 
 
