@@ -1,7 +1,7 @@
-"""The command line: `dcgan-eval COMMAND ...`. A command's module is imported when it runs, and not before.
+"""The command line: `dcgan-eval COMMAND ...`. A command's module is imported only when the command runs.
 
-Exit codes: 0 done; 1 done, but the answer is no, or an unexpected failure; 2 the user's mistake, in one line that names
-the fix; 130 interrupted, and the same command goes on.
+Exit codes: 0 done; 1 done, but the answer is no, or an unexpected failure; 2 the user's mistake, with one line that
+names the fix; 130 interrupted, and the same command continues.
 """
 
 import argparse
@@ -21,7 +21,7 @@ PROGRAM = "dcgan-eval"
 
 
 class Command(NamedTuple):
-    """A command: the module below `experiments.commands` with its EXAMPLE, options and execute, and what it does."""
+    """A command: the module in `experiments.commands` that has its EXAMPLE, options and execute, and what it does."""
 
     module: str
     summary: str
@@ -30,7 +30,7 @@ class Command(NamedTuple):
 COMMANDS: Mapping[str, Command] = {
     "data": Command("data", "Get data sets by name and pack them."),
     "data pack": Command("data_pack", "Pack any images: the shorter side resized, then the centre square."),
-    "dedup": Command("dedup", "Find near-duplicates in images, or images that occur in others: mask, groups, gallery."),
+    "dedup": Command("dedup", "Find near-duplicates in one set of images, or between two: mask, groups, gallery."),
     "train": Command("train", "Train a recipe."),
     "check": Command("check", "Check a network before it is measured: problems with their fixes, layers, costs."),
     "extract": Command("extract", "Extract the features of CIFAR-10."),
@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, Command] = {
     "compare": Command("compare", "Compare two measured networks image by image; exit 1 where B is worse than A."),
     "ablate": Command("ablate", "Vary one choice of the protocol at a time, on held-out training images."),
     "table": Command("table", "Regenerate the committed tables from the records."),
-    "report": Command("report", "Write one page over all results."),
+    "report": Command("report", "Write one page with all results."),
     "look walk": Command("look.walk", "Images between random z: do they change smoothly?"),
     "look arithmetic": Command("look.arithmetic", "Mean z of exemplars: A - B + C, or a turn vector."),
     "look filters": Command("look.filters", "What the maps of a convolution respond to, beside random weights."),
@@ -49,13 +49,13 @@ COMMANDS: Mapping[str, Command] = {
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line instead of the usage."""
+        """Print one line instead of the usage."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import version  # here: it takes as long as all the rest
+        from importlib.metadata import version  # imported here because it takes as long as all the rest
 
         print(f"{PROGRAM} {version(PROGRAM)}")
         parser.exit()
@@ -98,7 +98,7 @@ def _run(given: list[str], results: Path) -> int:
 
 
 def _command(given: list[str]) -> tuple[str, list[str]]:
-    """The command's name, of one word or two, and the words after it; exits where these name none."""
+    """Return the command's name, one word or two, and the words after it; exit if the words name no command."""
     for length in (2, 1):
         if (name := " ".join(given[:length])) in COMMANDS:
             return name, given[length:]
@@ -126,7 +126,7 @@ def _listing(commands: Mapping[str, Command]) -> str:
 
 
 def _prepare_process() -> None:
-    """Set what holds for the whole process: freed memory is kept, and libraries' warnings are plain lines."""
+    """Set up the process: keep freed memory, and print the warnings of libraries as plain lines."""
     import warnings
 
     from experiments.run import console

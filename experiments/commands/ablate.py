@@ -1,4 +1,4 @@
-"""`dcgan-eval ablate`: a network's accuracy with one choice of the protocol varied at a time, as one table."""
+"""`dcgan-eval ablate`: measure a network's accuracy with one choice of the protocol varied at a time, as one table."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from experiments.commands import options as shared
+from experiments.measure.protocols import ABLATION
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable, write_bytes
@@ -18,7 +19,7 @@ EXAMPLE = "dcgan-eval ablate random:imagenet32,width=64 --subset 10000\n  dcgan-
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add what `ablate` takes."""
+    """Add the options of `ablate`."""
     shared.add_network(parser)
     parser.add_argument("--subset", type=int, metavar="N", help="use N training images; a fifth of them is scored")
     shared.add_seed(parser)
@@ -48,15 +49,15 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if arguments.record:
         check_writable(run.records, run.tables)
     measurement = ablation.prepare(spec, run)
-    (record,) = recorded(measurement, run, fresh=True)  # its variants are kept one by one
+    (record,) = recorded(measurement, run, fresh=True)  # variants that are stored are not measured again
     plain = re.sub(r"[^a-z0-9.]+", "-", measurement.contender.name.lower()).strip("-")
-    name = f"{ablation.TABLE}-{plain}" + ("" if spec.subset is None else f"-subset-{spec.subset}")
+    name = f"{ABLATION}-{plain}" + ("" if spec.subset is None else f"-subset-{spec.subset}")
     files = results.ablation_files(name, [record]) | {f"{name}.svg": _picture(record)}
     for file, content in files.items():
         write_bytes(tables / file, content)
     if arguments.record:
-        keep_record(run.records / f"{ablation.TABLE}.jsonl", record, run)
-        for path, content in regenerate([ablation.TABLE], run).items():
+        keep_record(run.records / f"{ABLATION}.jsonl", record, run)
+        for path, content in regenerate([ABLATION], run).items():
             write_bytes(path, content)
     print(files[f"{name}.md"].decode())
     run.say(f"written to {', '.join(str(tables / file) for file in files)}")

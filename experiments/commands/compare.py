@@ -1,4 +1,4 @@
-"""`dcgan-eval compare A B`: two measured networks, image by image, from their records only; a regression gate."""
+"""`dcgan-eval compare A B`: compare two measured networks image by image, from their records; a regression gate."""
 
 import argparse
 
@@ -12,14 +12,14 @@ EXAMPLE = """dcgan-eval compare 20261124-e6fb37bf 20261124-3908fc8f
 
 exit codes: 0 B is not significantly worse than A, 1 it is, 2 a mistake.
 
-The gate is one-sided: it closes where p of "B is worse than A" is at most --alpha. So of two equally good networks the
-second is turned away in at most that share of comparisons. It compares two networks, not two ways to train them."""
+The gate is one-sided: it closes if p of "B is worse than A" is at most --alpha. So if both networks are equally good,
+it refuses B in at most that share of comparisons. It compares two networks, not two ways to train them."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add what `compare` takes."""
+    """Add the options of `compare`."""
     for name in ("A", "B"):
-        parser.add_argument(name, help="a run id, or a target as of eval, whose newest record is taken")
+        parser.add_argument(name, help="a run id, or a network as for eval, whose newest record is taken")
     parser.add_argument("--table", type=one_of(TABLES), default=TABLES[0], help="default: %(default)s")
     parser.add_argument("--protocol", help=f"{', '.join(PROTOCOLS)} (default: the run's, else the table's first)")
     parser.add_argument("--alpha", type=float, default=0.05, help="level of the gate (default: %(default)s)")
@@ -27,7 +27,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Print the comparison and the classes; 1 where the gate closes."""
+    """Print the comparison and the classes; return 1 if the gate closes."""
     if not 0 < arguments.alpha < 1:
         raise UserError(f"--alpha must lie between 0 and 1, got {arguments.alpha:g}")
     from experiments.measure import comparison, pairs

@@ -24,7 +24,7 @@ SUPERVISED_PREFIX, MNIST = "supervised:", "mnist"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add what `eval` takes."""
+    """Add the options of `eval`."""
     shared.add_features(parser, "for --table mnist: the file of a class-conditional generator, or `real`")
     parser.add_argument("--table", type=shared.one_of([*TABLES, MNIST]), default=TABLES[0], help="default: %(default)s")
     parser.add_argument(
@@ -35,18 +35,18 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--classifier", type=shared.one_of(CLASSIFIERS), default=CLASSIFIERS[0], help="default: %(default)s"
     )
     parser.add_argument(
-        "--samples", type=int, metavar="N", help="drawn from the generator, for --table mnist (default: 50000)"
+        "--samples", type=int, metavar="N", help="for --table mnist: samples drawn from the generator (default: 50000)"
     )
     parser.add_argument(
-        "--trials", type=int, metavar="N", help="of the random search, for supervised: (default: 64, as the paper)"
+        "--trials", type=int, metavar="N", help="for supervised: trials of the search (default: 64, as in the paper)"
     )
-    parser.add_argument("--C", help="comma-separated values, of which one is chosen on held-out training images")
+    parser.add_argument("--C", help="comma-separated values; one of them is chosen on held-out training images")
     parser.add_argument("--fresh", action="store_true", help="measure again although a record is at hand")
     shared.add_record(parser, "add the records to results/")
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Print the table with the row; say its figures on stderr."""
+    """Print the table with the row, and say its figures on stderr."""
     module, spec = _spec(arguments)
     if arguments.dry_run:
         print("\n".join(module.describe(spec, run)))
@@ -68,7 +68,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
 
 
 def _spec(arguments: argparse.Namespace) -> tuple[ModuleType, Any]:
-    """The module of `measure` that answers the row, and its spec."""
+    """Return the module of `measure` that answers the row, and its spec."""
     if arguments.table == MNIST:
         return _mnist_spec(arguments)
     source = shared.network_of(arguments, arguments.table)
@@ -111,17 +111,17 @@ def _supervised_spec(arguments: argparse.Namespace, network: str) -> tuple[Modul
 
 
 def _refuse(arguments: argparse.Namespace, what: str, **usual: Any) -> None:
-    """UserError where an option is given that has no meaning for such a row."""
+    """Raise UserError if an option is given that has no meaning for such a row."""
     for option, value in usual.items():
         if getattr(arguments, option) != value:
             raise UserError(f"--{option} has no meaning for {what}; leave it out")
 
 
 def _check_recordable(spec: Any, table: results.Table) -> None:
-    """UserError for a row that cannot stand among the committed results."""
+    """Raise UserError for a row that must not enter the committed results."""
     if unknown := [protocol for protocol in spec.rows if protocol not in table.protocols]:
         known = ", ".join(table.protocols)
-        raise UserError(f"{unknown[0]} cannot be recorded among the committed results, {known} can")
+        raise UserError(f"{unknown[0]} cannot be recorded among the committed results; only {known} can")
     trials = getattr(spec, "trials", None)
     if trials is not None and (spec.method, spec.protocol) not in {(row.method, row.protocol) for row in table.rows}:
         raise UserError(f"the table has no row {spec.method!r}, {spec.protocol!r} to record")

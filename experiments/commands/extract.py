@@ -1,4 +1,4 @@
-"""`dcgan-eval extract`: the features of CIFAR-10, kept in RUNS_ROOT/features."""
+"""`dcgan-eval extract`: extract the features of CIFAR-10, and store them in RUNS_ROOT/features."""
 
 import argparse
 
@@ -9,12 +9,12 @@ EXAMPLE = "dcgan-eval extract random:imagenet32,width=64"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add what `extract` takes."""
+    """Add the options of `extract`."""
     shared.add_features(parser)
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Print the shape and the file of the features of each part."""
+    """Print the shape and the file of each part's features."""
     from experiments.measure import svm
 
     spec = svm.EvalSpec(shared.network_of(arguments), **shared.feature_settings(arguments))

@@ -12,12 +12,12 @@ from experiments.run import console
 from experiments.run.context import RESULTS, Run
 from experiments.run.errors import UserError, closest
 
-DEFAULTS = {"cifar10": "imagenet32-half", "svhn": "svhn32"}  # the networks that tables measure unless others are named
+DEFAULTS = {"cifar10": "imagenet32-half", "svhn": "svhn32"}  # table -> the network that is measured by default
 USUAL = f"the variable BACKBONE, or {DEFAULTS['cifar10']}, for SVHN {DEFAULTS['svhn']}"
 
 
 def add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None:
-    """Add --data-root and --runs-root, with their variables; --device where the command computes."""
+    """Add --data-root and --runs-root, with their variables; also --device, for commands that compute."""
     for root, text in (("data", "official files, read only"), ("runs", "downloads, packed sets, features, runs")):
         variable = f"{root.upper()}_ROOT"
         parser.add_argument(
@@ -38,12 +38,12 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
 
 
 def add_record(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add --record, the maintainers' option that keeps `what` in results/."""
+    """Add --record, an option for maintainers; its help is `what`."""
     parser.add_argument("--record", action="store_true", help=f"{what} (maintainers)")
 
 
 def one_of(names: Iterable[str]) -> Callable[[str], str]:
-    """The type of an argument that must be one of `names`; a mistake names them and the most alike."""
+    """Return the type of an argument that must be one of `names`; its error lists them and suggests the closest."""
     known = list(names)
 
     def checked(text: str) -> str:
@@ -57,7 +57,7 @@ def one_of(names: Iterable[str]) -> Callable[[str], str]:
 
 
 def make_run(arguments: argparse.Namespace, command: Sequence[str] = (), results: Path = RESULTS) -> Run:
-    """The run that the options of `add_roots` ask for, which speaks on the console."""
+    """Make the run that the options of `add_roots` ask for; it speaks on the console."""
     return Run(
         arguments.data_root,
         arguments.runs_root,
@@ -77,7 +77,7 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 def add_network(parser: argparse.ArgumentParser, more: str = "", *, default: str = USUAL) -> None:
     """Add the network as a positional argument, with the list of kinds, and --layers.
 
-    `more` says what else the argument may be, `default` what is taken without it.
+    `more` says what else the argument may be; `default` says what is taken without it.
     """
     parser.add_argument("target", nargs="?", help=f"a network, see below (default: {default}){more and f'; {more}'}")
     parser.add_argument("--layers", help=LAYERS_HELP)
@@ -85,9 +85,9 @@ def add_network(parser: argparse.ArgumentParser, more: str = "", *, default: str
 
 
 def add_features(parser: argparse.ArgumentParser, more: str = "") -> None:
-    """Add what decides features: the network, layers, batch norm, subset and seed; with --dry-run, roots and device."""
+    """Add what decides features (network, layers, batch norm, subset, seed), --dry-run, roots and device."""
     add_network(parser, more)
-    parser.add_argument("--backbone", help="the network, as the argument")
+    parser.add_argument("--backbone", help="the network, instead of the argument")
     parser.add_argument("--batchnorm", type=one_of(BATCHNORM), default=BATCHNORM[0], help="default: %(default)s")
     parser.add_argument("--subset", type=int, metavar="N", help="use N training images, and a fifth as many to test")
     add_seed(parser)
@@ -96,7 +96,7 @@ def add_features(parser: argparse.ArgumentParser, more: str = "") -> None:
 
 
 def network_of(arguments: argparse.Namespace, table: str = "cifar10") -> str:
-    """The network that is named, by BACKBONE where no argument does, or the one that comes with the project."""
+    """Return the network that an argument names, else the one that BACKBONE names, else the table's default."""
     backbone = getattr(arguments, "backbone", None)
     if arguments.target and backbone:
         raise UserError("name the backbone once, as TARGET or with --backbone")
@@ -104,11 +104,11 @@ def network_of(arguments: argparse.Namespace, table: str = "cifar10") -> str:
 
 
 def layers_of(arguments: argparse.Namespace) -> tuple[str, ...] | None:
-    """The layers that are named, by LAYERS where no option does; None for all."""
+    """Return the layers that --layers names, else those that LAYERS names; None for all."""
     return parse_layers(arguments.layers or os.environ.get("LAYERS"))
 
 
 def feature_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What `add_features` decides beside the network, under the names of `measure.svm.EvalSpec`."""
+    """Return what the options of `add_features` decide besides the network, as fields of `measure.svm.EvalSpec`."""
     settings = {name: getattr(arguments, name) for name in ("batchnorm", "seed", "subset")}
     return settings | {"layers": layers_of(arguments)}

@@ -1,29 +1,29 @@
-"""`dcgan-eval table`: the committed tables from the records."""
+"""`dcgan-eval table`: regenerate the committed tables from the records."""
 
 import argparse
 
 from experiments.commands.options import add_roots, one_of
+from experiments.measure.protocols import ABLATION, LEADERBOARD
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
 from experiments.run.toml import names
 
 EXAMPLE = "dcgan-eval table cifar10"
-LEADERBOARD, ABLATION = "leaderboard", "ablation"  # tables without a TOML of their own
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add what `table` takes."""
+    """Add the options of `table`."""
     known = [*names("tables"), LEADERBOARD, ABLATION]
     parser.add_argument("name", nargs="?", type=one_of(known), help=f"{', '.join(known)} (default: every table)")
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 where a file is not what the records make"
+        "--check", action="store_true", help="write nothing; exit with 1 if a file differs from what the records make"
     )
     add_roots(parser)
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Write the files and print the one table that is named; with --check say which files differ."""
+    """Write the files, and print the table if one is named; with --check, only say which files differ."""
     from experiments.measure.tables import committed, regenerate
 
     if arguments.name == ABLATION and not committed(ABLATION, run):

@@ -34,7 +34,7 @@ from experiments.measure.labelled import (
     subset_rows,
 )
 from experiments.measure.measurement import Figure, Measurement, identity
-from experiments.measure.protocols import PROTOCOLS
+from experiments.measure.protocols import ABLATION, PROTOCOLS
 from experiments.measure.svm import runnable
 from experiments.networks.contender import Contender
 from experiments.networks.resolve import resolve
@@ -43,7 +43,7 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
 
-TABLE, PROTOCOL = "ablation", "cifar10/ablation"
+PROTOCOL = "cifar10/ablation"
 DATA = "cifar10-train"
 SHARE = 5  # one image in so many is scored; C is chosen on equally many
 PAPER, GRIDS = 4, (1, 2, 4, 8)
@@ -106,7 +106,7 @@ class Ablation(Measurement):
     holdout: np.ndarray  # indices of the images on which C is chosen
     shown: np.ndarray  # indices of the images that calibrate batch norm: neither scored nor in the hold-out
     keys: dict[str, dict[str, Any]]  # mode of batch norm -> key of its features
-    table: str = TABLE
+    table: str = ABLATION
 
     @property
     def inputs(self) -> dict[str, str]:

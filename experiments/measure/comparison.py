@@ -1,4 +1,4 @@
-"""Two records beside each other, as text: the difference, the gate's test, agreement, and every class."""
+"""Compare two records in text: the difference, the gate's test, the agreement, and every class."""
 
 from contextlib import suppress
 
@@ -12,7 +12,7 @@ from experiments.run.context import Run
 
 
 def classes(a: results.Record, b: results.Record, run: Run) -> str:
-    """A row for each class; where no packed set with these test images is at hand, a line that says so."""
+    """Make a table with a row for each class; a line instead if no packed set with these test images is at hand."""
     name = f"{(PROTOCOLS | SUPERVISED)[a.spec['protocol']].data}-test"
     packed = _packed_set(name, a.inputs["test"], run)
     if packed is None or packed.labels is None:
@@ -32,7 +32,7 @@ def classes(a: results.Record, b: results.Record, run: Run) -> str:
         disable_numparse=True,
         colalign=("left", *("right",) * 5),
     )
-    without = "\nno p: measured before draws were kept by class; eval --fresh keeps them"
+    without = "\nno p: these records do not hold the draws of each class; eval --fresh measures them again"
     return table + (without if rows[0].p_value is None else "")
 
 
@@ -62,7 +62,7 @@ def _accuracy(record: results.Record) -> float:
 
 
 def _packed_set(name: str, digest: str, run: Run) -> PackedSet | None:
-    """The packed set with exactly that digest; None where it is not at hand, or damaged."""
+    """Return the packed set with exactly that digest; None if it is not at hand, or damaged."""
     for root in (run.data_root, run.runs_root):
         with suppress(FileNotFoundError, ValueError):
             if (packed := open_packed(root / "packed" / name)).digest == digest:

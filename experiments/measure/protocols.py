@@ -66,6 +66,7 @@ SUPERVISED = {  # for networks trained only with the labels; every trial uses th
     "svhn/supervised-of-1083": Protocol(*SVHN_PART, 200),
 }
 TABLES = tuple(dict.fromkeys(protocol.table for protocol in PROTOCOLS.values()))
+LEADERBOARD, ABLATION = "leaderboard", "ablation"  # tables that no TOML describes
 BATCHNORM = ("calibrated", "running", "batch")  # ways to evaluate batch norm; the first is the paper's
 CLASSIFIERS = ("l2-svm", "k-nn")
 WITHOUT_LEAKED = "cifar10/full-without-leaked"  # these two are computed from the scoring of cifar10/full

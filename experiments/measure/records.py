@@ -1,4 +1,4 @@
-"""The records of measurements: the user's own and the committed ones, which of them answers what, and their tables."""
+"""The records of measurements, the user's own and the committed ones: store them, find them, make tables from them."""
 
 import shlex
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from pathlib import Path
 import results
 from experiments.measure.mnist import curve_csv
 from experiments.measure.pairs import has_outcomes
-from experiments.measure.protocols import PROTOCOLS, SUPERVISED
+from experiments.measure.protocols import LEADERBOARD, PROTOCOLS, SUPERVISED
 from experiments.measure.svm import EvalSpec, method
-from experiments.measure.tables import LEADERBOARD, committed, regenerate, table_names
+from experiments.measure.tables import committed, regenerate, table_names
 from experiments.networks.resolve import resolve
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -20,7 +20,7 @@ KEPT = PROTOCOLS | SUPERVISED  # protocols whose records tell which images were 
 
 
 def publish(table: results.Table, measured: Sequence[results.Record], run: Run, *, commit: bool) -> list[Path]:
-    """Keep the records (with `commit` also in results/), print the table with them, and return the files written."""
+    """Store the records (with `commit` also in results/), print the table with them, and return the files written."""
     name, own = measured[0].table, run.runs_root / "tables"
     for record in measured:
         for folder in (run.own_records, run.records) if commit else (run.own_records,):
@@ -39,7 +39,7 @@ def publish(table: results.Table, measured: Sequence[results.Record], run: Run, 
 
 
 def keep_record(file: Path, record: results.Record, run: Run) -> None:
-    """Append a record to a file unless that figure is there already."""
+    """Append a record to a file, unless the file has that figure already."""
     key = (record.run_id, record.method, record.protocol)
     same = [r for r in results.read_records(file) if (r.run_id, r.method, r.protocol) == key]
     if not same:
@@ -52,7 +52,7 @@ def keep_record(file: Path, record: results.Record, run: Run) -> None:
 
 
 def sentence(record: results.Record) -> str:
-    """A record's figure in a line."""
+    """Say a record's figure in a line."""
     bar = "" if record.error_bar is None else f" +-{record.error_bar:.2f} ({record.error_bar_kind})"
     what = f"{record.value:.2f}{bar} % {record.metric.removesuffix('_percent')}"
     chosen = [f"{name} = {record.solver[name]:g}" for name in ("C", "k") if name in record.solver]
@@ -64,10 +64,10 @@ def sentence(record: results.Record) -> str:
 
 
 def records_named(texts: Sequence[str], protocol: str | None, usual: str, run: Run) -> list[results.Record]:
-    """The record of each text, a run id or a network, with outcomes, all of one protocol.
+    """Find the record with outcomes for each text, a run id or a network; all records are of one protocol.
 
-    protocol: that one; by default that of the runs that are named, else `usual`. Raises UserError with the command that
-    makes a missing record.
+    protocol: that protocol; by default it is that of the runs that are named, else `usual`. Raises UserError with the
+    command that makes a missing record.
     """
     files = [folder / f"{table}.jsonl" for folder in (run.records, run.own_records) for table in table_names()]
     known = sorted((r for file in files for r in results.read_records(file)), key=lambda r: r.started)
@@ -92,9 +92,9 @@ def _of_run(found: Sequence[results.Record], protocol: str) -> list[results.Reco
 
 
 def _of_network(text: str, protocol: str, known: Sequence[results.Record]) -> list[results.Record]:
-    """Those that `dcgan-eval eval` would make of a network by default: same name, weights and protocol."""
+    """Find the records that `dcgan-eval eval` would make of a network by default: same name, weights and protocol."""
     if protocol not in PROTOCOLS or text.startswith("supervised:"):
-        raise UserError(f"{text!r} by {protocol} is named by its run id only; the tables show it as provenance")
+        raise UserError(f"{text!r} by {protocol} must be named by its run id; the tables show it as provenance")
     contender = resolve(text)
     name = method(contender, EvalSpec(text, protocol=protocol))
     fits = [r for r in known if (r.method, r.protocol) == (name, protocol)]
@@ -107,11 +107,11 @@ def _of_network(text: str, protocol: str, known: Sequence[results.Record]) -> li
 
 
 def _newest(fits: Sequence[results.Record]) -> results.Record:
-    """The newest of some records that tells which images were right."""
+    """Return the newest of these records that says which images were right."""
     if kept := [r for r in fits if has_outcomes(r)]:
         return kept[-1]
     last = fits[-1]
     if last.protocol not in KEPT:
-        raise UserError(f"which images were right is kept of {', '.join(KEPT)}, not of {last.protocol}")
+        raise UserError(f"the protocol must be one of {', '.join(KEPT)} to compare image by image, got {last.protocol}")
     again = shlex.join([*last.command, *([] if "--fresh" in last.command else ["--fresh"])])
     raise UserError(f"run {last.run_id} does not tell which images were right; measure it again: {again}")

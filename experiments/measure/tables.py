@@ -5,13 +5,11 @@ from pathlib import Path
 
 import results
 from experiments.measure import pairs
-from experiments.measure.ablation import TABLE as ABLATION
 from experiments.measure.mnist import curve_csv
+from experiments.measure.protocols import ABLATION, LEADERBOARD
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.toml import file_of, names, read_toml
-
-LEADERBOARD = "leaderboard"
 
 
 def table_names() -> list[str]:

@@ -1,4 +1,4 @@
-"""What every record says of the circumstances of its run: seconds of its stages, versions, hardware."""
+"""What every record says about its run: seconds of the stages, versions, hardware."""
 
 import resource
 import sys
@@ -14,7 +14,7 @@ from experiments.run.context import ROOT
 
 
 def circumstances(device: torch.device | str, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """The fields `versions`, `hardware` and `seconds` of a `results.Record`."""
+    """Make the fields `versions`, `hardware` and `seconds` of a `results.Record`."""
     return {
         "versions": {**results.versions(), "commit": results.git_commit(ROOT)},
         "hardware": results.hardware(str(device)) | {"peak_rss_gib": round(peak_rss() / 2**30, 2)},
@@ -23,7 +23,7 @@ def circumstances(device: torch.device | str, seconds: Mapping[str, float]) -> d
 
 
 def peak_rss() -> int:
-    """Peak resident memory of this process in bytes, mapped pages counted."""
+    """Return the peak resident memory of this process in bytes, mapped pages included."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -1,4 +1,4 @@
-"""What a person sees of long work: a bar on a terminal, plain lines with an estimate elsewhere."""
+"""Show the progress of long work: a bar on a terminal, plain lines with the time left elsewhere."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ _INTERVAL = 15.0  # seconds between plain lines
 
 def say(text: str) -> None:
     """Write one line to stderr at once, above the bars that are shown; stdout is for results."""
-    from tqdm import tqdm  # here, as below: commands that say nothing start sooner
+    from tqdm import tqdm  # imported here, as below, so that commands that say nothing start sooner
 
     tqdm.write(text, file=sys.stderr)
     sys.stderr.flush()
@@ -62,7 +62,7 @@ def _bar(iterable, *, total, desc, unit, step, done, postfix):
 def _line(
     desc: str, unit: str, done: int, total: int | None, rate: float, postfix: Callable[[], str] | None = None
 ) -> str:
-    """One plain line; `rate` is in units a second, > 0."""
+    """Make one plain line; `rate` is in units per second, > 0."""
     besides = f", {text}" if postfix is not None and (text := postfix()) else ""
     if not total:
         return f"{desc}: {done:,} {unit}, {rate:,.3g} {unit}/s{besides}"

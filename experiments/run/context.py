@@ -1,4 +1,4 @@
-"""The run of a command: its folders, its device, and how it speaks to a person. The command line makes one."""
+"""The run of a command: its folders, its device, and how it speaks to a person. The command line makes it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _say_nothing(text: str) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """What every function of `experiments` may need of the run that it belongs to; the libraries never see it.
+    """What functions of `experiments` need to know about the run that they belong to. The libraries never see it.
 
-    data_root: official files as people have them, only ever read. runs_root: downloads, packed sets, features,
+    data_root: official files as people have them; they are only read. runs_root: downloads, packed sets, features,
     training runs, and the user's own records and tables. results: the committed records and tables.
-    device_name: a torch device, or "auto" for the best at hand. command: the command line as typed. say: tells a
-    person one line. progress: passes the items of a long loop through and shows how far it is.
+    device_name: a torch device, or "auto" for the best one available. command: the command line as typed.
+    say: tells a person one line. progress: passes the items of a long loop through and shows how far the loop is.
     """
 
     data_root: Path
@@ -42,8 +42,8 @@ class Run:
 
     @cached_property
     def device(self) -> torch.device:
-        """The device, found usable when it is first asked for. Raises UserError for one that is not."""
-        import torch  # here: it takes seconds, and many commands never compute
+        """The device; it is tried when it is first needed. Raises UserError if it cannot be used."""
+        import torch  # imported here because it takes seconds, and many commands never compute
 
         name = self.device_name
         if name == "auto":
@@ -76,7 +76,7 @@ class Run:
         return self.results / "leakage", self.runs_root / "leakage"
 
     def portable(self, value: Any) -> Any:
-        """`value` (nested JSON values) without the machine's paths: they begin with $DATA_ROOT, $RUNS_ROOT or ./."""
-        from results import portable  # here: it brings the whole library along
+        """Return `value` (nested JSON values) with $DATA_ROOT, $RUNS_ROOT and . in place of the machine's folders."""
+        from results import portable  # imported here because it imports the whole library
 
         return portable(value, {"$DATA_ROOT": self.data_root, "$RUNS_ROOT": self.runs_root, ".": ROOT})

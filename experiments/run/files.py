@@ -29,7 +29,7 @@ def write_bytes(file: Path, content: bytes) -> None:
 
 
 def append_bytes(file: Path, content: bytes) -> None:
-    """Add to the end of `file`, on disk when this returns. A stop in between leaves a part: the reader must cut it."""
+    """Append to `file`; the content is on disk when this returns. A stop can leave a part, which readers must drop."""
     with open(file, "ab") as opened:
         opened.write(content)
         opened.flush()
@@ -37,7 +37,7 @@ def append_bytes(file: Path, content: bytes) -> None:
 
 
 def check_writable(*folders: Path) -> None:
-    """Make the folders. Raises UserError where one cannot be written to."""
+    """Make the folders. Raises UserError if one cannot be written to."""
     for folder in folders:
         probe = folder / f".write-test-{os.getpid()}"
         try:
@@ -75,7 +75,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what killed runs left beside `folder`; what is younger may belong to a run that goes on."""
+    """Remove what killed runs left beside `folder`. Younger folders stay: they may belong to a run that goes on."""
     for partial in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
         with contextlib.suppress(OSError):
             newest = max(path.stat().st_mtime for path in [partial, *partial.rglob("*")])

@@ -1,9 +1,7 @@
-"""How long loops report: through a callback of the caller's, which passes their items through."""
+"""How long loops report progress: through a callback of the caller that passes the items through."""
 
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
-
-__all__ = ["Progress", "silent"]
 
 T = TypeVar("T")
 
@@ -24,8 +22,8 @@ class Progress(Protocol):
     ) -> Iterable[T]:
         """Return the items, in order.
 
-        total: their number where it is known, in units. unit: the name of one. step: the units that an item stands
-        for. done: the units of `total` that were done before. postfix: what to show besides; it is called only then.
+        total: the number of units in all, if known. unit: the name of one unit. step: the number of units in an item.
+        done: the units of `total` that were done before. postfix: returns further text; it is called only when shown.
         """
         ...
 
@@ -40,5 +38,5 @@ def silent(
     done: int = 0,
     postfix: Callable[[], str] | None = None,
 ) -> Iterable[T]:
-    """The items, and not a word."""
+    """Return the items, and show nothing."""
     return iterable

@@ -1,4 +1,4 @@
-"""TOML -> frozen dataclasses. An unknown key is an error that lists the known ones."""
+"""Read TOML files into frozen dataclasses. An unknown key is an error that lists the known ones."""
 
 import dataclasses
 import tomllib
@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.run.errors import UserError, closest
 
-PLAIN: dict[str, Any] = {"int": int, "float": (int, float), "str": str}  # types that are checked here
+PLAIN: dict[str, Any] = {"int": int, "float": (int, float), "str": str}  # only these types are checked here
 
 
 def names(folder: str) -> list[str]:

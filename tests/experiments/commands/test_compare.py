@@ -138,14 +138,14 @@ def test_classes_are_left_out_where_their_labels_are_not_at_hand(
         ),
         ([RUNS["good"], "nothing.safetensors"], "backbone 'nothing.safetensors'"),
         (["pixels", "pixels", "--table", "svhn"], "eval pixels --table svhn --protocol svhn/1000-balanced"),
-        (["pixels", "pixels", "--protocol", "x"], "'pixels' by x is named by its run id only"),
-        (["supervised:svhn32", "pixels"], "'supervised:svhn32' by cifar10/full is named by its run id only"),
+        (["pixels", "pixels", "--protocol", "x"], "'pixels' by x must be named by its run id"),
+        (["supervised:svhn32", "pixels"], "'supervised:svhn32' by cifar10/full must be named by its run id"),
         (
             [RUNS["good"], RUNS["bad"], "--protocol", "cifar10/400-per-class"],
             "was not measured by cifar10/400-per-class",
         ),
         ([RUNS["good"], "20260109-00000000"], "was not measured by cifar10/full but by cifar10/full-without-leaked"),
-        (["20260109-00000000", "20260109-00000000"], "not of cifar10/full-without-leaked"),
+        (["20260109-00000000", "20260109-00000000"], "got cifar10/full-without-leaked"),
         ([RUNS["good"], "20260110-00000000"], "are of different test sets: name runs that share them"),
     ],
 )
