@@ -16,20 +16,26 @@ _EPS = torch.finfo(torch.float32).eps  # 2 u
 _PAIR_ELEMENTS = 2**22  # numbers compared at once in float64: 32 MiB
 
 
-class _Search:
-    """The k nearest of the references added so far to each query, nearest first.
+class RunningKnn:
+    """The k nearest references of `queries` while references come in a stream; none is held after its chunk.
 
-    If there are fewer than k, the rest have the distance inf, the index -1 and the label -1.
+    queries: [N, ...], of any number type.
+    chunk: references compared at once; N x chunk float32 are held.
+
+    Attributes:
+        squared: float64 [N, k], squared distances of the k nearest so far, nearest first; inf if there are fewer.
+        index, labels: int64 [N, k], their places in the stream and their labels; -1 if there are fewer.
+        seen: how many references have been added.
     """
 
-    def __init__(self, queries: Tensor, k: int) -> None:
+    def __init__(self, queries: Tensor, *, k: int = 1, chunk: int = 2048) -> None:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        self.squared = np.full((len(queries), k), np.inf)  # distances
+        self.squared = np.full((len(queries), k), np.inf)
         self.index = np.full((len(queries), k), -1)
         self.labels = np.full((len(queries), k), -1)
         self.seen = 0
-        self._queries = queries
+        self._queries, self._chunk = queries, chunk
         self._dtype = torch.promote_types(queries.dtype, torch.float32)  # float64 is centred before it is rounded
         q = queries.flatten(1).to(self._dtype)
         self._centre = q.mean(0) if len(q) else torch.zeros_like(q.sum(0))  # keeps distances, shrinks norms
@@ -37,8 +43,15 @@ class _Search:
         self._q2 = self._q.square().sum(1)
         _check_finite(self._q2, "queries")
 
-    def add(self, block: Tensor, labels: NDArray[np.int64] | None = None) -> None:
-        """Compare the queries with references [m > 0, ...] on their device; these are held only during the call."""
+    def add(self, references: Tensor, labels: ArrayLike | None = None) -> None:
+        """Add references [m > 0, ...], on the device of the queries, with labels: integers [m] >= 0, or None.
+
+        Raises ValueError as `nearest` does.
+        """
+        for block, label in _blocks(self._queries, references, labels, self._chunk):
+            self._add_block(block, label)
+
+    def _add_block(self, block: Tensor, labels: NDArray[np.int64] | None) -> None:
         r = (block.flatten(1).to(self._dtype) - self._centre).float()
         r2 = r.square().sum(1)
         _check_finite(r2, "references")
@@ -78,6 +91,27 @@ class _Search:
         take = order[np.searchsorted(row[order], rows)[:, None] + np.arange(k)]
         self.squared[rows], self.index[rows], self.labels[rows] = squared[take], index[take], label[take]
 
+    def predict(self) -> NDArray[np.int64]:
+        """Return labels int64 [N]: the most frequent label among the k nearest references of each query.
+
+        Among equally frequent labels, the one with the nearest member wins. Among equally near references, the first
+        counts. With fewer than k references all of them vote; without any, the label is -1.
+        """
+        return _vote(self.labels)
+
+    def state(self) -> dict[str, NDArray]:
+        """Return what `restore` takes: squared distances float64, indices and labels int64 [N, k], count int64 [1]."""
+        found = {"squared": self.squared, "index": self.index, "labels": self.labels}
+        return {name: array.copy() for name, array in found.items()} | {"seen": np.array([self.seen])}
+
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        """Continue from the `state` of a search of the same queries and k. Raises ValueError for other shapes."""
+        shape = self.squared.shape
+        if any(state[name].shape != shape for name in ("squared", "index", "labels")):
+            raise ValueError(f"need the state of {shape[0]} queries with k {shape[1]}, got {state['squared'].shape}")
+        self.squared, self.index, self.labels = (state[name].copy() for name in ("squared", "index", "labels"))
+        self.seen = int(state["seen"][0])
+
 
 def nearest(queries: Tensor, references: Tensor, *, chunk: int = 2048) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Find the nearest of `references` to each of `queries`.
@@ -101,9 +135,8 @@ def k_nearest(
 
     If there are fewer than k references, the rest is inf and -1.
     """
-    search = _Search(queries, k)
-    for block, _ in _blocks(queries, references, None, chunk):
-        search.add(block)
+    search = RunningKnn(queries, k=k, chunk=chunk)
+    search.add(references)
     return np.sqrt(search.squared).astype(np.float32), search.index
 
 
@@ -115,57 +148,6 @@ def nearest_others(
     own = index == rows[:, None]
     own[~own.any(1), -1] = True  # the point itself is missing if more than k equal points come before it
     return distances[~own].reshape(-1, k), index[~own].reshape(-1, k)
-
-
-class RunningKnn:
-    """k-nearest-neighbour labels of `queries` among references that come in a stream; none is held after its chunk.
-
-    queries: [N, ...], of any number type.
-    chunk: references compared at once; N x chunk float32 are held.
-    """
-
-    def __init__(self, queries: Tensor, *, k: int = 1, chunk: int = 2048) -> None:
-        self._queries, self._chunk = queries, chunk
-        self._search = _Search(queries, k)
-
-    @property
-    def seen(self) -> int:
-        """How many references have been added."""
-        return self._search.seen
-
-    def add(self, references: Tensor, labels: ArrayLike) -> None:
-        """Add references [m > 0, ...], on the device of the queries, with labels: integers [m] >= 0.
-
-        Raises ValueError as `nearest` does.
-        """
-        for block, label in _blocks(self._queries, references, np.asarray(labels), self._chunk):
-            self._search.add(block, label)
-
-    def predict(self) -> NDArray[np.int64]:
-        """Return labels int64 [N]: the most frequent label among the k nearest references of each query.
-
-        Among equally frequent labels, the one with the nearest member wins. Among equally near references, the first
-        counts. With fewer than k references all of them vote; without any, the label is -1.
-        """
-        return _vote(self._search.labels)
-
-    def state(self) -> dict[str, NDArray]:
-        """Return what `restore` takes: squared distances float64, indices and labels int64 [N, k], count int64 [1]."""
-        search = self._search
-        return {
-            "squared": search.squared.copy(),
-            "index": search.index.copy(),
-            "labels": search.labels.copy(),
-            "seen": np.array([search.seen]),
-        }
-
-    def restore(self, state: Mapping[str, NDArray]) -> None:
-        """Continue from the `state` of a search of the same queries and k. Raises ValueError for other shapes."""
-        search, shape = self._search, self._search.squared.shape
-        if any(state[name].shape != shape for name in ("squared", "index", "labels")):
-            raise ValueError(f"need the state of {shape[0]} queries with k {shape[1]}, got {state['squared'].shape}")
-        search.squared, search.index, search.labels = (state[n].copy() for n in ("squared", "index", "labels"))
-        search.seen = int(state["seen"][0])
 
 
 def knn_predict(
@@ -185,8 +167,9 @@ def _vote(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _blocks(
-    queries: Tensor, references: Tensor, labels: NDArray | None, chunk: int
+    queries: Tensor, references: Tensor, given: ArrayLike | None, chunk: int
 ) -> Iterator[tuple[Tensor, NDArray[np.int64] | None]]:
+    labels = None if given is None else np.asarray(given)
     if queries.shape[1:] != references.shape[1:] or len(references) == 0:
         raise ValueError(
             f"queries and references must be [N, ...] and [M > 0, ...] of one shape, "

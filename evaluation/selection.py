@@ -16,6 +16,7 @@ from sklearn.utils import check_X_y
 from evaluation.l2svm import DTYPES, L2SVM, Progress, check_options, pose, run, winners
 from evaluation.newton import newton
 from evaluation.problem import Problem, Solution
+from evaluation.splits import check_rows
 
 DEFAULT_GRID = (1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3)
 BEYOND = 3.0  # factor between an edge of the grid and the next value tried beyond it
@@ -160,10 +161,7 @@ def _beyond(tried: dict[float, Tried], grid: Sequence[float]) -> list[float]:
 def _checked(holdout: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Check the hold-out's indices. Raises ValueError unless distinct, in range, and leaving rows of every class."""
     holdout = np.asarray(holdout)
-    if holdout.ndim != 1 or len(holdout) == 0 or not np.issubdtype(holdout.dtype, np.integer):
-        raise ValueError(f"holdout must hold row indices, int [m], got {holdout.dtype} {list(holdout.shape)}")
-    if holdout.min() < 0 or holdout.max() >= len(y) or len(np.unique(holdout)) < len(holdout):
-        raise ValueError(f"holdout must hold distinct row indices from 0 to {len(y) - 1}")
+    check_rows("holdout", holdout, len(y))
     missing = np.setdiff1d(y, np.delete(y, holdout))
     if len(missing):
         raise ValueError(f"holdout must leave rows of every class to fit, it takes all of {missing.tolist()}")

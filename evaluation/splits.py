@@ -43,3 +43,11 @@ def stratified_holdout(labels: np.ndarray, size: int, *, seed: int) -> tuple[np.
     for c, n_held in enumerate(share):
         held[rng.permutation(np.flatnonzero(label_index == c))[:n_held]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def check_rows(name: str, rows: np.ndarray, n: int) -> None:
+    """Raise ValueError unless the rows are distinct indices from 0 to n - 1, at least one."""
+    if rows.ndim != 1 or len(rows) == 0 or not np.issubdtype(rows.dtype, np.integer):
+        raise ValueError(f"{name} must hold row indices, int [m > 0], got {rows.dtype} {list(rows.shape)}")
+    if rows.min() < 0 or rows.max() >= n or len(np.unique(rows)) < len(rows):
+        raise ValueError(f"{name} must hold distinct row indices from 0 to {n - 1}")

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from evaluation.splits import check_rows
 from evaluation.trials import Trial
 
 SCORED = 500  # images scored at once
@@ -39,7 +40,7 @@ class SupervisedData:
         if len(self.labels) != len(self.images):
             raise ValueError(f"labels must number {len(self.images)}, one for each image, got {len(self.labels)}")
         for name in ("train", "validation", "test"):
-            _check_rows(name, getattr(self, name), len(self.images))
+            check_rows(name, getattr(self, name), len(self.images))
         for name, other in (("train", "validation"), ("test", "train"), ("test", "validation")):
             if len(both := np.intersect1d(getattr(self, name), getattr(self, other))):
                 raise ValueError(f"{name} and {other} must have no row in common, got {len(both)} in both")
@@ -120,11 +121,3 @@ def _inputs(network: nn.Module, images: np.ndarray) -> Tensor:
     """Convert uint8 [n, H, W, C] to float32 [n, C, H, W] in [-1, 1], on the network's device."""
     x = torch.from_numpy(images).to(next(network.parameters()).device).permute(0, 3, 1, 2)
     return x / 127.5 - 1
-
-
-def _check_rows(name: str, rows: np.ndarray, n: int) -> None:
-    """Raise ValueError unless the rows are distinct indices from 0 to n - 1, at least one."""
-    if rows.ndim != 1 or len(rows) == 0 or not np.issubdtype(rows.dtype, np.integer):
-        raise ValueError(f"{name} must hold row indices, int [m > 0], got {rows.dtype} {list(rows.shape)}")
-    if rows.min() < 0 or rows.max() >= n or len(np.unique(rows)) < len(rows):
-        raise ValueError(f"{name} must hold distinct row indices from 0 to {n - 1}")
