@@ -168,7 +168,7 @@ def _picture(image: Image.Image, gray: Image.Image) -> Image.Image:
 
 
 def one_line(error: Exception) -> str:
-    """The reason why a file gave nothing, without what only a programmer could read."""
+    """Return why a file gave no result, in words that users understand."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror  # without the path: the caller knows it
     if isinstance(error, Image.UnidentifiedImageError):  # its text names a buffer in memory

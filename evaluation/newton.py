@@ -98,7 +98,7 @@ def _by_products(problem: Problem, *, C: float, tol: float, max_iter: int, start
         if not len(unsolved):
             break
     weights = problem.rows.back(beta)
-    scores, _, objective, gap = evaluate(problem, C, weights)  # of these weights, whatever the products' errors
+    scores, _, objective, gap = evaluate(problem, C, weights)  # exact, despite rounding in the products
     return Solution(weights, scores, objective, gap, n_iter, passes=2)
 
 

@@ -105,7 +105,7 @@ def layer_shapes(backbone: Backbone) -> dict[str, tuple[int, int, int]]:
     with tapped(backbone.model, backbone.layers, backbone.maps) as forward:
         try:
             maps = forward(backbone.prepare(blank_images(backbone, 1)))
-        except Exception as error:  # whatever the network raises
+        except Exception as error:  # the network may raise anything
             raise ValueError(
                 f"the network cannot run on one image of image_shape {backbone.image_shape}: "
                 f"{type(error).__name__}: {error}"

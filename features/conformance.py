@@ -94,7 +94,7 @@ def _find(name: str, exam: Examination) -> Finding:
         return Finding(name, None, "waits for what failed before it")
     except Fails as failed:
         return Finding(name, False, failed.seen, failed.fix)
-    except Exception as error:  # whatever the network raises on some image
+    except Exception as error:  # the network may raise anything
         return Finding(name, False, f"a pass raises {one_line(error)}", "make it run on any images in value_range")
 
 

@@ -41,7 +41,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--trials", type=int, metavar="N", help="for supervised: trials of the search (default: 64, as in the paper)"
     )
     parser.add_argument("--C", help="comma-separated values; one of them is chosen on held-out training images")
-    parser.add_argument("--fresh", action="store_true", help="measure again although a record is at hand")
+    parser.add_argument("--fresh", action="store_true", help="measure again although there is a record")
     shared.add_record(parser, "add the records to results/")
 
 

@@ -28,7 +28,7 @@ def add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None:
         )
     if device:
         parser.add_argument(
-            "--device", default=os.environ.get("DEVICE") or "auto", help="default: DEVICE, or the best at hand"
+            "--device", default=os.environ.get("DEVICE") or "auto", help="default: DEVICE, or the best available"
         )
 
 
