@@ -13,10 +13,8 @@ from torch import Tensor
 import evaluation
 import features
 import gan
-from experiments.networks.own import folder_of
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.training.files import DISCRIMINATOR, GENERATOR
 
 NUMBERED = 1_024  # z of a seed that have a number; a contact sheet shows the first of them
 
@@ -73,23 +71,6 @@ def open_subject(file: Path, seed: int, run: Run) -> Subject:
     noise = torch.Generator().manual_seed(seed)
     z = gan.sample_z(network.arch, NUMBERED, noise)
     return Subject(file, network, gan.freeze(network), weights, seed, z, noise)
-
-
-def network_path(named: str) -> Path:
-    """The folder of the network of that name that comes with the project, or the path that a person typed."""
-    return folder_of(named) or Path(named)
-
-
-def generator_file(named: str) -> Path:
-    """The generator's file, from its path, the folder of a run, or the name of a network (see `network_path`)."""
-    path = network_path(named)
-    return path / GENERATOR if path.is_dir() else path
-
-
-def discriminator_file(named: str) -> str:
-    """The same for a discriminator; what names another backbone stays as it is."""
-    path = network_path(named)
-    return str(path / DISCRIMINATOR) if path.is_dir() else named
 
 
 def network_name(named: Path | str) -> str:
