@@ -14,10 +14,9 @@ import torch
 
 import features
 import gan
-from experiments.look.feature_space import calibrate, strongest_responses
+from experiments.look.comparison import calibrate, strongest_responses, training_images
 from experiments.look.result import LookResult
 from experiments.look.subject import mean_and_sd, open_subject
-from experiments.look.training_images import training_images
 from experiments.networks.resolve import resolve
 from experiments.run.circumstances import timed
 from experiments.run.context import Run
@@ -71,9 +70,8 @@ def filters(spec: FiltersSpec, run: Run) -> LookResult:
             calibrate(backbone, images, run)
             tables[name], picture = _responses(backbone, images, spec, run)
         pictures.append(picture)
-        area, kurtosis = (mean_and_sd(tables[name][key]) for key in ("half_energy_percent", "kurtosis"))
-        n = len(tables[name])
-        look.figures[name] = {"n": n, "half_energy_percent": area, "kurtosis": kurtosis}
+        n, area = len(tables[name]), mean_and_sd(tables[name]["half_energy_percent"])
+        look.figures[name] = {"n": n, "half_energy_percent": area, "kurtosis": mean_and_sd(tables[name]["kurtosis"])}
         look.says.append(
             f"{name}: half of the gradient's energy in {area['mean']:.2f} % of the pixels (sd {area['sd']:.2f}, n {n})"
         )

@@ -4,21 +4,28 @@ Samples are compared twice: pixel by pixel, and by the discriminator's features.
 Images held out of training, where there are any, are looked at as if they were samples: an honest generator's look so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 import evaluation
 from evaluation import Nearness
-from experiments.look.feature_space import CALIBRATION, feature_network, strongest_responses
+from experiments.look.comparison import (
+    CALIBRATION,
+    TrainingImages,
+    feature_network,
+    strongest_responses,
+    training_images,
+)
 from experiments.look.result import LookResult
 from experiments.look.subject import NUMBERED, Subject, network_name, open_subject
-from experiments.look.training_images import TrainingImages, training_images
 from experiments.run.circumstances import timed
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -31,6 +38,7 @@ SHOWN = 16  # samples of each generator in the picture
 PAIRED = 32  # samples shown beside their nearest
 LEAST = 16  # samples that an answer can rest on
 HELD_OUT = "held-out images"
+PLACED = ("below_1_percent", "below_5_percent", "median_ratio", "diversity", "spacing")  # of a Nearness, in the table
 
 
 @dataclass(frozen=True)
@@ -69,31 +77,26 @@ def memorised(spec: MemorisedSpec, run: Run) -> LookResult:
         drawn = np.random.default_rng(spec.seed).permutation(training.held_out)[: spec.samples]
         shown[HELD_OUT] = training.packed.images[np.sort(drawn)]
 
-    pixels = training.pixels()
-    found: dict[str, dict[str, Nearness]] = {"pixels": {}}  # space -> label -> what was found
-    with timed(look.seconds, "pixels"):
-        for label, images in shown.items():
-            found["pixels"][label] = evaluation.nearness(torch.from_numpy(images), pixels, seed=spec.seed)
-    with timed(look.seconds, "features"):
-        calibration = training.some(CALIBRATION, spec.seed)
-        if (network := feature_network(first, spec.discriminator, calibration, run)) is None:
-            run.say("pixels only: there is no discriminator beside the generator; name one with --discriminator")
-        else:
-            look.inputs["features"], found["features"] = network.weights, {}
-            references = strongest_responses(network.backbone, pixels.numpy(), run)
-            for label, images in shown.items():
-                responses = strongest_responses(network.backbone, images, run)
-                found["features"][label] = evaluation.nearness(responses, references, seed=spec.seed)
+    spaces: dict[str, Callable[[np.ndarray], Tensor]] = {"pixels": torch.from_numpy}  # name -> images to points
+    network = feature_network(first, spec.discriminator, training.some(CALIBRATION, spec.seed), run)
+    if network is None:
+        run.say("pixels only: there is no discriminator beside the generator; name one with --discriminator")
+    else:
+        look.inputs["features"] = network.weights
+        spaces["features"] = partial(strongest_responses, network.backbone, run=run)
     look.inputs.update({label: subject.weights for label, subject in subjects.items()})
-    lines = []
-    for space, of_space in found.items():
-        for label, near in of_space.items():
-            lines.append(_line(label, space, near))
-            neighbours = pixels[torch.from_numpy(near.nearest[:PAIRED])].numpy()
-            file = f"nearest-{label.replace(' ', '-').replace('/', '-')}-{space}.png"
-            look.pictures[file] = figures.pairs(shown[label][:PAIRED], neighbours)
+    pixels, lines = training.pixels().numpy(), []
+    found: dict[str, dict[str, Nearness]] = {label: {} for label in shown}  # label -> space -> what was found
+    for space, points in spaces.items():
+        with timed(look.seconds, space):
+            references = points(pixels)
+            for label, images in shown.items():
+                near = found[label][space] = evaluation.nearness(points(images), references, seed=spec.seed)
+                lines.append(_line(label, space, near))
+                file = f"nearest-{label.replace(' ', '-').replace('/', '-')}-{space}.png"
+                look.pictures[file] = figures.pairs(images[:PAIRED], pixels[near.nearest[:PAIRED]])
     look.tables["memorised.csv"] = pd.DataFrame(lines)
-    verdicts = {label: verdict({space: of[label] for space, of in found.items()}) for label in shown}
+    verdicts = {label: verdict(of_spaces) for label, of_spaces in found.items()}
     look.figures.update(verdicts=verdicts, lines=lines)
     look.answers.extend(f"{label}: {text}" for label, text in verdicts.items())
     return look
@@ -159,11 +162,8 @@ def _common_training_images(
 
 
 def _line(label: str, space: str, near: Nearness) -> dict[str, Any]:
-    interval = evaluation.interval95_of_proportion(near.copies, near.n)
-    return {
-        **{"images": label, "space": space, "n": near.n},
-        **{"copies_percent": interval.estimate, "copies_low": interval.low, "copies_high": interval.high},
-        "training_copies_percent": 100 * near.reference_copies / near.references,
-        **{"below_1_percent": near.below_1_percent, "below_5_percent": near.below_5_percent},
-        **{"median_ratio": near.median_ratio, "diversity": near.diversity, "spacing": near.spacing},
-    }
+    copies = evaluation.interval95_of_proportion(near.copies, near.n)
+    line = {"images": label, "space": space, "n": near.n}
+    line |= {"copies_percent": copies.estimate, "copies_low": copies.low, "copies_high": copies.high}
+    line["training_copies_percent"] = 100 * near.reference_copies / near.references
+    return line | {name: getattr(near, name) for name in PLACED}

@@ -12,14 +12,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import evaluation
 import gan
-from experiments.look.feature_space import CALIBRATION, feature_network, strongest_responses
+from experiments.look.comparison import (
+    CALIBRATION,
+    NotAtHandError,
+    TrainingImages,
+    feature_network,
+    strongest_responses,
+    training_images,
+)
 from experiments.look.result import LookResult
-from experiments.look.subject import NUMBERED, Subject, mean_and_sd, mean_distance, open_subject
-from experiments.look.training_images import NotAtHandError, TrainingImages, training_images
+from experiments.look.subject import NUMBERED, ORDINARY, Subject, mean_and_sd, mean_distance, open_subject, step_lengths
 from experiments.run.circumstances import timed
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -27,7 +33,6 @@ from results import figures
 
 PATHS = {"straight": gan.interpolate, "spherical": gan.interpolate_on_sphere}
 MOST = 1_000  # steps
-COMPARED = 256  # samples whose mean distance is the unit of a step
 FRAMES = 30  # of the animation
 REFERENCES = 1_000  # training images whose distances to their nearest are the unit of a frame's
 UNIT = 127.5  # uint8 steps in 1 of [-1, 1]
@@ -64,15 +69,13 @@ def walk(spec: WalkSpec, run: Run) -> LookResult:
     look = LookResult(spec.seed, {"generator": subject.weights}, settings)
     with timed(look.seconds, "draw"):
         images = _images(subject, z, spec.path, spec.steps)
-        flat, samples = images.reshape(-1, *images.shape[2:]), subject.draw(subject.z[-COMPARED:])
-    row, frame = np.divmod(np.arange(len(flat)), spec.steps)
-    frames = pd.DataFrame({"row": row, "frame": frame})
-    frames["step_pixels"] = _steps(torch.from_numpy(flat), torch.from_numpy(samples), spec.steps)
+        drawn = np.concatenate([*images, subject.ordinary()])
+    frames = pd.DataFrame(np.ndindex(images.shape[:2]), columns=["row", "frame"])
+    frames["step_pixels"] = _steps(torch.from_numpy(drawn), spec.steps)
     with timed(look.seconds, "features"):
-        calibration = samples if training is None else training.some(CALIBRATION, spec.seed)
+        calibration = drawn[-ORDINARY:] if training is None else training.some(CALIBRATION, spec.seed)
         if (network := feature_network(spec.generator, spec.discriminator, calibration, run)) is not None:
-            both = strongest_responses(network.backbone, np.concatenate([flat, samples]), run)
-            frames["step_features"] = _steps(both[: len(flat)], both[len(flat) :], spec.steps)
+            frames["step_features"] = _steps(strongest_responses(network.backbone, drawn, run), spec.steps)
             look.inputs["features"] = network.weights
     with timed(look.seconds, "pictures"):
         look.pictures["walk.png"] = figures.blocks(images)
@@ -122,26 +125,22 @@ def _animation(subject: Subject, z: Tensor, path: str) -> bytes:
     return figures.animation([figures.blocks(frame.reshape(lines, -1, *frame.shape[1:])) for frame in frames])
 
 
-def _steps(frames: Tensor, samples: Tensor, steps: int) -> np.ndarray:
-    """float64 [rows * steps]: distances of frames [rows * steps, ...] from those before them; NaN for a row's first.
+def _steps(points: Tensor, steps: int) -> np.ndarray:
+    """float64 [rows * steps]: distances of frames from those before them; NaN for a row's first.
 
-    The unit is the mean distance between two samples.
+    points: [rows * steps + ORDINARY, ...], the frames and then the ordinary samples, whose mean distance is the unit.
     """
-    flat = frames.flatten(1).double()
-    distances = (flat[1:] - flat[:-1]).norm(dim=1) / mean_distance(samples)
-    found = np.append(math.nan, distances.numpy())
-    found[::steps] = math.nan
-    return found
+    lengths = step_lengths(points[:-ORDINARY].unflatten(0, (-1, steps))) / mean_distance(points[-ORDINARY:])
+    return nn.functional.pad(lengths, (1, 0), value=math.nan).flatten().numpy()
 
 
 def _nearest(images: np.ndarray, training: TrainingImages, seed: int) -> tuple[pd.DataFrame, bytes]:
     """A line for each frame's nearest training image, and the picture of each row of frames above those."""
     pixels = training.pixels()
-    distances, index = evaluation.nearest(torch.from_numpy(images.reshape(-1, *images.shape[2:])), pixels)
+    found, index = evaluation.nearest(torch.from_numpy(np.concatenate(images)), pixels)
     drawn = np.random.default_rng(seed).permutation(len(pixels))[:REFERENCES]
     usual = float(np.median(evaluation.nearest_others(pixels, drawn)[0])) or math.nan
-    both = np.stack([images, pixels[torch.from_numpy(index)].numpy().reshape(images.shape)], axis=1)
-    table = pd.DataFrame({"nearest": distances.astype(np.float64) / UNIT})
-    table["nearest_ratio"] = distances.astype(np.float64) / usual
-    table["nearest_index"] = training.rows[index]
-    return table, figures.blocks(both.reshape(-1, *images.shape[1:]))
+    distances, rows = found.astype(np.float64), training.rows[index]
+    both = np.stack([images, training.packed.images[rows].reshape(images.shape)], axis=1)
+    table = pd.DataFrame({"nearest": distances / UNIT, "nearest_ratio": distances / usual, "nearest_index": rows})
+    return table, figures.blocks(np.concatenate(both))
