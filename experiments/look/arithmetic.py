@@ -5,7 +5,6 @@ A person chooses the exemplars on the contact sheet that `--sheet` writes, or na
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,18 +34,7 @@ class Concept(NamedTuple):
     indices: list[int]
 
 
-@dataclass(frozen=True)
-class ArithmeticSpec:
-    """Concepts A, B and C, or left and right of a turn. `marks`: where the exemplars were marked, if on a sheet."""
-
-    generator: Path
-    concepts: tuple[Concept, ...]
-    turn: bool
-    seed: int
-    marks: Marks | None = None
-
-
-def named_concepts(texts: Mapping[str, str | None]) -> tuple[Concept, ...]:
+def _named_concepts(texts: Mapping[str, str | None]) -> tuple[Concept, ...]:
     """A concept for each letter from its indices as text. Raises UserError where one is missing or too short."""
     if None in texts.values():
         options = ", ".join(f"--{letter} 3,14,15" for letter in texts)
@@ -54,7 +42,7 @@ def named_concepts(texts: Mapping[str, str | None]) -> tuple[Concept, ...]:
     return tuple(Concept(n, parse_indices(str(text), f"--{n}", least=EXEMPLARS)) for n, text in texts.items())
 
 
-def marked_concepts(marks: Marks, names: Mapping[str, str | None]) -> tuple[Concept, ...]:
+def _marked_concepts(marks: Marks, names: Mapping[str, str | None]) -> tuple[Concept, ...]:
     """The marked concept of each letter's name, or the first ones where no letter has a name.
 
     Raises UserError where there are too few, or a name is not among them.
@@ -69,17 +57,22 @@ def marked_concepts(marks: Marks, names: Mapping[str, str | None]) -> tuple[Conc
     return tuple(Concept(name, found[name]) for name in chosen)
 
 
-def arithmetic(spec: ArithmeticSpec, run: Run) -> LookResult:
-    """arithmetic.png or turn.png, and figures.csv."""
-    subject = open_subject(spec.generator, spec.seed, run)
-    if spec.marks is not None:
-        spec.marks.check_network(subject)
-    z = [subject.numbered(concept.indices) for concept in spec.concepts]
-    settings = {"turn": spec.turn, "concepts": [concept._asdict() for concept in spec.concepts]}
-    look = LookResult(spec.seed, {"generator": subject.weights}, settings)
+def arithmetic(
+    generator: Path, turn: bool, texts: Mapping[str, str | None], marks: Marks | None, seed: int, run: Run
+) -> LookResult:
+    """arithmetic.png or turn.png, and figures.csv.
+
+    texts: what was typed for each letter of A - B + C, or for left A and right B of a turn: indices, or where the
+    exemplars were marked on a sheet the names of concepts. seed: of the z, where there are no `marks` with their own.
+    """
+    concepts = _named_concepts(texts) if marks is None else _marked_concepts(marks, texts)
+    subject = open_subject(generator, seed, run) if marks is None else marks.open_subject(generator, run)
+    z = [subject.numbered(concept.indices) for concept in concepts]
+    settings = {"turn": turn, "concepts": [concept._asdict() for concept in concepts]}
+    look = LookResult(subject.seed, {"generator": subject.weights}, settings)
     with timed(look.seconds, "draw"):
-        picture, table = _turn(subject, *z) if spec.turn else _analogy(subject, spec.concepts, z)
-    look.pictures["turn.png" if spec.turn else "arithmetic.png"] = picture
+        picture, table = _turn(subject, *z) if turn else _analogy(subject, concepts, z)
+    look.pictures["turn.png" if turn else "arithmetic.png"] = picture
     look.tables["figures.csv"] = table
     for line in table.to_dict("records"):
         name = line[table.columns[0]]

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,6 @@ import features
 from experiments.data.load import load
 from experiments.data.packed import PackedSet
 from experiments.measure.labelled import BATCH
-from experiments.networks.contender import Contender
 from experiments.networks.resolve import resolve
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -23,6 +24,7 @@ from experiments.training.files import DISCRIMINATOR, REMOVED, SUMMARY
 from experiments.training.images import split
 
 CALIBRATION = 80 * BATCH  # images, at most, whose statistics the batch norm gets
+Points = Callable[[np.ndarray], Tensor]
 
 
 class NotAtHandError(UserError):
@@ -96,17 +98,23 @@ def _recorded(file: Path, run: Run) -> TrainingImages:
     return TrainingImages(packed, *split(n, removed, held_out, seed))
 
 
-def feature_network(file: Path, named: str | None, calibration: np.ndarray, run: Run) -> Contender | None:
-    """The network `named` (as --backbone of eval), or the discriminator beside the generator's `file`, calibrated.
+def open_spaces(
+    file: Path, named: str | None, calibration: np.ndarray, run: Run
+) -> tuple[dict[str, Points], dict[str, str]]:
+    """The spaces in which images are compared, by name, and the digest of the weights behind a space.
 
-    None where there is no discriminator.
+    Each space places images uint8 [N, H, W, C] at points [N, ...]. "pixels" is always there. "features" are those of
+    the network `named` (as --backbone of eval), or of the discriminator beside the generator's `file`, calibrated.
+    Without a discriminator there are none.
     """
-    beside = file.with_name(DISCRIMINATOR)
-    if named is None and not beside.exists():
-        return None
-    contender = resolve(named or str(beside))
-    calibrate(contender.backbone, calibration, run)
-    return contender
+    spaces: dict[str, Points] = {"pixels": torch.from_numpy}
+    weights, beside = {}, file.with_name(DISCRIMINATOR)
+    if named is not None or beside.exists():
+        contender = resolve(named or str(beside))
+        calibrate(contender.backbone, calibration, run)
+        spaces["features"] = partial(strongest_responses, contender.backbone, run=run)
+        weights["features"] = contender.weights
+    return spaces, weights
 
 
 def calibrate(backbone: features.Backbone, images: np.ndarray, run: Run) -> None:

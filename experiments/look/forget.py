@@ -7,7 +7,6 @@ positive weight is then dropped at all positions. As many random maps are droppe
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ import gan
 from evaluation import Presence
 from experiments.look.pages import Box, Marks
 from experiments.look.result import LookResult
-from experiments.look.subject import Subject, mean_and_sd, open_subject
+from experiments.look.subject import Subject, mean_and_sd
 from experiments.run.circumstances import timed
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -33,30 +32,17 @@ BATCH = 128  # samples whose activations are taken at once
 CHANGES = ("inside", "outside", "ratio")  # of pixels: columns of figures.csv
 
 
-@dataclass(frozen=True)
-class ForgetSpec:
-    """What to forget.
+def forget(generator: Path, marks: Marks, layer: str | None, draws: int, run: Run) -> LookResult:
+    """boxed.png and new.png (rows: before, after, random maps dropped), maps.csv, figures.csv.
 
-    boxes: exported from boxes.html; they name the seed. layer: None for the second-highest that gives maps. draws: how
-    many sets of random maps are dropped for comparison.
+    marks: the boxes exported from boxes.html; they name the seed. layer: None for the second-highest that gives maps.
+    draws: how many sets of random maps are dropped for comparison.
     """
-
-    generator: Path
-    boxes: Marks
-    layer: str | None
-    draws: int
-
-    def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise UserError(f"--draws must be at least 1, got {self.draws}")
-
-
-def forget(spec: ForgetSpec, run: Run) -> LookResult:
-    """boxed.png and new.png (rows: before, after, random maps dropped), maps.csv, figures.csv."""
-    subject = open_subject(spec.generator, spec.boxes.seed, run)
-    spec.boxes.check_network(subject)
-    boxes = spec.boxes.boxes(subject.image_shape)
-    z, layer = subject.numbered(boxes), _layer(spec.layer, subject.trained)
+    if draws < 1:
+        raise UserError(f"--draws must be at least 1, got {draws}")
+    subject = marks.open_subject(generator, run)
+    boxes = marks.boxes(subject.image_shape)
+    z, layer = subject.numbered(boxes), _layer(layer, subject.trained)
     settings = {"layer": layer, "boxes": {str(i): of_sample for i, of_sample in boxes.items()}}
     look = LookResult(subject.seed, {"generator": subject.weights}, settings)
     with timed(look.seconds, "fit"):
@@ -67,7 +53,7 @@ def forget(spec: ForgetSpec, run: Run) -> LookResult:
         raise UserError(f"{maps} of {of} maps of {layer} have a positive weight; draw other boxes")
     rng = np.random.default_rng(subject.seed)
     sets = {"positive weight": np.flatnonzero(dropped)}
-    sets |= {f"random {i}": np.sort(rng.permutation(of)[:maps]) for i in range(spec.draws)}
+    sets |= {f"random {i}": np.sort(rng.permutation(of)[:maps]) for i in range(draws)}
     with timed(look.seconds, "drop"):
         inside = _inside(list(boxes.values()), subject.trained.arch.size, 1.0)
         table, look.pictures["boxed.png"], look.pictures["new.png"] = _redraw(subject, layer, sets, z, inside, run)
@@ -76,7 +62,7 @@ def forget(spec: ForgetSpec, run: Run) -> LookResult:
         {"map": range(of), "weight": by_maps.weights, "dropped": dropped.astype(int)}
     )
     first, others = table.iloc[0], table[1:]
-    random = {key: mean_and_sd(others[key]) | {"n": spec.draws} for key in CHANGES}
+    random = {key: mean_and_sd(others[key]) | {"n": draws} for key in CHANGES}
     as_high = int((others["ratio"] >= first["ratio"]).sum())
     look.figures.update(
         positions_inside=by_maps.inside,
@@ -96,7 +82,7 @@ def forget(spec: ForgetSpec, run: Run) -> LookResult:
     )
     look.says.append(
         f"pixels change {first['ratio']:.2f} times as much inside the boxes as outside; with random maps dropped "
-        f"{random['ratio']['mean']:.2f} (sd {random['ratio']['sd']:.2f}), in {as_high} of {spec.draws} draws as much"
+        f"{random['ratio']['mean']:.2f} (sd {random['ratio']['sd']:.2f}), in {as_high} of {draws} draws as much"
     )
     return look
 

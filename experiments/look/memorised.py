@@ -4,26 +4,16 @@ Samples are compared twice: pixel by pixel, and by the discriminator's features.
 Images held out of training, where there are any, are looked at as if they were samples: an honest generator's look so.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 import evaluation
 from evaluation import Nearness
-from experiments.look.comparison import (
-    CALIBRATION,
-    TrainingImages,
-    feature_network,
-    strongest_responses,
-    training_images,
-)
+from experiments.look.comparison import CALIBRATION, TrainingImages, open_spaces, training_images
 from experiments.look.result import LookResult
 from experiments.look.subject import NUMBERED, Subject, network_name, open_subject
 from experiments.run.circumstances import timed
@@ -41,57 +31,40 @@ HELD_OUT = "held-out images"
 PLACED = ("below_1_percent", "below_5_percent", "median_ratio", "diversity", "spacing")  # of a Nearness, in the table
 
 
-@dataclass(frozen=True)
-class MemorisedSpec:
-    """Generators to compare, each a file or a run's folder, by so many `samples` of each.
-
-    With a run's folder the generators after early epochs are looked at, too. data: see `training_images`.
-    discriminator: see `feature_network`.
-    """
-
-    generators: tuple[Path, ...]
-    samples: int
-    seed: int
-    data: str | None
-    discriminator: str | None
-
-    def __post_init__(self) -> None:
-        if not LEAST <= self.samples <= NUMBERED:
-            raise UserError(f"--samples must lie between {LEAST} and {NUMBERED}, got {self.samples}")
-
-
-def memorised(spec: MemorisedSpec, run: Run) -> LookResult:
+def memorised(
+    generators: Sequence[Path], samples: int, seed: int, data: str | None, discriminator: str | None, run: Run
+) -> LookResult:
     """memorised.csv (a line a network and space), samples.png (a row a network), pictures of nearest pairs.
 
-    The answers are the verdicts.
+    The answers are the verdicts. So many `samples` of each generator are compared. Each of `generators` is a file or a
+    run's folder; with a folder the generators after early epochs are looked at, too. data: see `training_images`.
+    discriminator: see `open_spaces`.
     """
-    groups = [_files(named) for named in spec.generators]
-    subjects = _open_all([file for group in groups for file in group], spec.seed, run)
-    first, training = groups[0][0], _common_training_images([file for file, *_ in groups], spec.data, subjects, run)
+    if not LEAST <= samples <= NUMBERED:
+        raise UserError(f"--samples must lie between {LEAST} and {NUMBERED}, got {samples}")
+    groups = [_files(named) for named in generators]
+    subjects = _open_all([file for group in groups for file in group], seed, run)
+    first, training = groups[0][0], _common_training_images([file for file, *_ in groups], data, subjects, run)
     n, name = len(training.rows), training.packed.name
     run.say(f"comparing with {n:,} images of {name}: on two cores minutes for 50,000 of 64x64")
-    look = LookResult(spec.seed, {"training": training.packed.digest}, {"samples": spec.samples, "training_images": n})
-    shown = {label: subject.draw(subject.z[: spec.samples]) for label, subject in subjects.items()}
+    look = LookResult(seed, {"training": training.packed.digest}, {"samples": samples, "training_images": n})
+    shown = {label: subject.draw(subject.z[:samples]) for label, subject in subjects.items()}
     look.pictures["samples.png"] = figures.blocks(np.stack([images[:SHOWN] for images in shown.values()]))
     if len(training.held_out) >= LEAST:
-        drawn = np.random.default_rng(spec.seed).permutation(training.held_out)[: spec.samples]
+        drawn = np.random.default_rng(seed).permutation(training.held_out)[:samples]
         shown[HELD_OUT] = training.packed.images[np.sort(drawn)]
 
-    spaces: dict[str, Callable[[np.ndarray], Tensor]] = {"pixels": torch.from_numpy}  # name -> images to points
-    network = feature_network(first, spec.discriminator, training.some(CALIBRATION, spec.seed), run)
-    if network is None:
+    spaces, weights = open_spaces(first, discriminator, training.some(CALIBRATION, seed), run)
+    if not weights:
         run.say("pixels only: there is no discriminator beside the generator; name one with --discriminator")
-    else:
-        look.inputs["features"] = network.weights
-        spaces["features"] = partial(strongest_responses, network.backbone, run=run)
-    look.inputs.update({label: subject.weights for label, subject in subjects.items()})
+    look.inputs.update(weights | {label: subject.weights for label, subject in subjects.items()})
     pixels, lines = training.pixels().numpy(), []
     found: dict[str, dict[str, Nearness]] = {label: {} for label in shown}  # label -> space -> what was found
     for space, points in spaces.items():
         with timed(look.seconds, space):
             references = points(pixels)
             for label, images in shown.items():
-                near = found[label][space] = evaluation.nearness(points(images), references, seed=spec.seed)
+                near = found[label][space] = evaluation.nearness(points(images), references, seed=seed)
                 lines.append(_line(label, space, near))
                 file = f"nearest-{label.replace(' ', '-').replace('/', '-')}-{space}.png"
                 look.pictures[file] = figures.pairs(images[:PAIRED], pixels[near.nearest[:PAIRED]])

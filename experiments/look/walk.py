@@ -6,7 +6,7 @@ near the distance of unrelated samples, and frames would be near one training im
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +16,7 @@ from torch import Tensor, nn
 
 import evaluation
 import gan
-from experiments.look.comparison import (
-    CALIBRATION,
-    NotAtHandError,
-    TrainingImages,
-    feature_network,
-    strongest_responses,
-    training_images,
-)
+from experiments.look.comparison import CALIBRATION, NotAtHandError, TrainingImages, open_spaces, training_images
 from experiments.look.result import LookResult
 from experiments.look.subject import NUMBERED, ORDINARY, Subject, mean_and_sd, mean_distance, open_subject, step_lengths
 from experiments.run.circumstances import timed
@@ -38,62 +31,54 @@ REFERENCES = 1_000  # training images whose distances to their nearest are the u
 UNIT = 127.5  # uint8 steps in 1 of [-1, 1]
 
 
-@dataclass(frozen=True)
-class WalkSpec:
-    """A walk through the z that `ends` number, `steps` images from one to the next on a path of PATHS.
+def walk(
+    generator: Path,
+    ends: Sequence[int],
+    steps: int,
+    path: str,
+    seed: int,
+    data: str | None,
+    discriminator: str | None,
+    run: Run,
+) -> LookResult:
+    """walk.png, walk.webp; walk.csv (a line a row), frames.csv; nearest.png where the training images are at hand.
 
-    data: see `training_images`. discriminator: see `feature_network`.
+    The walk passes through the z that `ends` number, with `steps` images from one to the next on a path of PATHS.
+    data: see `training_images`. discriminator: see `open_spaces`.
     """
-
-    generator: Path
-    ends: tuple[int, ...]
-    steps: int
-    path: str
-    seed: int
-    data: str | None
-    discriminator: str | None
-
-    def __post_init__(self) -> None:
-        if self.path not in PATHS:
-            raise UserError(f"--path must be {' or '.join(PATHS)}, got {self.path!r}")
-        if not 2 <= self.steps <= MOST or not 2 <= len(self.ends) <= NUMBERED:
-            raise UserError(f"a walk needs --steps of 2 to {MOST} and --rows of 1 to {NUMBERED - 1}")
-
-
-def walk(spec: WalkSpec, run: Run) -> LookResult:
-    """walk.png, walk.webp; walk.csv (a line a row), frames.csv; nearest.png where the training images are at hand."""
-    subject = open_subject(spec.generator, spec.seed, run)
-    z = subject.numbered(spec.ends)
-    training = _training_images(spec, subject, run)
-    settings = {"path": spec.path, "steps": spec.steps, "ends": spec.ends}
-    look = LookResult(spec.seed, {"generator": subject.weights}, settings)
+    if path not in PATHS:
+        raise UserError(f"--path must be {' or '.join(PATHS)}, got {path!r}")
+    if not 2 <= steps <= MOST or not 2 <= len(ends) <= NUMBERED:
+        raise UserError(f"a walk needs --steps of 2 to {MOST} and --rows of 1 to {NUMBERED - 1}")
+    subject = open_subject(generator, seed, run)
+    z = subject.numbered(ends)
+    training = _training_images(subject, data, run)
+    look = LookResult(seed, {"generator": subject.weights}, {"path": path, "steps": steps, "ends": ends})
     with timed(look.seconds, "draw"):
-        images = _images(subject, z, spec.path, spec.steps)
+        images = _images(subject, z, path, steps)
         drawn = np.concatenate([*images, subject.ordinary()])
     frames = pd.DataFrame(np.ndindex(images.shape[:2]), columns=["row", "frame"])
-    frames["step_pixels"] = _steps(torch.from_numpy(drawn), spec.steps)
+    rows = pd.DataFrame({"row": range(len(images)), "from": ends[:-1], "to": ends[1:]})
     with timed(look.seconds, "features"):
-        calibration = drawn[-ORDINARY:] if training is None else training.some(CALIBRATION, spec.seed)
-        if (network := feature_network(spec.generator, spec.discriminator, calibration, run)) is not None:
-            frames["step_features"] = _steps(strongest_responses(network.backbone, drawn, run), spec.steps)
-            look.inputs["features"] = network.weights
+        calibration = drawn[-ORDINARY:] if training is None else training.some(CALIBRATION, seed)
+        spaces, weights = open_spaces(generator, discriminator, calibration, run)
+        look.inputs.update(weights)
+        for space, points in spaces.items():
+            frames[f"step_{space}"] = _steps(points(drawn), steps)
+            rows[f"smoothness_{space}"] = largest = frames.groupby("row")[f"step_{space}"].max()
+            found = mean_and_sd(largest) | {"max": float(largest.max()), "n": len(largest)}
+            look.figures[f"smoothness_{space}"] = found
+            look.says.append(
+                f"smoothness_{space}: largest steps of the rows {found['mean']:.3f} on average (sd {found['sd']:.3f}, "
+                f"n {found['n']}), at most {found['max']:.3f}; 1 is a jump to another sample"
+            )
     with timed(look.seconds, "pictures"):
         look.pictures["walk.png"] = figures.blocks(images)
-        look.pictures["walk.webp"] = _animation(subject, z, spec.path)
-
-    rows = pd.DataFrame({"row": range(len(images)), "from": spec.ends[:-1], "to": spec.ends[1:]})
-    for step in frames.columns[2:]:
-        name = step.replace("step", "smoothness")
-        rows[name] = frames.groupby("row")[step].max()
-        look.figures[name] = found = mean_and_sd(rows[name]) | {"max": float(rows[name].max()), "n": len(rows)}
-        look.says.append(
-            f"{name}: largest steps of the rows {found['mean']:.3f} on average (sd {found['sd']:.3f}, n {found['n']}), "
-            f"at most {found['max']:.3f}; 1 is a jump to another sample"
-        )
+        look.pictures["walk.webp"] = _animation(subject, z, path)
     if training is not None:
         look.inputs["training"] = training.packed.digest
         with timed(look.seconds, "nearest"):
-            nearest, look.pictures["nearest.png"] = _nearest(images, training, spec.seed)
+            nearest, look.pictures["nearest.png"] = _nearest(images, training, seed)
         frames = frames.join(nearest)
         by_row = frames.groupby("row")
         rows["least_nearest_ratio"] = by_row["nearest_ratio"].min()
@@ -103,10 +88,10 @@ def walk(spec: WalkSpec, run: Run) -> LookResult:
     return look
 
 
-def _training_images(spec: WalkSpec, subject: Subject, run: Run) -> TrainingImages | None:
+def _training_images(subject: Subject, data: str | None, run: Run) -> TrainingImages | None:
     """None, with a line that says why, where they are not at hand: a walk shows something without them, too."""
     try:
-        return training_images(spec.generator, spec.data, run, shape=subject.image_shape)
+        return training_images(subject.file, data, run, shape=subject.image_shape)
     except NotAtHandError as error:
         run.say(f"without distances to training images: {error}")
         return None

@@ -29,14 +29,10 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if arguments.turn and arguments.c is not None:
         raise UserError("--turn takes two concepts, left as --a and right as --b; leave --c out")
 
-    from experiments.look.arithmetic import ArithmeticSpec, arithmetic, marked_concepts, named_concepts
+    from experiments.look.arithmetic import arithmetic
     from experiments.look.pages import read_marks
 
-    file, kind = arguments.generator, "turn" if arguments.turn else "arithmetic"
-    given = {letter: getattr(arguments, letter) for letter in ("ab" if arguments.turn else "abc")}
-    if arguments.exemplars is None:
-        spec = ArithmeticSpec(file, named_concepts(given), arguments.turn, arguments.seed)
-    else:
-        marks = read_marks(arguments.exemplars, "concepts")
-        spec = ArithmeticSpec(file, marked_concepts(marks, given), arguments.turn, marks.seed, marks)
-    return shared.carry_out(kind, arithmetic, spec, file, arguments, run)
+    texts = {letter: getattr(arguments, letter) for letter in ("ab" if arguments.turn else "abc")}
+    marks = None if arguments.exemplars is None else read_marks(arguments.exemplars, "concepts")
+    kind = "turn" if arguments.turn else "arithmetic"
+    return shared.carry_out(kind, arithmetic, arguments.generator, arguments, run, texts=texts, marks=marks)

@@ -24,7 +24,6 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Find the images that maps respond to, and what in them counts."""
-    from experiments.look.filters import FiltersSpec, filters
+    from experiments.look.filters import filters
 
-    spec = shared.make_spec(FiltersSpec, arguments)
-    return shared.carry_out("filters", filters, spec, spec.backbone, arguments, run)
+    return shared.carry_out("filters", filters, arguments.backbone, arguments, run)

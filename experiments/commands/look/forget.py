@@ -27,8 +27,8 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if arguments.boxes is None:
         raise UserError("name the boxes: --boxes FILE.json from boxes.html, which --sheet writes")
 
-    from experiments.look.forget import ForgetSpec, forget
+    from experiments.look.forget import forget
     from experiments.look.pages import read_marks
 
-    spec = shared.make_spec(ForgetSpec, arguments, boxes=read_marks(arguments.boxes, "boxes"))
-    return shared.carry_out("forget", forget, spec, spec.generator, arguments, run)
+    marks = read_marks(arguments.boxes, "boxes")
+    return shared.carry_out("forget", forget, arguments.generator, arguments, run, marks=marks)

@@ -21,8 +21,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Compare samples with training images, and print a verdict for each network."""
-    from experiments.look.memorised import MemorisedSpec, memorised
+    from experiments.look.memorised import memorised
 
-    spec = shared.make_spec(MemorisedSpec, arguments)
-    first = shared.generator_file(str(spec.generators[0]))
-    return shared.carry_out("memorised", memorised, spec, first, arguments, run)
+    first = shared.generator_file(str(arguments.generators[0]))
+    return shared.carry_out("memorised", memorised, first, arguments, run)

@@ -1,17 +1,16 @@
-"""What the looks share: options, networks by name, specs made of options, results and pages written into a folder."""
+"""What the looks share: options, networks by name, how a look is carried out, and pages to mark samples on."""
 
 import argparse
 import inspect
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from experiments.commands.options import add_roots
 from experiments.networks.kinds import SHIPPED, WEIGHTS
 from experiments.run.context import Run
 from experiments.training.files import DISCRIMINATOR, GENERATOR
-
-Spec = TypeVar("Spec")
 
 GENERATOR_HELP = (
     "generator.safetensors of a training run, the run's folder, or a network that comes with the project, e.g. faces-64"
@@ -57,19 +56,18 @@ def sheet_options(parser: argparse.ArgumentParser, page: str, samples: int) -> N
     parser.add_argument("--samples", type=int, default=samples, help="of the sheet (default: %(default)s)")
 
 
-def make_spec(spec: Callable[..., Spec], arguments: argparse.Namespace, **resolved: Any) -> Spec:
-    """A look's spec: the fields that are `resolved`, and the others from the options of the same names."""
-    given = vars(arguments) | resolved
-    return spec(**{name: given[name] for name in inspect.signature(spec).parameters})
-
-
 def carry_out(
-    kind: str, look: Callable[..., Any], spec: Any, network: Path | str, arguments: argparse.Namespace, run: Run
+    kind: str, look: Callable[..., Any], network: Path | str, arguments: argparse.Namespace, run: Run, **more: Any
 ) -> int:
-    """Look at the network, and write the result into the folder of `look.result.look_folder`."""
+    """Look at the network, and write the result into the folder of `look.result.look_folder`.
+
+    The look's parameters are `run`, those in `more`, and else the options of the same names.
+    """
     from experiments.look import result
 
-    result.carry_out(look, spec, result.look_folder(kind, network, run, arguments.out), run)
+    given = vars(arguments) | more | {"run": run}
+    bound = partial(look, **{name: given[name] for name in inspect.signature(look).parameters})
+    result.carry_out(bound, result.look_folder(kind, network, run, arguments.out), run)
     return 0
 
 

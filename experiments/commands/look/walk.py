@@ -22,8 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Walk."""
     from experiments.look.subject import parse_indices
-    from experiments.look.walk import WalkSpec, walk
+    from experiments.look.walk import walk
 
     ends = range(arguments.rows + 1) if arguments.z is None else parse_indices(arguments.z, "--z", least=2)
-    spec = shared.make_spec(WalkSpec, arguments, ends=tuple(ends))
-    return shared.carry_out("walk", walk, spec, spec.generator, arguments, run)
+    return shared.carry_out("walk", walk, arguments.generator, arguments, run, ends=tuple(ends))
