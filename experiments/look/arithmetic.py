@@ -6,7 +6,6 @@ A person chooses the exemplars on the contact sheet that `--sheet` writes, or na
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,24 +24,18 @@ from results import figures
 EXEMPLARS = 3  # of each concept, at least: "single samples ... were unstable" (the paper)
 RADIUS = 0.25  # of the noise around the result (the paper)
 STEPS, ROWS = 7, 4  # of the turn: pictures on the way, samples turned
+Concepts = list[tuple[str, list[int]]]  # names, each with the numbers of the z whose samples show it
 
 
-class Concept(NamedTuple):
-    """A name and the numbers of the z whose samples show it."""
-
-    name: str
-    indices: list[int]
-
-
-def _named_concepts(texts: Mapping[str, str | None]) -> tuple[Concept, ...]:
+def _named_concepts(texts: Mapping[str, str | None]) -> Concepts:
     """A concept for each letter from its indices as text. Raises UserError where one is missing or too short."""
     if None in texts.values():
         options = ", ".join(f"--{letter} 3,14,15" for letter in texts)
         raise UserError(f"name the samples: --exemplars FILE.json from sheet.html (--sheet writes it), or {options}")
-    return tuple(Concept(n, parse_indices(str(text), f"--{n}", least=EXEMPLARS)) for n, text in texts.items())
+    return [(name, parse_indices(str(text), f"--{name}", least=EXEMPLARS)) for name, text in texts.items()]
 
 
-def _marked_concepts(marks: Marks, names: Mapping[str, str | None]) -> tuple[Concept, ...]:
+def _marked_concepts(marks: Marks, names: Mapping[str, str | None]) -> Concepts:
     """The marked concept of each letter's name, or the first ones where no letter has a name.
 
     Raises UserError where there are too few, or a name is not among them.
@@ -54,7 +47,7 @@ def _marked_concepts(marks: Marks, names: Mapping[str, str | None]) -> tuple[Con
             f"{marks.file} holds {', '.join(found) or 'no concepts'}; name {len(names)} of them, in order, with "
             f"{', '.join('--' + letter for letter in names)}, or mark them on {marks.page}"
         )
-    return tuple(Concept(name, found[name]) for name in chosen)
+    return [(name, found[name]) for name in chosen]
 
 
 def arithmetic(
@@ -67,8 +60,8 @@ def arithmetic(
     """
     concepts = _named_concepts(texts) if marks is None else _marked_concepts(marks, texts)
     subject = open_subject(generator, seed, run) if marks is None else marks.open_subject(generator, run)
-    z = [subject.numbered(concept.indices) for concept in concepts]
-    settings = {"turn": turn, "concepts": [concept._asdict() for concept in concepts]}
+    z = [subject.numbered(indices) for _, indices in concepts]
+    settings = {"turn": turn, "concepts": [{"name": name, "indices": indices} for name, indices in concepts]}
     look = LookResult(subject.seed, {"generator": subject.weights}, settings)
     with timed(look.seconds, "draw"):
         picture, table = _turn(subject, *z) if turn else _analogy(subject, concepts, z)
@@ -81,7 +74,7 @@ def arithmetic(
     return look
 
 
-def _analogy(subject: Subject, concepts: Sequence[Concept], z: Sequence[Tensor]) -> tuple[bytes, pd.DataFrame]:
+def _analogy(subject: Subject, concepts: Concepts, z: Sequence[Tensor]) -> tuple[bytes, pd.DataFrame]:
     """A - B + C of the concepts' exemplars, each float32 [n, nz].
 
     The picture shows, from the left: exemplars, a row for each concept; the picture of each mean z; the result in the
@@ -100,7 +93,7 @@ def _analogy(subject: Subject, concepts: Sequence[Concept], z: Sequence[Tensor])
         np.stack([white, in_pixels, white])[:, None],
     )
     result, ordinary = around[4].astype(np.float64), subject.ordinary()
-    shown = {f"mean z of {concept.name}": mean for concept, mean in zip(concepts, means[:, None], strict=True)}
+    shown = {f"mean z of {name}": mean for (name, _), mean in zip(concepts, means[:, None], strict=True)}
     shown |= {"result": around[4:5], "in pixels": in_pixels[None]}
     shown |= {f"result with noise {RADIUS:g}, mean of 8": np.delete(around, 4, axis=0)}
     table = pd.DataFrame({"picture": list(shown)})

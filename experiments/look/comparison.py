@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from experiments.training.files import DISCRIMINATOR, REMOVED, SUMMARY
 from experiments.training.images import split
 
 CALIBRATION = 80 * BATCH  # images, at most, whose statistics the batch norm gets
-Points = Callable[[np.ndarray], Tensor]
+Spaces = dict[str, Callable[[np.ndarray], Tensor]]  # name -> images uint8 [N, H, W, C] to points [N, ...]
 
 
 class NotAtHandError(UserError):
@@ -51,9 +51,7 @@ class TrainingImages:
             return torch.from_numpy(images if len(self.rows) == len(images) else images[self.rows])
 
 
-def training_images(
-    file: Path, named: str | None, run: Run, *, shape: tuple[int, int, int] | None = None
-) -> TrainingImages:
+def training_images(file: Path, named: str | None, run: Run, shape: Sequence[int] | None = None) -> TrainingImages:
     """The set `named`, or where that is None the images that the training run of the network in `file` recorded.
 
     shape: (C, H, W) that the images must have. Raises NotAtHandError where no images are recorded or they cannot be
@@ -98,23 +96,20 @@ def _recorded(file: Path, run: Run) -> TrainingImages:
     return TrainingImages(packed, *split(n, removed, held_out, seed))
 
 
-def open_spaces(
-    file: Path, named: str | None, calibration: np.ndarray, run: Run
-) -> tuple[dict[str, Points], dict[str, str]]:
-    """The spaces in which images are compared, by name, and the digest of the weights behind a space.
+def open_spaces(file: Path, named: str | None, calibration: np.ndarray, run: Run) -> tuple[Spaces, dict[str, str]]:
+    """The spaces in which images are compared, and by their names the digests of the weights behind them.
 
-    Each space places images uint8 [N, H, W, C] at points [N, ...]. "pixels" is always there. "features" are those of
-    the network `named` (as --backbone of eval), or of the discriminator beside the generator's `file`, calibrated.
-    Without a discriminator there are none.
+    "pixels" is always there. "features" are those of the network `named` (as --backbone of eval), or of the
+    discriminator beside the generator's `file`, calibrated. Without a discriminator there are none.
     """
-    spaces: dict[str, Points] = {"pixels": torch.from_numpy}
-    weights, beside = {}, file.with_name(DISCRIMINATOR)
-    if named is not None or beside.exists():
-        contender = resolve(named or str(beside))
-        calibrate(contender.backbone, calibration, run)
-        spaces["features"] = partial(strongest_responses, contender.backbone, run=run)
-        weights["features"] = contender.weights
-    return spaces, weights
+    spaces: Spaces = {"pixels": torch.from_numpy}
+    beside = file.with_name(DISCRIMINATOR)
+    if named is None and not beside.exists():
+        return spaces, {}
+    contender = resolve(named or str(beside))
+    calibrate(contender.backbone, calibration, run)
+    spaces["features"] = partial(strongest_responses, contender.backbone, run=run)
+    return spaces, {"features": contender.weights}
 
 
 def calibrate(backbone: features.Backbone, images: np.ndarray, run: Run) -> None:

@@ -17,7 +17,6 @@ from torch import Tensor
 import evaluation
 import features
 import gan
-from evaluation import Presence
 from experiments.look.pages import Box, Marks
 from experiments.look.result import LookResult
 from experiments.look.subject import Subject, mean_and_sd
@@ -58,9 +57,8 @@ def forget(generator: Path, marks: Marks, layer: str | None, draws: int, run: Ru
         inside = _inside(list(boxes.values()), subject.trained.arch.size, 1.0)
         table, look.pictures["boxed.png"], look.pictures["new.png"] = _redraw(subject, layer, sets, z, inside, run)
     look.tables["figures.csv"] = table
-    look.tables["maps.csv"] = pd.DataFrame(
-        {"map": range(of), "weight": by_maps.weights, "dropped": dropped.astype(int)}
-    )
+    columns = {"map": range(of), "weight": by_maps.weights, "dropped": dropped.astype(int)}
+    look.tables["maps.csv"] = pd.DataFrame(columns)
     first, others = table.iloc[0], table[1:]
     random = {key: mean_and_sd(others[key]) | {"n": draws} for key in CHANGES}
     as_high = int((others["ratio"] >= first["ratio"]).sum())
@@ -99,7 +97,7 @@ def _layer(named: str | None, generator: gan.Generator) -> str:
     return layer
 
 
-def _fit(subject: Subject, z: Tensor, boxes: Sequence[Sequence[Box]], layer: str) -> tuple[Presence, Presence]:
+def _fit(subject: Subject, z: Tensor, boxes: Sequence[Sequence[Box]], layer: str) -> list[evaluation.Presence]:
     """Two regressions that tell positions inside the boxes from as many others of the same samples of `z` [n, nz].
 
     A position is inside where its middle lies in a box. The first regression sees the layer's maps, the second only the
@@ -109,7 +107,7 @@ def _fit(subject: Subject, z: Tensor, boxes: Sequence[Sequence[Box]], layer: str
     with features.tapped(subject.frozen, [layer], lambda name, output: output) as forward:
         device = next(subject.frozen.parameters()).device
         maps = torch.cat([forward(part.to(device))[0].cpu() for part in z.split(BATCH)]).numpy()  # [n, maps, h, w]
-    _, units, side, _ = maps.shape
+    _, channels, side, _ = maps.shape
     inside = _inside(boxes, side, subject.trained.arch.size / side).reshape(-1)
     if inside.all() or not inside.any():
         which = "leave" if inside.any() else "cover"
@@ -119,11 +117,9 @@ def _fit(subject: Subject, z: Tensor, boxes: Sequence[Sequence[Box]], layer: str
     others = np.random.default_rng(subject.seed).permutation(np.flatnonzero(~inside))[: int(inside.sum())]
     taken = np.sort(np.concatenate([np.flatnonzero(inside), others]))
     samples, places = np.divmod(taken, side * side)
-    activations = maps.transpose(0, 2, 3, 1).reshape(-1, units)[taken]
-    return (
-        evaluation.presence(activations, inside[taken], samples),
-        evaluation.presence(np.eye(side * side, dtype=np.float32)[places], inside[taken], samples),
-    )
+    activations = maps.transpose(0, 2, 3, 1).reshape(-1, channels)[taken]
+    one_hot = np.eye(side * side, dtype=np.float32)[places]
+    return [evaluation.presence(units, inside[taken], samples) for units in (activations, one_hot)]
 
 
 def _inside(boxes: Sequence[Sequence[Box]], side: int, step: float) -> np.ndarray:

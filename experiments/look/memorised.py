@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 import evaluation
-from evaluation import Nearness
 from experiments.look.comparison import CALIBRATION, TrainingImages, open_spaces, training_images
 from experiments.look.result import LookResult
 from experiments.look.subject import NUMBERED, Subject, network_name, open_subject
@@ -44,7 +43,8 @@ def memorised(
         raise UserError(f"--samples must lie between {LEAST} and {NUMBERED}, got {samples}")
     groups = [_files(named) for named in generators]
     subjects = _open_all([file for group in groups for file in group], seed, run)
-    first, training = groups[0][0], _common_training_images([file for file, *_ in groups], data, subjects, run)
+    first = next(iter(subjects.values()))
+    training = _common_training_images([file for file, *_ in groups], data, first.image_shape, run)
     n, name = len(training.rows), training.packed.name
     run.say(f"comparing with {n:,} images of {name}: on two cores minutes for 50,000 of 64x64")
     look = LookResult(seed, {"training": training.packed.digest}, {"samples": samples, "training_images": n})
@@ -54,12 +54,12 @@ def memorised(
         drawn = np.random.default_rng(seed).permutation(training.held_out)[:samples]
         shown[HELD_OUT] = training.packed.images[np.sort(drawn)]
 
-    spaces, weights = open_spaces(first, discriminator, training.some(CALIBRATION, seed), run)
+    spaces, weights = open_spaces(first.file, discriminator, training.some(CALIBRATION, seed), run)
     if not weights:
         run.say("pixels only: there is no discriminator beside the generator; name one with --discriminator")
     look.inputs.update(weights | {label: subject.weights for label, subject in subjects.items()})
     pixels, lines = training.pixels().numpy(), []
-    found: dict[str, dict[str, Nearness]] = {label: {} for label in shown}  # label -> space -> what was found
+    found: dict[str, dict[str, evaluation.Nearness]] = {label: {} for label in shown}  # label -> space -> nearness
     for space, points in spaces.items():
         with timed(look.seconds, space):
             references = points(pixels)
@@ -75,7 +75,7 @@ def memorised(
     return look
 
 
-def verdict(spaces: Mapping[str, Nearness]) -> str:
+def verdict(spaces: Mapping[str, evaluation.Nearness]) -> str:
     """What was found in the spaces (by name), in one line."""
     told = [
         f"memorised: {near.copies} of {near.n} samples are at most a third as far from one training image as "
@@ -120,12 +120,9 @@ def _open_all(files: Sequence[Path], seed: int, run: Run) -> dict[str, Subject]:
     return dict(zip(labels, subjects, strict=True))
 
 
-def _common_training_images(
-    files: Sequence[Path], named: str | None, subjects: Mapping[str, Subject], run: Run
-) -> TrainingImages:
+def _common_training_images(files: Sequence[Path], named: str | None, shape: Sequence[int], run: Run) -> TrainingImages:
     """The images that all were trained on. Raises UserError where they are not the same, or too few."""
-    shape = next(iter(subjects.values())).image_shape
-    known, *others = [training_images(file, named, run, shape=shape) for file in files]
+    known, *others = [training_images(file, named, run, shape) for file in files]
     for file, other in zip(files[1:], others, strict=True):
         if other.packed.digest != known.packed.digest or not np.array_equal(other.rows, known.rows):
             raise UserError(f"{file} was trained on other images than {files[0]}; look at them one by one")
@@ -134,7 +131,7 @@ def _common_training_images(
     return known
 
 
-def _line(label: str, space: str, near: Nearness) -> dict[str, Any]:
+def _line(label: str, space: str, near: evaluation.Nearness) -> dict[str, Any]:
     copies = evaluation.interval95_of_proportion(near.copies, near.n)
     line = {"images": label, "space": space, "n": near.n}
     line |= {"copies_percent": copies.estimate, "copies_low": copies.low, "copies_high": copies.high}

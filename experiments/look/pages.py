@@ -91,17 +91,18 @@ def read_marks(file: Path, kind: str) -> Marks:
     return Marks(file, PAGES[kind], whole["seed"], whole["weights"], whole[kind])
 
 
-def write_page(kind: str, subject: Subject, samples: int, folder: Path) -> Path:
+def write_page(kind: str, generator: Path, seed: int, samples: int, folder: Path, run: Run) -> Path:
     """Write the page on which `kind` of PAGES is marked, with the first `samples` z of the seed; return its file."""
     if not 1 <= samples <= NUMBERED:
         raise UserError(f"--samples must lie between 1 and {NUMBERED}, got {samples}")
+    subject = open_subject(generator, seed, run)
     images = subject.draw(subject.z[:samples])
     _, height, width = subject.image_shape
     html = page(
         PAGES[kind],
-        name=network_name(subject.file),
+        name=network_name(generator),
         pictures=[data_url(Image.fromarray(i[..., 0] if i.shape[2] == 1 else i)) for i in images],
-        run={"seed": subject.seed, "weights": subject.weights, "width": width, "height": height},
+        run={"seed": seed, "weights": subject.weights, "width": width, "height": height},
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / PAGES[kind], html.encode())

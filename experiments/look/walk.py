@@ -91,7 +91,7 @@ def walk(
 def _training_images(subject: Subject, data: str | None, run: Run) -> TrainingImages | None:
     """None, with a line that says why, where they are not at hand: a walk shows something without them, too."""
     try:
-        return training_images(subject.file, data, run, shape=subject.image_shape)
+        return training_images(subject.file, data, run, subject.image_shape)
     except NotAtHandError as error:
         run.say(f"without distances to training images: {error}")
         return None

@@ -73,11 +73,9 @@ def carry_out(
 
 def write_sheet(kind: str, marked: str, arguments: argparse.Namespace, run: Run) -> int:
     """Write the page on which `marked` is marked for a look of that `kind`, and print its file."""
-    from experiments.look.pages import write_page
-    from experiments.look.result import look_folder
-    from experiments.look.subject import open_subject
+    from experiments.look import pages, result
 
-    subject = open_subject(arguments.generator, arguments.seed, run)
-    folder = look_folder(kind, subject.file, run, arguments.out)
-    print(write_page(marked, subject, arguments.samples, folder))
+    generator = arguments.generator
+    folder = result.look_folder(kind, generator, run, arguments.out)
+    print(pages.write_page(marked, generator, arguments.seed, arguments.samples, folder, run))
     return 0
