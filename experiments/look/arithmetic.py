@@ -5,7 +5,6 @@ A person chooses the exemplars on the contact sheet that `--sheet` writes, or na
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 import gan
 from experiments.look.pages import Marks
 from experiments.look.result import LookResult
-from experiments.look.subject import Subject, mean_distance, open_subject, parse_indices
+from experiments.look.subject import Subject, mean_distance, open_subject, parse_indices, step_lengths
 from experiments.run.circumstances import timed
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -25,41 +24,18 @@ from results import figures
 EXEMPLARS = 3  # of each concept, at least: "single samples ... were unstable" (the paper)
 RADIUS = 0.25  # of the noise around the result (the paper)
 STEPS, ROWS = 7, 4  # of the turn: pictures on the way, samples turned
-ORDINARY = 256  # samples that a picture's sharpness and a distance are measured by
+Concepts = list[tuple[str, list[int]]]  # names, each with the numbers of the z whose samples show it
 
 
-@dataclass(frozen=True)
-class Concept:
-    """A name and the numbers of the z whose samples show it."""
-
-    name: str
-    indices: list[int]
-
-
-@dataclass(frozen=True)
-class ArithmeticSpec:
-    """Concepts A, B and C, or left and right of a turn. `marks`: where the exemplars were marked, if on a sheet."""
-
-    generator: Path
-    concepts: tuple[Concept, ...]
-    turn: bool
-    seed: int
-    marks: Marks | None = None
-
-    def __post_init__(self) -> None:
-        if len(self.concepts) != (2 if self.turn else 3):
-            raise ValueError(f"A - B + C takes three concepts and a turn two, got {len(self.concepts)}")
-
-
-def named_concepts(texts: Mapping[str, str | None]) -> tuple[Concept, ...]:
+def _named_concepts(texts: Mapping[str, str | None]) -> Concepts:
     """A concept for each letter from its indices as text. Raises UserError where one is missing or too short."""
     if None in texts.values():
         options = ", ".join(f"--{letter} 3,14,15" for letter in texts)
         raise UserError(f"name the samples: --exemplars FILE.json from sheet.html (--sheet writes it), or {options}")
-    return tuple(Concept(n, parse_indices(str(text), f"--{n}", least=EXEMPLARS)) for n, text in texts.items())
+    return [(name, parse_indices(str(text), f"--{name}", least=EXEMPLARS)) for name, text in texts.items()]
 
 
-def marked_concepts(marks: Marks, names: Mapping[str, str | None]) -> tuple[Concept, ...]:
+def _marked_concepts(marks: Marks, names: Mapping[str, str | None]) -> Concepts:
     """The marked concept of each letter's name, or the first ones where no letter has a name.
 
     Raises UserError where there are too few, or a name is not among them.
@@ -71,20 +47,25 @@ def marked_concepts(marks: Marks, names: Mapping[str, str | None]) -> tuple[Conc
             f"{marks.file} holds {', '.join(found) or 'no concepts'}; name {len(names)} of them, in order, with "
             f"{', '.join('--' + letter for letter in names)}, or mark them on {marks.page}"
         )
-    return tuple(Concept(name, found[name]) for name in chosen)
+    return [(name, found[name]) for name in chosen]
 
 
-def arithmetic(spec: ArithmeticSpec, run: Run) -> LookResult:
-    """arithmetic.png or turn.png, and figures.csv."""
-    subject = open_subject(spec.generator, spec.seed, run)
-    if spec.marks is not None:
-        spec.marks.check_network(subject)
-    z = [subject.numbered(concept.indices) for concept in spec.concepts]
-    settings = {"turn": spec.turn, "concepts": [asdict(concept) for concept in spec.concepts]}
-    look = LookResult(spec.seed, {"generator": subject.weights}, settings)
+def arithmetic(
+    generator: Path, turn: bool, texts: Mapping[str, str | None], marks: Marks | None, seed: int, run: Run
+) -> LookResult:
+    """arithmetic.png or turn.png, and figures.csv.
+
+    texts: what was typed for each letter of A - B + C, or for left A and right B of a turn: indices, or where the
+    exemplars were marked on a sheet the names of concepts. seed: of the z, where there are no `marks` with their own.
+    """
+    concepts = _named_concepts(texts) if marks is None else _marked_concepts(marks, texts)
+    subject = open_subject(generator, seed, run) if marks is None else marks.open_subject(generator, run)
+    z = [subject.numbered(indices) for _, indices in concepts]
+    settings = {"turn": turn, "concepts": [{"name": name, "indices": indices} for name, indices in concepts]}
+    look = LookResult(subject.seed, {"generator": subject.weights}, settings)
     with timed(look.seconds, "draw"):
-        picture, table = _turn(subject, *z) if spec.turn else _analogy(subject, [c.name for c in spec.concepts], z)
-    look.pictures["turn.png" if spec.turn else "arithmetic.png"] = picture
+        picture, table = _turn(subject, *z) if turn else _analogy(subject, concepts, z)
+    look.pictures["turn.png" if turn else "arithmetic.png"] = picture
     look.tables["figures.csv"] = table
     for line in table.to_dict("records"):
         name = line[table.columns[0]]
@@ -93,7 +74,7 @@ def arithmetic(spec: ArithmeticSpec, run: Run) -> LookResult:
     return look
 
 
-def _analogy(subject: Subject, names: Sequence[str], z: Sequence[Tensor]) -> tuple[bytes, pd.DataFrame]:
+def _analogy(subject: Subject, concepts: Concepts, z: Sequence[Tensor]) -> tuple[bytes, pd.DataFrame]:
     """A - B + C of the concepts' exemplars, each float32 [n, nz].
 
     The picture shows, from the left: exemplars, a row for each concept; the picture of each mean z; the result in the
@@ -111,19 +92,16 @@ def _analogy(subject: Subject, names: Sequence[str], z: Sequence[Tensor]) -> tup
         around.reshape(3, 3, *in_pixels.shape),
         np.stack([white, in_pixels, white])[:, None],
     )
-    result, ordinary = around[4], subject.draw(subject.z[-ORDINARY:])
-    shown = {f"mean z of {name}": [mean] for name, mean in zip(names, means, strict=True)}
-    shown |= {"result": [result], "in pixels": [in_pixels]}
-    shown |= {f"result with noise {RADIUS:g}, mean of 8": [*around[:4], *around[5:]]}
-    sharpness = np.array([_sharpness(np.stack(images)).mean() for images in shown.values()])
-    distances = [np.mean([np.linalg.norm(i.astype(float) - result) for i in images]) for images in shown.values()]
-    return picture, pd.DataFrame(
-        {
-            "picture": list(shown),
-            "sharpness": sharpness / (_sharpness(ordinary).mean() or math.nan),
-            "distance_to_result": np.array(distances) / mean_distance(torch.from_numpy(ordinary)),
-        }
-    )
+    result, ordinary = around[4].astype(np.float64), subject.ordinary()
+    shown = {f"mean z of {name}": mean for (name, _), mean in zip(concepts, means[:, None], strict=True)}
+    shown |= {"result": around[4:5], "in pixels": in_pixels[None]}
+    shown |= {f"result with noise {RADIUS:g}, mean of 8": np.delete(around, 4, axis=0)}
+    table = pd.DataFrame({"picture": list(shown)})
+    sharpness = np.array([_sharpness(images) for images in shown.values()])
+    table["sharpness"] = sharpness / (_sharpness(ordinary) or math.nan)
+    distances = [np.mean([np.linalg.norm(image - result) for image in images]) for images in shown.values()]
+    table["distance_to_result"] = np.array(distances) / mean_distance(torch.from_numpy(ordinary))
+    return picture, table
 
 
 def _turn(subject: Subject, left: Tensor, right: Tensor) -> tuple[bytes, pd.DataFrame]:
@@ -136,18 +114,14 @@ def _turn(subject: Subject, left: Tensor, right: Tensor) -> tuple[bytes, pd.Data
     half, new = (last - first) / 2, subject.more_z(ROWS)
     ends = [(first, last), *((z - half, z + half) for z in new)]
     images = np.stack([subject.draw(gan.interpolate(*pair, steps=STEPS)) for pair in ends])
-    usual = mean_distance(torch.from_numpy(subject.draw(subject.z[-ORDINARY:])))
-    flat = images.reshape(*images.shape[:2], -1).astype(np.float64)
-    return figures.blocks(images), pd.DataFrame(
-        {
-            "row": ["between the means", *(f"new sample {i}" for i in range(ROWS))],
-            "smoothness_pixels": np.linalg.norm(np.diff(flat, axis=1), axis=2).max(1) / usual,
-            "first_to_last": np.linalg.norm(flat[:, -1] - flat[:, 0], axis=1) / usual,
-        }
-    )
+    rows, usual = torch.from_numpy(images), mean_distance(torch.from_numpy(subject.ordinary()))
+    table = pd.DataFrame({"row": ["between the means", *(f"new sample {i}" for i in range(ROWS))]})
+    table["smoothness_pixels"] = step_lengths(rows).amax(1).numpy() / usual
+    table["first_to_last"] = step_lengths(rows[:, [0, -1]]).numpy()[:, 0] / usual
+    return figures.blocks(images), table
 
 
-def _sharpness(images: np.ndarray) -> np.ndarray:
-    """float64 [N]: mean absolute difference of pixels beside one another in uint8 [N, H, W, C]."""
+def _sharpness(images: np.ndarray) -> float:
+    """The mean absolute difference of pixels beside one another in uint8 [N, H, W, C]."""
     x = images.astype(np.float64)
-    return (np.abs(np.diff(x, axis=1)).mean((1, 2, 3)) + np.abs(np.diff(x, axis=2)).mean((1, 2, 3))) / 2
+    return float(np.abs(np.diff(x, axis=1)).mean() + np.abs(np.diff(x, axis=2)).mean()) / 2

@@ -4,7 +4,7 @@ The images with the strongest responses of each map are found. Guided backpropag
 """
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ import torch
 
 import features
 import gan
-from experiments.look.feature_space import calibrate, strongest_responses
+from experiments.look.comparison import calibrate, strongest_responses, training_images
 from experiments.look.result import LookResult
 from experiments.look.subject import mean_and_sd, open_subject
-from experiments.look.training_images import training_images
 from experiments.networks.resolve import resolve
 from experiments.run.circumstances import timed
 from experiments.run.context import Run
@@ -30,50 +29,35 @@ SHOWN = 6  # maps of the picture (the paper); the CSV has all that are measured
 GRAY = 127.5
 
 
-@dataclass(frozen=True)
-class FiltersSpec:
-    """What the first `maps` maps of a layer respond to: the `top` strongest of so many `images`.
-
-    backbone: as --backbone of eval. layer: a name, or "last". data: a set's name, "samples", or None for the images
-    that the network was trained on.
-    """
-
-    backbone: str
-    layer: str
-    maps: int
-    top: int
-    images: int
-    data: str | None
-    seed: int
-
-    def __post_init__(self) -> None:
-        if min(self.maps, self.top, self.images) < 1:
-            raise UserError("--maps, --top and --images must be at least 1")
-
-
-def filters(spec: FiltersSpec, run: Run) -> LookResult:
+def filters(
+    backbone: str, layer: str, maps: int, top: int, images: int, data: str | None, seed: int, run: Run
+) -> LookResult:
     """filters.png: maps and their images, the network as given and freshly initialised; filters.csv.
 
-    Raises ValueError for a layer that is not there, and for a network that cannot be initialised anew.
+    They show what the first `maps` maps of a layer respond to: the `top` strongest of so many `images`. backbone: as
+    --backbone of eval. layer: a name, or "last". data: a set's name, "samples", or None for the images that the network
+    was trained on. Raises ValueError for a layer that is not there, and for a network that cannot be initialised anew.
     """
-    contender = resolve(spec.backbone, seed=spec.seed)
-    layer = contender.backbone.layers[-1] if spec.layer == "last" else spec.layer
+    if min(maps, top, images) < 1:
+        raise UserError("--maps, --top and --images must be at least 1")
+    contender = resolve(backbone, seed=seed)
+    if layer == "last":
+        layer = contender.backbone.layers[-1]
     trained = replace(contender.backbone, layers=[layer])
-    networks = {"as given": trained, "random-init": _untrained(trained, spec.seed)}
-    images, digest = _images(spec, run)
-    if len(images) < max(2, spec.top):
-        raise UserError(f"there are {len(images)} images for --top {spec.top}; lower it")
-    settings = {"layer": layer, "maps": spec.maps, "top": spec.top, "images": len(images)}
-    look = LookResult(spec.seed, {"network": contender.weights, "images": digest}, settings)
+    networks = {"as given": trained, "random-init": _untrained(trained, seed)}
+    searched, digest = _images(Path(backbone), data, images, seed, run)
+    if len(searched) < max(2, top):
+        raise UserError(f"there are {len(searched)} images for --top {top}; lower it")
+    settings = {"layer": layer, "maps": maps, "top": top, "images": len(searched)}
+    look = LookResult(seed, {"network": contender.weights, "images": digest}, settings)
     tables, pictures = {}, []
-    for name, backbone in networks.items():
+    for name, network in networks.items():
         with timed(look.seconds, name):
-            calibrate(backbone, images, run)
-            tables[name], picture = _responses(backbone, images, spec, run)
+            calibrate(network, searched, run)
+            tables[name], picture = _responses(network, searched, maps, top, run)
         pictures.append(picture)
-        area, kurtosis = (mean_and_sd(tables[name][key]) for key in ("half_energy_percent", "kurtosis"))
-        n = len(tables[name])
-        look.figures[name] = {"n": n, "half_energy_percent": area, "kurtosis": kurtosis}
+        n, area = len(tables[name]), mean_and_sd(tables[name]["half_energy_percent"])
+        look.figures[name] = {"n": n, "half_energy_percent": area, "kurtosis": mean_and_sd(tables[name]["kurtosis"])}
         look.says.append(
             f"{name}: half of the gradient's energy in {area['mean']:.2f} % of the pixels (sd {area['sd']:.2f}, n {n})"
         )
@@ -82,14 +66,13 @@ def filters(spec: FiltersSpec, run: Run) -> LookResult:
     return look
 
 
-def _images(spec: FiltersSpec, run: Run) -> tuple[np.ndarray, str]:
-    """At most `spec.images`, uint8 [N, H, W, C], and the digest of their set or of the generator that drew them."""
-    file = Path(spec.backbone)
-    if spec.data == SAMPLES:
-        subject = open_subject(file.with_name(GENERATOR), spec.seed, run)
-        return subject.draw(subject.more_z(spec.images)), subject.weights
-    training = training_images(file, spec.data, run)
-    return training.some(spec.images, spec.seed), training.packed.digest
+def _images(file: Path, data: str | None, n: int, seed: int, run: Run) -> tuple[np.ndarray, str]:
+    """At most `n`, uint8 [N, H, W, C], and the digest of their set or of the generator that drew them."""
+    if data == SAMPLES:
+        subject = open_subject(file.with_name(GENERATOR), seed, run)
+        return subject.draw(subject.more_z(n)), subject.weights
+    training = training_images(file, data, run)
+    return training.some(n, seed), training.packed.digest
 
 
 def _untrained(backbone: features.Backbone, seed: int) -> features.Backbone:
@@ -110,26 +93,26 @@ def _untrained(backbone: features.Backbone, seed: int) -> features.Backbone:
 
 
 def _responses(
-    backbone: features.Backbone, images: np.ndarray, spec: FiltersSpec, run: Run
+    backbone: features.Backbone, images: np.ndarray, maps: int, top: int, run: Run
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """A line for each map and image, and the picture: two rows a map of the first SHOWN, images above gradients."""
     (layer,) = backbone.layers
     strongest = strongest_responses(backbone, images, run).numpy()
-    alive = np.flatnonzero(strongest.max(0) > 0)[: spec.maps]  # a map that responds to nothing has no gradient
+    alive = np.flatnonzero(strongest.max(0) > 0)[:maps]  # a map that responds to nothing has no gradient
     if len(alive) == 0:
         raise UserError(f"no map of {layer} responds to any image; choose another with --layer")
-    order = np.argsort(-strongest[:, alive], axis=0, kind="stable")[: spec.top].T  # [maps, top]
+    order = np.argsort(-strongest[:, alive], axis=0, kind="stable")[:top].T  # [maps, top]
     tables: list[pd.DataFrame] = []
     rows: list[np.ndarray] = []
     for channel, chosen in zip(alive.tolist(), order, strict=True):
-        responses, gradients = features.guided_backprop(backbone, images[chosen], layer, [channel] * spec.top)
+        responses, gradients = features.guided_backprop(backbone, images[chosen], layer, [channel] * top)
         areas, kurtosis = features.concentration(gradients)
         values = {"response": responses, "half_energy_percent": areas, "kurtosis": kurtosis}
-        tables.append(pd.DataFrame({"map": channel, "rank": range(spec.top)} | values))
+        tables.append(pd.DataFrame({"map": channel, "rank": range(top)} | values))
         if len(rows) < 2 * SHOWN:
             rows += [_inputs(backbone, images[chosen]), _as_picture(gradients)]
     blank = np.full_like(rows[0], 255)
-    return pd.concat(tables), np.stack(rows + [blank] * (2 * min(SHOWN, spec.maps) - len(rows)))
+    return pd.concat(tables), np.stack(rows + [blank] * (2 * min(SHOWN, maps) - len(rows)))
 
 
 def _as_picture(gradients: np.ndarray) -> np.ndarray:

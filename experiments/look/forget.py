@@ -7,7 +7,6 @@ positive weight is then dropped at all positions. As many random maps are droppe
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,9 @@ from torch import Tensor
 import evaluation
 import features
 import gan
-from evaluation import Presence
 from experiments.look.pages import Box, Marks
 from experiments.look.result import LookResult
-from experiments.look.subject import Subject, mean_and_sd, open_subject
+from experiments.look.subject import Subject, mean_and_sd
 from experiments.run.circumstances import timed
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -33,30 +31,17 @@ BATCH = 128  # samples whose activations are taken at once
 CHANGES = ("inside", "outside", "ratio")  # of pixels: columns of figures.csv
 
 
-@dataclass(frozen=True)
-class ForgetSpec:
-    """What to forget.
+def forget(generator: Path, marks: Marks, layer: str | None, draws: int, run: Run) -> LookResult:
+    """boxed.png and new.png (rows: before, after, random maps dropped), maps.csv, figures.csv.
 
-    boxes: exported from boxes.html; they name the seed. layer: None for the second-highest that gives maps. draws: how
-    many sets of random maps are dropped for comparison.
+    marks: the boxes exported from boxes.html; they name the seed. layer: None for the second-highest that gives maps.
+    draws: how many sets of random maps are dropped for comparison.
     """
-
-    generator: Path
-    boxes: Marks
-    layer: str | None
-    draws: int
-
-    def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise UserError(f"--draws must be at least 1, got {self.draws}")
-
-
-def forget(spec: ForgetSpec, run: Run) -> LookResult:
-    """boxed.png and new.png (rows: before, after, random maps dropped), maps.csv, figures.csv."""
-    subject = open_subject(spec.generator, spec.boxes.seed, run)
-    spec.boxes.check_network(subject)
-    boxes = spec.boxes.boxes(subject.image_shape)
-    z, layer = subject.numbered(boxes), _layer(spec.layer, subject.trained)
+    if draws < 1:
+        raise UserError(f"--draws must be at least 1, got {draws}")
+    subject = marks.open_subject(generator, run)
+    boxes = marks.boxes(subject.image_shape)
+    z, layer = subject.numbered(boxes), _layer(layer, subject.trained)
     settings = {"layer": layer, "boxes": {str(i): of_sample for i, of_sample in boxes.items()}}
     look = LookResult(subject.seed, {"generator": subject.weights}, settings)
     with timed(look.seconds, "fit"):
@@ -67,16 +52,15 @@ def forget(spec: ForgetSpec, run: Run) -> LookResult:
         raise UserError(f"{maps} of {of} maps of {layer} have a positive weight; draw other boxes")
     rng = np.random.default_rng(subject.seed)
     sets = {"positive weight": np.flatnonzero(dropped)}
-    sets |= {f"random {i}": np.sort(rng.permutation(of)[:maps]) for i in range(spec.draws)}
+    sets |= {f"random {i}": np.sort(rng.permutation(of)[:maps]) for i in range(draws)}
     with timed(look.seconds, "drop"):
         inside = _inside(list(boxes.values()), subject.trained.arch.size, 1.0)
         table, look.pictures["boxed.png"], look.pictures["new.png"] = _redraw(subject, layer, sets, z, inside, run)
     look.tables["figures.csv"] = table
-    look.tables["maps.csv"] = pd.DataFrame(
-        {"map": range(of), "weight": by_maps.weights, "dropped": dropped.astype(int)}
-    )
+    columns = {"map": range(of), "weight": by_maps.weights, "dropped": dropped.astype(int)}
+    look.tables["maps.csv"] = pd.DataFrame(columns)
     first, others = table.iloc[0], table[1:]
-    random = {key: mean_and_sd(others[key]) | {"n": spec.draws} for key in CHANGES}
+    random = {key: mean_and_sd(others[key]) | {"n": draws} for key in CHANGES}
     as_high = int((others["ratio"] >= first["ratio"]).sum())
     look.figures.update(
         positions_inside=by_maps.inside,
@@ -96,7 +80,7 @@ def forget(spec: ForgetSpec, run: Run) -> LookResult:
     )
     look.says.append(
         f"pixels change {first['ratio']:.2f} times as much inside the boxes as outside; with random maps dropped "
-        f"{random['ratio']['mean']:.2f} (sd {random['ratio']['sd']:.2f}), in {as_high} of {spec.draws} draws as much"
+        f"{random['ratio']['mean']:.2f} (sd {random['ratio']['sd']:.2f}), in {as_high} of {draws} draws as much"
     )
     return look
 
@@ -113,7 +97,7 @@ def _layer(named: str | None, generator: gan.Generator) -> str:
     return layer
 
 
-def _fit(subject: Subject, z: Tensor, boxes: Sequence[Sequence[Box]], layer: str) -> tuple[Presence, Presence]:
+def _fit(subject: Subject, z: Tensor, boxes: Sequence[Sequence[Box]], layer: str) -> list[evaluation.Presence]:
     """Two regressions that tell positions inside the boxes from as many others of the same samples of `z` [n, nz].
 
     A position is inside where its middle lies in a box. The first regression sees the layer's maps, the second only the
@@ -123,7 +107,7 @@ def _fit(subject: Subject, z: Tensor, boxes: Sequence[Sequence[Box]], layer: str
     with features.tapped(subject.frozen, [layer], lambda name, output: output) as forward:
         device = next(subject.frozen.parameters()).device
         maps = torch.cat([forward(part.to(device))[0].cpu() for part in z.split(BATCH)]).numpy()  # [n, maps, h, w]
-    _, units, side, _ = maps.shape
+    _, channels, side, _ = maps.shape
     inside = _inside(boxes, side, subject.trained.arch.size / side).reshape(-1)
     if inside.all() or not inside.any():
         which = "leave" if inside.any() else "cover"
@@ -133,11 +117,9 @@ def _fit(subject: Subject, z: Tensor, boxes: Sequence[Sequence[Box]], layer: str
     others = np.random.default_rng(subject.seed).permutation(np.flatnonzero(~inside))[: int(inside.sum())]
     taken = np.sort(np.concatenate([np.flatnonzero(inside), others]))
     samples, places = np.divmod(taken, side * side)
-    activations = maps.transpose(0, 2, 3, 1).reshape(-1, units)[taken]
-    return (
-        evaluation.presence(activations, inside[taken], samples),
-        evaluation.presence(np.eye(side * side, dtype=np.float32)[places], inside[taken], samples),
-    )
+    activations = maps.transpose(0, 2, 3, 1).reshape(-1, channels)[taken]
+    one_hot = np.eye(side * side, dtype=np.float32)[places]
+    return [evaluation.presence(units, inside[taken], samples) for units in (activations, one_hot)]
 
 
 def _inside(boxes: Sequence[Sequence[Box]], side: int, step: float) -> np.ndarray:

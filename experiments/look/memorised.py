@@ -5,20 +5,16 @@ Images held out of training, where there are any, are looked at as if they were 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 import evaluation
-from evaluation import Nearness
-from experiments.look.feature_space import CALIBRATION, feature_network, strongest_responses
+from experiments.look.comparison import CALIBRATION, TrainingImages, open_spaces, training_images
 from experiments.look.result import LookResult
 from experiments.look.subject import NUMBERED, Subject, network_name, open_subject
-from experiments.look.training_images import TrainingImages, training_images
 from experiments.run.circumstances import timed
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -31,75 +27,55 @@ SHOWN = 16  # samples of each generator in the picture
 PAIRED = 32  # samples shown beside their nearest
 LEAST = 16  # samples that an answer can rest on
 HELD_OUT = "held-out images"
+PLACED = ("below_1_percent", "below_5_percent", "median_ratio", "diversity", "spacing")  # of a Nearness, in the table
 
 
-@dataclass(frozen=True)
-class MemorisedSpec:
-    """Generators to compare, each a file or a run's folder, by so many `samples` of each.
-
-    With a run's folder the generators after early epochs are looked at, too. data: see `training_images`.
-    discriminator: see `feature_network`.
-    """
-
-    generators: tuple[Path, ...]
-    samples: int
-    seed: int
-    data: str | None
-    discriminator: str | None
-
-    def __post_init__(self) -> None:
-        if not LEAST <= self.samples <= NUMBERED:
-            raise UserError(f"--samples must lie between {LEAST} and {NUMBERED}, got {self.samples}")
-
-
-def memorised(spec: MemorisedSpec, run: Run) -> LookResult:
+def memorised(
+    generators: Sequence[Path], samples: int, seed: int, data: str | None, discriminator: str | None, run: Run
+) -> LookResult:
     """memorised.csv (a line a network and space), samples.png (a row a network), pictures of nearest pairs.
 
-    The answers are the verdicts.
+    The answers are the verdicts. So many `samples` of each generator are compared. Each of `generators` is a file or a
+    run's folder; with a folder the generators after early epochs are looked at, too. data: see `training_images`.
+    discriminator: see `open_spaces`.
     """
-    groups = [_files(named) for named in spec.generators]
-    subjects = _open_all([file for group in groups for file in group], spec.seed, run)
-    first, training = groups[0][0], _common_training_images([file for file, *_ in groups], spec.data, subjects, run)
+    if not LEAST <= samples <= NUMBERED:
+        raise UserError(f"--samples must lie between {LEAST} and {NUMBERED}, got {samples}")
+    groups = [_files(named) for named in generators]
+    subjects = _open_all([file for group in groups for file in group], seed, run)
+    first = next(iter(subjects.values()))
+    training = _common_training_images([file for file, *_ in groups], data, first.image_shape, run)
     n, name = len(training.rows), training.packed.name
     run.say(f"comparing with {n:,} images of {name}: on two cores minutes for 50,000 of 64x64")
-    look = LookResult(spec.seed, {"training": training.packed.digest}, {"samples": spec.samples, "training_images": n})
-    shown = {label: subject.draw(subject.z[: spec.samples]) for label, subject in subjects.items()}
+    look = LookResult(seed, {"training": training.packed.digest}, {"samples": samples, "training_images": n})
+    shown = {label: subject.draw(subject.z[:samples]) for label, subject in subjects.items()}
     look.pictures["samples.png"] = figures.blocks(np.stack([images[:SHOWN] for images in shown.values()]))
     if len(training.held_out) >= LEAST:
-        drawn = np.random.default_rng(spec.seed).permutation(training.held_out)[: spec.samples]
+        drawn = np.random.default_rng(seed).permutation(training.held_out)[:samples]
         shown[HELD_OUT] = training.packed.images[np.sort(drawn)]
 
-    pixels = training.pixels()
-    found: dict[str, dict[str, Nearness]] = {"pixels": {}}  # space -> label -> what was found
-    with timed(look.seconds, "pixels"):
-        for label, images in shown.items():
-            found["pixels"][label] = evaluation.nearness(torch.from_numpy(images), pixels, seed=spec.seed)
-    with timed(look.seconds, "features"):
-        calibration = training.some(CALIBRATION, spec.seed)
-        if (network := feature_network(first, spec.discriminator, calibration, run)) is None:
-            run.say("pixels only: there is no discriminator beside the generator; name one with --discriminator")
-        else:
-            look.inputs["features"], found["features"] = network.weights, {}
-            references = strongest_responses(network.backbone, pixels.numpy(), run)
+    spaces, weights = open_spaces(first.file, discriminator, training.some(CALIBRATION, seed), run)
+    if not weights:
+        run.say("pixels only: there is no discriminator beside the generator; name one with --discriminator")
+    look.inputs.update(weights | {label: subject.weights for label, subject in subjects.items()})
+    pixels, lines = training.pixels().numpy(), []
+    found: dict[str, dict[str, evaluation.Nearness]] = {label: {} for label in shown}  # label -> space -> nearness
+    for space, points in spaces.items():
+        with timed(look.seconds, space):
+            references = points(pixels)
             for label, images in shown.items():
-                responses = strongest_responses(network.backbone, images, run)
-                found["features"][label] = evaluation.nearness(responses, references, seed=spec.seed)
-    look.inputs.update({label: subject.weights for label, subject in subjects.items()})
-    lines = []
-    for space, of_space in found.items():
-        for label, near in of_space.items():
-            lines.append(_line(label, space, near))
-            neighbours = pixels[torch.from_numpy(near.nearest[:PAIRED])].numpy()
-            file = f"nearest-{label.replace(' ', '-').replace('/', '-')}-{space}.png"
-            look.pictures[file] = figures.pairs(shown[label][:PAIRED], neighbours)
+                near = found[label][space] = evaluation.nearness(points(images), references, seed=seed)
+                lines.append(_line(label, space, near))
+                file = f"nearest-{label.replace(' ', '-').replace('/', '-')}-{space}.png"
+                look.pictures[file] = figures.pairs(images[:PAIRED], pixels[near.nearest[:PAIRED]])
     look.tables["memorised.csv"] = pd.DataFrame(lines)
-    verdicts = {label: verdict({space: of[label] for space, of in found.items()}) for label in shown}
+    verdicts = {label: verdict(of_spaces) for label, of_spaces in found.items()}
     look.figures.update(verdicts=verdicts, lines=lines)
     look.answers.extend(f"{label}: {text}" for label, text in verdicts.items())
     return look
 
 
-def verdict(spaces: Mapping[str, Nearness]) -> str:
+def verdict(spaces: Mapping[str, evaluation.Nearness]) -> str:
     """What was found in the spaces (by name), in one line."""
     told = [
         f"memorised: {near.copies} of {near.n} samples are at most a third as far from one training image as "
@@ -144,12 +120,9 @@ def _open_all(files: Sequence[Path], seed: int, run: Run) -> dict[str, Subject]:
     return dict(zip(labels, subjects, strict=True))
 
 
-def _common_training_images(
-    files: Sequence[Path], named: str | None, subjects: Mapping[str, Subject], run: Run
-) -> TrainingImages:
+def _common_training_images(files: Sequence[Path], named: str | None, shape: Sequence[int], run: Run) -> TrainingImages:
     """The images that all were trained on. Raises UserError where they are not the same, or too few."""
-    shape = next(iter(subjects.values())).image_shape
-    known, *others = [training_images(file, named, run, shape=shape) for file in files]
+    known, *others = [training_images(file, named, run, shape) for file in files]
     for file, other in zip(files[1:], others, strict=True):
         if other.packed.digest != known.packed.digest or not np.array_equal(other.rows, known.rows):
             raise UserError(f"{file} was trained on other images than {files[0]}; look at them one by one")
@@ -158,12 +131,9 @@ def _common_training_images(
     return known
 
 
-def _line(label: str, space: str, near: Nearness) -> dict[str, Any]:
-    interval = evaluation.interval95_of_proportion(near.copies, near.n)
-    return {
-        **{"images": label, "space": space, "n": near.n},
-        **{"copies_percent": interval.estimate, "copies_low": interval.low, "copies_high": interval.high},
-        "training_copies_percent": 100 * near.reference_copies / near.references,
-        **{"below_1_percent": near.below_1_percent, "below_5_percent": near.below_5_percent},
-        **{"median_ratio": near.median_ratio, "diversity": near.diversity, "spacing": near.spacing},
-    }
+def _line(label: str, space: str, near: evaluation.Nearness) -> dict[str, Any]:
+    copies = evaluation.interval95_of_proportion(near.copies, near.n)
+    line = {"images": label, "space": space, "n": near.n}
+    line |= {"copies_percent": copies.estimate, "copies_low": copies.low, "copies_high": copies.high}
+    line["training_copies_percent"] = 100 * near.reference_copies / near.references
+    return line | {name: getattr(near, name) for name in PLACED}

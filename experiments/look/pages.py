@@ -14,7 +14,8 @@ from typing import Any
 
 from PIL import Image
 
-from experiments.look.subject import NUMBERED, Subject, check_different, network_name
+from experiments.look.subject import NUMBERED, Subject, check_different, network_name, open_subject
+from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
 from experiments.run.html import data_url, page
@@ -33,13 +34,15 @@ class Marks:
     weights: str  # of the network whose samples were marked
     marked: dict[str, Any]
 
-    def check_network(self, subject: Subject) -> None:
-        """Raise UserError if another network's samples were marked."""
+    def open_subject(self, generator: Path, run: Run) -> Subject:
+        """The generator in that file, with the z that were marked. Raises UserError if they were another network's."""
+        subject = open_subject(generator, self.seed, run)
         if self.weights != subject.weights:
             raise UserError(
-                f"{self.file} was made of the samples of another network than {subject.file}; write {self.page} of "
+                f"{self.file} was made of the samples of another network than {generator}; write {self.page} of "
                 "this one with --sheet and mark them there"
             )
+        return subject
 
     def concepts(self, *, least: int) -> dict[str, list[int]]:
         """Name -> indices, in the file's order. Raises UserError unless each has at least `least` different ones."""
@@ -88,17 +91,18 @@ def read_marks(file: Path, kind: str) -> Marks:
     return Marks(file, PAGES[kind], whole["seed"], whole["weights"], whole[kind])
 
 
-def write_page(kind: str, subject: Subject, samples: int, folder: Path) -> Path:
+def write_page(kind: str, generator: Path, seed: int, samples: int, folder: Path, run: Run) -> Path:
     """Write the page on which `kind` of PAGES is marked, with the first `samples` z of the seed; return its file."""
     if not 1 <= samples <= NUMBERED:
         raise UserError(f"--samples must lie between 1 and {NUMBERED}, got {samples}")
+    subject = open_subject(generator, seed, run)
     images = subject.draw(subject.z[:samples])
     _, height, width = subject.image_shape
     html = page(
         PAGES[kind],
-        name=network_name(subject.file),
+        name=network_name(generator),
         pictures=[data_url(Image.fromarray(i[..., 0] if i.shape[2] == 1 else i)) for i in images],
-        run={"seed": subject.seed, "weights": subject.weights, "width": width, "height": height},
+        run={"seed": seed, "weights": subject.weights, "width": width, "height": height},
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / PAGES[kind], html.encode())

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
@@ -15,7 +15,6 @@ from experiments.run.context import Run
 from experiments.run.files import check_writable, write_bytes
 
 RECORD = "record.json"
-Spec = TypeVar("Spec")
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,12 @@ def look_folder(kind: str, network: Path | str, run: Run, out: Path | None) -> P
     return folder
 
 
-def carry_out(look: Callable[[Spec, Run], LookResult], spec: Spec, folder: Path, run: Run) -> None:
+def carry_out(look: Callable[[], LookResult], folder: Path, run: Run) -> None:
     """Look, write the result into the folder, say its lines and print its answers.
 
     The folder keeps an earlier look until the new result is there. `record.json` is written last.
     """
-    result = look(spec, run)
+    result = look()
     folder.mkdir(parents=True, exist_ok=True)
     for earlier in (folder / RECORD, *folder.glob("nearest*.png")):  # these show images of an earlier training set
         earlier.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """The generator that a look is at, its numbered z, and what is told of samples: distances, means, indices."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,11 @@ from torch import Tensor
 import evaluation
 import features
 import gan
-from experiments.networks.own import folder_of
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.training.files import DISCRIMINATOR, GENERATOR
 
 NUMBERED = 1_024  # z of a seed that have a number; a contact sheet shows the first of them
+ORDINARY = 256  # samples whose mean distance and sharpness are the units of others
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,10 @@ class Subject:
         """Images uint8 [N, H, W, C] of z float32 [N, nz]."""
         return gan.draw(self.frozen, z).numpy()
 
+    def ordinary(self) -> np.ndarray:
+        """The samples by which others are measured, uint8 [ORDINARY, H, W, C]: the last numbered ones."""
+        return self.draw(self.z[-ORDINARY:])
+
 
 def open_subject(file: Path, seed: int, run: Run) -> Subject:
     """The generator in `file`, and the z of `seed`.
@@ -75,23 +78,6 @@ def open_subject(file: Path, seed: int, run: Run) -> Subject:
     return Subject(file, network, gan.freeze(network), weights, seed, z, noise)
 
 
-def network_path(named: str) -> Path:
-    """The folder of the network of that name that comes with the project, or the path that a person typed."""
-    return folder_of(named) or Path(named)
-
-
-def generator_file(named: str) -> Path:
-    """The generator's file, from its path, the folder of a run, or the name of a network (see `network_path`)."""
-    path = network_path(named)
-    return path / GENERATOR if path.is_dir() else path
-
-
-def discriminator_file(named: str) -> str:
-    """The same for a discriminator; what names another backbone stays as it is."""
-    path = network_path(named)
-    return str(path / DISCRIMINATOR) if path.is_dir() else named
-
-
 def network_name(named: Path | str) -> str:
     """How folders and tables call a network: by its run where the file is called as runs call it, or by its file.
 
@@ -108,10 +94,14 @@ def mean_distance(samples: Tensor) -> float:
     return evaluation.mean_distance(samples) or math.nan
 
 
-def mean_and_sd(values: Sequence[float] | np.ndarray | pd.Series) -> dict[str, float]:
+def step_lengths(rows: Tensor) -> Tensor:
+    """float64 [rows, steps - 1]: the distances between neighbours in each of the rows [rows, steps, ...]."""
+    return rows.flatten(2).double().diff(dim=1).norm(dim=2)
+
+
+def mean_and_sd(values: pd.Series) -> dict[str, float]:
     """Mean and standard deviation (0 of one value) of those that are not NaN."""
-    series = pd.Series(values)
-    return {"mean": float(series.mean()), "sd": float(series.std()) if len(series) > 1 else 0.0}
+    return {"mean": float(values.mean()), "sd": float(values.std()) if len(values) > 1 else 0.0}
 
 
 def parse_indices(text: str, option: str, *, least: int) -> list[int]:

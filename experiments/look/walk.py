@@ -6,20 +6,19 @@ near the distance of unrelated samples, and frames would be near one training im
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import evaluation
 import gan
-from experiments.look.feature_space import CALIBRATION, feature_network, strongest_responses
+from experiments.look.comparison import CALIBRATION, NotAtHandError, TrainingImages, open_spaces, training_images
 from experiments.look.result import LookResult
-from experiments.look.subject import NUMBERED, Subject, mean_and_sd, mean_distance, open_subject
-from experiments.look.training_images import NotAtHandError, TrainingImages, training_images
+from experiments.look.subject import NUMBERED, ORDINARY, Subject, mean_and_sd, mean_distance, open_subject, step_lengths
 from experiments.run.circumstances import timed
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -27,70 +26,59 @@ from results import figures
 
 PATHS = {"straight": gan.interpolate, "spherical": gan.interpolate_on_sphere}
 MOST = 1_000  # steps
-COMPARED = 256  # samples whose mean distance is the unit of a step
 FRAMES = 30  # of the animation
 REFERENCES = 1_000  # training images whose distances to their nearest are the unit of a frame's
 UNIT = 127.5  # uint8 steps in 1 of [-1, 1]
 
 
-@dataclass(frozen=True)
-class WalkSpec:
-    """A walk through the z that `ends` number, `steps` images from one to the next on a path of PATHS.
+def walk(
+    generator: Path,
+    ends: Sequence[int],
+    steps: int,
+    path: str,
+    seed: int,
+    data: str | None,
+    discriminator: str | None,
+    run: Run,
+) -> LookResult:
+    """walk.png, walk.webp; walk.csv (a line a row), frames.csv; nearest.png where the training images are at hand.
 
-    data: see `training_images`. discriminator: see `feature_network`.
+    The walk passes through the z that `ends` number, with `steps` images from one to the next on a path of PATHS.
+    data: see `training_images`. discriminator: see `open_spaces`.
     """
-
-    generator: Path
-    ends: tuple[int, ...]
-    steps: int
-    path: str
-    seed: int
-    data: str | None
-    discriminator: str | None
-
-    def __post_init__(self) -> None:
-        if self.path not in PATHS:
-            raise UserError(f"--path must be {' or '.join(PATHS)}, got {self.path!r}")
-        if not 2 <= self.steps <= MOST or not 2 <= len(self.ends) <= NUMBERED:
-            raise UserError(f"a walk needs --steps of 2 to {MOST} and --rows of 1 to {NUMBERED - 1}")
-
-
-def walk(spec: WalkSpec, run: Run) -> LookResult:
-    """walk.png, walk.webp; walk.csv (a line a row), frames.csv; nearest.png where the training images are at hand."""
-    subject = open_subject(spec.generator, spec.seed, run)
-    z = subject.numbered(spec.ends)
-    training = _training_images(spec, subject, run)
-    settings = {"path": spec.path, "steps": spec.steps, "ends": spec.ends}
-    look = LookResult(spec.seed, {"generator": subject.weights}, settings)
+    if path not in PATHS:
+        raise UserError(f"--path must be {' or '.join(PATHS)}, got {path!r}")
+    if not 2 <= steps <= MOST or not 2 <= len(ends) <= NUMBERED:
+        raise UserError(f"a walk needs --steps of 2 to {MOST} and --rows of 1 to {NUMBERED - 1}")
+    subject = open_subject(generator, seed, run)
+    z = subject.numbered(ends)
+    training = _training_images(subject, data, run)
+    look = LookResult(seed, {"generator": subject.weights}, {"path": path, "steps": steps, "ends": ends})
     with timed(look.seconds, "draw"):
-        images = _images(subject, z, spec.path, spec.steps)
-        flat, samples = images.reshape(-1, *images.shape[2:]), subject.draw(subject.z[-COMPARED:])
-    row, frame = np.divmod(np.arange(len(flat)), spec.steps)
-    frames = pd.DataFrame({"row": row, "frame": frame})
-    frames["step_pixels"] = _steps(torch.from_numpy(flat), torch.from_numpy(samples), spec.steps)
+        images = _images(subject, z, path, steps)
+        drawn = np.concatenate([*images, subject.ordinary()])
+    frames = pd.DataFrame(np.ndindex(images.shape[:2]), columns=["row", "frame"])
+    rows = pd.DataFrame({"row": range(len(images)), "from": ends[:-1], "to": ends[1:]})
     with timed(look.seconds, "features"):
-        calibration = samples if training is None else training.some(CALIBRATION, spec.seed)
-        if (network := feature_network(spec.generator, spec.discriminator, calibration, run)) is not None:
-            both = strongest_responses(network.backbone, np.concatenate([flat, samples]), run)
-            frames["step_features"] = _steps(both[: len(flat)], both[len(flat) :], spec.steps)
-            look.inputs["features"] = network.weights
+        calibration = drawn[-ORDINARY:] if training is None else training.some(CALIBRATION, seed)
+        spaces, weights = open_spaces(generator, discriminator, calibration, run)
+        look.inputs.update(weights)
+        for space, points in spaces.items():
+            frames[f"step_{space}"] = _steps(points(drawn), steps)
+            rows[f"smoothness_{space}"] = largest = frames.groupby("row")[f"step_{space}"].max()
+            found = mean_and_sd(largest) | {"max": float(largest.max()), "n": len(largest)}
+            look.figures[f"smoothness_{space}"] = found
+            look.says.append(
+                f"smoothness_{space}: largest steps of the rows {found['mean']:.3f} on average (sd {found['sd']:.3f}, "
+                f"n {found['n']}), at most {found['max']:.3f}; 1 is a jump to another sample"
+            )
     with timed(look.seconds, "pictures"):
         look.pictures["walk.png"] = figures.blocks(images)
-        look.pictures["walk.webp"] = _animation(subject, z, spec.path)
-
-    rows = pd.DataFrame({"row": range(len(images)), "from": spec.ends[:-1], "to": spec.ends[1:]})
-    for step in frames.columns[2:]:
-        name = step.replace("step", "smoothness")
-        rows[name] = frames.groupby("row")[step].max()
-        look.figures[name] = found = mean_and_sd(rows[name]) | {"max": float(rows[name].max()), "n": len(rows)}
-        look.says.append(
-            f"{name}: largest steps of the rows {found['mean']:.3f} on average (sd {found['sd']:.3f}, n {found['n']}), "
-            f"at most {found['max']:.3f}; 1 is a jump to another sample"
-        )
+        look.pictures["walk.webp"] = _animation(subject, z, path)
     if training is not None:
         look.inputs["training"] = training.packed.digest
         with timed(look.seconds, "nearest"):
-            nearest, look.pictures["nearest.png"] = _nearest(images, training, spec.seed)
+            nearest, look.pictures["nearest.png"] = _nearest(images, training, seed)
         frames = frames.join(nearest)
         by_row = frames.groupby("row")
         rows["least_nearest_ratio"] = by_row["nearest_ratio"].min()
@@ -100,10 +88,10 @@ def walk(spec: WalkSpec, run: Run) -> LookResult:
     return look
 
 
-def _training_images(spec: WalkSpec, subject: Subject, run: Run) -> TrainingImages | None:
+def _training_images(subject: Subject, data: str | None, run: Run) -> TrainingImages | None:
     """None, with a line that says why, where they are not at hand: a walk shows something without them, too."""
     try:
-        return training_images(spec.generator, spec.data, run, shape=subject.image_shape)
+        return training_images(subject.file, data, run, subject.image_shape)
     except NotAtHandError as error:
         run.say(f"without distances to training images: {error}")
         return None
@@ -122,26 +110,22 @@ def _animation(subject: Subject, z: Tensor, path: str) -> bytes:
     return figures.animation([figures.blocks(frame.reshape(lines, -1, *frame.shape[1:])) for frame in frames])
 
 
-def _steps(frames: Tensor, samples: Tensor, steps: int) -> np.ndarray:
-    """float64 [rows * steps]: distances of frames [rows * steps, ...] from those before them; NaN for a row's first.
+def _steps(points: Tensor, steps: int) -> np.ndarray:
+    """float64 [rows * steps]: distances of frames from those before them; NaN for a row's first.
 
-    The unit is the mean distance between two samples.
+    points: [rows * steps + ORDINARY, ...], the frames and then the ordinary samples, whose mean distance is the unit.
     """
-    flat = frames.flatten(1).double()
-    distances = (flat[1:] - flat[:-1]).norm(dim=1) / mean_distance(samples)
-    found = np.append(math.nan, distances.numpy())
-    found[::steps] = math.nan
-    return found
+    lengths = step_lengths(points[:-ORDINARY].unflatten(0, (-1, steps))) / mean_distance(points[-ORDINARY:])
+    return nn.functional.pad(lengths, (1, 0), value=math.nan).flatten().numpy()
 
 
 def _nearest(images: np.ndarray, training: TrainingImages, seed: int) -> tuple[pd.DataFrame, bytes]:
     """A line for each frame's nearest training image, and the picture of each row of frames above those."""
     pixels = training.pixels()
-    distances, index = evaluation.nearest(torch.from_numpy(images.reshape(-1, *images.shape[2:])), pixels)
+    found, index = evaluation.nearest(torch.from_numpy(np.concatenate(images)), pixels)
     drawn = np.random.default_rng(seed).permutation(len(pixels))[:REFERENCES]
     usual = float(np.median(evaluation.nearest_others(pixels, drawn)[0])) or math.nan
-    both = np.stack([images, pixels[torch.from_numpy(index)].numpy().reshape(images.shape)], axis=1)
-    table = pd.DataFrame({"nearest": distances.astype(np.float64) / UNIT})
-    table["nearest_ratio"] = distances.astype(np.float64) / usual
-    table["nearest_index"] = training.rows[index]
-    return table, figures.blocks(both.reshape(-1, *images.shape[1:]))
+    distances, rows = found.astype(np.float64), training.rows[index]
+    both = np.stack([images, training.packed.images[rows].reshape(images.shape)], axis=1)
+    table = pd.DataFrame({"nearest": distances / UNIT, "nearest_ratio": distances / usual, "nearest_index": rows})
+    return table, figures.blocks(np.concatenate(both))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import gan
 from experiments.networks.contender import NOTHING, Network, Request
-from experiments.networks.kinds import SHIPPED, WEIGHTS
+from experiments.networks.kinds import WEIGHTS
 from experiments.networks.ports import is_port, open_port
 from experiments.run.errors import closest
 from gan.theano_weights import complete_stages
@@ -26,11 +26,6 @@ class Flatten:
 
     def __call__(self, maps: Tensor) -> Tensor:
         return maps.flatten(1)
-
-
-def folder_of(name: str) -> Path | None:
-    """The folder of the network that comes with the project under this name; None where none does."""
-    return WEIGHTS / name if name in SHIPPED else None
 
 
 def architecture(text: str) -> tuple[gan.Architecture, str]:

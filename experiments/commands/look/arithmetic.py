@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from experiments.commands.look.options import GENERATOR_HELP, look_options, sheet_options, write_sheet
+from experiments.commands.look import options as shared
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
@@ -14,33 +14,25 @@ EXAMPLE = """dcgan-eval look arithmetic RUN --sheet
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("generator", help=GENERATOR_HELP)
-    sheet_options(parser, "sheet.html, on which exemplars are chosen,", 200)
+    shared.sheet_options(parser, "sheet.html, on which exemplars are chosen,", 200)
     parser.add_argument("--exemplars", type=Path, metavar="FILE.json", help="concepts exported from sheet.html")
     for letter in "abc":
         parser.add_argument(f"--{letter}", metavar="I,J,K", help="indices on the sheet, or with --exemplars a concept")
     parser.add_argument("--turn", action="store_true", help="turn new samples along the vector from --a to --b")
-    look_options(parser)
+    shared.look_options(parser)
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Add and subtract, turn, or write the sheet."""
     if arguments.sheet:
-        return write_sheet("arithmetic", "concepts", arguments, run)
+        return shared.write_sheet("arithmetic", "concepts", arguments, run)
     if arguments.turn and arguments.c is not None:
         raise UserError("--turn takes two concepts, left as --a and right as --b; leave --c out")
 
-    from experiments.look.arithmetic import ArithmeticSpec, arithmetic, marked_concepts, named_concepts
+    from experiments.look.arithmetic import arithmetic
     from experiments.look.pages import read_marks
-    from experiments.look.result import carry_out, look_folder
-    from experiments.look.subject import generator_file
 
-    file, kind = generator_file(arguments.generator), "turn" if arguments.turn else "arithmetic"
-    given = {letter: getattr(arguments, letter) for letter in ("ab" if arguments.turn else "abc")}
-    if arguments.exemplars is None:
-        spec = ArithmeticSpec(file, named_concepts(given), arguments.turn, arguments.seed)
-    else:
-        marks = read_marks(arguments.exemplars, "concepts")
-        spec = ArithmeticSpec(file, marked_concepts(marks, given), arguments.turn, marks.seed, marks)
-    carry_out(arithmetic, spec, look_folder(kind, file, run, arguments.out), run)
-    return 0
+    texts = {letter: getattr(arguments, letter) for letter in ("ab" if arguments.turn else "abc")}
+    marks = None if arguments.exemplars is None else read_marks(arguments.exemplars, "concepts")
+    kind = "turn" if arguments.turn else "arithmetic"
+    return shared.carry_out(kind, arithmetic, arguments.generator, arguments, run, texts=texts, marks=marks)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from experiments.commands.look.options import GENERATOR_HELP, look_options, sheet_options, write_sheet
+from experiments.commands.look import options as shared
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
@@ -13,27 +13,22 @@ EXAMPLE = """dcgan-eval look forget RUN --sheet
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("generator", help=GENERATOR_HELP)
-    sheet_options(parser, "boxes.html, on which boxes are drawn,", 150)
+    shared.sheet_options(parser, "boxes.html, on which boxes are drawn,", 150)
     parser.add_argument("--boxes", type=Path, metavar="FILE.json", help="exported from boxes.html")
     parser.add_argument("--layer", help="default: the second-highest stage that gives maps, deconv2 of dcgan64")
     parser.add_argument("--draws", type=int, default=20, help="sets of random maps (default: %(default)s)")
-    look_options(parser)
+    shared.look_options(parser)
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Drop the maps, or write the page for the boxes."""
     if arguments.sheet:
-        return write_sheet("forget", "boxes", arguments, run)
+        return shared.write_sheet("forget", "boxes", arguments, run)
     if arguments.boxes is None:
         raise UserError("name the boxes: --boxes FILE.json from boxes.html, which --sheet writes")
 
-    from experiments.look.forget import ForgetSpec, forget
+    from experiments.look.forget import forget
     from experiments.look.pages import read_marks
-    from experiments.look.result import carry_out, look_folder
-    from experiments.look.subject import generator_file
 
-    file = generator_file(arguments.generator)
-    spec = ForgetSpec(file, read_marks(arguments.boxes, "boxes"), arguments.layer, arguments.draws)
-    carry_out(forget, spec, look_folder("forget", file, run, arguments.out), run)
-    return 0
+    marks = read_marks(arguments.boxes, "boxes")
+    return shared.carry_out("forget", forget, arguments.generator, arguments, run, marks=marks)

@@ -1,19 +1,37 @@
-"""What the looks share: their options, their specs made of options, and the pages on which a person marks samples."""
+"""What the looks share: options, networks by name, how a look is carried out, and pages to mark samples on."""
 
 import argparse
 import inspect
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from experiments.commands.options import add_roots
+from experiments.networks.kinds import SHIPPED, WEIGHTS
 from experiments.run.context import Run
-
-Spec = TypeVar("Spec")
+from experiments.training.files import DISCRIMINATOR, GENERATOR
 
 GENERATOR_HELP = (
     "generator.safetensors of a training run, the run's folder, or a network that comes with the project, e.g. faces-64"
 )
+
+
+def network_path(named: str) -> Path:
+    """The folder of the network of that name that comes with the project, or the path that a person typed."""
+    return WEIGHTS / named if named in SHIPPED else Path(named)
+
+
+def generator_file(named: str) -> Path:
+    """The generator's file, from its path, the folder of a run, or the name of a network (see `network_path`)."""
+    path = network_path(named)
+    return path / GENERATOR if path.is_dir() else path
+
+
+def discriminator_file(named: str) -> str:
+    """The same for a discriminator; what names another backbone stays as it is."""
+    path = network_path(named)
+    return str(path / DISCRIMINATOR) if path.is_dir() else named
 
 
 def look_options(parser: argparse.ArgumentParser) -> None:
@@ -32,24 +50,32 @@ def comparison_options(parser: argparse.ArgumentParser) -> None:
 
 
 def sheet_options(parser: argparse.ArgumentParser, page: str, samples: int) -> None:
-    """Add --sheet, which writes the page on which a person marks samples, and --samples."""
+    """Add the generator, --sheet, which writes the page on which a person marks its samples, and --samples."""
+    parser.add_argument("generator", type=generator_file, help=GENERATOR_HELP)
     parser.add_argument("--sheet", action="store_true", help=f"write {page} and stop")
     parser.add_argument("--samples", type=int, default=samples, help="of the sheet (default: %(default)s)")
 
 
-def make_spec(spec: Callable[..., Spec], arguments: argparse.Namespace, **resolved: Any) -> Spec:
-    """A look's spec: the fields that are `resolved`, and the others from the options of the same names."""
-    given = vars(arguments) | resolved
-    return spec(**{name: given[name] for name in inspect.signature(spec).parameters})
+def carry_out(
+    kind: str, look: Callable[..., Any], network: Path | str, arguments: argparse.Namespace, run: Run, **more: Any
+) -> int:
+    """Look at the network, and write the result into the folder of `look.result.look_folder`.
+
+    The look's parameters are `run`, those in `more`, and else the options of the same names.
+    """
+    from experiments.look import result
+
+    given = vars(arguments) | more | {"run": run}
+    bound = partial(look, **{name: given[name] for name in inspect.signature(look).parameters})
+    result.carry_out(bound, result.look_folder(kind, network, run, arguments.out), run)
+    return 0
 
 
 def write_sheet(kind: str, marked: str, arguments: argparse.Namespace, run: Run) -> int:
     """Write the page on which `marked` is marked for a look of that `kind`, and print its file."""
-    from experiments.look.pages import write_page
-    from experiments.look.result import look_folder
-    from experiments.look.subject import generator_file, open_subject
+    from experiments.look import pages, result
 
-    subject = open_subject(generator_file(arguments.generator), arguments.seed, run)
-    folder = look_folder(kind, subject.file, run, arguments.out)
-    print(write_page(marked, subject, arguments.samples, folder))
+    generator = arguments.generator
+    folder = result.look_folder(kind, generator, run, arguments.out)
+    print(pages.write_page(marked, generator, arguments.seed, arguments.samples, folder, run))
     return 0

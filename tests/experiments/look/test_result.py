@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -13,9 +14,9 @@ from experiments.run.errors import UserError
 TABLE = pd.DataFrame({"n": [1, 2], "share": [1 / 3, math.nan], "name": ["a,b", ""]})
 
 
-def look(spec, run):
-    """A look that finds what it was asked for."""
-    return LookResult(3, {"generator": "ab"}, {"path": "straight"}, **spec)
+def look(**found):
+    """A look that finds this."""
+    return LookResult(3, {"generator": "ab"}, {"path": "straight"}, **found)
 
 
 def test_a_result_is_written_recorded_said_and_printed(workplace, capsys):
@@ -24,7 +25,7 @@ def test_a_result_is_written_recorded_said_and_printed(workplace, capsys):
     run = dataclasses.replace(workplace.run, say=said.append, command=command)
     figures = {"one": math.nan, "two": [1.5, {"three": -math.inf}]}
     kept = {"pictures": {"a.png": b"png"}, "tables": {"a.csv": TABLE}, "figures": figures, "seconds": {"draw": 1.26}}
-    carry_out(look, kept | {"says": ["what was seen"], "answers": ["the answer"]}, folder, run)
+    carry_out(partial(look, **kept, says=["what was seen"], answers=["the answer"]), folder, run)
     assert (folder / "a.png").read_bytes() == b"png"
     assert (folder / "a.csv").read_text() == 'n,share,name\n1,0.333333,"a,b"\n2,,\n'
     assert said == [f"written to {folder}", "what was seen"] and capsys.readouterr().out == "the answer\n"
@@ -43,20 +44,20 @@ def test_a_record_comes_last_and_an_earlier_one_goes_first(workplace):
     for name in ("record.json", "nearest.png", "nearest-run-pixels.png", "shows.txt"):
         (folder / name).write_text("earlier")
     with pytest.raises(FileNotFoundError):
-        carry_out(look, {"tables": {"no-folder/a.csv": TABLE}}, folder, workplace.run)
+        carry_out(partial(look, tables={"no-folder/a.csv": TABLE}), folder, workplace.run)
     assert [file.name for file in folder.iterdir()] == ["shows.txt"]
 
 
 def test_a_look_that_fails_leaves_no_folder_and_an_earlier_look_as_it_was(workplace):
-    def fails(spec, run):
+    def fails():
         raise ValueError("a mistake")
 
     with pytest.raises(ValueError, match="a mistake"):
-        carry_out(fails, None, workplace.root / "new", workplace.run)
+        carry_out(fails, workplace.root / "new", workplace.run)
     assert not (workplace.root / "new").exists()
     (workplace.root / "nearest.png").touch()
     with pytest.raises(ValueError, match="a mistake"):
-        carry_out(fails, None, workplace.root, workplace.run)
+        carry_out(fails, workplace.root, workplace.run)
     assert (workplace.root / "nearest.png").exists()
 
 

@@ -1,7 +1,10 @@
 """What a look is at: how networks are named, and a generator that draws one image."""
 
+from pathlib import Path
+
 import gan
-from experiments.look.subject import discriminator_file, generator_file, network_name
+from experiments.commands.look.options import discriminator_file, generator_file, network_path
+from experiments.look.subject import network_name
 from experiments.run.context import RESULTS
 from tests.experiments.look.made_up import looked, rewritten, weights
 
@@ -15,6 +18,7 @@ def test_networks_go_by_file_by_folder_and_by_name(root):
     assert discriminator_file("svhn32-half") == str(
         generator_file("svhn32-half").with_name("discriminator.safetensors")
     )
+    assert network_path("faces-65") == Path("faces-65")
     looked("arithmetic", "svhn32-half", "--sheet", "--samples", 1)
     assert (root / "runs" / "look" / "arithmetic-svhn32-half" / "sheet.html").exists()
     assert (network_name(file), network_name("mine.py:net")) == ("run", "mine.py-net")

@@ -11,7 +11,7 @@ import gan
 import results
 from experiments.networks.contender import NOTHING
 from experiments.networks.kinds import SHIPPED, WEIGHTS
-from experiments.networks.own import architecture, folder_of
+from experiments.networks.own import architecture
 from experiments.networks.resolve import resolve
 from experiments.run.errors import UserError
 
@@ -27,11 +27,6 @@ def test_a_network_that_comes_with_the_project(name: str) -> None:
     assert hashlib.sha256(file.read_bytes()).hexdigest() == written["discriminator"]
     assert (contender.name, contender.trained_on) == (f"DCGAN {name}", written["data"]["digest"])
     assert contender.weights == features.weights_digest(gan.load(file)) == resolve(str(file)).weights
-    assert folder_of(name) == file.parent
-
-
-def test_other_names_have_no_folder() -> None:
-    assert folder_of("faces-65") is None and folder_of("results/weights/faces-64") is None
 
 
 @pytest.mark.parametrize("name", ["imagenet32-half", "svhn32"])
