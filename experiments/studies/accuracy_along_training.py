@@ -6,8 +6,6 @@ Every snapshot of the run's discriminator, and a random initialisation of it, is
 training images of CIFAR-10 only, so that recipes and lengths may be chosen by these figures.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,9 @@ import pandas as pd
 import torch
 
 import gan
-from experiments.commands.options import add_roots, make_run
 from experiments.data.load import load
 from experiments.measure.probe import Part, accuracy, part
-from experiments.run.files import write_bytes
+from experiments.studies.program import new_parser, parse, write_table
 from experiments.training.files import SNAPSHOTS
 
 
@@ -44,28 +41,24 @@ def curve(folder: Path, images: Part, *, points: int, device: torch.device) -> I
         yield {"run": folder.name, "images_seen": int(file.stem), **accuracy(network, images, device=device)}
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
     """Print the rows as they come; write them as CSV."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("folder", type=Path, nargs="+", help="folders of training runs")
     parser.add_argument("--points", type=int, default=20, help="snapshots of each, the last among them")
     parser.add_argument("--out", type=Path, required=True)
-    add_roots(parser, device=True)
-    arguments = parser.parse_args(argv)
-    run = make_run(arguments)
+    arguments, run = parse(parser, argv, device=True)
     images = part(load("cifar10-train", run))
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     try:
         for folder in arguments.folder:
             for row in curve(folder, images, points=arguments.points, device=run.device):
                 rows.append(row)
                 print(f"{row['run']} {row['images_seen']:>9,} images: {row['accuracy_percent']:.2f} %", flush=True)
-                write_bytes(arguments.out, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g").encode())
+                write_table(pd.DataFrame(rows), arguments.out, "%.6g")
     except ValueError as error:
         parser.error(str(error))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,14 +1,15 @@
-"""`make bench`: what this project costs, against the thing it must keep up with, in one run.
+"""What features and the SVM cost, beside the bare forward pass and scikit-learn's LinearSVC; part of `make bench`.
+
+    python -m experiments.studies.benchmark_features_and_svm --images 512 --repeats 5
 
 Two comparisons, each the median of alternating runs, so that a machine whose speed drifts drifts for both:
 extraction against the bare forward pass of the same network, and L2SVM against scikit-learn's LinearSVC on problems of
 eight shapes (objective, agreement of predictions, seconds).
 """
 
-import argparse
-import sys
 import warnings
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,22 +20,23 @@ from sklearn.svm import LinearSVC
 import evaluation
 import features
 import gan
+from experiments.studies.program import new_parser
 from experiments.studies.timing import alternate, compare
 
-# (rows, columns, classes, C, weight of the first class or None, largest feature scale)
+# (rows, columns, classes, C, weight of the first class where they differ, largest feature scale)
 SHAPES = (
     (2000, 50, 2, 1.0, None, 1),
     (2000, 50, 10, 1e-2, None, 1),
     (200, 1000, 2, 10.0, None, 1),
     (300, 2000, 10, 1e-3, None, 1),
-    (3000, 100, 2, 10.0, 0.97, 1),
+    (3000, 100, 2, 10.0, [0.97], 1),
     (3000, 100, 10, 1e-5, None, 1),
     (2000, 60, 10, 1e-4, None, 1000),
     (1500, 40, 2, 10.0, None, 100),
 )
 
 
-def extraction(*, images: int, repeats: int, preset: str = "imagenet32") -> Iterator[str]:
+def extraction(*, images: int, repeats: int, preset: str = "imagenet32") -> str:
     """Images/s of `features.extract` and of the network's stages alone, on the same batches."""
     net = gan.Discriminator(preset)
     backbone = features.Backbone(net, net.arch.stage_names, net.arch.image_shape, (-1.0, 1.0))
@@ -49,26 +51,18 @@ def extraction(*, images: int, repeats: int, preset: str = "imagenet32") -> Iter
 
     out = np.empty((images, features.feature_width(backbone)), np.float32)
     pairs = alternate(bare, lambda: features.extract(backbone, data, out=out), repeats)
-    yield f"extraction {preset}, {images:,} images: {compare(pairs, images, 'bare forward')}"
+    return f"extraction {preset}, {images:,} images: {compare(pairs, images, 'bare forward')}"
 
 
 def solver(*, repeats: int) -> Iterator[str]:
     """Objective of L2SVM relative to LinearSVC's, agreement and seconds, shape by shape."""
-    for rows, columns, classes, C, weight, scale in SHAPES:
-        X, y = make_classification(
-            rows,
-            columns,
-            n_informative=min(20, columns),
-            n_classes=classes,
-            n_clusters_per_class=1,
-            weights=None if weight is None else [weight],
-            random_state=0,
-        )
+    problem = partial(make_classification, n_clusters_per_class=1, random_state=0)
+    for rows, columns, classes, C, weights, scale in SHAPES:
+        X, y = problem(rows, columns, n_informative=min(20, columns), n_classes=classes, weights=weights)
         X = X * np.geomspace(1 / scale, scale, columns)
         ours = evaluation.L2SVM(C)
         theirs = LinearSVC(C=C, dual=rows < columns, tol=1e-8, max_iter=200_000)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             pairs = alternate(lambda: theirs.fit(X, y), lambda: ours.fit(X, y), repeats)  # noqa: B023
         other, mine = np.median(pairs[:, :, 0], axis=0)
         excess = float(np.max(objective(ours, X, y, C) / objective(theirs, X, y, C) - 1))
@@ -89,18 +83,16 @@ def objective(model: LinearSVC | evaluation.L2SVM, X: np.ndarray, y: np.ndarray,
     return np.array(values)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> None:
     """Prints one line a comparison."""
-    parser = argparse.ArgumentParser(description="Benchmarks against the bare forward pass and against LinearSVC.")
+    parser = new_parser(__doc__)
     parser.add_argument("--images", type=int, default=512, help="images a run of extraction (default: 512)")
     parser.add_argument("--repeats", type=int, default=5, help="measured pairs (default: 5)")
-    arguments = parser.parse_args()
-    for line in extraction(images=arguments.images, repeats=arguments.repeats):
-        print(line, flush=True)
+    arguments = parser.parse_args(argv)
+    print(extraction(images=arguments.images, repeats=arguments.repeats), flush=True)
     for line in solver(repeats=arguments.repeats):
         print(line, flush=True)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,8 +7,7 @@ with 7,168 features: leaky rectified, of low rank, with noise, ten classes. Besi
 of C and ten more for one, by each, with the objectives they end at.
 """
 
-import argparse
-import sys
+import dataclasses
 import time
 import warnings
 from pathlib import Path
@@ -23,6 +22,7 @@ from experiments.measure.protocols import PROTOCOLS
 from experiments.run import console
 from experiments.run.context import Run
 from experiments.studies.benchmark_features_and_svm import objective
+from experiments.studies.program import new_parser
 
 RANK = 64
 
@@ -43,19 +43,19 @@ def synthetic(rows: int, width: int, seed: int, *, spread: float = 0.3) -> tuple
     return X, labels
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> None:
     """Prints the stages and the comparison as they end."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--width", type=int, default=7_168, help="features of an image (default: %(default)s)")
     parser.add_argument("--shrink", type=int, default=1, help="divide rows and draws by so much, for a quick look")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     run = Run(Path(), Path(), say=console.say, progress=console.progress)
     rules, shrink = PROTOCOLS["svhn/1000-balanced"], arguments.shrink
     assert rules.few is not None
     (X, y), (X_test, y_test) = (
         synthetic(rows // shrink, arguments.width, seed) for seed, rows in enumerate((rules.images, rules.tested))
     )
-    few = type(rules.few)(rules.few.per_class, None, max(2, rules.few.select // shrink), rules.few.score // shrink)
+    few = dataclasses.replace(rules.few, select=max(2, rules.few.select // shrink), score=rules.few.score // shrink)
     split = Split(X, y, X_test, y_test, np.arange(rules.holdout // shrink))
     start = time.perf_counter()
     answer = few_labels(split, rules.grid, few, 0, run)
@@ -75,19 +75,16 @@ def main() -> int:
         ours += time.perf_counter() - start
         for C, svm in zip(Cs, mine, strict=True):
             start = time.perf_counter()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
+            with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
                 other = LinearSVC(C=C, dual=True, tol=1e-4).fit(X[rows], y[rows])
             theirs += time.perf_counter() - start
             ratio = objective(svm, X[rows], y[rows], C) / objective(other, X[rows], y[rows], C)
             excess = max(excess, float(np.max(ratio - 1)))
     print(
         f"a tenth of its fits: {ours:.1f} s, LinearSVC {theirs:.1f} s, ratio {theirs / ours:.1f}; "
-        f"objective at most {excess:+.1e} above LinearSVC's",
-        flush=True,
+        f"objective at most {excess:+.1e} above LinearSVC's"
     )
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,13 +1,14 @@
 """What hashing costs: beside imagehash on arrays, and beside merely decoding on image files.
 
-python -m experiments.studies.benchmark_hashing --folder photos
+    python -m experiments.studies.benchmark_hashing --folder photos
+
+Without --folder, files of three sizes are made up. Each chunk of files is decoded and hashed in turn, in one process.
 """
 
-import argparse
-import sys
+import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import imagehash
@@ -16,12 +17,13 @@ from PIL import Image
 
 import dedup
 from experiments.run.workers import cores, in_order
-from experiments.studies.timing import alternate, compare, seconds
+from experiments.studies.program import new_parser
+from experiments.studies.timing import Pairs, alternate, compare
 
 CHUNK = 256  # files a task
 
 
-def hashing(*, images: int = 4096, repeats: int = 5) -> str:
+def hashing(images: int, repeats: int) -> str:
     """A line on images/s of `dedup.phash` on a packed 32x32 set and of imagehash on the same, one process each."""
     data = _smooth(images, 32, 32)
 
@@ -34,51 +36,29 @@ def hashing(*, images: int = 4096, repeats: int = 5) -> str:
     return f"phash of {images:,} arrays of 32x32: {compared}"
 
 
-def photos(folder: Path | None = None, *, repeats: int = 5, workers: int | None = None) -> Iterator[str]:
+def photos(name: str, files: Sequence[Path], repeats: int, workers: int) -> Iterator[str]:
     """Lines on files/s of `dedup.hash_files`, without thumbnails and with them, and of Pillow decoding the same files.
 
-    folder: of JPEG files; by default files of three sizes are made up. workers: processes, by default one a core. Each
-    chunk of files is decoded and hashed in turn in one process, which times both.
+    workers: processes.
     """
-    workers = workers or cores()
-    if folder is not None:
-        yield from _photos(folder.name, sorted(p for p in folder.rglob("*") if p.is_file()), repeats, workers)
-        return
-    with tempfile.TemporaryDirectory() as made:
-        for count, width, height in ((2048, 64, 64), (1024, 89, 109), (32, 1600, 1200)):
-            name = f"of {width}x{height}"
-            yield from _photos(name, _make(Path(made) / name, count, width, height), repeats, workers)
-
-
-def _photos(name: str, files: Sequence[Path], repeats: int, workers: int) -> Iterator[str]:
     size = min(CHUNK, max(1, len(files) // (4 * workers)))
     chunks = [files[i : i + size] for i in range(0, len(files), size)]
     for side in (None, 64):
-        tasks = [_Task(chunk, side, hashed_first=bool(i % 2)) for i in range(repeats + 1) for chunk in chunks]
-        timed = list(in_order(_decode_and_hash, tasks, workers=workers))[len(chunks) :]  # the first round warms up
-        pairs = np.array(timed).reshape(repeats, len(chunks), 2, 2).sum(axis=1) / workers
+        timed = in_order(partial(_decode_and_hash, side=side, repeats=repeats), chunks, workers=workers)
+        pairs = np.sum(list(timed), axis=0) / workers
         thumbnails = f"with thumbnails of {side}x{side}" if side else "without thumbnails"
         compared = compare(pairs, len(files), "only decoded")
         yield f"{len(files):,} files {name} {thumbnails}, {workers} workers: {compared}"
 
 
-@dataclass(frozen=True)
-class _Task:
-    files: Sequence[Path]
-    side: int | None
-    hashed_first: bool
-
-
-def _decode_and_hash(task: _Task) -> list[tuple[float, float]]:
-    """(wall time, processor time) of decoding the files and of hashing them."""
+def _decode_and_hash(files: Sequence[Path], *, side: int | None, repeats: int) -> Pairs:
+    """Seconds of decoding the files and of hashing them, in this process."""
 
     def decode() -> None:
-        for file in task.files:
+        for file in files:
             Image.open(file).load()
 
-    work: list[Callable[[], object]] = [decode, lambda: dedup.hash_files(task.files, side=task.side)]
-    timed = {which: seconds(work[which]) for which in ((1, 0) if task.hashed_first else (0, 1))}
-    return [timed[0], timed[1]]
+    return alternate(decode, lambda: dedup.hash_files(files, side=side), repeats)
 
 
 def _smooth(count: int, width: int, height: int) -> np.ndarray:
@@ -95,30 +75,33 @@ def _smooth(count: int, width: int, height: int) -> np.ndarray:
 def _make(folder: Path, count: int, width: int, height: int) -> list[Path]:
     folder.mkdir()
     files = [folder / f"{i:05}.jpg" for i in range(count)]
-    distinct = _smooth(min(count, 16), width, height)  # a few are enough, under many names
-    for i, file in enumerate(files):
-        if i < len(distinct):
-            Image.fromarray(distinct[i]).save(file, quality=90)
-        else:
-            file.write_bytes(files[i % len(distinct)].read_bytes())
+    distinct = itertools.cycle(_smooth(min(count, 16), width, height))  # a few are enough, under many names
+    for file, image in zip(files, distinct, strict=False):
+        Image.fromarray(image).save(file, quality=90)
     return files
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Prints one line a comparison."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--folder", type=Path, help="folder of JPEG files (default: files of three sizes are made up)")
     parser.add_argument("--images", type=int, default=4096, help="arrays hashed (default: 4096)")
     parser.add_argument("--repeats", type=int, default=5, help="measured pairs (default: 5)")
-    parser.add_argument("--workers", type=int, help="processes for files (default: one a core)")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes for files (default: one a core)")
     arguments = parser.parse_args(argv)
-    print(hashing(images=arguments.images, repeats=arguments.repeats), flush=True)
-    for line in photos(arguments.folder, repeats=arguments.repeats, workers=arguments.workers):
-        print(line, flush=True)
-    return 0
+    print(hashing(arguments.images, arguments.repeats), flush=True)
+    with tempfile.TemporaryDirectory() as made:
+        if arguments.folder:
+            files = {arguments.folder.name: sorted(p for p in arguments.folder.rglob("*") if p.is_file())}
+        else:
+            sizes = ((2048, 64, 64), (1024, 89, 109), (32, 1600, 1200))
+            files = {f"of {w}x{h}": _make(Path(made) / f"{w}x{h}", count, w, h) for count, w, h in sizes}
+        for name in files:
+            for line in photos(name, files[name], arguments.repeats, arguments.workers):
+                print(line, flush=True)
 
 
 if __name__ == "__main__":
     from experiments.studies import benchmark_hashing  # workers find its functions by this name
 
-    sys.exit(benchmark_hashing.main())
+    benchmark_hashing.main()

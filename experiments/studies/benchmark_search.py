@@ -12,27 +12,28 @@ changed; `dense`, 90 % within eight bits of one code; `equal`, one code.
 
 import argparse
 import hashlib
-import importlib.metadata
+import importlib.util
+import itertools
 import json
 import os
 import resource
 import signal
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 import dedup
-from experiments.commands.options import add_roots, make_run
 from experiments.data.load import load
 from experiments.run.context import Run
-from experiments.run.files import write_bytes
 from experiments.run.torchvision import import_torchvision
+from experiments.studies.program import new_parser, parse, write_table
 
 COLUMNS = ("method", "kind", "codes", "radius", "seconds", "n_runs", "peak_rss_gib", "pairs", "exact", "note")
 GIB = 2**20  # of the kilobytes that ru_maxrss counts
@@ -76,67 +77,53 @@ KINDS: dict[str, Callable[[int, int, Run], np.ndarray]] = {
 }
 
 
-def faiss_index(build: Callable) -> Callable[[np.ndarray, int], np.ndarray]:
-    """All pairs by the range search of the index that `build(faiss, radius)` makes."""
+def faiss_pairs(codes: np.ndarray, radius: int, *, index: str, hashes: int = 0) -> np.ndarray:
+    """All pairs by the range search of faiss's binary index `index`, which has so many hashes of 16 bits.
 
-    def pairs(codes: np.ndarray, radius: int) -> np.ndarray:
-        import faiss
+    One hash of k differs in at most radius // k bits. Buckets up to so many bits away are visited: the search is exact.
+    """
+    import faiss
 
-        index = build(faiss, radius)
-        octets = codes.view(np.uint8).reshape(-1, 8)
-        index.add(octets)
-        starts, _, j = index.range_search(octets, radius + 1)  # finds what is nearer than this
-        i = np.repeat(np.arange(len(codes)), np.diff(starts.astype(np.int64)))
-        found = np.stack([i[i < j], j[i < j]], axis=1)
-        return found[np.lexsort((found[:, 1], found[:, 0]))]
-
-    return pairs
-
-
-def one_hash(faiss, radius: int):
-    """16 bits hashed, buckets up to `radius` bits away visited: exact by construction."""
-    index = faiss.IndexBinaryHash(64, 16)
-    index.nflip = radius
-    return index
+    searched = faiss.index_binary_factory(64, index)
+    if hashes:
+        searched.nflip = radius // hashes
+    octets = codes.view(np.uint8).reshape(-1, 8)
+    searched.add(octets)
+    starts, _, j = searched.range_search(octets, radius + 1)  # finds what is nearer than this
+    i = np.repeat(np.arange(len(codes)), np.diff(starts.astype(np.int64)))
+    found = np.stack([i[i < j], j[i < j]], axis=1)
+    return found[np.lexsort((found[:, 1], found[:, 0]))]
 
 
-def four_hashes(faiss, radius: int):
-    """Four times 16 bits: one of them differs in at most radius // 4, so exact by the pigeonhole."""
-    index = faiss.IndexBinaryMultiHash(64, 4, 16)
-    index.nflip = radius // 4
-    return index
-
-
-def imagededup_search(method: str) -> Callable[[np.ndarray, int], np.ndarray]:
+def imagededup_pairs(codes: np.ndarray, radius: int, *, method: str) -> np.ndarray:
     """All pairs by imagededup's search over hexadecimal hashes, on as many processes as it takes by itself."""
+    import_torchvision()  # which imagededup imports
+    from imagededup.handlers.search.retrieval import HashEval
+    from imagededup.methods import PHash
 
-    def pairs(codes: np.ndarray, radius: int) -> np.ndarray:
-        import_torchvision()  # which imagededup imports
-        from imagededup.handlers.search.retrieval import HashEval
-        from imagededup.methods import PHash
-
-        names = {str(i): f"{code:016x}" for i, code in enumerate(codes.tolist())}
-        search = HashEval(names, names, PHash.hamming_distance, False, radius, method)
-        found = [(int(i), int(j)) for i, near in search.retrieve_results().items() for j in near if int(i) < int(j)]
-        return np.array(sorted(found), np.int64).reshape(-1, 2)
-
-    return pairs
+    names = {str(i): f"{code:016x}" for i, code in enumerate(codes.tolist())}
+    search = HashEval(names, names, PHash.hamming_distance, False, radius, method)
+    found = [(int(i), int(j)) for i, near in search.retrieve_results().items() for j in near if int(i) < int(j)]
+    return np.array(sorted(found), np.int64).reshape(-1, 2)
 
 
-METHODS: dict[str, tuple[str, Callable[[np.ndarray, int], np.ndarray]]] = {  # name -> (package, function)
-    "radius_pairs": ("dcgan-eval", dedup.radius_pairs),
-    "radius_groups": ("dcgan-eval", dedup.radius_groups),
-    "faiss IndexBinaryFlat": ("faiss-cpu", faiss_index(lambda faiss, radius: faiss.IndexBinaryFlat(64))),
-    "faiss IndexBinaryHash": ("faiss-cpu", faiss_index(one_hash)),
-    "faiss IndexBinaryMultiHash": ("faiss-cpu", faiss_index(four_hashes)),
-    "imagededup brute_force_cython": ("imagededup", imagededup_search("brute_force_cython")),
-    "imagededup bktree": ("imagededup", imagededup_search("bktree")),
-    "imagededup brute_force": ("imagededup", imagededup_search("brute_force")),
+METHODS: dict[str, tuple[str, Callable[[np.ndarray, int], np.ndarray]]] = {  # name -> (what it imports, function)
+    "radius_pairs": ("dedup", dedup.radius_pairs),
+    "radius_groups": ("dedup", dedup.radius_groups),
+    "faiss IndexBinaryFlat": ("faiss", partial(faiss_pairs, index="BFlat")),
+    "faiss IndexBinaryHash": ("faiss", partial(faiss_pairs, index="BHash16", hashes=1)),
+    "faiss IndexBinaryMultiHash": ("faiss", partial(faiss_pairs, index="BHash4x16", hashes=4)),
+    "imagededup brute_force_cython": ("imagededup", partial(imagededup_pairs, method="brute_force_cython")),
+    "imagededup bktree": ("imagededup", partial(imagededup_pairs, method="bktree")),
+    "imagededup brute_force": ("imagededup", partial(imagededup_pairs, method="brute_force")),
 }
 
 
-def measure(method: str, codes: np.ndarray, radius: int) -> dict:
-    """One run in this process: seconds, peak memory in GiB (its children's largest added), pairs and their digest."""
+def measure(method: str, codes: np.ndarray, radius: int) -> dict[str, Any]:
+    """One run in this process: seconds, memory in GiB before it and at its peak, pairs or groups, and their digest.
+
+    The peak of this process's largest child is added to its own.
+    """
     search = METHODS[method][1]
     search(codes[:2], radius)  # imports, which are no part of a search
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / GIB
@@ -144,90 +131,74 @@ def measure(method: str, codes: np.ndarray, radius: int) -> dict:
     found = search(codes, radius)
     seconds = time.perf_counter() - start
     peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / GIB
-    return {
-        "seconds": seconds,
-        "peak": peak,
-        "before": before,
-        "pairs": len(found) if found.ndim == 2 else None,
-        "groups": None if found.ndim == 2 else len(np.unique(found)),
-        "digest": hashlib.sha256(found.astype(np.int64).tobytes()).hexdigest(),
-    }
+    digest = hashlib.sha256(found.astype(np.int64).tobytes()).hexdigest()
+    counted = {"pairs": len(found)} if found.ndim == 2 else {"groups": len(np.unique(found))}
+    return {"seconds": seconds, "peak": peak, "before": before, "digest": digest, **counted}
 
 
-def in_process(method: str, n: int, given: Sequence[str], limit: float) -> dict | str:
-    """`measure` in a process of its own with the options `given`; or in words why there is nothing to tell."""
-    package = METHODS[method][0]
-    if package != "dcgan-eval":
-        try:
-            importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            return "not installed"
+def in_process(method: str, n: int, given: Sequence[str], limit: float) -> dict[str, Any]:
+    """`measure` in a process of its own with the options `given`. Raises RuntimeError that says why it did not end."""
+    if importlib.util.find_spec(METHODS[method][0]) is None:
+        raise RuntimeError("not installed")
     command = [sys.executable, "-m", "experiments.studies.benchmark_search", *given, "--one", method, str(n)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         out, err = child.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as error:
         os.killpg(child.pid, signal.SIGKILL)  # with the processes that it started
         child.communicate()
-        return f"more than {limit:g} s"
+        raise RuntimeError(f"more than {limit:g} s") from error
     if child.returncode:
-        return (err.strip().splitlines() or [f"ended with status {child.returncode}"])[-1]
+        raise RuntimeError((err.strip().splitlines() or [f"ended with status {child.returncode}"])[-1])
     return json.loads(out.strip().splitlines()[-1])
 
 
-def row(base: dict, results: list[dict | str], ours: str | None) -> dict:
-    """A line of the table, `base` filled in: the median of the runs, or why there is none."""
-    runs = [result for result in results if not isinstance(result, str)]
-    if len(runs) < len(results):
-        return base | {"n_runs": 0, "note": next(result for result in results if isinstance(result, str))}
-    pairs, groups = runs[0]["pairs"], runs[0]["groups"]
-    return base | {
-        "seconds": f"{statistics.median(run['seconds'] for run in runs):.2f}",
+def summary(runs: Sequence[dict[str, Any]], ours: str | None) -> dict[str, Any]:
+    """What a line of the table says of runs that ended well. ours: the digest of our pairs."""
+    first, (peak, before) = runs[0], (max(run[name] for run in runs) for name in ("peak", "before"))
+    return {
+        "seconds": f"{np.median([run['seconds'] for run in runs]):.2f}",
         "n_runs": len(runs),
-        "peak_rss_gib": f"{max(run['peak'] for run in runs):.2f}",
-        "pairs": "" if pairs is None else pairs,
-        "exact": "" if pairs is None or ours is None else all(run["digest"] == ours for run in runs),
-        "note": f"{max(run['before'] for run in runs):.2f} GiB before the search"
-        + ("" if groups is None else f"; {groups} groups"),
+        "peak_rss_gib": f"{peak:.2f}",
+        "pairs": first.get("pairs", ""),
+        "exact": all(run["digest"] == ours for run in runs) if "pairs" in first and ours else "",
+        "note": f"{before:.2f} GiB before the search" + (f"; {first['groups']} groups" if "groups" in first else ""),
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Prints a line for each method and size, and writes them as CSV."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="numbers of codes")
     parser.add_argument("--kind", choices=KINDS, default="random", help="which codes (default: %(default)s)")
     parser.add_argument("--radius", type=int, default=4, help="bits (default: %(default)s)")
-    parser.add_argument(
-        "--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD", help="default: all"
-    )
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="METHOD", help="default: all")
     parser.add_argument("--limit", type=float, default=120, help="seconds a run may take (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=1, help="runs each (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("search.csv"), help="the CSV file (default: %(default)s)")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    add_roots(parser)
-    arguments = parser.parse_args(argv)
+    arguments, run = parse(parser, argv)
     kind, radius = arguments.kind, arguments.radius
     if arguments.one:
         method, n = arguments.one
-        print(json.dumps(measure(method, KINDS[kind](int(n), radius, make_run(arguments)), radius)))
-        return 0
+        print(json.dumps(measure(method, KINDS[kind](int(n), radius, run), radius)))
+        return
     given = sys.argv[1:] if argv is None else argv
-    lines: list[dict] = []
-    for n in arguments.sizes:
-        ours = None
-        for method in arguments.methods:
-            results: list[dict | str] = []
-            while len(results) < arguments.repeats and not any(isinstance(result, str) for result in results):
-                results.append(in_process(method, n, given, arguments.limit))
-            if method == "radius_pairs" and not isinstance(results[0], str):
-                ours = results[0]["digest"]
-            line = dict.fromkeys(COLUMNS, "") | {"method": method, "kind": kind, "codes": n, "radius": radius}
-            lines.append(row(line, results, ours))
-            print(" | ".join(f"{name} {value}" for name, value in lines[-1].items()), flush=True)
-            write_bytes(arguments.out, pd.DataFrame(lines).to_csv(index=False).encode())
-    return 0
+    lines: list[dict[str, Any]] = []
+    ours: dict[int, str] = {}  # number of codes -> digest of our pairs
+    for n, method in itertools.product(arguments.sizes, arguments.methods):
+        line = {"method": method, "kind": kind, "codes": n, "radius": radius, "n_runs": 0}
+        try:
+            runs = [in_process(method, n, given, arguments.limit) for _ in range(arguments.repeats)]
+            if method == "radius_pairs":
+                ours[n] = runs[0]["digest"]
+            line |= summary(runs, ours.get(n))
+        except RuntimeError as error:
+            line["note"] = str(error)
+        lines.append(dict.fromkeys(COLUMNS, "") | line)
+        print(" | ".join(f"{name} {value}" for name, value in lines[-1].items()), flush=True)
+        write_table(pd.DataFrame(lines), arguments.out)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

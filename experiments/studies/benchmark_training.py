@@ -9,21 +9,20 @@ turn, and the median over pairs of runs is printed. The reference gets its minib
 loaders do not give it.
 """
 
-import argparse
 import dataclasses
-import json
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 
+import numpy as np
 import torch
 from torch import nn
 
 import gan
 from experiments.run.memory import keep_freed_memory
+from experiments.studies.program import new_parser
 
 WARM, SECONDS = 3, 8.0  # updates of each network before the clock starts, and how long it then runs
 
@@ -49,10 +48,9 @@ def reference(arch: gan.Architecture, config: gan.TrainingConfig, images: torch.
 
 def ours(arch: gan.Architecture, config: gan.TrainingConfig, images: torch.Tensor, device: str) -> Iterator[None]:
     """Yield after each update of both networks by this project's loop."""
+    keep_freed_memory()
     steps = gan.train(gan.new_state(arch, config, device), images.to(device), config)
-    while True:
-        next(steps)
-        next(steps)
+    for _ in zip(steps, steps, strict=True):
         yield
 
 
@@ -61,32 +59,24 @@ LOOPS = {"reference": reference, "ours": ours}
 
 def rate(name: str, arch: gan.Architecture, config: gan.TrainingConfig, device: str) -> float:
     """Return the updates of each network a second."""
-    if name == "ours":
-        keep_freed_memory()
-    noise = torch.Generator().manual_seed(0)
     shape = (4 * config.batch_size, arch.size, arch.size, arch.channels)
-    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=noise)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     updates = LOOPS[name](arch, config, images, device)
-
+    wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     for _ in range(WARM):
         next(updates)
-    _wait(device)
+    wait()
     started, done = time.monotonic(), 0
     while time.monotonic() - started < SECONDS:
         next(updates)
-        _wait(device)
+        wait()
         done += 1
     return done / (time.monotonic() - started)
 
 
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-
-
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
     """Print the rates and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--preset", choices=gan.PRESETS, default="imagenet32")
     parser.add_argument("--width", type=int)
     parser.add_argument("--kernel", type=int)
@@ -94,32 +84,26 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precision", default="float32", help="of this project's loop; the reference stays float32")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--loop", choices=LOOPS, help="run only this one and print its rate as JSON")
+    parser.add_argument("--loop", choices=LOOPS, help="run only this one and print its rate")
     arguments = parser.parse_args(argv)
-    changes: dict[str, Any] = {k: v for k in ("width", "kernel") if (v := getattr(arguments, k)) is not None}
+    changes = {k: v for k in ("width", "kernel") if (v := getattr(arguments, k)) is not None}
     arch = dataclasses.replace(gan.PRESETS[arguments.preset], **changes)
-    config = gan.TrainingConfig(
-        images=10**9, decay_from=10**9, batch_size=arguments.batch_size, precision=arguments.precision
-    )
+    images, batch, device = 10**9, arguments.batch_size, arguments.device
+    config = gan.TrainingConfig(images, decay_from=images, batch_size=batch, precision=arguments.precision)
+    measured = partial(rate, arch=arch, config=config, device=device)
     if arguments.loop:
-        print(json.dumps(rate(arguments.loop, arch, config, arguments.device)))
-        return 0
-    given = sys.argv[1:] if argv is None else argv
-
-    def measured(loop: str) -> float:
-        command = [sys.executable, "-m", "experiments.studies.benchmark_training", *given, "--loop", loop]
-        return float(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
-
-    pairs = [(measured("reference"), measured("ours")) for _ in range(arguments.repeats)]
-    theirs, own = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
-    ratio = statistics.median(b / a for a, b in pairs)
+        print(measured(arguments.loop))
+        return
+    # a process for each run: none finds what another has left in memory
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as processes:
+        theirs, own = np.reshape(list(processes.map(measured, ["reference", "ours"] * arguments.repeats)), (-1, 2)).T
+    ratios = own / theirs
     print(
-        f"{arguments.preset} {changes or ''} batch {arguments.batch_size} on {arguments.device}: {own:.2f} updates of "
-        f"each network/s, pytorch/examples' loop {theirs:.2f}, ratio {ratio:.2f} "
-        f"({min(b / a for a, b in pairs):.2f} to {max(b / a for a, b in pairs):.2f}, {len(pairs)} pairs)"
+        f"{arguments.preset} {changes or ''} batch {batch} on {device}: {np.median(own):.2f} updates of each "
+        f"network/s, pytorch/examples' loop {np.median(theirs):.2f}, ratio {np.median(ratios):.2f} "
+        f"({min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} pairs)"
     )
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,8 +8,6 @@ be duplicates, among the nearest by a network's features. DATA_ROOT/cifair holds
 the listed pairs. A duplicate that the network did not bring up is not in the list, and counts here as falsely flagged.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,11 +15,10 @@ import numpy as np
 import pandas as pd
 
 import dedup
-from experiments.commands.options import add_roots, make_run
 from experiments.data.load import load
 from experiments.run.errors import UserError
-from experiments.run.files import write_bytes
 from experiments.studies.planted_copies import METHODS, Method
+from experiments.studies.program import new_parser, parse, write_table
 
 TRAINED_ON = ("tiny-imagenet-64", "cifar10-train")  # without labels; no test image takes part
 
@@ -58,26 +55,22 @@ def measure(
         }
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
     """Trains the descriptor, or prints the table of precision and recall."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("task", choices=["fit", "measure"])
-    parser.add_argument(
-        "--steps", type=int, default=dedup.DescriptorConfig.steps, help="for fit: minibatches (default: %(default)s)"
-    )
+    steps = dedup.DescriptorConfig.steps
+    parser.add_argument("--steps", type=int, default=steps, help="for fit: minibatches (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="file to write (fit: copies.safetensors by default)")
-    add_roots(parser)
-    arguments = parser.parse_args(argv)
-    run = make_run(arguments)
+    arguments, run = parse(parser, argv)
 
     if arguments.task == "measure":
         judged, listed = labelled(run.data_root / "cifair")
         train, test = (load(name, run).images for name in ("cifar10-train", "cifar10-test"))
         table = pd.DataFrame(measure(train, test, judged, listed, METHODS)).round(3)
         print(table.to_string(index=False))
-        if arguments.out:
-            write_bytes(arguments.out, table.to_csv(index=False).encode())
-        return 0
+        write_table(table, arguments.out)
+        return
 
     def progress(step: int, loss: float, found: float) -> None:
         if step % 50 == 0:
@@ -87,8 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     made = dedup.CopyDescriptor.fit([load(name, run).images for name in TRAINED_ON], config, progress=progress)
     made.save(arguments.out or Path("copies.safetensors"))
     print(made.digest)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

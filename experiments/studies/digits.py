@@ -8,8 +8,6 @@ ones are first brought to 32x32 by the mean of 2x2 blocks. Counted are the sampl
 those of each digit. The same is counted on 1,000 test digits.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +17,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import gan
-from experiments.commands.options import add_roots, make_run
 from experiments.data.load import load
 from experiments.data.sets.tiny_imagenet import halve
-from experiments.run.files import write_bytes
+from experiments.studies.program import new_parser, parse, write_table
 
 SAMPLES, SURE, CHUNK = 1_000, 0.9, 100
 
@@ -55,11 +52,16 @@ def _scaled(images: np.ndarray) -> Tensor:
 
 
 @torch.no_grad()
+def classified(net: nn.Module, images: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return the classifier's probability of its answer for each image, and the answer."""
+    return torch.cat([net(_scaled(part)).softmax(1) for part in np.array_split(images, 10)]).max(1)
+
+
 def judged(net: nn.Module, images: np.ndarray) -> dict[str, float]:
     """Return the percentage that the classifier is sure of, and how many of each digit there are among those."""
     while images.shape[1] > 32:
         images = halve(images)
-    sure, digit = torch.cat([net(_scaled(part)).softmax(1) for part in np.array_split(images, 10)]).max(1)
+    sure, digit = classified(net, images)
     found = {f"digit_{d}": int(((digit == d) & (sure > SURE)).sum()) for d in range(10)}
     return {"images": len(images), "sure_percent": 100 * float((sure > SURE).float().mean()), **found}
 
@@ -70,33 +72,26 @@ def samples(generator: gan.Generator, *, n: int = SAMPLES, seed: int = 0) -> np.
     return np.concatenate([gan.sample(generator, part).numpy() for part in z.split(CHUNK)])
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
     """Print the counts; write them as CSV."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("generator", type=Path, nargs="+", help="generator.safetensors of training runs")
     parser.add_argument("--out", type=Path, required=True)
-    add_roots(parser)
-    arguments = parser.parse_args(argv)
-    run = make_run(arguments)
+    arguments, run = parse(parser, argv)
     train, test = (load(name, run) for name in ("mnist-32", "mnist-test-32"))
     assert train.labels is not None and test.labels is not None
     net = classifier(train.images, train.labels)
-    with torch.no_grad():
-        right = torch.cat([net(_scaled(part)).argmax(1) for part in np.array_split(test.images, 20)]).numpy()
-    right_percent = 100 * float((right == test.labels).mean())
+    right_percent = 100 * float((classified(net, test.images)[1].numpy() == test.labels).mean())
     rows = [{"samples of": "MNIST test set", **judged(net, test.images[:SAMPLES])}]
     for file in arguments.generator:
         network = gan.load(file)
         if not isinstance(network, gan.Generator) or network.arch.channels != 1:
-            print(f"{file} is no generator of single-channel images", file=sys.stderr)
-            return 2
+            parser.error(f"{file} is no generator of single-channel images")
         rows.append({"samples of": file.parent.name, **judged(net, samples(network))})
     table = pd.DataFrame(rows).assign(classifier_right_percent=right_percent)
     print(table.to_string(index=False))
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(arguments.out, table.to_csv(index=False, float_format="%.4g").encode())
-    return 0
+    write_table(table, arguments.out, "%.4g")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,47 +6,44 @@ The draws of a protocol of few labels are parted at random, many times over, and
 They are equally good, so that a test of level 0.05 may alarm in 5 % of the partings.
 """
 
-import argparse
-import sys
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 import evaluation
-from experiments.commands.options import add_roots, make_run
 from experiments.measure.classify import Split, few_labels
 from experiments.measure.protocols import PROTOCOLS
 from experiments.measure.svm import EvalSpec, extract_features, prepare
+from experiments.studies.program import new_parser, parse
 
 LEVEL = 0.05
+TESTS = ("over images alone", "over images and draws", "the gate")
 
 
 def alarms(right: NDArray[np.bool_], *, overlap: float, pairs: int = 2_000, seed: int = 0) -> dict[str, float]:
     """Test -> share of one-sided alarms at LEVEL between random halves of draws, right bool [R, n]."""
     rng, half = np.random.default_rng(seed), len(right) // 2
-    p: dict[str, list[float]] = {"over images alone": [], "over images and draws": [], "the gate": []}
-    for _ in range(pairs):
+    p = np.empty((pairs, len(TESTS)))
+    for of_pair in p:
         order = rng.permutation(len(right))
         sides = right[order[:half]], right[order[half : 2 * half]]
         images, draws = ([100 * side.mean(axis) for side in sides] for axis in (0, 1))
-        p["over images alone"].append(float(stats.ttest_rel(*images, alternative="less").pvalue))
-        for name, shared in (("over images and draws", 0.0), ("the gate", overlap)):
+        of_pair[0] = stats.ttest_rel(*images, alternative="less").pvalue
+        for test, shared in ((1, 0.0), (2, overlap)):
             found = evaluation.paired_over_draws(*images, *draws, overlap=shared, alternative="less")
-            p[name].append(found.p_value)
-    return {name: float(np.mean(np.array(values) <= LEVEL)) for name, values in p.items()}
+            of_pair[test] = found.p_value
+    return dict(zip(TESTS, (p <= LEVEL).mean(0).tolist(), strict=True))
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> None:
     """Prints the share of alarms of each test."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("backbone", help="as of dcgan-eval eval")
     few = [name for name, protocol in PROTOCOLS.items() if protocol.few is not None]
     parser.add_argument("--protocol", choices=few, default=few[0], help="default: %(default)s")
     parser.add_argument("--pairs", type=int, default=2_000, help="partings (default: %(default)s)")
-    add_roots(parser, device=True)
-    arguments = parser.parse_args()
-    run, spec = make_run(arguments), EvalSpec(arguments.backbone, protocol=arguments.protocol)
+    arguments, run = parse(parser, argv, device=True)
+    spec = EvalSpec(arguments.backbone, protocol=arguments.protocol)
     measurement = prepare(spec, run)
     X, X_test = extract_features(measurement, run)
     split = Split(X, measurement.train.labels, X_test, measurement.test.labels, measurement.holdout)
@@ -54,8 +51,7 @@ def main() -> int:
     answer = few_labels(split, spec.grid or (), spec.rules.few, spec.seed, run)
     for name, share in alarms(answer.right, overlap=spec.rules.overlap, pairs=arguments.pairs).items():
         print(f"{name}: {100 * share:.2f} % alarms of {arguments.pairs:,} pairs at level {LEVEL:g}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,7 +7,6 @@ own, as a person would start it (`python -m experiments train`). SIGKILL, SIGTER
 moment drawn from the time after the data are read. Networks and losses are compared byte for byte.
 """
 
-import argparse
 import json
 import os
 import signal
@@ -16,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from safetensors import safe_open
 
 from experiments.data.packed import pack
 from experiments.run.context import ROOT
-from experiments.run.files import write_bytes
+from experiments.studies.program import new_parser, write_table
 from experiments.training.files import DISCRIMINATOR, GENERATOR, LOSSES, STATE
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -61,22 +60,23 @@ def prepare(folder: Path, *, images: int) -> None:
 
 
 def start(folder: Path, out: Path) -> subprocess.Popen:
-    """Start a session of the run in `out` as a process of its own."""
-    roots = ["--data-root", str(folder / "data"), "--runs-root", str(folder)]
-    command = [sys.executable, "-m", "experiments", "train", str(folder / "tiny.toml"), "--out", str(out), *roots]
-    return subprocess.Popen(
-        [*command, "--device", "cpu", "--checkpoint-images", "320"],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    """Start a session of the run in `out` as a process of its own; return it when the data are read and it trains."""
+    command = [sys.executable, "-m", "experiments", "train", str(folder / "tiny.toml"), "--out", str(out)]
+    command += ["--data-root", str(folder / "data"), "--runs-root", str(folder)]
+    command += ["--device", "cpu", "--checkpoint-images", "320"]
+    one_thread, null = os.environ | {"OMP_NUM_THREADS": "1"}, subprocess.DEVNULL
+    process = subprocess.Popen(command, cwd=ROOT, env=one_thread, stdout=null, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"near-duplicates removed" in line:
+            break
+    return process
 
 
 def finish(folder: Path, out: Path) -> float:
     """Train to the end; return the seconds of training. Raises RuntimeError with the program's output on failure."""
     process = start(folder, out)
-    begun = _training(process)
+    begun = time.monotonic()
     _, said = process.communicate()
     if process.returncode:
         raise RuntimeError(f"training failed with {process.returncode}: {said.decode(errors='replace')[-2000:]}")
@@ -87,7 +87,6 @@ def killed(folder: Path, out: Path, *, kills: int, longest: float, seed: int = 0
     """Start the run in `out` and kill it, `kills` times, each up to `longest` seconds after training began."""
     for number, moment in enumerate(np.random.default_rng(seed).uniform(0, longest, kills)):
         process = start(folder, out)
-        _training(process)
         sent, name = SIGNALS[number % len(SIGNALS)], "none"
         try:
             process.communicate(timeout=float(moment))
@@ -110,15 +109,6 @@ def compare(folder: Path, *, kills: int, images: int, seed: int = 0) -> tuple[li
     return found, differing(folder / "whole", folder / "killed")
 
 
-def _training(process: subprocess.Popen) -> float:
-    """Wait until the data are read and training begins; return the time of that."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if b"near-duplicates removed" in line:
-            break
-    return time.monotonic()
-
-
 def differing(a: Path, b: Path) -> list[str]:
     """Return the files of `COMPARED` that are not the same byte for byte, or are not there."""
     same = [(a / f).exists() and (b / f).exists() and (a / f).read_bytes() == (b / f).read_bytes() for f in COMPARED]
@@ -132,14 +122,13 @@ def _steps(out: Path) -> tuple[int, int]:
         with safe_open(out / STATE, "pt") as opened:
             saved = int(json.loads(opened.metadata()["dcgan-eval"])["step"])
     if (out / LOSSES).exists():
-        *_, last = (out / LOSSES).read_text().splitlines()
-        written = int(last.split(",")[0]) if last[0].isdigit() else 0
+        written = len((out / LOSSES).read_text().splitlines()[1:])
     return saved, written
 
 
 def main(argv: list[str] | None = None) -> int:
     """Kill, compare, print the table and write it; return 1 where the runs differ."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--kills", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--images", type=int, default=32_000, help="length of the run (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
@@ -147,10 +136,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         kills, different = compare(Path(folder), kills=arguments.kills, images=arguments.images, seed=arguments.seed)
-    table = pd.DataFrame([asdict(kill) for kill in kills]).assign(different_at_the_end=" ".join(different) or "none")
+    table = pd.DataFrame(kills).assign(different_at_the_end=" ".join(different) or "none")
     print(table.to_string())
-    if arguments.out:
-        write_bytes(arguments.out, table.to_csv(index=False).encode())
+    write_table(table, arguments.out)
     given = int((table["signal"] != "none").sum())
     print(f"{given} kills; files that differ from the uninterrupted run's: {', '.join(different) or 'none'}")
     return 1 if different else 0

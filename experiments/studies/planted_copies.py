@@ -6,9 +6,7 @@ Photographs are altered at 64x64 and then halved, as a re-encoded file would rea
 pixel of 32x32. A method is a function of originals and copies, so that another one is another entry of METHODS.
 """
 
-import argparse
 import io
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,12 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import dedup
-from experiments.commands.options import add_roots, make_run
 from experiments.data.load import load
 from experiments.data.sets.tiny_imagenet import halve
 from experiments.deduplication.methods import equal_pairs
 from experiments.run.context import Run
-from experiments.run.files import write_bytes
+from experiments.studies.program import new_parser, parse, write_table
 
 Images = NDArray[np.uint8]  # [N, H, W, C]
 Method = Callable[[Images, Images], NDArray[np.int64]]
@@ -52,23 +49,18 @@ def _brightness(images: Images, factor: float) -> Images:
 
 
 def _shifted(images: Images) -> Images:
-    """One pixel to the right at half size; the left column stays."""
-    small = halve(images)
-    return np.concatenate([small[:, :, :1], small[:, :, :-1]], axis=2)
+    """Two pixels to the right, which are one at half size; the left columns stay."""
+    return np.concatenate([images[:, :, :2], images[:, :, :-2]], axis=2)
 
 
-def _then_halved(alter: Callable[[Images], Images]) -> Callable[[Images], Images]:
-    return lambda images: halve(alter(images))
-
-
-TRANSFORMS: dict[str, Callable[[Images], Images]] = {  # uint8 [N, 64, 64, 3] -> [N, 32, 32, 3]
-    "JPEG quality 75": _then_halved(partial(_each, partial(_jpeg, quality=75))),
-    "JPEG quality 50": _then_halved(partial(_each, partial(_jpeg, quality=50))),
-    "rescaled by 3/4 and back": _then_halved(partial(_each, _rescaled)),
+TRANSFORMS: dict[str, Callable[[Images], Images]] = {  # at 64x64, before they are halved
+    "JPEG quality 75": partial(_each, partial(_jpeg, quality=75)),
+    "JPEG quality 50": partial(_each, partial(_jpeg, quality=50)),
+    "rescaled by 3/4 and back": partial(_each, _rescaled),
     "shifted by one pixel": _shifted,
-    "brightness +10 %": _then_halved(partial(_brightness, factor=1.1)),
-    "brightness -10 %": _then_halved(partial(_brightness, factor=0.9)),
-    "mirrored": _then_halved(lambda images: images[:, :, ::-1]),
+    "brightness +10 %": partial(_brightness, factor=1.1),
+    "brightness -10 %": partial(_brightness, factor=0.9),
+    "mirrored": lambda images: images[:, :, ::-1],
 }
 
 
@@ -101,7 +93,7 @@ def planted(images: Images, methods: Mapping[str, Method]) -> Iterator[dict[str,
     originals = halve(images)
     n = len(originals)
     for transform, alter in TRANSFORMS.items():
-        copies = alter(images)
+        copies = halve(alter(images))
         for name, method in methods.items():
             pairs = method(originals, copies)
             own = pairs[:, 0] == pairs[:, 1]
@@ -126,31 +118,23 @@ def measure(name: str, methods: Mapping[str, Method], run: Run, *, n: int = 5000
     return pd.DataFrame(planted(np.asarray(images[drawn]), methods)).assign(set=name, seed=seed)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
     """Fits the semantic hash on the set at 32x32, measures all methods, writes and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--n", type=int, default=5000, help="images drawn (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="for the draw and the semantic hash (default: %(default)s)")
-    parser.add_argument(
-        "--steps",
-        type=int,
-        default=dedup.SemanticConfig.steps,
-        help="training steps of the semantic hash (default: %(default)s)",
-    )
+    steps = dedup.SemanticConfig.steps
+    parser.add_argument("--steps", type=int, default=steps, help="steps of the semantic hash (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="CSV file to write")
-    add_roots(parser)
-    arguments = parser.parse_args(argv)
-    run = make_run(arguments)
+    arguments, run = parse(parser, argv)
     config = dedup.SemanticConfig(steps=arguments.steps, seed=arguments.seed)
     semantic = dedup.SemanticHash.fit(load("tiny-imagenet-32", run).images, config)
     methods = METHODS | {"semantic, exact collision": colliding(semantic)}
     table = measure("tiny-imagenet-64", methods, run, n=arguments.n, seed=arguments.seed)
-    if arguments.out:
-        write_bytes(arguments.out, table.round(2).to_csv(index=False).encode())
+    write_table(table.round(2), arguments.out)
     print(table.pivot(index="method", columns="transform", values="found_percent").round(1).to_string())
     print(table.groupby("method")["false_pairs_per_1000_images"].mean().round(1).to_string())
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
