@@ -17,8 +17,6 @@ from experiments.data.downloads import TIMEOUT, FetchError
 from experiments.run.context import Run
 from experiments.run.progress import Progress, silent
 
-__all__ = ["apt_unpack", "npm_pack"]
-
 PROBE_TIMEOUT = 20.0  # seconds for the npm client to start and ask the registry for a few bytes
 
 

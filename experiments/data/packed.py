@@ -22,8 +22,6 @@ import numpy as np
 from experiments.run.errors import UserError
 from experiments.run.files import remove_abandoned, whole_folder
 
-__all__ = ["FORMAT", "PackedSet", "open_packed", "pack"]
-
 FORMAT = 1  # raise it when the layout above changes: older folders are then refused, and built again
 DISK_MARGIN = 16 * 2**20  # bytes beyond the images: sidecar, labels, and room for the rest of the machine
 

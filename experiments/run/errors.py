@@ -3,8 +3,6 @@
 import errno
 from collections.abc import Iterable
 
-__all__ = ["UserError", "closest", "one_line"]
-
 
 class UserError(Exception):
     """The user's mistake: one line that names the fix; the command line prints it and exits with 2."""

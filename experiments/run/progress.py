@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
-__all__ = ["Progress", "silent"]
-
 T = TypeVar("T")
 
 

@@ -15,8 +15,6 @@ from experiments.data.images.decode import MAX_FILE_BYTES
 from experiments.data.images.listing import CHUNK_IMAGES, printable
 from experiments.run.errors import UserError
 
-__all__ = ["RecordChunk", "cut", "is_lmdb"]
-
 
 class RecordChunk(NamedTuple):
     """`size` records in the order of their keys, from the one with the key `first` on."""

@@ -24,8 +24,6 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.workers import WorkerDied, in_processes
 
-__all__ = ["PackSpec", "Plan", "pack_images", "plan"]
-
 FORMAT = 2  # raise it when the pixels or the chunks' layout change: older chunks are then made again
 
 
