@@ -119,9 +119,7 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
 
 
 def _decoded(chunk: FileChunk | lmdb.RecordChunk, *, side: int, channels: int, exact: int | None) -> Outcome:
-    found = decode_squares(chunk.records(), side=side, channels=channels, most=chunk.size, exact=exact)
-    arrays = {"images": found.images, "places": found.places}
-    return Outcome(arrays, {"gray": found.gray, "skipped": found.skipped}, final=not found.unread)
+    return decode_squares(chunk.records(), side=side, channels=channels, most=chunk.size, exact=exact)
 
 
 @contextlib.contextmanager
