@@ -4,7 +4,6 @@ A closed network refuses packets or swallows them; both end within seconds here.
 """
 
 import hashlib
-import shutil
 import tempfile
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from types import ModuleType
 
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.run.files import writing
 from experiments.run.torchvision import import_torchvision
 
 TIMEOUT = 10.0  # seconds to connect, and between two pieces: a live host needs one
@@ -40,20 +40,14 @@ def obtain(ways: Sequence[Way], run: Run, *, room: int, missing: str) -> Path:
         for name, _ in ways:
             if (root / name).is_file():
                 return root / name
-    try:
-        downloads.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(downloads).free
-        if free < room:
-            raise OSError(f"{room:,} bytes needed, {free:,} free")
-    except OSError as error:
-        raise UserError(f"cannot download to {downloads} ({error}): make room, or set RUNS_ROOT elsewhere") from error
     failures = []
-    for name, make in ways:
-        try:
-            make(downloads / name)
-            return downloads / name
-        except (FetchError, OSError) as error:
-            failures.append(str(error))
+    with writing(downloads, room, f"download to {downloads}"):
+        for name, make in ways:
+            try:
+                make(downloads / name)
+                return downloads / name
+            except (FetchError, OSError) as error:
+                failures.append(str(error))
     raise UserError(f"{missing} ({'; '.join(failures)})")
 
 

@@ -22,6 +22,7 @@ from experiments.data.packed import PackedSet, pack
 from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.run.files import writing
 from experiments.run.workers import WorkerDied, in_processes
 
 FORMAT = 2  # raise it when the pixels or the chunks' layout change: older chunks are then made again
@@ -125,15 +126,10 @@ def _decoded(chunk: FileChunk | lmdb.RecordChunk, *, side: int, channels: int, e
 @contextlib.contextmanager
 def _working_in(finished: Path, planned: Plan, image_bytes: int) -> Iterator[None]:
     """The folder of finished chunks: for one process at a time, with room for them, removed after a good end."""
-    try:
-        finished.mkdir(parents=True, exist_ok=True)
-        # half for the chunks, some of which are there, and half for the set, where pack() looks again
-        needed, free = 2 * planned.count * image_bytes, shutil.disk_usage(finished).free
-        if free + sum(file.stat().st_size for file in finished.glob("*.chunk")) < needed:
-            raise OSError(f"{needed:,} bytes needed, half of them for a while, {free:,} free")
+    # half for the chunks, some of which are there, and half for the set, where pack() looks again
+    needed = 2 * planned.count * image_bytes - sum(file.stat().st_size for file in finished.glob("*.chunk"))
+    with writing(finished, needed, f"write to {finished}", ", half of them for a while"):
         lock = (finished / "lock").open("w")
-    except OSError as error:
-        raise UserError(f"cannot write to {finished} ({error}): make room, or set RUNS_ROOT elsewhere") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,7 +5,6 @@ A file with fewer images is accepted as a part, and the packed set's source says
 have torchvision's MD5. The files' label 10 means the digit 0.
 """
 
-import hashlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from experiments.data.downloads import fetch, obtain, torchvision_datasets
 from experiments.data.packed import PackedSet
 from experiments.data.sets.arrays import official, pack_arrays
 from experiments.run.context import Run
+from experiments.run.files import file_digest
 
 COUNTS = {"train": 73_257, "test": 26_032}
 MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a315427106f1b164d9cef3"}  # of the whole files
@@ -35,7 +35,7 @@ class Svhn(Dataset):
         file = self._at_hand(run.data_root) or self._fetched(run)
         with self._official(file):
             count = self._count(file)
-            if count == COUNTS[self.split] and (found := _md5(file)) != MD5[self.split]:
+            if count == COUNTS[self.split] and (found := file_digest(file, "md5")) != MD5[self.split]:
                 raise ValueError(f"MD5 of the whole file must be {MD5[self.split]}, got {found}")
             images, labels = _read(file, count)
         return pack_arrays(folder, images, labels, source=self._source(count), classes="0123456789")
@@ -92,8 +92,3 @@ def _read(file: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     if not np.isin(y, np.arange(1, 11)).all():
         raise ValueError("labels must be 1 to 10")
     return np.ascontiguousarray(X.transpose(3, 0, 1, 2)), y.astype(np.int64) % 10
-
-
-def _md5(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "md5").hexdigest()
