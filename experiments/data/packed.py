@@ -11,7 +11,6 @@ are verified at every opening, so nothing that was altered is used.
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.run.errors import UserError
-from experiments.run.files import remove_abandoned, whole_folder
-
-__all__ = ["FORMAT", "PackedSet", "open_packed", "pack"]
+from experiments.run.files import file_digest, remove_abandoned, whole_folder, writing
 
 FORMAT = 1  # raise it when the layout above changes: older folders are then refused, and built again
 DISK_MARGIN = 16 * 2**20  # bytes beyond the images: sidecar, labels, and room for the rest of the machine
@@ -78,7 +74,7 @@ def open_packed(folder: Path | str) -> PackedSet:
     found_size = path.stat().st_size if path.is_file() else 0
     if found_size != size:
         raise refuse(f"images.u8 must hold {size:,} bytes, got {found_size:,}")
-    if _file_digest(path) != expected_images:
+    if file_digest(path, "sha256") != expected_images:
         raise refuse("SHA-256 of images.u8 differs from meta.json")
     images = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
 
@@ -88,7 +84,11 @@ def open_packed(folder: Path | str) -> PackedSet:
             labels = np.load(folder / "labels.npy", allow_pickle=False)
         except (OSError, ValueError, EOFError, MemoryError) as error:
             raise refuse(f"labels.npy cannot be read: {error}") from error
-        if labels.dtype != np.int64 or labels.shape != shape[:1] or _array_digest(labels) != expected_labels:
+        if (
+            labels.dtype != np.int64
+            or labels.shape != shape[:1]
+            or hashlib.sha256(labels.data).hexdigest() != expected_labels
+        ):
             raise refuse("labels.npy differs from meta.json")
         labels.setflags(write=False)
     return PackedSet(folder.absolute().name, images, labels, meta)
@@ -116,36 +116,27 @@ def pack(
     first batch is asked for. Neither leaves anything behind.
     """
     folder = Path(folder)
-    needed = int(np.prod(shape, dtype=np.int64)) + DISK_MARGIN
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(folder)
-        free = shutil.disk_usage(folder.parent).free
-        if free < needed:
-            raise OSError(f"{needed:,} bytes needed, {free:,} free")
-        with whole_folder(folder) as building:
-            count, images_digest = _write_images(building / "images.u8", batches, shape)
-            labels_digest = None
-            if labels is not None:
-                label_array = np.ascontiguousarray(labels, dtype=np.int64)
-                if label_array.shape != (count,):
-                    raise ValueError(f"labels must have shape ({count},), one for each image, got {label_array.shape}")
-                np.save(building / "labels.npy", label_array, allow_pickle=False)
-                labels_digest = _array_digest(label_array)
-            meta = {
-                "format": FORMAT,
-                "name": folder.name,
-                "shape": [count, *shape[1:]],
-                "sha256": {"images": images_digest, "labels": labels_digest},
-                "source": source,
-                "transform": transform,
-                **(details or {}),
-            }
-            (building / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"cannot write the packed set {folder} ({error}): make room, or set RUNS_ROOT elsewhere"
-        ) from error
+    remove_abandoned(folder)
+    needed = math.prod(shape) + DISK_MARGIN
+    with writing(folder.parent, needed, f"write the packed set {folder}"), whole_folder(folder) as building:
+        count, images_digest = _write_images(building / "images.u8", batches, shape)
+        labels_digest = None
+        if labels is not None:
+            label_array = np.ascontiguousarray(labels, dtype=np.int64)
+            if label_array.shape != (count,):
+                raise ValueError(f"labels must have shape ({count},), one for each image, got {label_array.shape}")
+            np.save(building / "labels.npy", label_array, allow_pickle=False)
+            labels_digest = hashlib.sha256(label_array.data).hexdigest()
+        meta = {
+            "format": FORMAT,
+            "name": folder.name,
+            "shape": [count, *shape[1:]],
+            "sha256": {"images": images_digest, "labels": labels_digest},
+            "source": source,
+            "transform": transform,
+            **(details or {}),
+        }
+        (building / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
     return open_packed(folder)
 
 
@@ -167,12 +158,3 @@ def _write_images(path: Path, batches: Iterable[np.ndarray], shape: tuple[int, i
     if count == 0:
         raise ValueError("a packed set must hold at least one image, got none")
     return count, digest.hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _array_digest(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

@@ -11,7 +11,9 @@ from PIL import Image
 from dedup.files import read_picture
 from experiments.data.images import hash_files
 from experiments.data.images.decode import MAX_FILE_BYTES
-from experiments.data.load import NAMES, PackedSet, is_name, is_packed, load
+from experiments.data.load import is_packed, load
+from experiments.data.names import NAMES, is_name
+from experiments.data.packed import PackedSet
 from experiments.deduplication.methods import comparable
 from experiments.deduplication.spec import HASHES, DedupSpec
 from experiments.run.context import Run

@@ -6,7 +6,7 @@ from typing import Any
 import dedup
 import results
 from experiments.data.leakage import audit, write_audit
-from experiments.data.load import is_name
+from experiments.data.names import is_name
 from experiments.deduplication.image_source import check, is_same, is_set, open_source
 from experiments.deduplication.methods import SEMANTIC, find
 from experiments.deduplication.outcome import Outcome

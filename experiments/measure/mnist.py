@@ -21,7 +21,8 @@ from torch import Tensor
 import evaluation
 import gan
 import results
-from experiments.data.load import PackedSet, load
+from experiments.data.load import load
+from experiments.data.packed import PackedSet
 from experiments.measure.measurement import Figure, Measurement, identity
 from experiments.run import kept
 from experiments.run.circumstances import timed

@@ -28,35 +28,27 @@ def progress(
     postfix: Callable[[], str] | None = None,
 ) -> Iterator[T]:
     """Pass items through and show how far the loop is, how fast, and the time left (see `run.progress.Progress`)."""
-    if sys.stderr.isatty():
-        yield from _bar(iterable, total=total, desc=desc, unit=unit, step=step, done=done, postfix=postfix)
-        return
-    started = last = time.monotonic()
-    now_done = done
-    for item in iterable:
-        yield item
-        now_done += step
-        now = time.monotonic()
-        if now - last >= _INTERVAL:
-            last = now
-            say(_line(desc, unit, now_done, total, (now_done - done) / (now - started), postfix))
-    if now_done > done and time.monotonic() - started >= 1:
-        say(f"{desc}: {now_done - done:,} {unit} in {_duration(time.monotonic() - started)}")
-
-
-def _bar(iterable, *, total, desc, unit, step, done, postfix):
     from tqdm import tqdm
 
-    shown = time.monotonic()
-    with tqdm(
-        total=total, initial=done, desc=desc, unit=f" {unit}", unit_scale=step > 1, dynamic_ncols=True, leave=True
-    ) as bar:
+    on_terminal = sys.stderr.isatty()
+    started = shown = time.monotonic()
+    now_done = done
+    look = {"unit": f" {unit}", "unit_scale": step > 1, "dynamic_ncols": True, "disable": not on_terminal}
+    with tqdm(total=total, initial=done, desc=desc, **look) as bar:
         for item in iterable:
             yield item
             bar.update(step)
-            if postfix is not None and time.monotonic() - shown >= 1:
-                shown = time.monotonic()
+            now_done += step
+            now = time.monotonic()
+            if now - shown < (1 if on_terminal else _INTERVAL):
+                continue
+            shown = now
+            if not on_terminal:
+                say(_line(desc, unit, now_done, total, (now_done - done) / (now - started), postfix))
+            elif postfix is not None:
                 bar.set_postfix_str(postfix())
+    if not on_terminal and now_done > done and time.monotonic() - started >= 1:
+        say(f"{desc}: {now_done - done:,} {unit} in {_duration(time.monotonic() - started)}")
 
 
 def _line(

@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import hashlib
 import os
 import shutil
 import tempfile
@@ -36,6 +37,12 @@ def append_bytes(file: Path, content: bytes) -> None:
         os.fsync(opened.fileno())
 
 
+def file_digest(file: Path, algorithm: str) -> str:
+    """The digest of the file's content ("md5", "sha256", ...) as hex digits."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, algorithm).hexdigest()
+
+
 def check_writable(*folders: Path) -> None:
     """Make the folders. Raises UserError if one cannot be written to."""
     for folder in folders:
@@ -48,6 +55,24 @@ def check_writable(*folders: Path) -> None:
             raise UserError(
                 f"cannot write to {folder}: {error.strerror}; make it writable, or choose another RUNS_ROOT or --out"
             ) from error
+
+
+@contextlib.contextmanager
+def writing(folder: Path, needed: int, purpose: str, note: str = "") -> Iterator[None]:
+    """Make `folder`, in whose file system `needed` bytes must be free, for what the block writes.
+
+    purpose, note: for the message: "cannot `purpose` (9 bytes needed`note`, 7 free)".
+
+    Raises UserError where that fails, also in place of an OSError of the block.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise OSError(f"{needed:,} bytes needed{note}, {free:,} free")
+        yield
+    except OSError as error:
+        raise UserError(f"cannot {purpose} ({error}): make room, or set RUNS_ROOT elsewhere") from error
 
 
 @contextlib.contextmanager

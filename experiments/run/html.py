@@ -28,10 +28,6 @@ def page(template: str, **values: Any) -> str:
 def data_url(image: Image.Image) -> str:
     """The picture as the `src` of an `<img>`: PNG up to 64 pixels a side, JPEG of quality 90 above."""
     buffer = io.BytesIO()
-    if max(image.size) <= LOSSLESS_SIDE:
-        kind = "png"
-        image.save(buffer, kind)
-    else:
-        kind = "jpeg"
-        image.save(buffer, kind, quality=90)
+    kind = "png" if max(image.size) <= LOSSLESS_SIDE else "jpeg"
+    image.save(buffer, kind, quality=90)  # which PNG does not have
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

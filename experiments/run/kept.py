@@ -17,8 +17,6 @@ from safetensors import SafetensorError
 
 from experiments.run.files import write_bytes
 
-__all__ = ["key", "read", "write"]
-
 
 def write(file: Path, arrays: Mapping[str, ArrayLike], header: Mapping[str, Any] | None = None) -> None:
     """Write the arrays (or tensors) and the header (JSON values), whole or not at all; missing folders are made."""

@@ -7,8 +7,6 @@ by page the next time. On a CPU that costs a quarter of a step.
 import ctypes
 import platform
 
-__all__ = ["keep_freed_memory"]
-
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 

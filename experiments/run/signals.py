@@ -3,9 +3,8 @@
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import Any
 
 
 @contextmanager
@@ -15,19 +14,15 @@ def deferred() -> Iterator[Sequence[int]]:
     A second one raises KeyboardInterrupt at once. A signal that the process ignores stays ignored.
     """
     arrived: list[int] = []
-    before: dict[signal.Signals, Any] = {}
 
     def note(number: int, frame: FrameType | None) -> None:
         if arrived:
             raise KeyboardInterrupt
         arrived.append(number)  # nothing is printed here: the signal may have come in the middle of a line
 
-    if threading.current_thread() is threading.main_thread():  # Python delivers signals to no other
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, note)
-    try:
+    with ExitStack() as restore:
+        if threading.current_thread() is threading.main_thread():  # Python delivers signals to no other
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    restore.callback(signal.signal, number, signal.signal(number, note))
         yield arrived
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -19,8 +19,6 @@ from torch import Tensor
 
 from experiments.run.context import Run
 
-__all__ = ["broadcast", "joined"]
-
 PATIENCE = timedelta(days=1)  # the other ranks wait while rank 0 packs a set and removes duplicates
 
 

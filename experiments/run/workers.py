@@ -17,8 +17,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-__all__ = ["WorkerDied", "cores", "in_order", "in_processes"]
-
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 

@@ -18,8 +18,6 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.workers import WorkerDied, cores, in_order, in_processes
 
-__all__ = ["Outcome", "work_through"]
-
 
 class Chunk(Protocol):
     """Some images of a source."""

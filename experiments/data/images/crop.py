@@ -7,8 +7,6 @@ crop keeps: an image one pixel high and a mile wide costs no more than another.
 import numpy as np
 from PIL import Image
 
-__all__ = ["ENLARGED", "SHRUNK", "centre_square", "resized"]
-
 SHRUNK = "shorter side to {side} pixels by block means (box filter for the rest), centre crop"
 ENLARGED = "bilinear to {side}x{side}"
 

@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import PIL
 from PIL import Image, ImageFile, ImageOps, features
 
 from dedup.files import one_line, open_image
+from experiments.data.images.chunks import Outcome
 from experiments.data.images.crop import SHRUNK, centre_square
 
 MAX_FILE_BYTES = 64 * 2**20  # of one image file, uncompressed: a small member of a zip can unfold to anything
@@ -16,48 +17,29 @@ DECODER = f"Pillow {PIL.__version__}, libjpeg-turbo {features.version('libjpeg_t
 ORIENTATION = 0x0112  # the EXIF tag
 
 
-def decode_square(data: bytes, side: int, channels: int) -> Image.Image:
-    """Decode an image file to `side` x `side` pixels, mode L or RGB: its first frame, upright, its centre square.
-
-    Raises whatever Pillow's plugins and `open_image` raise for what is no image.
-    """
-    return _square(open_image(data), side, channels)
-
-
 def describe_transform(side: int, channels: int) -> str:
-    """Say what `decode_square` does, for the sidecar of a packed set."""
+    """Say how `decode_squares` makes its squares, for the sidecar of a packed set."""
     mode = "gray" if channels == 1 else "RGB"
     draft = f"a JPEG of {4 * side} pixels and more at a fraction (DCT scaling to no less than {2 * side})"
     return f"{mode}; EXIF orientation; {SHRUNK.format(side=side)}, bilinear where smaller; {draft}"
 
 
-class Squares(NamedTuple):
-    """What became of some image files.
-
-    images: uint8 [n, side, side, channels] of the files that could be decoded. places: int64 [n], which files these
-    are. gray: how many of them are gray. skipped: (name, reason) of the other files. unread: whether a file was skipped
-    because it could not be read, which may pass.
-    """
-
-    images: np.ndarray
-    places: np.ndarray
-    gray: int
-    skipped: list[tuple[str, str]]
-    unread: bool
-
-
 def decode_squares(
     records: Iterable[tuple[str, Callable[[], bytes]]], *, side: int, channels: int, most: int, exact: int | None = None
-) -> Squares:
-    """Do `decode_square` on every record (name, function that reads its bytes), of which there are `most` at most.
+) -> Outcome:
+    """Decode every record (name, function that reads its bytes), of which there are `most` at most, to a square.
+
+    It is the file's first frame, upright, its centre square. The outcome's arrays are `images`, uint8 [n, side, side,
+    channels], of the files that could be decoded, and `places`, int64 [n], which files these are. Its header says how
+    many of them are `gray`, and which files are `skipped`: (name, reason). It is not final where a file could not be
+    read, which may pass.
 
     exact: the height and width in pixels that every image must have.
     """
     sheet = Image.new("L" if channels == 1 else "RGB", (side, side * most))  # one conversion to an array, not `most`
     places: list[int] = []
-    gray = 0
-    skipped: list[tuple[str, str]] = []
-    some_unread = False
+    header: dict[str, Any] = {"gray": 0, "skipped": []}
+    final = True
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about files: they would come by the thousand
         for place, (name, read) in enumerate(records):
@@ -71,15 +53,15 @@ def decode_squares(
                 is_gray = image.mode == "L"
                 sheet.paste(_square(image, side, channels), (0, side * len(places)))
                 places.append(place)
-                gray += is_gray
+                header["gray"] += is_gray
             except MemoryError:
-                skipped.append((name, "not enough memory"))
-                some_unread = True
+                header["skipped"].append((name, "not enough memory"))
+                final = False
             except Exception as error:  # Pillow's plugins raise nearly anything for a malformed file
-                skipped.append((name, one_line(error)))
-                some_unread |= unread
+                header["skipped"].append((name, one_line(error)))
+                final &= not unread
     images = np.asarray(sheet).reshape(most, side, side, channels)[: len(places)]
-    return Squares(images, np.array(places, np.int64), gray, skipped, some_unread)
+    return Outcome({"images": images, "places": np.array(places, np.int64)}, header, final)
 
 
 def _square(image: ImageFile.ImageFile, side: int, channels: int) -> Image.Image:

@@ -25,8 +25,6 @@ from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
-__all__ = ["Photos", "Work", "read", "work"]
-
 FORMAT = 2  # raise it when hashes, thumbnails or the chunks' layout change: older chunks are then made again
 
 

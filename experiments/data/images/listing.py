@@ -59,8 +59,7 @@ class FileChunk(NamedTuple):
 
     def readers(self) -> list[dedup.File]:
         """Where each file is read: its path, or a function that returns the bytes of a zip's member."""
-        archive = None if self.source.is_dir() else _archive(self.source)
-        return [_reader(self.source, archive, file.path) for file in self.files]
+        return [_reader(self.source, file.path) for file in self.files]
 
     def records(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
         """The name of each file, and the function that reads it."""
@@ -112,7 +111,7 @@ def _in_folder(folder: Path) -> tuple[list[File], list[tuple[str, str]]]:
         if _is_named_like_an_image(name)
     ]
     if paths:
-        return [File(path, _version(folder / path)) for path in sorted(paths)], unread
+        return [File(path, version(folder / path)) for path in sorted(paths)], unread
     return members(folder), unread
 
 
@@ -146,7 +145,8 @@ def _is_named_like_an_image(path: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("._")  # a Mac's notes on a file
 
 
-def _version(path: Path) -> tuple[int, int]:
+def version(path: Path) -> tuple[int, int]:
+    """(size in bytes, time of the last change): what tells a file from what it may become later."""
     try:
         status = path.stat()
         return status.st_size, status.st_mtime_ns
@@ -154,22 +154,18 @@ def _version(path: Path) -> tuple[int, int]:
         return 0, 0
 
 
-def _archive(path: Path) -> tuple[str, int, int]:
-    """What tells a zip from what it may become later."""
-    return str(path), *_version(path)
+def _reader(source: Path, path: str) -> dedup.File:
+    archive, inside = source, path
+    if source.is_dir():
+        first, _, inside = path.partition("/")
+        archive = source / first
+        if not (inside and _is_named_like_a_zip(first) and archive.is_file()):
+            return source / path
+    return partial(_read_member, archive, version(archive), inside)
 
 
-def _reader(source: Path, archive: tuple[str, int, int] | None, path: str) -> dedup.File:
-    if archive is not None:
-        return partial(_read_member, archive, path)
-    first, _, inner = path.partition("/")
-    if inner and _is_named_like_a_zip(first) and (source / first).is_file():
-        return partial(_read_member, _archive(source / first), inner)
-    return source / path
-
-
-def _read_member(archive: tuple[str, int, int], path: str) -> bytes:
-    opened = _opened(archive)
+def _read_member(archive: Path, version: tuple[int, int], path: str) -> bytes:
+    opened = _opened(archive, version)
     size = opened.getinfo(path).file_size
     if size > MAX_FILE_BYTES:
         raise ValueError(f"must hold at most {MAX_FILE_BYTES:,} bytes, got {size:,}")
@@ -177,6 +173,6 @@ def _read_member(archive: tuple[str, int, int], path: str) -> bytes:
 
 
 @functools.lru_cache(16)
-def _opened(archive: tuple[str, int, int]) -> zipfile.ZipFile:
+def _opened(archive: Path, version: tuple[int, int]) -> zipfile.ZipFile:
     """Open a zip once in a process: to read the list of a large one takes longer than to read an image."""
-    return zipfile.ZipFile(archive[0])
+    return zipfile.ZipFile(archive)

@@ -4,6 +4,7 @@ The lmdb library trusts its file: one that is cut short, or whose pages lie, can
 what opens an environment here only in a worker process (`run.workers.in_processes`), whose end is one line.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +13,8 @@ from typing import Any, NamedTuple
 import lmdb
 
 from experiments.data.images.decode import MAX_FILE_BYTES
-from experiments.data.images.listing import CHUNK_IMAGES, printable
-from experiments.run.errors import UserError
-
-__all__ = ["RecordChunk", "cut", "is_lmdb"]
+from experiments.data.images.listing import CHUNK_IMAGES, printable, version
+from experiments.run.errors import UserError, one_line
 
 
 class RecordChunk(NamedTuple):
@@ -33,20 +32,17 @@ class RecordChunk(NamedTuple):
 
     def records(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
         """The name of each record, and the function that reads it. Raises UserError for a damaged environment."""
-        try:
-            with _opened(self.environment, self.version).begin(buffers=True) as transaction:
-                cursor = transaction.cursor()
-                if not cursor.set_key(self.first):
-                    raise ValueError("a key is gone")
-                left = self.size
-                for key, value in cursor.iternext():
-                    yield printable(bytes(key)), functools.partial(_bytes, value)
-                    left -= 1
-                    if not left:
-                        return
-                raise ValueError("keys are gone")
-        except (lmdb.Error, ValueError) as error:
-            raise _damaged(self.environment, error) from error
+        with _reading(self.environment, self.version) as opened, opened.begin(buffers=True) as transaction:
+            cursor = transaction.cursor()
+            if not cursor.set_key(self.first):
+                raise ValueError("a key is gone")
+            left = self.size
+            for key, value in cursor.iternext():
+                yield printable(bytes(key)), functools.partial(_bytes, value)
+                left -= 1
+                if not left:
+                    return
+            raise ValueError("keys are gone")
 
 
 def is_lmdb(folder: Path) -> bool:
@@ -56,33 +52,36 @@ def is_lmdb(folder: Path) -> bool:
 
 def cut(environment: str, size: int = CHUNK_IMAGES) -> list[RecordChunk]:
     """All records in chunks of `size`. Only keys are read. Raises UserError for a damaged environment."""
-    file = Path(environment) / "data.mdb"
-    version = file.stat().st_size, file.stat().st_mtime_ns
-    chunks: list[RecordChunk] = []
-    try:
-        opened = _opened(environment, version)
-        entries = _check(opened, version[0])
+    found = version(Path(environment) / "data.mdb")
+    with _reading(environment, found) as opened:
+        entries = _check(opened, found[0])
+        firsts: list[bytes] = []
         with opened.begin() as transaction, transaction.cursor() as cursor:
-            previous, seen, first = b"", 0, b""
+            previous, seen = b"", 0
             for key in cursor.iternext(keys=True, values=False):
                 if key <= previous or seen == entries:  # pages that lead in a circle never end
                     raise ValueError("keys must ascend, as many as it announces")
                 if seen % size == 0:
-                    first = key
+                    firsts.append(key)
                 previous, seen = key, seen + 1
-                if seen % size == 0 or seen == entries:
-                    chunks.append(RecordChunk(environment, version, first, (seen - 1) % size + 1))
         if seen != entries:
             raise ValueError(f"it announces {entries:,} records and holds {seen:,}")
-    except (lmdb.Error, OSError, ValueError, MemoryError) as error:
-        raise _damaged(environment, error) from error
-    return chunks
+    return [RecordChunk(environment, found, key, min(size, seen - n * size)) for n, key in enumerate(firsts)]
 
 
 def _bytes(value: Any) -> bytes:
     if len(value) > MAX_FILE_BYTES:  # before it is touched: a false length leads beyond the file
         raise ValueError(f"must hold at most {MAX_FILE_BYTES:,} bytes, got {len(value):,}")
     return bytes(value)
+
+
+@contextlib.contextmanager
+def _reading(environment: str, version: tuple[int, int]) -> Iterator[lmdb.Environment]:
+    """The environment. Raises UserError in place of what a damaged one raises in the block."""
+    try:
+        yield _opened(environment, version)
+    except (lmdb.Error, OSError, ValueError, MemoryError) as error:
+        raise UserError(f"{environment} is no whole LMDB ({one_line(error)}): fetch it again") from error
 
 
 @functools.lru_cache(1)
@@ -99,7 +98,3 @@ def _check(opened: lmdb.Environment, size: int) -> int:
     if not opened.stat()["entries"]:
         raise ValueError("it holds no record")
     return opened.stat()["entries"]
-
-
-def _damaged(environment: str, error: Exception) -> UserError:
-    return UserError(f"{environment} is no whole LMDB ({' '.join(str(error).split())}): fetch it again")

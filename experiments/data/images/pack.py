@@ -22,9 +22,8 @@ from experiments.data.packed import PackedSet, pack
 from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.run.files import writing
 from experiments.run.workers import WorkerDied, in_processes
-
-__all__ = ["PackSpec", "Plan", "pack_images", "plan"]
 
 FORMAT = 2  # raise it when the pixels or the chunks' layout change: older chunks are then made again
 
@@ -121,23 +120,16 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
 
 
 def _decoded(chunk: FileChunk | lmdb.RecordChunk, *, side: int, channels: int, exact: int | None) -> Outcome:
-    found = decode_squares(chunk.records(), side=side, channels=channels, most=chunk.size, exact=exact)
-    arrays = {"images": found.images, "places": found.places}
-    return Outcome(arrays, {"gray": found.gray, "skipped": found.skipped}, final=not found.unread)
+    return decode_squares(chunk.records(), side=side, channels=channels, most=chunk.size, exact=exact)
 
 
 @contextlib.contextmanager
 def _working_in(finished: Path, planned: Plan, image_bytes: int) -> Iterator[None]:
     """The folder of finished chunks: for one process at a time, with room for them, removed after a good end."""
-    try:
-        finished.mkdir(parents=True, exist_ok=True)
-        # half for the chunks, some of which are there, and half for the set, where pack() looks again
-        needed, free = 2 * planned.count * image_bytes, shutil.disk_usage(finished).free
-        if free + sum(file.stat().st_size for file in finished.glob("*.chunk")) < needed:
-            raise OSError(f"{needed:,} bytes needed, half of them for a while, {free:,} free")
+    # half for the chunks, some of which are there, and half for the set, where pack() looks again
+    needed = 2 * planned.count * image_bytes - sum(file.stat().st_size for file in finished.glob("*.chunk"))
+    with writing(finished, needed, f"write to {finished}", ", half of them for a while"):
         lock = (finished / "lock").open("w")
-    except OSError as error:
-        raise UserError(f"cannot write to {finished} ({error}): make room, or set RUNS_ROOT elsewhere") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

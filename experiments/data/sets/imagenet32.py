@@ -14,13 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.data.dataset import Dataset, check_shape
+from experiments.data.dataset import Dataset
 from experiments.data.packed import PackedSet, pack
 from experiments.data.sets.pickles import read_batch
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-
-__all__ = ["ImageNet32"]
 
 CLASSES = 1000
 PIXELS = 3072  # of an image: three planes of 32x32
@@ -35,6 +33,7 @@ class ImageNet32(Dataset):
     """The training or the validation images ("train" or "val")."""
 
     split: str
+    side = 32
 
     def build(self, folder: Path, run: Run) -> PackedSet:
         files = self._files(run.data_root)
@@ -55,9 +54,6 @@ class ImageNet32(Dataset):
                     yield planes[start : start + 4096].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
         return pack(folder, batches(), shape=(most, 32, 32, 3), labels=labels, source=_source(files), transform="none")
-
-    def check(self, packed: PackedSet) -> None:
-        check_shape(packed, 32)
 
     def source_at(self, data_root: Path) -> str | None:
         files = self._files(data_root)

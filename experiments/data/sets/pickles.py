@@ -17,8 +17,6 @@ from typing import IO, Any
 
 import numpy as np
 
-__all__ = ["read_batch"]
-
 NAMES = (
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),

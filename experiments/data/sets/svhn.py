@@ -5,20 +5,19 @@ A file with fewer images is accepted as a part, and the packed set's source says
 have torchvision's MD5. The files' label 10 means the digit 0.
 """
 
-import hashlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import scipy.io
 
-from experiments.data.dataset import Dataset, check_shape
+from experiments.data.dataset import Dataset
 from experiments.data.downloads import fetch, obtain, torchvision_datasets
-from experiments.data.packed import PackedSet, pack
+from experiments.data.packed import PackedSet
+from experiments.data.sets.arrays import official, pack_arrays
 from experiments.run.context import Run
-from experiments.run.errors import UserError, one_line
-
-__all__ = ["Svhn"]
+from experiments.run.files import file_digest
 
 COUNTS = {"train": 73_257, "test": 26_032}
 MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a315427106f1b164d9cef3"}  # of the whole files
@@ -30,46 +29,35 @@ class Svhn(Dataset):
     """The training or the test digits."""
 
     split: str
+    side = 32
 
     def build(self, folder: Path, run: Run) -> PackedSet:
-        file = self._at_hand(run.data_root) or self._at_hand(run.runs_root / "downloads") or self._fetched(run)
-        try:
+        file = self._at_hand(run.data_root) or self._fetched(run)
+        with self._official(file):
             count = self._count(file)
-            if count == COUNTS[self.split] and (found := _md5(file)) != MD5[self.split]:
+            if count == COUNTS[self.split] and (found := file_digest(file, "md5")) != MD5[self.split]:
                 raise ValueError(f"MD5 of the whole file must be {MD5[self.split]}, got {found}")
             images, labels = _read(file, count)
-        except Exception as error:  # a broken .mat raises nearly anything
-            raise self._refused(file, error) from error
-        return pack(
-            folder,
-            [images],
-            shape=images.shape,
-            labels=labels,
-            source=self._source(count),
-            transform="none",
-            details={"class_names": list("0123456789")},
-        )
-
-    def check(self, packed: PackedSet) -> None:
-        check_shape(packed, 32)
+        return pack_arrays(folder, images, labels, source=self._source(count), classes="0123456789")
 
     def source_at(self, data_root: Path) -> str | None:
         file = self._at_hand(data_root)
-        try:
-            return None if file is None else self._source(self._count(file))
-        except Exception as error:
-            raise self._refused(file, error) from error
+        source = None
+        if file is not None:
+            with self._official(file):
+                source = self._source(self._count(file))
+        return source
 
     @property
     def _name(self) -> str:
         return f"{self.split}_32x32.mat"
 
+    def _official(self, file: Path) -> AbstractContextManager[None]:
+        return official(file, f"SVHN's {self._name}", "a fresh one")
+
     def _source(self, count: int) -> str:
         whole = COUNTS[self.split]
         return f"SVHN: {self._name}" + ("" if count == whole else f", {count:,} of {whole:,} images")
-
-    def _refused(self, file: Path | None, error: Exception) -> UserError:
-        return UserError(f"{file} is not SVHN's {self._name} ({one_line(error)}): replace it with a fresh one")
 
     def _at_hand(self, root: Path) -> Path | None:
         return next((path for path in (root / "svhn" / self._name, root / self._name) if path.is_file()), None)
@@ -104,8 +92,3 @@ def _read(file: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     if not np.isin(y, np.arange(1, 11)).all():
         raise ValueError("labels must be 1 to 10")
     return np.ascontiguousarray(X.transpose(3, 0, 1, 2)), y.astype(np.int64) % 10
-
-
-def _md5(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "md5").hexdigest()

@@ -11,55 +11,49 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.data.dataset import Dataset, check_shape
+from experiments.data.dataset import Dataset
 from experiments.data.images.listing import File, cut, list_images, members, zips
 from experiments.data.images.pack import PackSpec, Plan, pack_images
 from experiments.data.packed import PackedSet
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
-__all__ = ["TinyImageNet", "halve"]
-
 NAME = "tiny-imagenet-200"
 SIDE = 64
 MEMBER = re.compile(rf"(?:(?:[^/]+/)?{NAME}/)?(train/(n\d{{8}})/images/[^/]+\.JPEG)")
-TRANSFORMS = {"64": "RGB; none", "32": "RGB; mean of each 2x2 block, rounded half up"}
+TRANSFORMS = {64: "RGB; none", 32: "RGB; mean of each 2x2 block, rounded half up"}
 
 
 @dataclass(frozen=True)
 class TinyImageNet(Dataset):
-    """The photographs as they are (side "64") or at half their size (side "32")."""
+    """The photographs as they are (side 64) or at half their size (side 32)."""
 
-    side: str
+    side: int
 
     def build(self, folder: Path, run: Run) -> PackedSet:
-        source, names = _at_hand(run.data_root)
+        source, described = _at_hand(run.data_root)
+        if source is None:
+            put = f"put the folder {NAME}/, or {NAME}.zip, there, or set DATA_ROOT"
+            raise UserError(f"no Tiny-ImageNet in {run.data_root}: {put}")
         wnid_of = _files(source)
         if not wnid_of:
             raise UserError(
                 f"no Tiny-ImageNet photographs in {run.data_root}: they must be named like "
                 f"{NAME}/train/n01443537/images/n01443537_0.JPEG"
             )
-        wnids = sorted(set(wnid_of.values()))
-        index = {wnid: label for label, wnid in enumerate(wnids)}
-        planned = Plan(source, list(cut(source, list(wnid_of))), labels=[index[wnid] for wnid in wnid_of.values()])
-        spec = PackSpec(
-            int(self.side),
-            exact=SIDE,
-            source=_source(names),
-            transform=TRANSFORMS[self.side],
-            details={"class_names": wnids},
-        )
+        wnids, labels = np.unique(list(wnid_of.values()), return_inverse=True)
+        planned = Plan(source, list(cut(source, list(wnid_of))), labels=labels.tolist())
+        transform, details = TRANSFORMS[self.side], {"class_names": wnids.tolist()}
+        spec = PackSpec(self.side, exact=SIDE, source=described, transform=transform, details=details)
         return pack_images(planned, folder, spec, run)
 
-    def check(self, packed: PackedSet) -> None:
-        check_shape(packed, int(self.side))
-
     def source_at(self, data_root: Path) -> str | None:
-        try:
-            return _source(_at_hand(data_root)[1])
-        except UserError:
-            return None
+        return _at_hand(data_root)[1]
+
+
+def named(side: str) -> TinyImageNet:
+    """The set that is called tiny-imagenet-`side`."""
+    return TinyImageNet(int(side))
 
 
 def halve(images: np.ndarray) -> np.ndarray:
@@ -76,22 +70,14 @@ def halve(images: np.ndarray) -> np.ndarray:
     return ((total + 2) // 4).astype(np.uint8)
 
 
-def _source(names: list[str]) -> str:
-    return f"{NAME}: {', '.join(names)}"
-
-
-def _at_hand(data_root: Path) -> tuple[Path, list[str]]:
+def _at_hand(data_root: Path) -> tuple[Path, str] | tuple[None, None]:
     """The folder or zip with the photographs, and what the sidecar calls it."""
     folder, archive = data_root / NAME, data_root / f"{NAME}.zip"
     if (folder / "train").is_dir():
-        return folder, ["folder"]
+        return folder, f"{NAME}: folder"
     if archives := zips(folder):
-        return folder, [path.name for path in archives]
-    if not archive.exists():
-        raise UserError(
-            f"no Tiny-ImageNet in {data_root}: put the folder {NAME}/, or {NAME}.zip, there, or set DATA_ROOT"
-        )
-    return archive, [archive.name]
+        return folder, f"{NAME}: {', '.join(path.name for path in archives)}"
+    return (archive, f"{NAME}: {archive.name}") if archive.exists() else (None, None)
 
 
 def _files(source: Path) -> dict[File, str]:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from experiments import cli
-from experiments.data.images.decode import decode_square
+from experiments.data.images.decode import decode_squares
 from experiments.data.load import load
 from experiments.data.packed import pack
 from experiments.run import console
@@ -46,7 +46,7 @@ def album(tmp_path: Path) -> Path:
 
 
 def _square(data: bytes, side: int) -> np.ndarray:
-    return np.asarray(decode_square(data, side, 3))
+    return decode_squares([("", lambda: data)], side=side, channels=3, most=1).arrays["images"][0]
 
 
 def _squares(side: int, n: int = 5) -> np.ndarray:

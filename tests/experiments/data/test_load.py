@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments.data.load import NAMES, is_name, is_packed, load
-from experiments.data.names import KNOWN
+from experiments.data.load import is_packed, load
+from experiments.data.names import KNOWN, NAMES, is_name
 from experiments.data.packed import pack
 from experiments.run.context import Run
 from experiments.run.errors import UserError

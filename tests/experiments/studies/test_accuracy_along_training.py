@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import gan
-from experiments.data.load import PackedSet
+from experiments.data.packed import PackedSet
 from experiments.measure.probe import GRID, accuracy, part
 from experiments.studies.accuracy_along_training import curve
 

@@ -7,7 +7,7 @@ from importlib import resources
 import pytest
 
 import gan
-from experiments.data import load as datasets
+from experiments.data.names import is_name
 from experiments.run.context import ROOT
 from experiments.training.recipe import load_recipe, recipe_names
 
@@ -16,7 +16,7 @@ from experiments.training.recipe import load_recipe, recipe_names
 def test_a_recipe_says_what_it_is(name):
     recipe = load_recipe(name)
     assert recipe.name == name
-    assert datasets.is_name(recipe.dataset), recipe.dataset
+    assert is_name(recipe.dataset), recipe.dataset
     arch, side = recipe.architecture, int(re.search(r"\d+$", recipe.dataset.replace("svhn-train", "32")).group())
     assert arch.size == side
     assert arch.channels == (1 if "mnist" in recipe.dataset else 3)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.data.images.decode import decode_square, decode_squares
+from experiments.data.images.decode import decode_squares
 
 
 def square(data: bytes, side: int, channels: int) -> np.ndarray:
-    return np.asarray(decode_square(data, side, channels)).reshape(side, side, channels)
+    return decode_squares([("", lambda: data)], side=side, channels=channels, most=1).arrays["images"][0]
 
 
 def png(size: tuple[int, int]) -> bytes:
@@ -48,9 +48,10 @@ def test_what_cannot_be_decoded_costs_only_itself(monkeypatch: pytest.MonkeyPatc
 
     records = [("a", lambda: png((40, 40))), ("b", lambda: png((32, 32))), ("c", gone), ("d", lambda: png((9, 9)))]
     found = decode_squares(records, side=8, channels=3, most=4)
-    assert found.images.shape == (2, 8, 8, 3) and set(found.images.ravel()) == {77}
-    assert (found.places.tolist(), found.gray, found.unread) == ([1, 3], 2, True)
-    assert found.skipped == [("a", "must have at most 1,500 pixels, got 1,600"), ("c", "No such file or directory")]
+    assert found.arrays["images"].shape == (2, 8, 8, 3) and set(found.arrays["images"].ravel()) == {77}
+    assert (found.arrays["places"].tolist(), found.header["gray"], found.final) == ([1, 3], 2, False)
+    reasons = [("a", "must have at most 1,500 pixels, got 1,600"), ("c", "No such file or directory")]
+    assert found.header["skipped"] == reasons
     exact = decode_squares(records[1::2], side=8, channels=1, most=2, exact=32)
-    assert exact.images.shape == (1, 8, 8, 1) and not exact.unread
-    assert exact.skipped == [("d", "must be 32x32 pixels, got 9x9")]
+    assert exact.arrays["images"].shape == (1, 8, 8, 1) and exact.final
+    assert exact.header["skipped"] == [("d", "must be 32x32 pixels, got 9x9")]

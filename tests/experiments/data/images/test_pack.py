@@ -14,7 +14,7 @@ from PIL import EpsImagePlugin, Image
 
 from dedup.files import hash_files
 from experiments.data.images import lmdb, pack
-from experiments.data.images.decode import decode_square
+from experiments.data.images.decode import decode_squares
 from experiments.data.images.pack import PackSpec, pack_images, plan
 from experiments.data.load import load
 from experiments.data.packed import PackedSet
@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def square(data: bytes, side: int, channels: int) -> np.ndarray:
-    return np.asarray(decode_square(data, side, channels)).reshape(side, side, channels)
+    return decode_squares([("", lambda: data)], side=side, channels=channels, most=1).arrays["images"][0]
 
 
 def pack_in_twos(
