@@ -53,8 +53,6 @@ ROWS = 1024  # rows of stored features handled at once
 
 FOUND = ("features", "C", "right", "tried", "seconds")  # what is found for a setting
 
-Setting = tuple[tuple[str, ...], int, str, str]  # layers, grid, kind of pooling, batch norm; each is measured once
-
 
 @dataclass(frozen=True)
 class AblationSpec:
@@ -89,9 +87,9 @@ class Variant:
     batchnorm: str = CALIBRATED
 
     @property
-    def setting(self) -> Setting:
+    def setting(self) -> str:
         """What decides the figures: rows with the same setting have the same figures."""
-        return self.layers, self.grid, self.pooling, self.batchnorm
+        return json.dumps([self.layers, self.grid, self.pooling, self.batchnorm])
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ class Ablation(Measurement):
         seconds: dict[str, float] = {}
         with timed(seconds, "all"):
             measured = self._measured(run)
-        rows = [_row(variant, measured[_text(variant.setting)], self.scored) for variant in self.variants]
+        rows = [_row(variant, measured[variant.setting], self.scored) for variant in self.variants]
         seconds["classify"] = sum(found["seconds"] for found in measured.values())  # includes those before a stop
         figure = Figure(
             method=f"{self.contender.name} + L2-SVM",
@@ -153,15 +151,15 @@ class Ablation(Measurement):
         if found:
             run.say(f"{len(found)} of {total} variants were measured before ({file})")
         for mode in self.keys:  # `running` comes first, because calibration changes the model
-            missing = [v for v in self.variants if v.batchnorm == mode and _text(v.setting) not in found]
+            missing = [v for v in self.variants if v.batchnorm == mode and v.setting not in found]
             stored = self._extracted(mode, run) if missing else np.empty(0)
             for variant in missing:
-                if _text(variant.setting) in found:  # another variant of the same setting came first
+                if variant.setting in found:  # another variant of the same setting came first
                     continue
                 begun = time.monotonic()
                 with self._features(variant, stored, run) as X:
                     answer = self._classified(X, run)
-                found[_text(variant.setting)] = answer | {"seconds": round(time.monotonic() - begun, 1)}
+                found[variant.setting] = answer | {"seconds": round(time.monotonic() - begun, 1)}
                 write_bytes(file, json.dumps(found).encode())
                 share, place = 100 * answer["right"] / self.scored, f"{len(found)} of {total}"
                 what = f"{answer['features']:,} features, C {answer['C']:.4g}"
@@ -307,7 +305,3 @@ def _has_running_statistics(model: nn.Module) -> bool:
         for norm in model.modules()
         if isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None
     )
-
-
-def _text(setting: Setting) -> str:
-    return json.dumps(setting)

@@ -28,15 +28,6 @@ class Progress(Protocol):
         ...
 
 
-def silent(
-    iterable: Iterable[T],
-    *,
-    total: int | None,
-    desc: str,
-    unit: str,
-    step: int = 1,
-    done: int = 0,
-    postfix: Callable[[], str] | None = None,
-) -> Iterable[T]:
-    """Return the items, and show nothing."""
+def silent(iterable: Iterable[T], **_: object) -> Iterable[T]:
+    """Return the items, and say nothing."""
     return iterable
