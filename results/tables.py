@@ -6,10 +6,11 @@ measured row names a method and a protocol. It has no field for a figure, so its
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any
 
-from results.records import METRICS, RUN_ID, Record, check_keys
+from results import lines
+from results.records import METRIC, RUN, Record
 
 COLUMNS = (
     "method",
@@ -25,35 +26,26 @@ COLUMNS = (
     "source",
     "provenance",
 )
-_FIGURE = re.compile(r"\d+(\.\d+)?")
 SOURCE = re.compile(r"\S.* \[([C21R])\]")
+_TEXT = lines.Rule("be text", lambda value: isinstance(value, str) and value.strip() != "")
+_PRINTED = lines.matching(r"\d+(\.\d+)?", 'be text as in the source, e.g. "82.0"')
+_CITED = lines.matching(SOURCE, "be a citation and its mark, one of [C] [2] [1] [R]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportedRow:
     """A figure of a publication. `value` and `error_bar` are text, as printed there (82.0 is not 82)."""
 
-    method: str
-    protocol: str
-    metric: str
-    value: str
-    error_bar: str = ""
-    max_units: int | None = None
-    source: str  # citation and mark, e.g. arXiv:1511.06434 Table 1 [2]
+    method: Annotated[str, _TEXT]
+    protocol: Annotated[str, _TEXT]
+    metric: Annotated[str, METRIC]
+    value: Annotated[str, _PRINTED]
+    error_bar: Annotated[str, lines.optional(_PRINTED, "")] = ""
+    max_units: Annotated[int | None, lines.optional(lines.whole(1))] = None
+    source: Annotated[str, _CITED]  # citation and mark, e.g. arXiv:1511.06434 Table 1 [2]
 
     def __post_init__(self) -> None:
-        row = _checked_name(self)
-        if self.metric not in METRICS:
-            raise ValueError(f"{row}: metric must be one of {', '.join(METRICS)}, got {self.metric!r}")
-        for name, text in (("value", self.value), ("error_bar", self.error_bar or "0")):
-            if not isinstance(text, str) or not _FIGURE.fullmatch(text):
-                raise ValueError(f'{row}: {name} must be text as in the source, e.g. "82.0", got {text!r}')
-        if self.max_units is not None and (type(self.max_units) is not int or self.max_units < 1):
-            raise ValueError(f"{row}: max_units must be a whole number >= 1, got {self.max_units!r}")
-        if not isinstance(self.source, str) or not SOURCE.fullmatch(self.source):
-            raise ValueError(
-                f"{row}: source must be a citation and its mark, one of [C] [2] [1] [R], got {self.source!r}"
-            )
+        lines.check_fields(self, f"row {self.method!r}, {self.protocol!r}: ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,25 +55,16 @@ class MeasuredRow:
     `absent`: why no record can answer the row, e.g. "not audited". The row then stays empty, with this as its source.
     """
 
-    method: str
-    protocol: str
-    run: str = ""
-    absent: str = ""
+    method: Annotated[str, _TEXT]
+    protocol: Annotated[str, _TEXT]
+    run: Annotated[str, lines.optional(RUN, "")] = ""
+    absent: Annotated[str, lines.optional(_TEXT, "")] = ""
 
     def __post_init__(self) -> None:
-        row = _checked_name(self)
-        if not isinstance(self.run, str) or (self.run and not RUN_ID.fullmatch(self.run)):
-            raise ValueError(f"{row}: run must look like 20261122-1a2b3c4d, got {self.run!r}")
-        if not isinstance(self.absent, str) or (self.run and self.absent):
-            raise ValueError(f"{row}: absent must be text, in a row without run, got {self.absent!r}")
-
-
-def _checked_name(row: ReportedRow | MeasuredRow) -> str:
-    """Return how error messages name the row. Raises ValueError if its method or protocol is not text."""
-    for name, text in (("method", row.method), ("protocol", row.protocol)):
-        if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"a row's {name} must be text, got {text!r}")
-    return f"row {row.method!r}, {row.protocol!r}"
+        row = f"row {self.method!r}, {self.protocol!r}: "
+        lines.check_fields(self, row)
+        if self.run and self.absent:
+            raise ValueError(f"{row}absent must be text, in a row without run, got {self.absent!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +91,7 @@ def table_from_dict(data: Mapping[str, Any]) -> Table:
     for a subset protocol, because such runs never enter committed tables.
     """
     keys = ("title", "caption", "protocols", "row")
-    check_keys(data, keys, keys, "a table")
+    lines.check_keys(data, keys, keys, "a table")
     if not isinstance(data["row"], list) or not isinstance(data["protocols"], Mapping):
         raise ValueError("a table must have a list of rows ([[row]]) and a table of protocols ([protocols])")
     rows = tuple(_row_from_dict(row) for row in data["row"])
@@ -119,11 +102,9 @@ def table_from_dict(data: Mapping[str, Any]) -> Table:
 
 
 def _row_from_dict(row: Mapping[str, Any]) -> ReportedRow | MeasuredRow:
-    kind: type[ReportedRow | MeasuredRow] = ReportedRow if "source" in row else MeasuredRow
-    what = f"the {'reported' if kind is ReportedRow else 'measured'} row {row.get('method', '')!r}"
-    known = [item.name for item in fields(kind)]
-    check_keys(row, known, [item.name for item in fields(kind) if item.default is MISSING], what)
-    return kind(**row)
+    if "source" in row:
+        return lines.from_dict(ReportedRow, row, f"the reported row {row.get('method', '')!r}")
+    return lines.from_dict(MeasuredRow, row, f"the measured row {row.get('method', '')!r}")
 
 
 def with_run(table: Table, record: Record) -> Table:

@@ -46,8 +46,8 @@ def test_lines_are_added_and_read_back(tmp_path):
         ({"images_per_second": float("nan")}, "must hold plain, finite JSON values"),
         ({"images_per_second": True}, "images_per_second must be a number > 0, got True"),
         ({"hardware": None}, "hardware must be a table of names, got None"),
-        ({"started": "today"}, "started must be a time like 2026-11-22T10:00:00Z, got 'today'"),
-        ({"name": "/home/someone/net.py:make"}, r"hold no absolute paths, got \['/home/someone/net.py"),
+        ({"started": "today"}, "started must look like 2026-11-22T10:00:00Z, got 'today'"),
+        ({"name": "/home/someone/net.py:make"}, r"hold no absolute paths .*, got \['/home/someone/net.py"),
     ],
 )
 def test_impossible_records_are_refused(change, message):

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from results.records import Record, append_record, read_records, record_from_json, record_to_json
+from results.lines import from_json, to_json
+from results.records import Record, append_record, read_records
 
 RECORD = Record(
     run_id="20261122-1a2b3c4d",
@@ -69,16 +70,16 @@ def test_a_record_survives_its_line_exactly(method, value, bar, features, spec, 
         selection=selection,
         command=command,
     )
-    line = record_to_json(record)
+    line = to_json(record)
     assert "\n" not in line and line.isascii()
-    assert record_from_json(line) == record
-    assert record_to_json(record_from_json(line)) == line
+    assert from_json(Record, line) == record
+    assert to_json(from_json(Record, line)) == line
 
 
 def test_tuples_and_whole_percents_are_brought_to_their_json_form():
     record = replace(RECORD, spec={"grid": (1, 2)}, value=80)
     assert record.spec == {"grid": [1, 2]} and type(record.value) is float
-    assert record_from_json(record_to_json(record)) == record
+    assert from_json(Record, to_json(record)) == record
 
 
 def test_a_record_does_not_share_tables_with_its_maker():
@@ -122,15 +123,15 @@ def test_impossible_records_are_refused(change, message):
 
 def test_unknown_and_missing_keys_are_named():
     with pytest.raises(ValueError, match="unknown keys host, user; known are run_id, table, method"):
-        record_from_json(json.dumps({**asdict(RECORD), "user": "x", "host": "y"}))
+        from_json(Record, json.dumps({**asdict(RECORD), "user": "x", "host": "y"}))
     for name in ("value", "spec", "versions"):
         line = json.dumps({key: value for key, value in asdict(RECORD).items() if key != name})
         with pytest.raises(ValueError, match=f"must have the keys {name}, got"):
-            record_from_json(line)
+            from_json(Record, line)
 
 
 def test_a_line_holds_every_field_once_in_order():
-    assert list(json.loads(record_to_json(RECORD))) == [item.name for item in fields(Record)]
+    assert list(json.loads(to_json(RECORD))) == [item.name for item in fields(Record)]
 
 
 def test_appended_records_are_read_in_order_and_earlier_lines_stay(tmp_path):
@@ -173,7 +174,7 @@ def test_a_corrupt_line_is_named_with_its_fix_and_nothing_is_added(tmp_path, bad
 
 def test_a_last_line_without_its_newline_is_kept_apart(tmp_path):
     path = tmp_path / "cifar10.jsonl"
-    path.write_text(record_to_json(RECORD))
+    path.write_text(to_json(RECORD))
     other = replace(RECORD, run_id="20261123-00000000")
     append_record(path, other)
     assert read_records(path) == [RECORD, other]

@@ -156,7 +156,7 @@ def test_a_users_run_takes_its_row_or_gets_one():
         (with_rows({**REPORTED, "source": "arXiv:1511.06434"}), "source must be a citation and its mark"),
         (with_rows({**REPORTED, "source": "measured"}), "source must be a citation and its mark"),
         (with_rows({**MEASURED, "run": "newest"}), "run must look like 20261122-1a2b3c4d, got 'newest'"),
-        (with_rows({**MEASURED, "method": 3}), "a row's method must be text, got 3"),
+        (with_rows({**MEASURED, "method": 3}), "row 3, 'cifar10/full': method must be text, got 3"),
         (
             with_rows({**MEASURED, "protocol": "cifar10/ful"}),
             r"'cifar10/ful' must be described in \[protocols\]",

@@ -124,4 +124,4 @@ def test_only_what_the_table_shows() -> None:
     assert len(paired(table("a", "b", "c"), records)) == 3 and len(paired(table("a", "c"), records)) == 1
     assert len(paired(table("a", "b"), records[:1])) == 0
     assert as_csv(table("a"), records).decode().count("\n") == 1
-    assert json.loads(results.records.record_to_json(records[0]))["outcomes"] == records[0].outcomes
+    assert json.loads(results.lines.to_json(records[0]))["outcomes"] == records[0].outcomes

@@ -1,0 +1,144 @@
+"""Files of JSON lines. Each line is one record: a frozen dataclass whose annotations say what its fields may hold.
+
+A field is `Annotated[type, rule]`. Lines are only added.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, get_args
+
+from results.provenance import machine_paths
+
+T = TypeVar("T")
+
+
+class Rule(NamedTuple):
+    """What a value must be or do, in words that follow "must", and whether it does so."""
+
+    must: str
+    holds: Callable[[Any], bool]
+
+
+def matching(pattern: str | re.Pattern[str], must: str) -> Rule:
+    """Make the rule of texts that match the whole pattern."""
+    found = re.compile(pattern).fullmatch
+    return Rule(must, lambda value: isinstance(value, str) and found(value) is not None)
+
+
+def whole(least: int) -> Rule:
+    """Make the rule of whole numbers; a bool is none."""
+    return Rule(f"be a whole number >= {least}", lambda value: type(value) is int and value >= least)
+
+
+def optional(rule: Rule, absent: object = None) -> Rule:
+    """Make the rule that allows `absent` too."""
+    return Rule(rule.must, lambda value: value == absent or rule.holds(value))
+
+
+LINE = Rule(
+    "be one line of text, not empty, without spaces around it",
+    lambda value: isinstance(value, str) and value.isprintable() and value == value.strip() != "",
+)
+TABLE = Rule("be a table of names", lambda value: isinstance(value, dict))
+TIME = matching(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "look like 2026-11-22T10:00:00Z")
+
+
+def check_fields(thing: Any, where: str = "") -> None:
+    """Raise ValueError for a field of a dataclass that breaks its rule; the message begins with `where`."""
+    for field in fields(thing):
+        value, (_, rule) = getattr(thing, field.name), get_args(field.type)
+        if not rule.holds(value):
+            raise ValueError(f"{where}{field.name} must {rule.must}, got {value!r}")
+
+
+def check_record(record: Any) -> None:
+    """Bring the fields of a record to their JSON form, in which tuples are lists, and check them.
+
+    Raises ValueError for what JSON cannot hold, for a field that breaks its rule, and for an absolute path anywhere.
+    """
+    for name, value in asdict(record).items():
+        try:
+            plain = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must hold plain, finite JSON values: {error}") from error
+        object.__setattr__(record, name, plain)
+    check_fields(record)
+    if paths := sorted(set(machine_paths(asdict(record)))):
+        raise ValueError(f"a record must hold no absolute paths (pass it through results.portable), got {paths!r}")
+
+
+def check_keys(got: Iterable[str], known: Iterable[str], required: Iterable[str], what: str) -> None:
+    """Raise ValueError if `got` has keys outside `known`, or lacks some of `required`; it names them all."""
+    got, known = set(got), list(known)
+    if unknown := sorted(got - set(known)):
+        raise ValueError(f"{what} has unknown keys {', '.join(unknown)}; known are {', '.join(known)}")
+    if missing := [name for name in required if name not in got]:
+        raise ValueError(f"{what} must have the keys {', '.join(missing)}, got {', '.join(sorted(got))}")
+
+
+def from_dict(kind: Callable[..., T], values: Any, what: str) -> T:
+    """Make a dataclass of its fields by name. Raises ValueError for unknown and missing names; `what` has them."""
+    items = fields(kind)  # type: ignore[arg-type]
+    required = [item.name for item in items if item.default is MISSING and item.default_factory is MISSING]
+    check_keys(values, [item.name for item in items], required, what)
+    return kind(**values)
+
+
+def from_json(kind: Callable[..., T], line: str | bytes) -> T:
+    """Make the record of one line. Raises ValueError for broken JSON, wrong keys and impossible values."""
+    found = json.loads(line)
+    if not isinstance(found, dict):
+        raise ValueError(f"it must be a JSON object, got {type(found).__name__}")
+    return from_dict(kind, found, "it")
+
+
+def to_json(record: Any) -> str:
+    """Return the record as one line of ASCII JSON without its newline."""
+    return json.dumps(asdict(record), allow_nan=False)
+
+
+def read_lines(path: str | os.PathLike[str], kind: Callable[..., T], what: str, remedy: str) -> Iterator[tuple[str, T]]:
+    """Yield ("file:line", record) for every line that is not blank; none if the file does not exist yet.
+
+    Raises ValueError, with file, line, `what` it should be and the `remedy`, for a line that is no such record.
+    """
+    path = Path(path)
+    for number, line in enumerate(path.read_bytes().split(b"\n") if path.exists() else [], start=1):
+        if not line.strip():
+            continue
+        try:
+            record = from_json(kind, line)
+        except ValueError as error:
+            fix = f"restore the line from version control, or delete it and {remedy}"
+            raise ValueError(f"{path}:{number} is not {what} ({error}); {fix}") from error
+        yield f"{path}:{number}", record
+
+
+def append_line(path: str | os.PathLike[str], record: Any, check: Callable[[], object]) -> None:
+    """Add a record to a file; make the file and its folder if they are absent. `check` raises to forbid it.
+
+    The line is one `O_APPEND` write and an fsync, not a rewritten copy. So two runs that end together both stay,
+    earlier lines cannot be damaged, and a line that a full disk cuts short is removed. Raises OSError if the write
+    fails.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # until the file is closed, so that no other run adds a line after the check
+        check()
+        size = os.fstat(handle).st_size
+        cut = size > 0 and os.pread(handle, 1, size - 1) != b"\n"  # the last line was edited by hand
+        line = (b"\n" if cut else b"") + to_json(record).encode("ascii") + b"\n"
+        if os.write(handle, line) != len(line):
+            os.ftruncate(handle, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
