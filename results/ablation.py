@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from results.leaderboard import newest
 from results.records import Record
-from results.rendering import as_csv, as_markdown
+from results.rendering import TextTable
 
 ABLATION_COLUMNS = (
     *("method", "kind", "variant", "features", "C", "accuracy_percent", "ci95_low", "ci95_high", "n"),
@@ -30,8 +30,8 @@ def ablation_files(name: str, records: Iterable[Record]) -> dict[str, bytes]:
     rows = [row for record in newest(records) for row in _rows(record)]
     if not rows:
         return {}
-    markdown = as_markdown("Ablations", _CAPTION, ABLATION_COLUMNS, rows, _NOTES)
-    return {f"{name}.csv": as_csv(ABLATION_COLUMNS, rows).encode(), f"{name}.md": markdown.encode()}
+    texts = TextTable("Ablations", _CAPTION, ABLATION_COLUMNS, rows, _NOTES)
+    return {f"{name}.csv": texts.csv().encode(), f"{name}.md": texts.markdown().encode()}
 
 
 def _rows(record: Record) -> Iterable[dict[str, str]]:

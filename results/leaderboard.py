@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from results import pages
 from results.costs import CostRecord
 from results.records import Record
-from results.rendering import as_csv, as_latex, as_markdown, notes_on
+from results.rendering import TextTable, notes_on
 from results.tables import COLUMNS, MeasuredRow, Table, cells
 
 LEADERBOARD_COLUMNS = (*COLUMNS, "parameters", "images_per_second", "hardware")
@@ -45,25 +45,17 @@ def leaderboard_files(
     table = Table(title=TITLE, caption=CAPTION, protocols=protocols, rows=tuple(measured))
     costs = list(costs)
     rows = [row | _cost(r, costs) for row, r in zip(cells(table, shown), shown, strict=True)]
-    notes = [*notes_on(rows, protocols), _COSTS]
-    page = (
-        pages.environment()
-        .get_template("leaderboard.html")
-        .render(
-            title=TITLE,
-            caption=CAPTION,
-            columns=LEADERBOARD_COLUMNS,
-            rows=rows,
-            protocols={name: text for name, text in protocols.items() if any(row["protocol"] == name for row in rows)},
-            notes=[note for note in notes if not note.startswith("Protocol ")],
-        )
+    texts = TextTable(TITLE, CAPTION, LEADERBOARD_COLUMNS, rows, [*notes_on(rows, protocols), _COSTS])
+    page = pages.environment().get_template("leaderboard.html")
+    html = page.render(
+        title=TITLE,
+        caption=CAPTION,
+        columns=LEADERBOARD_COLUMNS,
+        rows=rows,
+        protocols={row["protocol"]: protocols[row["protocol"]] for row in rows},
+        notes=[*notes_on(rows, {}), _COSTS],
     )
-    return {
-        "leaderboard.csv": as_csv(LEADERBOARD_COLUMNS, rows).encode(),
-        "leaderboard.md": as_markdown(TITLE, CAPTION, LEADERBOARD_COLUMNS, rows, notes).encode(),
-        "leaderboard.tex": as_latex(TITLE, CAPTION, LEADERBOARD_COLUMNS, rows, notes).encode(),
-        "leaderboard.html": page.encode(),
-    }
+    return texts.files("leaderboard") | {"leaderboard.html": html.encode()}
 
 
 def _badness(record: Record) -> float:

@@ -4,7 +4,8 @@ import csv
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tabulate import tabulate
@@ -49,57 +50,53 @@ def notes_on(rows: Rows, described: Mapping[str, str]) -> list[str]:
     return notes + [f"Protocol `{name}`: {described[name]}." for name in protocols]
 
 
-def render_csv(table: Table, records: Iterable[Record]) -> str:
-    """Render the table as CSV with a header line; lines end in `\\n`."""
-    return as_csv(COLUMNS, cells(table, records))
+@dataclass(frozen=True)
+class TextTable:
+    """A table of texts, ready to be written. notes: sentences below the rows."""
 
+    title: str
+    caption: str
+    columns: Sequence[str]
+    rows: Rows
+    notes: Sequence[str]
 
-def as_csv(columns: Sequence[str], rows: Rows) -> str:
-    """Render any rows as `render_csv` does."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    def csv(self) -> str:
+        """Return CSV with a header line; lines end in `\\n`."""
+        out = io.StringIO()
+        writer = csv.DictWriter(out, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return out.getvalue()
 
+    def markdown(self) -> str:
+        """Return GitHub Markdown."""
+        body = [[re.sub(r"([\\|*<`])", r"\\\1", row[name]) for name in self.columns] for row in self.rows]
+        sides = ["right" if name in NUMBERS else "left" for name in self.columns]
+        grid = tabulate(body, headers=self.columns, tablefmt="pipe", disable_numparse=True, colalign=sides)
+        listed = "\n".join(f"- {note}" for note in self.notes)
+        return f"<!-- {_GENERATED} -->\n# {self.title}\n\n{self.caption}\n\n{grid}\n\n{listed}\n"
 
-def render_markdown(table: Table, records: Iterable[Record]) -> str:
-    """Render the table as GitHub Markdown: title, caption, rows, and notes on marks, error bars and protocols."""
-    rows = cells(table, records)
-    return as_markdown(table.title, table.caption, COLUMNS, rows, notes_on(rows, table.protocols))
+    def latex(self) -> str:
+        """Return a LaTeX `table*`; the document needs the packages booktabs and graphicx."""
+        lines = [self.columns, *([row[name] for name in self.columns] for row in self.rows)]
+        header, *body = (" & ".join(map(_latex, line)) + r" \\" for line in lines)
+        top = [
+            f"% {_GENERATED}",
+            r"% Needs \usepackage{booktabs,graphicx}.",
+            r"\begin{table*}",
+            r"\centering",
+            rf"\caption{{{_latex(self.title)}. {_latex(self.caption)}}}",
+            r"\resizebox{\textwidth}{!}{%",
+            rf"\begin{{tabular}}{{{''.join('r' if name in NUMBERS else 'l' for name in self.columns)}}}",
+        ]
+        pars = [rf"\par {_latex(note.replace('`', ''))}" for note in self.notes]
+        rules = [r"\toprule", header, r"\midrule", *body, r"\bottomrule", r"\end{tabular}}"]
+        return "\n".join([*top, *rules, r"\footnotesize", *pars, r"\end{table*}", ""])
 
-
-def as_markdown(title: str, caption: str, columns: Sequence[str], rows: Rows, notes: Sequence[str]) -> str:
-    """Render any rows as `render_markdown` does."""
-    body = [[re.sub(r"([\\|*<`])", r"\\\1", row[name]) for name in columns] for row in rows]
-    sides = ["right" if name in NUMBERS else "left" for name in columns]
-    grid = tabulate(body, headers=columns, tablefmt="pipe", disable_numparse=True, colalign=sides)
-    listed = "\n".join(f"- {note}" for note in notes)
-    return f"<!-- {_GENERATED} -->\n# {title}\n\n{caption}\n\n{grid}\n\n{listed}\n"
-
-
-def render_latex(table: Table, records: Iterable[Record]) -> str:
-    """Render the table as a LaTeX `table*`; the document needs the packages booktabs and graphicx."""
-    rows = cells(table, records)
-    return as_latex(table.title, table.caption, COLUMNS, rows, notes_on(rows, table.protocols))
-
-
-def as_latex(title: str, caption: str, columns: Sequence[str], rows: Rows, notes: Sequence[str]) -> str:
-    """Render any rows as `render_latex` does."""
-    lines = [[_latex(row[name]) for name in columns] for row in rows]
-    header, *body = (" & ".join(line) + r" \\" for line in [[_latex(name) for name in columns], *lines])
-    top = [
-        f"% {_GENERATED}",
-        r"% Needs \usepackage{booktabs,graphicx}.",
-        r"\begin{table*}",
-        r"\centering",
-        rf"\caption{{{_latex(title)}. {_latex(caption)}}}",
-        r"\resizebox{\textwidth}{!}{%",
-        rf"\begin{{tabular}}{{{''.join('r' if name in NUMBERS else 'l' for name in columns)}}}",
-    ]
-    pars = [rf"\par {_latex(note.replace('`', ''))}" for note in notes]
-    rules = [r"\toprule", header, r"\midrule", *body, r"\bottomrule", r"\end{tabular}}"]
-    return "\n".join([*top, *rules, r"\footnotesize", *pars, r"\end{table*}", ""])
+    def files(self, name: str) -> dict[str, bytes]:
+        """Return the files, name -> content: `<name>.csv`, `.md`, `.tex`."""
+        texts = {"csv": self.csv(), "md": self.markdown(), "tex": self.latex()}
+        return {f"{name}.{suffix}": text.encode() for suffix, text in texts.items()}
 
 
 _LATEX = str.maketrans(
@@ -113,18 +110,32 @@ def _latex(text: str) -> str:
     return text.translate(_LATEX)
 
 
+def _text_table(table: Table, records: Iterable[Record]) -> TextTable:
+    rows = cells(table, records)
+    return TextTable(table.title, table.caption, COLUMNS, rows, notes_on(rows, table.protocols))
+
+
+def render_csv(table: Table, records: Iterable[Record]) -> str:
+    """Render the table as CSV with a header line; lines end in `\\n`."""
+    return _text_table(table, records).csv()
+
+
+def render_markdown(table: Table, records: Iterable[Record]) -> str:
+    """Render the table as GitHub Markdown: title, caption, rows, and notes on marks, error bars and protocols."""
+    return _text_table(table, records).markdown()
+
+
+def render_latex(table: Table, records: Iterable[Record]) -> str:
+    """Render the table as a LaTeX `table*`; the document needs the packages booktabs and graphicx."""
+    return _text_table(table, records).latex()
+
+
 def render_files(name: str, table: Table, records: Iterable[Record]) -> dict[str, bytes]:
     """Render the table's files, name -> content: `<name>.csv`, `.md`, `.tex`.
 
     Raises ValueError if several runs answer one row.
     """
-    records = list(records)
-    renderers: dict[str, Callable[[Table, list[Record]], str]] = {
-        ".csv": render_csv,
-        ".md": render_markdown,
-        ".tex": render_latex,
-    }
-    return {f"{name}{suffix}": render(table, records).encode() for suffix, render in renderers.items()}
+    return _text_table(table, records).files(name)
 
 
 def write_tables(folder: str | os.PathLike[str], name: str, table: Table, records: Iterable[Record]) -> list[Path]:
