@@ -6,15 +6,7 @@ from results.leaderboard import LEADERBOARD_COLUMNS, leaderboard_files
 from results.provenance import git_commit, hardware, portable, run_id, source_digest, utc_now, versions
 from results.records import Record, append_record, read_records
 from results.rendering import render_csv, render_files, render_latex, render_markdown, write_tables
-from results.tables import (
-    COLUMNS,
-    MeasuredRow,
-    ReportedRow,
-    Table,
-    answering,
-    table_from_dict,
-    with_run,
-)
+from results.tables import COLUMNS, MeasuredRow, ReportedRow, Table, answering, table_from_dict, with_run
 
 __all__ = [
     "ABLATION_COLUMNS",

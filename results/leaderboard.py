@@ -26,10 +26,8 @@ _COSTS = (
 
 def newest(records: Iterable[Record]) -> list[Record]:
     """Keep the record started last for each method and protocol; among those of one second, the last one given."""
-    kept: dict[tuple[str, str], Record] = {}
-    for record in sorted(records, key=lambda record: record.started):
-        kept[record.method, record.protocol] = record
-    return list(kept.values())
+    ordered = sorted(records, key=lambda record: record.started)
+    return list({(record.method, record.protocol): record for record in ordered}.values())
 
 
 def leaderboard_files(

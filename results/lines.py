@@ -129,8 +129,8 @@ def append_line(path: str | os.PathLike[str], record: Any, check: Callable[[], o
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
+    with open(path, "a+b", buffering=0) as file:
+        handle = file.fileno()
         fcntl.flock(handle, fcntl.LOCK_EX)  # until the file is closed, so that no other run adds a line after the check
         check()
         size = os.fstat(handle).st_size
@@ -140,5 +140,3 @@ def append_line(path: str | os.PathLike[str], record: Any, check: Callable[[], o
             os.ftruncate(handle, size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -96,13 +96,11 @@ def hardware(device: str = "cpu") -> dict[str, str | int | float | None]:
     """
     usable = getattr(os, "sched_getaffinity", None)  # absent on macOS
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    accelerator = None
+    accelerator = None if device == "cpu" else device
     if device.startswith("cuda"):
         import torch  # here, because tables are rendered without it
 
         accelerator = torch.cuda.get_device_name(device)
-    elif device != "cpu":
-        accelerator = device
     return {
         "cpu": _cpu_model(),
         "cores": len(usable(0)) if usable else os.cpu_count(),
@@ -126,9 +124,8 @@ def git_commit(root: str | os.PathLike[str]) -> str | None:
     `OUTPUTS` are not compared, so recording a run does not make the source of the next one dirty. A checkout that holds
     `root` somewhere inside does not count.
     """
-    top = _git(root, "rev-parse", "--show-toplevel")
-    commit = _git(root, "rev-parse", "HEAD")
-    if not top or not commit or Path(top).resolve() != Path(root).resolve():
+    top, _, commit = (_git(root, "rev-parse", "--show-toplevel", "HEAD") or "").rpartition("\n")
+    if not commit or Path(top).resolve() != Path(root).resolve():
         return None
     changes = _git(root, "status", "--porcelain", "--", ".", *(f":!results/{part}" for part in OUTPUTS))
     return commit if changes == "" else f"{commit}-dirty"

@@ -6,25 +6,15 @@ measured row names a method and a protocol. It has no field for a figure, so its
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from results import lines
 from results.records import METRIC, RUN, Record
 
 COLUMNS = (
-    "method",
-    "protocol",
-    "metric",
-    "value",
-    "error_bar",
-    "error_bar_kind",
-    "n_runs",
-    "n_test",
-    "features",
-    "max_units",
-    "source",
-    "provenance",
+    *("method", "protocol", "metric", "value", "error_bar", "error_bar_kind", "n_runs", "n_test", "features"),
+    *("max_units", "source", "provenance"),
 )
 SOURCE = re.compile(r"\S.* \[([C21R])\]")
 _TEXT = lines.Rule("be text", lambda value: isinstance(value, str) and value.strip() != "")
@@ -111,10 +101,9 @@ def with_run(table: Table, record: Record) -> Table:
     """Make a user's own table: the row of the record's method and protocol shows this run; it is added if absent."""
     mine = MeasuredRow(method=record.method, protocol=record.protocol, run=record.run_id)
     where = (record.method, record.protocol)
-    answered = [isinstance(row, MeasuredRow) and (row.method, row.protocol) == where for row in table.rows]
-    rows = tuple(dict.fromkeys(mine if hit else row for hit, row in zip(answered, table.rows, strict=True)))
+    rows = [mine if isinstance(row, MeasuredRow) and (row.method, row.protocol) == where else row for row in table.rows]
     own = {record.protocol: "the protocol of a user's own run, not part of the committed table"}
-    return replace(table, protocols={**own, **table.protocols}, rows=rows if any(answered) else (*rows, mine))
+    return replace(table, protocols={**own, **table.protocols}, rows=tuple(dict.fromkeys([*rows, mine])))
 
 
 def cells(table: Table, records: Iterable[Record]) -> list[dict[str, str]]:
@@ -124,8 +113,15 @@ def cells(table: Table, records: Iterable[Record]) -> list[dict[str, str]]:
     the one that it names) has only method, protocol and source. Among records with one run id, the last one counts.
     Raises ValueError if several runs answer one row.
     """
-    records = list(records)
-    return [_reported(row) if isinstance(row, ReportedRow) else _measured(row, records) for row in table.rows]
+    records, rows = list(records), []
+    for row in table.rows:
+        shown = dict.fromkeys(COLUMNS, "") | _texts(row)
+        if isinstance(row, MeasuredRow):
+            shown["source"] = row.absent or "measured"
+            if record := _answer(row, records):
+                shown |= _texts(record) | {"provenance": record.run_id}
+        rows.append(shown)
+    return rows
 
 
 def answering(table: Table, records: Iterable[Record]) -> list[Record]:
@@ -136,10 +132,6 @@ def answering(table: Table, records: Iterable[Record]) -> list[Record]:
     records = list(records)
     rows = [row for row in table.rows if isinstance(row, MeasuredRow)]
     return [record for row in rows if (record := _answer(row, records)) is not None]
-
-
-def _reported(row: ReportedRow) -> dict[str, str]:
-    return dict.fromkeys(COLUMNS, "") | {item.name: _text(getattr(row, item.name)) for item in fields(row)}
 
 
 def _answer(row: MeasuredRow, records: Sequence[Record]) -> Record | None:
@@ -158,14 +150,9 @@ def _answer(row: MeasuredRow, records: Sequence[Record]) -> Record | None:
     return runs.get(row.run or next(iter(runs), ""))
 
 
-def _measured(row: MeasuredRow, records: Sequence[Record]) -> dict[str, str]:
-    shown = dict.fromkeys(COLUMNS, "") | {"method": row.method, "protocol": row.protocol}
-    shown |= {"source": row.absent or "measured"}
-    record = _answer(row, records)
-    if record is None:
-        return shown
-    taken = [name for name in COLUMNS if name not in ("source", "provenance")]
-    return shown | {name: _text(getattr(record, name)) for name in taken} | {"provenance": record.run_id}
+def _texts(thing: ReportedRow | MeasuredRow | Record) -> dict[str, str]:
+    """Return the columns that a row or record has a value for."""
+    return {name: _text(getattr(thing, name)) for name in COLUMNS if hasattr(thing, name)}
 
 
 def _text(value: str | float | None) -> str:
