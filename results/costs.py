@@ -43,7 +43,7 @@ def read_costs(path: str | os.PathLike[str]) -> list[CostRecord]:
 
     Raises ValueError, with the number of the line, for a line that is no such record.
     """
-    return [record for _, record in lines.read_lines(path, CostRecord, "a record of costs", "measure again")]
+    return [record for _, record in lines.read_lines(path, CostRecord, "a record of costs")]
 
 
 def append_cost(path: str | os.PathLike[str], record: CostRecord) -> None:

@@ -161,14 +161,13 @@ def line_plot(lines: Sequence[Line], *, title: str, x_label: str, y_label: str, 
         return _part_of_page(_saved(figure, "svg").decode(), title)
 
 
-def loss_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str = "") -> bytes:
+def loss_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> bytes:
     """Make a PNG of losses over images seen, averaged over up to 400 stretches and shaded from least to greatest.
 
     curves: name -> (images seen, losses), equally long; an empty one is left out. A value that is not finite leaves a
         gap.
     """
-    labels = {"title": title, "xlabel": "images seen", "ylabel": "loss"}
-    with _figure((8, 4.5), {"axes.xmargin": 0.01}, **labels) as (figure, axes):
+    with _figure((8, 4.5), {"axes.xmargin": 0.01}, xlabel="images seen", ylabel="loss") as (figure, axes):
         for (name, (seen, losses)), (colour, dashes) in zip(curves.items(), _GRAYS, strict=False):
             if len(seen) == 0:
                 continue

@@ -103,10 +103,10 @@ def to_json(record: Any) -> str:
     return json.dumps(asdict(record), allow_nan=False)
 
 
-def read_lines(path: str | os.PathLike[str], kind: Callable[..., T], what: str, remedy: str) -> Iterator[tuple[str, T]]:
+def read_lines(path: str | os.PathLike[str], kind: Callable[..., T], what: str) -> Iterator[tuple[str, T]]:
     """Yield ("file:line", record) for every line that is not blank; none if the file does not exist yet.
 
-    Raises ValueError, with file, line, `what` it should be and the `remedy`, for a line that is no such record.
+    Raises ValueError, with file, line, `what` it should be and how to mend it, for a line that is no such record.
     """
     path = Path(path)
     for number, line in enumerate(path.read_bytes().split(b"\n") if path.exists() else [], start=1):
@@ -115,7 +115,7 @@ def read_lines(path: str | os.PathLike[str], kind: Callable[..., T], what: str, 
         try:
             record = from_json(kind, line)
         except ValueError as error:
-            fix = f"restore the line from version control, or delete it and {remedy}"
+            fix = "restore the line from version control, or delete it and measure again"
             raise ValueError(f"{path}:{number} is not {what} ({error}); {fix}") from error
         yield f"{path}:{number}", record
 

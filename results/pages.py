@@ -4,7 +4,7 @@
 and a table that is folded away (`folded`). Other packages extend these templates from their own folders.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -25,9 +25,8 @@ def environment(*folders: Path) -> jinja2.Environment:
     return found
 
 
-def numbers(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> set[str]:
+def numbers(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> set[str]:
     """Return the columns that hold only numbers, at least one; empty cells do not count."""
-    rows = list(rows)
     filled = {name: [row[name] for row in rows if row[name]] for name in columns}
     return {name for name, cells in filled.items() if cells and all(map(_is_number, cells))}
 

@@ -69,9 +69,7 @@ def machine_paths(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield from _MACHINE_PATH.findall(value)
     elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from machine_paths(key)
-            yield from machine_paths(item)
+        yield from machine_paths(list(value.items()))
     elif isinstance(value, list | tuple):
         for item in value:
             yield from machine_paths(item)
@@ -112,10 +110,8 @@ def hardware(device: str = "cpu") -> dict[str, str | int | float | None]:
 def _cpu_model() -> str:
     """Return the processor's name as Linux gives it; elsewhere, as `platform` gives it."""
     cpuinfo = Path("/proc/cpuinfo")
-    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:(.*)$", cpuinfo.read_text() if cpuinfo.exists() else "", re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def git_commit(root: str | os.PathLike[str]) -> str | None:
@@ -133,13 +129,11 @@ def git_commit(root: str | os.PathLike[str]) -> str | None:
 
 def _git(root: str | os.PathLike[str], *arguments: str) -> str | None:
     """Return what git prints, stripped; None if git is absent, fails or hangs."""
+    command = ["git", "-C", os.fspath(root), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", os.fspath(root), *arguments], capture_output=True, text=True, timeout=30, check=True
-        )
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=30).strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
 
 
 def source_digest(folders: Iterable[str | os.PathLike[str]]) -> str:

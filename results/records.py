@@ -5,14 +5,12 @@ shows (`results.tables`). Lines are only added: a changed rule makes a new recor
 """
 
 import os
-import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from results import lines
 
-RUN_ID = re.compile(r"\d{8}-[0-9a-f]{8}")
-RUN = lines.matching(RUN_ID, "look like 20261122-1a2b3c4d")
+RUN_ID = lines.matching(r"\d{8}-[0-9a-f]{8}", "look like 20261122-1a2b3c4d")
 METRIC = lines.Rule(
     "be one of accuracy_percent, error_percent", lambda value: value in ("accuracy_percent", "error_percent")
 )
@@ -32,7 +30,7 @@ class Record:
     Raises ValueError for a field with an impossible value, and for an absolute path in any string.
     """
 
-    run_id: Annotated[str, RUN]  # results.run_id(spec, inputs, started)
+    run_id: Annotated[str, RUN_ID]  # results.run_id(spec, inputs, started)
     table: Annotated[str, lines.LINE]  # the table the run was made for, e.g. cifar10
     method: Annotated[str, lines.LINE]
     protocol: Annotated[str, lines.LINE]  # e.g. cifar10/full; the name of a subset run says that it is one
@@ -74,7 +72,7 @@ def read_records(path: str | os.PathLike[str]) -> list[Record]:
     and protocol of an earlier line.
     """
     records: dict[tuple[str, str, str], Record] = {}
-    for place, record in lines.read_lines(path, Record, "a run record", "record the run again"):
+    for place, record in lines.read_lines(path, Record, "a run record"):
         if records.setdefault(_key(record), record) is not record:
             raise ValueError(f"{place} must not repeat an earlier line, got {', '.join(_key(record))}: delete one")
     return list(records.values())

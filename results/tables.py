@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from results import lines
-from results.records import METRIC, RUN, Record
+from results.records import METRIC, RUN_ID, Record
 
 COLUMNS = (
     *("method", "protocol", "metric", "value", "error_bar", "error_bar_kind", "n_runs", "n_test", "features"),
@@ -47,7 +47,7 @@ class MeasuredRow:
 
     method: Annotated[str, _TEXT]
     protocol: Annotated[str, _TEXT]
-    run: Annotated[str, lines.optional(RUN, "")] = ""
+    run: Annotated[str, lines.optional(RUN_ID, "")] = ""
     absent: Annotated[str, lines.optional(_TEXT, "")] = ""
 
     def __post_init__(self) -> None:

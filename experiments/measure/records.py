@@ -71,7 +71,7 @@ def records_named(texts: Sequence[str], protocol: str | None, usual: str, run: R
     """
     files = [folder / f"{table}.jsonl" for folder in (run.records, run.own_records) for table in table_names()]
     known = sorted((r for file in files for r in results.read_records(file)), key=lambda r: r.started)
-    runs = {text: [r for r in known if r.run_id == text] for text in texts if RUN_ID.fullmatch(text)}
+    runs = {text: [r for r in known if r.run_id == text] for text in texts if RUN_ID.holds(text)}
     for text, found in runs.items():
         if not found:
             where = f"{run.records} or {run.own_records}"

@@ -44,9 +44,9 @@ def read_looks(folder: Path) -> Iterator[Article]:
     """The looks in a folder; one without a picture is left out."""
     for path in sorted(folder.glob("*/")):
         files = [file for kind in KINDS for file in sorted(path.glob(f"*.{kind}"))]
-        if files:
-            pictures = [read_picture(file, f"{path.name}: {CAPTIONS.get(file.stem, file.stem)}") for file in files]
-            yield _look(path, [picture for picture in pictures if picture])
+        found = [read_picture(file, f"{path.name}: {CAPTIONS.get(file.stem, file.stem)}") for file in files]
+        if pictures := [picture for picture in found if picture]:
+            yield _look(path, pictures)
 
 
 def read_audit_pairs(folder: Path) -> Iterator[Article]:
@@ -75,24 +75,17 @@ def _training_run(folder: Path, name: str) -> Article:
             facts += [("warning", text) for row in epochs.rows for text in row["warning"].split(" | ") if text]
             plot = plot_losses(name, epochs)
     samples = read_picture(folder / "samples.png", f"samples of {name} after {seen:,} images")
-    return Article(
-        name,
-        [samples] if samples else [],
-        facts=facts,
-        sheets=read_sheets(folder, "epochs"),
-        plot=plot,
-        animation=read_picture(folder / "samples.webp", f"samples of the same z along the training of {name}"),
-    )
+    movie = read_picture(folder / "samples.webp", f"samples of the same z along the training of {name}")
+    pictures = [samples] if samples else []
+    return Article(name, pictures, facts=facts, sheets=read_sheets(folder, "epochs"), plot=plot, animation=movie)
 
 
 def _look(folder: Path, pictures: Sequence[Picture]) -> Article:
-    """A look; the text is that of shows.txt, or else of its record."""
+    """A look with the text of its shows.txt."""
     file, told = folder / "record.json", folder / "shows.txt"
     record = read_json(file) if file.exists() else {}
     with reading(file):
-        text = str(record.get("shows", ""))
-        facts = [("command", shlex.join(record["command"]))] if "command" in record else []
-    if told.exists():
-        with reading(told):
-            text = told.read_text(encoding="utf-8").strip()
+        facts = [("command", shlex.join(record["command"]))] if record else []
+    with reading(told):
+        text = told.read_text(encoding="utf-8").strip() if told.exists() else ""
     return Article(folder.name, pictures, text, facts, read_sheets(folder))

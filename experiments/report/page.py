@@ -6,13 +6,13 @@ The same files give the same bytes.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
 import results
 from experiments.data.leakage import read_audit
-from experiments.measure.tables import load_table, table_names
+from experiments.measure.tables import described_protocols, load_table, table_names
 from experiments.report.articles import Article, read_audit_pairs, read_looks, read_training_runs
 from experiments.report.curves import read_curves
 from experiments.report.files import Picture, Sheet, read_sheet, read_sheets
@@ -43,10 +43,11 @@ def render_report(folder: Path, *, limit: int = LIMIT) -> str:
     """
     runs, looks = list(read_training_runs(folder / "training")), list(read_looks(folder / "look"))
     pairs, rows = list(read_audit_pairs(folder / "leakage")), list(read_origins(folder))
+    board = read_sheet(folder / "tables" / "leaderboard.csv", leaderboard.TITLE, results.LEADERBOARD_COLUMNS)
     trials = [run for run in runs if "/" in run.name]  # in folders of their own, a folder's one after another
     content: dict[str, Any] = {
         "tables": list(_tables(folder / "tables")),
-        "leaderboard": _leaderboard(folder / "tables" / "leaderboard.csv"),
+        "leaderboard": _with_texts(board, leaderboard.CAPTION, described_protocols()) if board else None,
         "plots": list(read_curves(folder)),
         "runs": [run for run in runs if "/" not in run.name],
         "trials": {name: list(group) for name, group in groupby(trials, lambda run: run.name.split("/")[0])},
@@ -68,13 +69,9 @@ def _fitting(articles: Sequence[Article], room: int) -> list[Picture]:
     """The pictures that fit into `room` bytes: still ones before animations, the smallest first."""
     still = [picture for article in articles for picture in article.pictures]
     moving = [article.animation for article in articles if article.animation]
-    fitting = []
-    for picture in (*sorted(still, key=_size), *sorted(moving, key=_size)):
-        room -= _size(picture)
-        if room < 0:
-            break
-        fitting.append(picture)
-    return fitting
+    pictures = sorted(still, key=_size) + sorted(moving, key=_size)
+    taken = accumulate(map(_size, pictures))
+    return [picture for picture, total in zip(pictures, taken, strict=True) if total <= room]
 
 
 def _size(picture: Picture) -> int:
@@ -86,25 +83,15 @@ def _tables(folder: Path) -> Iterator[dict[str, Any]]:
     for name in table_names():
         table = load_table(name)
         if sheet := read_sheet(folder / f"{name}.csv", table.title, results.COLUMNS):
-            yield {
-                "sheet": sheet,
-                "caption": table.caption,
-                "protocols": _protocols(sheet, table.protocols),
-                "notes": rendering.notes_on(sheet.rows, {}),
-                "paired": read_sheet(folder / f"{name}-paired.csv", "Paired tests"),
-            }
+            paired = read_sheet(folder / f"{name}-paired.csv", "Paired tests")
+            notes = rendering.notes_on(sheet.rows, {})
+            yield _with_texts(sheet, table.caption, table.protocols) | {"notes": notes, "paired": paired}
 
 
-def _leaderboard(file: Path) -> dict[str, Any] | None:
-    if not (sheet := read_sheet(file, leaderboard.TITLE, results.LEADERBOARD_COLUMNS)):
-        return None
-    described = {name: text for table in table_names() for name, text in load_table(table).protocols.items()}
-    return {"sheet": sheet, "caption": leaderboard.CAPTION, "protocols": _protocols(sheet, described)}
-
-
-def _protocols(sheet: Sheet, described: Mapping[str, str]) -> dict[str, str]:
-    """Name -> description of the protocols in a table, in the order of its rows."""
-    return {row["protocol"]: described.get(row["protocol"], "") for row in sheet.rows}
+def _with_texts(sheet: Sheet, caption: str, described: Mapping[str, str]) -> dict[str, Any]:
+    """A table, its caption, and name -> description of its protocols in the order of its rows."""
+    protocols = {row["protocol"]: described.get(row["protocol"], "") for row in sheet.rows}
+    return {"sheet": sheet, "caption": caption, "protocols": protocols}
 
 
 def _duplicates(folder: Path) -> Iterator[Sheet]:
@@ -119,11 +106,10 @@ def _duplicates(folder: Path) -> Iterator[Sheet]:
             yield sheet
     if judged:
         yield Sheet("Pairs judged by eye", judged)
-    audits = [read_audit(file) for file in sorted((folder / "leakage").glob("*.json"))]
     rows = [
         {"images of": audit.images["name"], "among": audit.against["name"]}
         | {"leaked": str(len(audit.leaked)), "pairs": str(len(audit.pairs))}
-        for audit in audits
+        for audit in map(read_audit, sorted((folder / "leakage").glob("*.json")))
     ]
     if rows:
         yield Sheet("Leakage audits: images of an evaluation set that occur in another set", rows)
