@@ -191,8 +191,7 @@ def bar_plot(bars: Sequence[tuple[str, str, float, float, float]], *, title: str
     values = np.array([value for *_, value, _, _ in bars])
     errors = np.abs(np.array([bar[3:] for bar in bars]).T - values)
     size = (7, 1 + 0.24 * (len(bars) + len(groups)))
-    style = {"axes.ymargin": 0.01, "svg.hashsalt": "bars"}
-    with _figure(size, style, title=title, xlabel=label) as (figure, axes):
+    with _figure(size, {"axes.ymargin": 0.01, "svg.hashsalt": "bars"}, title=title, xlabel=label) as (figure, axes):
         axes.barh(places, values, xerr=errors, color="0.75", ecolor="0.2", capsize=2, height=0.75)
         names = [name if name == group else f"{group}: {name}" for group, name, *_ in bars]
         axes.set_yticks(places, names, fontsize=8)

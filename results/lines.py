@@ -83,19 +83,16 @@ def check_keys(got: Iterable[str], known: Iterable[str], required: Iterable[str]
 
 
 def from_dict(kind: Callable[..., T], values: Any, what: str) -> T:
-    """Make a dataclass of its fields by name. Raises ValueError for unknown and missing names; `what` has them."""
+    """Make a dataclass of a dictionary of its fields.
+
+    Raises ValueError, which calls it `what`, for unknown and missing names, and for impossible values.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{what} must be a JSON object, got {type(values).__name__}")
     items = fields(kind)  # type: ignore[arg-type]
     required = [item.name for item in items if item.default is MISSING and item.default_factory is MISSING]
     check_keys(values, [item.name for item in items], required, what)
     return kind(**values)
-
-
-def from_json(kind: Callable[..., T], line: str | bytes) -> T:
-    """Make the record of one line. Raises ValueError for broken JSON, wrong keys and impossible values."""
-    found = json.loads(line)
-    if not isinstance(found, dict):
-        raise ValueError(f"it must be a JSON object, got {type(found).__name__}")
-    return from_dict(kind, found, "it")
 
 
 def to_json(record: Any) -> str:
@@ -113,7 +110,7 @@ def read_lines(path: str | os.PathLike[str], kind: Callable[..., T], what: str) 
         if not line.strip():
             continue
         try:
-            record = from_json(kind, line)
+            record = from_dict(kind, json.loads(line), "it")
         except ValueError as error:
             fix = "restore the line from version control, or delete it and measure again"
             raise ValueError(f"{path}:{number} is not {what} ({error}); {fix}") from error

@@ -145,6 +145,5 @@ def source_digest(folders: Iterable[str | os.PathLike[str]]) -> str:
     for folder in sorted(map(Path, folders), key=lambda path: path.name):
         for file in sorted(folder.rglob("*.py")):
             data = file.read_bytes()
-            digest.update(f"{file.relative_to(folder.parent).as_posix()}\0{len(data)}\0".encode())
-            digest.update(data)
+            digest.update(f"{file.relative_to(folder.parent).as_posix()}\0{len(data)}\0".encode() + data)
     return digest.hexdigest()[:16]

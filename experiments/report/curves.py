@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
@@ -30,8 +29,6 @@ def read_curves(results: Path) -> Iterator[Plot]:
             f"training images and scored on {SCORED:,} others. Error bars: 95 % intervals over the scored images.",
             "run",
             ("images_seen", "accuracy_percent", "ci95"),
-            x_label="images seen",
-            y_label="accuracy, %",
         )
     yield from _plot(
         results / "tables" / "mnist-curve.csv",
@@ -40,8 +37,6 @@ def read_curves(results: Path) -> Iterator[Plot]:
         "bars.",
         "method",
         ("references", "error_percent"),
-        x_label="references",
-        y_label="error, %",
         log_x=True,
     )
 
@@ -57,7 +52,7 @@ def plot_losses(name: str, epochs: Sheet) -> Plot:
     return Plot(line_plot(lines, title=caption, x_label="images seen", y_label="loss"), caption, epochs)
 
 
-def _plot(file: Path, caption: str, name: str, values: Sequence[str], **axes: Any) -> Iterator[Plot]:
+def _plot(file: Path, caption: str, name: str, values: Sequence[str], *, log_x: bool = False) -> Iterator[Plot]:
     """The plot of a CSV file; nothing where there is no file.
 
     name: the column that names a row's line. values: the columns of x, y and, where there are any, error bars.
@@ -67,4 +62,5 @@ def _plot(file: Path, caption: str, name: str, values: Sequence[str], **axes: An
             names = dict.fromkeys(row[name] for row in sheet.rows)
             rows_of = {text: [row for row in sheet.rows if row[name] == text] for text in names}
             lines = [Line(text, *([float(row[v]) for row in rows] for v in values)) for text, rows in rows_of.items()]
-            yield Plot(line_plot(lines, title=caption, **axes), caption, sheet)
+            x, y = values[0].replace("_", " "), values[1].replace("_percent", ", %")
+            yield Plot(line_plot(lines, title=caption, x_label=x, y_label=y, log_x=log_x), caption, sheet)

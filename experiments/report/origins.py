@@ -44,14 +44,11 @@ def hardware_text(found: Mapping[str, Any]) -> str:
 
 def _measured(folder: Path) -> Iterator[dict[str, str]]:
     """A row for the records that share a run id."""
-    runs: dict[str, list[results.Record]] = {}
-    for name in table_names():
-        for record in results.read_records(folder / f"{name}.jsonl"):
-            runs.setdefault(record.run_id, []).append(record)
-    for run, records in runs.items():
-        first = records[0]
-        figure = f"{first.method}: {', '.join(record.protocol for record in records)}"
-        yield _row(figure, first.inputs, vars(first), date=first.started, run=run)
+    records = [record for name in table_names() for record in results.read_records(folder / f"{name}.jsonl")]
+    for run in dict.fromkeys(record.run_id for record in records):
+        same = [record for record in records if record.run_id == run]
+        figure = f"{same[0].method}: {', '.join(record.protocol for record in same)}"
+        yield _row(figure, same[0].inputs, vars(same[0]), date=same[0].started, run=run)
 
 
 def _row(
