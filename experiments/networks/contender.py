@@ -1,5 +1,6 @@
 """A network under its name in the tables: ready for feature extraction, or with its layers still to be chosen."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -103,6 +104,18 @@ class Network:
         if found.error is not None:
             shape = ", ".join(map(str, self.image_shape))
             raise ValueError(f"it does not run on float32 [2, {shape}]: {describe_error(found.error)}") from found.error
+
+
+def split_settings(text: str, pattern: str, known: str) -> tuple[str, dict[str, str]]:
+    """NAME[,KEY=VALUE,...] -> the name, and the settings.
+
+    Raises ValueError that says which are `known` for a setting that does not match `pattern`.
+    """
+    name, *settings = text.split(",")
+    for setting in settings:
+        if not re.fullmatch(pattern, setting):
+            raise ValueError(f"settings are {known}, got {setting!r}")
+    return name, dict(setting.split("=", 1) for setting in settings)
 
 
 def describe_error(error: Exception) -> str:

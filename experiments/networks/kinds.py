@@ -33,10 +33,9 @@ class Kind:
     resolver: str | None
 
 
-CHECKPOINT = Kind(
-    "FILE.safetensors", "a discriminator trained here", r"(.+\.safetensors)", "experiments.networks.own:open_checkpoint"
-)
-_NAMES = ", ".join(f"`{name}`" for name in SHIPPED)
+_CHECKPOINT = "a discriminator trained here"
+CHECKPOINT = Kind("FILE.safetensors", _CHECKPOINT, r"(.+\.safetensors)", "experiments.networks.own:open_checkpoint")
+_SHIPPED = f"a network that comes with the project: {', '.join(f'`{name}`' for name in SHIPPED)}"
 _PORT = "the state dict of a common PyTorch port of DCGAN, recognised by its shapes"
 _RANDOM = "a network of this project, freshly initialised: a control row"
 _THEANO = "the authors' released `.npy` arrays; where files are missing, the stages before them"
@@ -45,15 +44,11 @@ _TORCHVISION = "a classifier of torchvision, freshly initialised unless weights 
 _TIMM = "the same from timm, if that is installed"
 _SUPERVISED = "networks trained with the labels; only `dcgan-eval eval` takes it, with `--table svhn`"
 _FACTORY = "a function in your file that takes no arguments and returns a `torch.nn.Module` or a `features.Backbone`"
+_MODULE = "the same in a module that Python can import"
 KINDS = (  # a name is of the first kind whose pattern it matches
-    Kind(
-        "NAME",
-        f"a network that comes with the project: {_NAMES}",
-        f"({'|'.join(SHIPPED)})",
-        "experiments.networks.own:open_shipped",
-    ),
+    Kind("NAME", _SHIPPED, f"({'|'.join(SHIPPED)})", "experiments.networks.own:open_shipped"),
     CHECKPOINT,
-    Kind("netD.pth", _PORT, r"(.+\.pth?)", "experiments.networks.ports:open_port"),
+    Kind("netD.pth", _PORT, r"(.+\.pth?)", "experiments.networks.own:open_checkpoint"),
     Kind("random:PRESET[,width=N]", _RANDOM, "random:(.*)", "experiments.networks.own:draw_random"),
     Kind("theano:PRESET:FOLDER", _THEANO, "theano:(.*)", "experiments.networks.own:open_theano"),
     Kind("pixels", "the image itself: a control row", "(pixels)", "experiments.networks.own:make_pixels"),
@@ -67,12 +62,7 @@ KINDS = (  # a name is of the first kind whose pattern it matches
     Kind("timm:NAME[,size=N][,weights=DEFAULT]", _TIMM, "timm:(.*)", "experiments.networks.libraries:make_timm"),
     Kind("supervised:PRESET[,width=N]", _SUPERVISED, "supervised:(.*)", None),
     Kind("file.py:factory", _FACTORY, r"(.+\.py:.+)", "experiments.networks.code:call_factory"),
-    Kind(
-        "module:factory",
-        "the same in a module that Python can import",
-        "([^:]+:.+)",
-        "experiments.networks.code:call_factory",
-    ),
+    Kind("module:factory", _MODULE, "([^:]+:.+)", "experiments.networks.code:call_factory"),
 )
 PREFIXES = tuple(start[1] for kind in KINDS if (start := re.match(r"(\w+):", kind.pattern)))
 

@@ -20,10 +20,11 @@ def make_kmeans(text: str, request: Request) -> Network:
     """K centroids, learned from the images that the request names; unlearned where it has no run."""
     if not text.isdigit() or int(text) < 2:
         raise ValueError(f"write kmeans:K, K >= 2 centroids, got {text!r}")
-    if request.run is None:
-        model = _unlearned(int(text))
-    else:
+    if request.run is not None:
         model = learn_once(int(text), request.seed, load(request.learn_from, request.run), request.run)
+    else:
+        d = 3 * 36
+        model = evaluation.KMeansFeatures(torch.zeros(int(text), d), mean=torch.zeros(d), whitening=torch.eye(d))
     return Network(
         f"k-means {text}, 1 layer",
         model,
@@ -56,8 +57,3 @@ def learn_once(
     module = learn(packed.images, k, seed=seed, progress=run.progress)
     kept.write(file, {"centroids": module.triangle.centroids, "mean": module.mean, "whitening": module.whitening})
     return module
-
-
-def _unlearned(k: int) -> evaluation.KMeansFeatures:
-    d = 3 * 36
-    return evaluation.KMeansFeatures(torch.zeros(k, d), mean=torch.zeros(d), whitening=torch.eye(d))

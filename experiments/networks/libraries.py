@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 import features
-from experiments.networks.contender import NOTHING, Network, Request, describe_error
+from experiments.networks.contender import NOTHING, Network, Request, describe_error, split_settings
 from experiments.run.errors import closest
 from experiments.run.torchvision import import_torchvision
+
+SETTINGS = r"size=[1-9]\d*|weights=.+", "size=PIXELS and weights=DEFAULT"
 
 
 def make_torchvision(text: str, request: Request) -> Network:
@@ -20,7 +22,7 @@ def make_torchvision(text: str, request: Request) -> Network:
     size: pixels a side of the input, for which a vision transformer is made; by default that of the trained weights.
     Raises ValueError.
     """
-    name, options = _options(text)
+    name, options = split_settings(text, *SETTINGS)
     models = import_torchvision("torchvision.models")
     known = models.list_models(module=models)
     if name not in known:
@@ -62,7 +64,7 @@ def _load_weights(model: nn.Module, name: str, weights: Any, wanted: str) -> Non
 
 def make_timm(text: str, request: Request) -> Network:
     """`NAME[,size=64][,weights=DEFAULT]` of timm, where that is installed; see make_torchvision."""
-    name, options = _options(text)
+    name, options = split_settings(text, *SETTINGS)
     import_torchvision()  # timm imports it
     try:
         timm: Any = importlib.import_module("timm")
@@ -103,14 +105,3 @@ def _network(
         to_maps=features.tokens_to_maps,
         trained_on=None if trained else NOTHING,
     )
-
-
-def _options(text: str) -> tuple[str, dict[str, str]]:
-    """NAME[,size=N][,weights=W] -> the name, and the options that are given."""
-    name, *settings = text.split(",")
-    options = dict(setting.partition("=")[::2] for setting in settings)
-    for setting in settings:
-        key, _, value = setting.partition("=")
-        if key not in ("size", "weights") or not value or (key == "size" and (not value.isdecimal() or int(value) < 1)):
-            raise ValueError(f"settings are size=PIXELS and weights=DEFAULT, got {setting!r}")
-    return name, options

@@ -5,40 +5,25 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from safetensors import SafetensorError, safe_open
+from torch import nn
 
 import gan
-from experiments.networks.contender import NOTHING, Network, Request
+from experiments.networks.contender import NOTHING, Network, Request, split_settings
 from experiments.networks.kinds import WEIGHTS
-from experiments.networks.ports import is_port, open_port
 from experiments.run.errors import closest
 from gan.theano_weights import complete_stages
 
 
-@dataclass(frozen=True)
-class Flatten:
-    """Pooling that keeps every value: [N, C, h, w] -> [N, C * h * w]."""
-
-    def __call__(self, maps: Tensor) -> Tensor:
-        return maps.flatten(1)
-
-
 def architecture(text: str) -> tuple[gan.Architecture, str]:
     """PRESET[,width=N,...] -> the architecture, and its name in a method column. Raises ValueError for other texts."""
-    preset, *settings = text.split(",")
-    arch = _preset(preset)
-    for setting in settings:
-        key, _, value = setting.partition("=")
-        if key not in ("width", "channels", "kernel") or not value.isdigit():
-            raise ValueError(f"settings are width=N, channels=N and kernel=N, got {setting!r}")
-        changes: dict[str, Any] = {key: int(value)}
-        arch = dataclasses.replace(arch, **changes)
-    return arch, " ".join([preset, *(setting.replace("=", " ") for setting in settings)])
+    preset, settings = split_settings(text, r"(width|channels|kernel)=\d+", "width=N, channels=N and kernel=N")
+    changes: dict[str, Any] = {key: int(value) for key, value in settings.items()}
+    return dataclasses.replace(_preset(preset), **changes), text.replace(",", " ").replace("=", " ")
 
 
 def open_shipped(name: str, request: Request) -> Network:
@@ -47,13 +32,15 @@ def open_shipped(name: str, request: Request) -> Network:
 
 
 def open_checkpoint(text: str, request: Request) -> Network:
-    """The discriminator in a file that `gan.save` wrote, or that of a port where it did not write the file.
+    """The discriminator in a file that `gan.save` wrote, or that of a port (`gan.load_port`) in any other file.
 
     Its name is that of the file, or of the folder in which the file is called discriminator.safetensors.
     """
     file = Path(text)
-    if is_port(file):
-        return open_port(text, request)
+    if _is_port(file):
+        port = gan.load_port(file)
+        stages = [name for name, _ in port.model.named_children()]
+        return Network(f"DCGAN port {file.stem}", port.model, stages, port.image_shape, only_stages=True)
     net = gan.load(file)
     if not isinstance(net, gan.Discriminator):
         raise ValueError("the file holds a generator; features are taken from a discriminator")
@@ -84,7 +71,16 @@ def open_theano(text: str, request: Request) -> Network:
 def make_pixels(text: str, request: Request) -> Network:
     """The image itself, 3,072 values."""
     model = nn.Sequential(OrderedDict(pixels=nn.Identity()))
-    return Network("raw pixels", model, [text], only_stages=True, pool=Flatten(), trained_on=NOTHING)
+    return Network("raw pixels", model, [text], only_stages=True, pool=nn.Flatten(), trained_on=NOTHING)
+
+
+def _is_port(file: Path) -> bool:
+    """Whether a file is read as a port's state dict: every file but those that this project wrote or seems to have."""
+    try:
+        with safe_open(file, "pt") as opened:
+            return "dcgan-eval" not in str(opened.metadata())
+    except (OSError, SafetensorError):
+        return file.suffix != ".safetensors"
 
 
 def _preset(name: str) -> gan.Architecture:
