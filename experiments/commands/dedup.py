@@ -19,11 +19,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--against", metavar="SOURCE", help="the other images")
     parser.add_argument(
-        "--method",
-        type=one_of(METHODS),
-        default=DedupSpec.method,
-        metavar="METHOD",
-        help=f"{', '.join(METHODS)} (default: %(default)s)",
+        "--method", type=one_of(METHODS), default=DedupSpec.method, help=f"{', '.join(METHODS)} (default: %(default)s)"
     )
     parser.add_argument("--radius", type=int, help="for the hashes: Hamming distance in bits of 64 (default: 4)")
     parser.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/dedup/SOURCE[-against-SOURCE])")

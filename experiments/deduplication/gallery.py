@@ -17,18 +17,16 @@ def page(outcome: Outcome, progress: Progress = silent) -> str:
     """The self-contained HTML page of the SHOWN groups that are farthest apart, the farthest first."""
     groups = outcome.groups[:SHOWN]
     drawn = progress(groups, total=len(groups), desc="drawing the gallery", unit="group")
-    source, against, method = outcome.source.name, outcome.summary["against"], str(outcome.spec)
+    source, against = outcome.source.name, outcome.summary["against"]
     return html.page(
         "gallery.html",
         title=f"{source} in {against['name']}" if against else f"Near-duplicates in {source}",
-        method=method,
-        total=len(outcome.groups),
         groups=[_entry(group, outcome) for group in drawn],
         run={  # the browser tells this pass's judgments from others' by the digest, and exports all of it
             "digest": outcome.summary["digest"],
             "set": source,
             "against": against and against["name"],
-            "method": method,
+            "method": str(outcome.spec),
             "groups": len(outcome.groups),
         },
     )
@@ -53,9 +51,8 @@ def _entry(group: Group, outcome: Outcome) -> dict[str, object]:
     kept, removed = ("kept", "removed") if source is other else (f"of {source.name}", f"of {other.name}")
     digits = 0 if outcome.found.unit == "bits" else 1
     distances = [f"{distance:.{digits}f} {outcome.found.unit}" for distance in group.distances[: SHOWN_OF_GROUP - 1]]
-    pictures = [_picture(source, group.label, kept, "")]
-    for index, distance in zip(group.others.tolist(), distances, strict=False):
-        pictures.append(_picture(other, index, removed, distance))
+    shown = zip(group.others.tolist(), distances, strict=False)
+    pictures = [_picture(source, group.label, kept), *(_picture(other, i, removed, distance) for i, distance in shown)]
     images = len(group.others) + 1
     return {
         "label": group.label,
@@ -66,7 +63,7 @@ def _entry(group: Group, outcome: Outcome) -> dict[str, object]:
     }
 
 
-def _picture(source: Source, index: int, role: str, distance: str) -> dict[str, str]:
+def _picture(source: Source, index: int, role: str, distance: str = "") -> dict[str, str]:
     image = source.picture(index)
     name = str(index) if source.names is None else source.names[index]
     return {"url": "" if image is None else html.data_url(image), "name": name, "role": role, "distance": distance}

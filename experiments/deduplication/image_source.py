@@ -70,14 +70,11 @@ def is_same(a: str, b: str) -> bool:
 
 def open_source(name: str, spec: DedupSpec, run: Run) -> Source:
     """Opens the set, or reads the photographs. Raises UserError, with the fix, where they cannot be had."""
-    check(name, run)
-    if is_set(name, run):
-        return open_packed_set(load(name, run), spec)
-    return _open_photographs(Path(name), spec, run)
+    return (_open_set if is_set(name, run) else _open_photographs)(name, spec, run)
 
 
-def open_packed_set(packed: PackedSet, spec: DedupSpec) -> Source:
-    """The packed set as a source."""
+def _open_set(name: str, spec: DedupSpec, run: Run) -> Source:
+    packed = load(name, run)
 
     def picture(index: int) -> Image.Image:
         image = packed.images[index]
@@ -86,9 +83,9 @@ def open_packed_set(packed: PackedSet, spec: DedupSpec) -> Source:
     return Source(packed.name, packed.digest, comparable(packed.images, spec), picture, packed=packed)
 
 
-def _open_photographs(path: Path, spec: DedupSpec, run: Run) -> Source:
+def _open_photographs(path: str, spec: DedupSpec, run: Run) -> Source:
     hashes, side = ((spec.method,), None) if spec.method in HASHES else ((), THUMBNAIL_SIDE)
-    read = hash_files.read(path, run, hashes=hashes, side=side)
+    read = hash_files.read(Path(path), run, hashes=hashes, side=side)
     compared = read.codes[spec.method] if read.images is None else comparable(read.images, spec)
 
     def picture(index: int) -> Image.Image | None:
@@ -97,12 +94,11 @@ def _open_photographs(path: Path, spec: DedupSpec, run: Run) -> Source:
         except Exception:  # the file was read before: it is gone now, or another
             return None
 
-    return Source(plain_name(str(path)), read.digest, compared, picture, read.names, tuple(read.skipped))
+    return Source(plain_name(path), read.digest, compared, picture, read.names, tuple(read.skipped))
 
 
 def describe(name: str, run: Run) -> str:
     """What there is to read of the source, in words, found without reading it."""
-    check(name, run)
     if not is_set(name, run):
         work = hash_files.work(Path(name))
         kept = "; chunks finished before are not read again" if (run.runs_root / "photos").exists() else ""

@@ -1,7 +1,5 @@
 """What a pass finds to be the same, within one set of images and between two: arrays in, pairs of indices out."""
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,19 +53,25 @@ def find(
 
     semantic: how the semantic hash is trained, on all the images that there are.
     """
+    other = compared if against is None else against
+    if spec.radius is not None:
+        if against is None:
+            pairs = removals(dedup.radius_groups(compared, spec.radius))
+        else:
+            pairs = dedup.radius_pairs_between(compared, against, spec.radius)
+        bits = np.bitwise_count(compared[pairs[:, 0]] ^ other[pairs[:, 1]])
+        return Found(pairs, bits.astype(np.float64), "bits")
     learnt = None
     if spec.method == "semantic":
-        everything = compared if against is None else np.concatenate([compared, against])
-        learnt = _learn(everything, semantic, progress)
-    if against is None:
-        pairs, against = removals(_groups(spec, compared, learnt, progress)), compared
+        learnt = _learn(compared if against is None else np.concatenate([compared, against]), semantic, progress)
+        codes = learnt(compared)
+        pairs = removals(dedup.collision_groups(codes)) if against is None else equal_pairs(codes, learnt(against))
     else:
-        pairs = _matches(spec, compared, against, learnt, progress)
-    if spec.method in HASHES:
-        bits = np.bitwise_count(compared[pairs[:, 0]] ^ against[pairs[:, 1]])
-        return Found(pairs, bits.astype(np.float64), "bits")
+        pairs = dedup.near_duplicates(compared, against, progress=progress)
+        if against is None:
+            pairs = removals(dedup.pair_groups(pairs, len(compared)))
     pieces = [pairs[i : i + _PIECE] for i in range(0, len(pairs), _PIECE)]
-    distances = [mean_difference(compared[piece[:, 0]], against[piece[:, 1]]) for piece in pieces]
+    distances = [mean_difference(compared[piece[:, 0]], other[piece[:, 1]]) for piece in pieces]
     return Found(pairs, np.concatenate([np.empty(0), *distances]), "gray levels", learnt)
 
 
@@ -101,47 +105,19 @@ def mean_difference(a: Images, b: Images) -> NDArray[np.float64]:
     return np.abs(difference).mean(axis=(1, 2, 3))
 
 
-def _groups(
-    spec: DedupSpec, compared: np.ndarray, learnt: dedup.SemanticHash | None, progress: Progress
-) -> NDArray[np.int64]:
-    """Images that are the same, directly or through others: int64 [N], each the lowest index of its group."""
-    if spec.radius is not None:
-        return dedup.radius_groups(compared, spec.radius)
-    if learnt is not None:
-        return dedup.collision_groups(learnt(compared))
-    return dedup.pair_groups(dedup.near_duplicates(compared, progress=progress), len(compared))
-
-
-def _matches(
-    spec: DedupSpec, compared: np.ndarray, against: np.ndarray, learnt: dedup.SemanticHash | None, progress: Progress
-) -> Pairs:
-    """All (image, its match in `against`), sorted: int64 [M, 2]."""
-    if spec.radius is not None:
-        return dedup.radius_pairs_between(compared, against, spec.radius)
-    if learnt is not None:
-        return equal_pairs(learnt(compared), learnt(against))
-    return dedup.near_duplicates(compared, against, progress=progress)
-
-
 def _learn(images: Images, config: dedup.SemanticConfig, progress: Progress) -> dedup.SemanticHash:
+    """Learns on one thread: the products are small, a second one gains little and waits for its core under load."""
+    import torch
+
     steps = iter(progress(range(config.steps), total=config.steps, desc="learning the semantic code", unit="step"))
     next(steps)
 
     def advance(step: int, loss: float) -> None:
         next(steps, None)
 
-    with _one_thread():
-        return dedup.SemanticHash.fit(images, config, progress=advance)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """The products are small: a second thread gains little, and waits for its core wherever others work."""
-    import torch
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        return dedup.SemanticHash.fit(images, config, progress=advance)
     finally:
         torch.set_num_threads(threads)

@@ -1,12 +1,11 @@
 """The folder that a pass leaves: mask, groups, gallery, summary. This is the only place that writes its files."""
 
-import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from experiments.deduplication import gallery
 from experiments.deduplication.outcome import Outcome
@@ -37,7 +36,7 @@ def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> No
         files["keep.txt"] = "".join(f"{names[i]}\n" for i in np.flatnonzero(outcome.keep)).encode()
     if any(source.names is not None for source in outcome.sources):
         rows = [(*skipped, source.name) for source in outcome.sources for skipped in source.skipped]
-        files[SKIPPED] = _csv(("file", "reason", "source"), rows)
+        files[SKIPPED] = _csv(pd.DataFrame(rows, columns=["file", "reason", "source"]))
     files[GALLERY] = gallery.page(outcome, progress).encode()
     if (picture := gallery.picture(outcome)) is not None:
         files["groups.png"] = picture
@@ -66,12 +65,8 @@ def _groups(outcome: Outcome) -> bytes:
     for column, source in (("group", outcome.source), ("index", outcome.other)):
         if source.names is not None:
             columns[f"{column}_file"] = [source.names[i] for i in columns[column]]
-    return _csv(tuple(columns), zip(*columns.values(), strict=True))
+    return _csv(pd.DataFrame(columns))
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue().encode()
+def _csv(table: pd.DataFrame) -> bytes:
+    return table.to_csv(index=False, lineterminator="\n").encode()

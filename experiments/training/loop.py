@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -17,32 +17,8 @@ from experiments.training.monitor import Monitor
 CHECKPOINT_SECONDS = 300.0  # what a kill may cost where images are few a second
 
 
-class Clock:
-    """Seconds that a run has trained, over all its sessions, and images a second since the last look."""
-
-    def __init__(self, file: Path, step: int) -> None:
-        self._file = file
-        self._before = float(json.loads(file.read_text())["seconds"]) if step and file.exists() else 0.0
-        self._started = time.monotonic()
-        self._mark = (step, self._started)
-
-    def seconds(self) -> float:
-        """Return the seconds of all sessions."""
-        return self._before + time.monotonic() - self._started
-
-    def images_per_second(self, step: int, batch_size: int) -> float:
-        """Return the rate since the last call, or since this session began."""
-        now = time.monotonic()
-        (last, then), self._mark = self._mark, (step, now)
-        return (step - last) * batch_size / max(now - then, 1e-9)
-
-    def save(self) -> None:
-        """Write the seconds for the next session."""
-        write_bytes(self._file, json.dumps({"seconds": round(self.seconds(), 3)}).encode())
-
-
 def run_steps(
-    steps: Iterator[gan.Step],
+    steps: Iterable[gan.Step],
     state: gan.TrainingState,
     config: gan.TrainingConfig,
     out: Path,
@@ -58,7 +34,8 @@ def run_steps(
     FloatingPointError, with nothing saved, where a loss, a weight, a statistic or an optimiser's slot is not finite.
     """
     every = max(2, checkpoint_images // config.batch_size)
-    clock, saved = Clock(out / CLOCK, state.step), time.monotonic()
+    saved = time.monotonic()
+    began = saved - (json.loads((out / CLOCK).read_text())["seconds"] if state.step and (out / CLOCK).exists() else 0)
     pending: list[gan.Step] = []
     with deferred() as signals:
         for step in steps:
@@ -76,15 +53,16 @@ def run_steps(
             pending = []
             # the state is saved last: the next session drops the losses and looks that a kill leaves beyond it
             if look:
-                monitor.look(clock.seconds(), clock.images_per_second(step.step, config.batch_size))
+                monitor.look(time.monotonic() - began)
             if save:
-                clock.save()
+                clock = {"seconds": round(time.monotonic() - began, 3)}
+                write_bytes(out / CLOCK, json.dumps(clock).encode())
                 gan.save_state(out / STATE, state, config)
                 saved = time.monotonic()
             if stopping and not last:
                 run.say(f"stopped at step {step.step} of {config.steps}, saved in {out}")
                 raise KeyboardInterrupt
-    return clock.seconds()
+    return time.monotonic() - began
 
 
 def finite(state: gan.TrainingState) -> bool:

@@ -48,12 +48,10 @@ class Losses:
         os.truncate(file, kept)
 
     def add(self, steps: Sequence[gan.Step]) -> bool:
-        """Append these minibatches; they are on disk when it returns.
+        """Append these minibatches, at least one; they are on disk when it returns.
 
         Returns False, with nothing written, where a loss is not finite.
         """
-        if not steps:
-            return True
         losses = torch.stack([s.loss for s in steps]).tolist()  # waits for the device once
         if not np.isfinite(losses).all():
             return False

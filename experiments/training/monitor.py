@@ -35,11 +35,6 @@ REFERENCES = 10_000  # training images among which, where none is held out: a se
 PAIRED, SEARCHED = 32, 50_000  # samples shown beside their nearest, and the training images searched for those
 CHUNK = 128  # samples drawn at once; batch norm uses the statistics of a chunk
 UNIT = 127.5  # uint8 steps in 1 of the networks' [-1, 1]
-COLUMNS = (
-    *("epoch", "step", "images_seen", "seconds", "images_per_second"),
-    *("loss_generator", "loss_discriminator", "loss_generator_sd", "diversity"),
-    *("nearest_training", "nearest_held_out", "nearest_ratio", "warning"),
-)
 
 
 @dataclass(frozen=True)
@@ -50,15 +45,11 @@ class Schedule:
     steps: int
     looks: int = LOOKS
 
-    @property
-    def parts(self) -> int:
-        """Looks in an epoch."""
-        return min(self.per_epoch, max(1, math.ceil(self.looks * self.per_epoch / self.steps)))
-
     def due(self, step: int) -> bool:
         """Return whether a look falls after `step` minibatches, from 1."""
+        parts = min(self.per_epoch, max(1, math.ceil(self.looks * self.per_epoch / self.steps)))  # looks in an epoch
         within = (step - 1) % self.per_epoch  # 0-based minibatch of its epoch: due where a part ends with it
-        ends = (within + 1) * self.parts // self.per_epoch > within * self.parts // self.per_epoch
+        ends = (within + 1) * parts // self.per_epoch > within * parts // self.per_epoch
         return ends or step == self.steps
 
     def snapshot_due(self, step: int, last: int) -> bool:
@@ -103,10 +94,13 @@ class Monitor:
         self._rows = self._resume()
         self._drawn, self._cost = -math.inf, 0.0  # when the slow pictures were drawn, and the seconds that took
 
-    def look(self, seconds: float, images_per_second: float) -> None:
-        """Draw, measure and write; `losses` must hold every minibatch up to the state's step."""
+    def look(self, seconds: float) -> None:
+        """Draw, measure and write; `losses` must hold every minibatch up to the state's step.
+
+        seconds: how long the run has trained so far.
+        """
         samples, step = self._samples(), self._state.step
-        last = int(self._rows[-1]["step"]) if self._rows else 0
+        last, then = (int(self._rows[-1]["step"]), float(self._rows[-1]["seconds"])) if self._rows else (0, 0.0)
         frame = figures.grid(samples[: self._shown].cpu().numpy())
         write_bytes(self._frame(step), frame)
         write_bytes(self._out / "samples.png", frame)
@@ -115,7 +109,7 @@ class Monitor:
             "step": step,
             "images_seen": step * self._config.batch_size,
             "seconds": seconds,
-            "images_per_second": images_per_second,
+            "images_per_second": (step - last) * self._config.batch_size / max(seconds - then, 1e-9),
             **self._mean_losses(last),
             "diversity": evaluation.mean_distance(samples[:COMPARED]) / self._real_distance,
             **self._nearest(samples),
@@ -191,8 +185,8 @@ class Monitor:
         return {"nearest_training": to_training, "nearest_held_out": to_held_out, "nearest_ratio": ratio}
 
     def _write_rows(self) -> None:
-        lines = [",".join(COLUMNS)]
-        lines += [",".join([*(row[name] for name in COLUMNS[:-1]), f'"{row["warning"]}"']) for row in self._rows]
+        lines = [",".join(self._rows[-1])]
+        lines += [",".join([*values, f'"{warning}"']) for *values, warning in (row.values() for row in self._rows)]
         write_bytes(self._out / files.EPOCHS, ("\n".join(lines) + "\n").encode())
 
     def _keep_networks(self, last: int) -> None:

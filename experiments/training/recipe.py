@@ -17,8 +17,6 @@ from experiments.run.toml import build, file_of, names, read_toml
 if TYPE_CHECKING:
     import gan
 
-POINTS = ("decay_from",)  # keys of [training] that name a point in the run, in images shown
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -73,8 +71,8 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Return the recipe of that name, or in the TOML file at that path, with `overrides` applied.
 
-    An override is "key=value" or "training.key=value". Where `training.images` is overridden, the points of the run
-    (`POINTS`) that are not overridden keep their share of it. Raises UserError naming what is wrong and allowed.
+    An override is "key=value" or "training.key=value". Where `training.images` is overridden and `training.decay_from`
+    is not, that keeps its share of the run. Raises UserError naming what is wrong and allowed.
     """
     import gan
 
@@ -82,13 +80,12 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     values = read_toml(source)
     try:
         _apply(values, overrides)
-        training = build(gan.TrainingConfig, values.pop("training", {}), f"{source.name} [training]")
-        dedup = values.pop("dedup", None)
-        if dedup is not None:  # `dedup = "semantic"` is short for a table of that method
-            table = {"method": dedup} if isinstance(dedup, str) else dedup
-            dedup = build(DedupSpec, table, f"{source.name} [dedup]")
-        built = {"name": source.stem, "training": training, "dedup": dedup}
-        recipe: Recipe = build(Recipe, built | values, source.name)
+        values["training"] = build(gan.TrainingConfig, values.get("training", {}), f"{source.name} [training]")
+        if isinstance(values.get("dedup"), str):  # `dedup = "semantic"` is short for a table of that method
+            values["dedup"] = {"method": values["dedup"]}
+        if "dedup" in values:
+            values["dedup"] = build(DedupSpec, values["dedup"], f"{source.name} [dedup]")
+        recipe: Recipe = build(Recipe, {"name": source.stem} | values, source.name)
         recipe.architecture  # noqa: B018  raises for impossible networks
     except ValueError as error:
         raise UserError(f"{source.name}: {error}") from error
@@ -107,14 +104,13 @@ def _file(name: str) -> Path:
 
 
 def _apply(values: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Apply overrides to a recipe's table; then scale the points of a run whose length they change."""
+    """Apply overrides to a recipe's table; then scale `decay_from` where they change the length of the run only."""
     own = copy.copy(values.get("training"))
     changed = {_override(values, override) for override in overrides}
     match own, values.get("training"):
-        case {"images": int(before), **rest}, {"images": int(after)} if before > 0:
-            points = {key: value for key, value in rest.items() if key in POINTS and f"training.{key}" not in changed}
-            scaled = {key: value * after // before for key, value in points.items() if isinstance(value, int)}
-            values["training"] |= scaled
+        case {"images": int(before), "decay_from": int(point)}, {"images": int(after)} if before > 0:
+            if "training.decay_from" not in changed:
+                values["training"]["decay_from"] = point * after // before
 
 
 def _override(values: dict[str, Any], override: str) -> str:
@@ -132,13 +128,10 @@ def _override(values: dict[str, Any], override: str) -> str:
         parsed = {"value": text}
     if list(parsed) != ["value"]:  # a line break in it
         raise ValueError(f"an override must be one value, got {override!r}")
-    if table:
-        inner = values.setdefault(table, {})
-        if table == "dedup" and isinstance(inner, str):  # short for a table of that method
-            inner = values[table] = {"method": inner}
-        if not isinstance(inner, dict):
-            raise ValueError(f"{table} holds {inner!r} and no keys, in {override!r}")
-        inner[last] = parsed["value"]
-    else:
-        values[key] = parsed["value"]
+    inner = values.setdefault(table, {}) if table else values
+    if table == "dedup" and isinstance(inner, str):  # short for a table of that method
+        inner = values[table] = {"method": inner}
+    if not isinstance(inner, dict):
+        raise ValueError(f"{table} holds {inner!r} and no keys, in {override!r}")
+    inner[last] = parsed["value"]
     return key

@@ -5,7 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,8 +62,8 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int = 25_60
             (out / name).unlink(missing_ok=True)
         monitor = Monitor(out, state, config, data, run, looks=looks)
         steps = gan.train(state, data.images, config, labels=data.labels, rows=data.rows)
-        steps = _with_progress(steps, state.step, recipe, run)
-        seconds = loop.run_steps(steps, state, config, out, monitor, run, checkpoint_images=checkpoint_images)
+        shown = _with_progress(steps, state.step, recipe, run)
+        seconds = loop.run_steps(shown, state, config, out, monitor, run, checkpoint_images=checkpoint_images)
         _finish(recipe, out, state, data, seconds, run)
     return out / DISCRIMINATOR
 
@@ -132,27 +132,25 @@ def _claim(out: Path, data: TrainingSet) -> None:
     write_bytes(out / DATA, (json.dumps(data.summary, indent=2) + "\n").encode())
 
 
-def _with_progress(steps: Iterator[gan.Step], done: int, recipe: Recipe, run: Run) -> Iterator[gan.Step]:
+def _with_progress(steps: Iterable[gan.Step], done: int, recipe: Recipe, run: Run) -> Iterable[gan.Step]:
     """The same steps, after `done` earlier ones, shown as images with the last losses."""
-    config = recipe.training
+    batch = recipe.training.batch_size
     latest: dict[str, torch.Tensor] = {}
 
-    def noted() -> Iterator[gan.Step]:
-        for step in steps:
-            latest[step.network] = step.loss
-            yield step
+    def noted(step: gan.Step) -> gan.Step:
+        latest[step.network] = step.loss
+        return step
 
-    shown = run.progress(
-        noted(),
-        total=config.steps * config.batch_size,
+    return run.progress(
+        map(noted, steps),
+        total=recipe.training.steps * batch,
         desc=f"train {recipe.name}",
         unit="image",
-        step=config.batch_size,
-        done=done * config.batch_size,
+        step=batch,
+        done=done * batch,
         # read only when it is shown: reading waits for the device
         postfix=lambda: ", ".join(f"{network} {float(loss):.3f}" for network, loss in sorted(latest.items())),
     )
-    return iter(shown)
 
 
 def _finish(recipe: Recipe, out: Path, state: gan.TrainingState, data: TrainingSet, seconds: float, run: Run) -> None:
