@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from experiments.commands import options as shared
@@ -14,7 +14,6 @@ from experiments.run.files import check_writable
 
 if TYPE_CHECKING:
     import features
-    from experiments.networks.contender import Contender
 
 EXAMPLE = """dcgan-eval check mynet.py:network
   dcgan-eval check random:imagenet32,width=64 --layers conv1,conv2
@@ -43,6 +42,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     from experiments.measure.protocols import PROTOCOLS
     from experiments.measure.svm import PROTOCOL
     from experiments.networks.resolve import resolve
+    from experiments.run.circumstances import circumstances
 
     device, started = run.device, results.utc_now()
     try:
@@ -57,11 +57,25 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     rows = rules.images + rules.tested
     if _print_checks(features.run_checks(backbone, pool=contender.pool, rows=rows, folder=run.runs_root)):
         return 1
-    print(_layers(contender))
+    print(_layers(features.layer_shapes(backbone), features.layer_widths(backbone, pool=contender.pool)))
     costs = features.measure_costs(backbone, pool=contender.pool, progress=run.progress)
     print("\n".join(_costs(costs)))
     if arguments.record:
-        _record(contender, costs, run, started)
+        file = run.records / "costs.jsonl"
+        record = results.CostRecord(
+            name=contender.name,
+            weights=contender.weights,
+            layers=list(backbone.layers),
+            parameters=costs.parameters,
+            multiply_adds=costs.multiply_adds,
+            features=costs.features,
+            images_per_second=round(costs.images_per_second, 2),
+            batch=costs.batch,
+            **{key: value for key, value in circumstances(device, {}).items() if key != "seconds"},
+            started=started,
+        )
+        results.append_cost(file, record)
+        run.say(f"added to {file}")
     return 0
 
 
@@ -74,14 +88,10 @@ def _print_checks(checks: Iterator[features.Finding]) -> int:
     return int(failed)
 
 
-def _layers(contender: Contender) -> str:
+def _layers(shapes: Mapping[str, Sequence[int]], widths: Mapping[str, int]) -> str:
     """A row for each layer: its maps, and how many features they give."""
     from tabulate import tabulate
 
-    import features
-
-    shapes = features.layer_shapes(contender.backbone)
-    widths = features.layer_widths(contender.backbone, pool=contender.pool)
     rows = [(name, " x ".join(map(str, shape)), f"{widths[name]:,}") for name, shape in shapes.items()]
     rows.append(("all", "", f"{sum(widths.values()):,}"))
     return "\n" + tabulate(rows, ("layer", "maps", "features"), colalign=("left", "left", "right")) + "\n"
@@ -101,25 +111,3 @@ def _costs(costs: features.Costs) -> Iterator[str]:
     for table in TABLES:
         images = max(p.images + p.tested for p in PROTOCOLS.values() if p.table == table)
         yield f"{table:13}  {images * costs.features * 4 / 1e9:,.1f} GB of features for {images:,} images"
-
-
-def _record(contender: Contender, costs: features.Costs, run: Run, started: str) -> None:
-    """Add the costs to the committed ones."""
-    import results
-    from experiments.run.circumstances import circumstances
-
-    file = run.records / "costs.jsonl"
-    record = results.CostRecord(
-        name=contender.name,
-        weights=contender.weights,
-        layers=list(contender.backbone.layers),
-        parameters=costs.parameters,
-        multiply_adds=costs.multiply_adds,
-        features=costs.features,
-        images_per_second=round(costs.images_per_second, 2),
-        batch=costs.batch,
-        **{key: value for key, value in circumstances(run.device, {}).items() if key != "seconds"},
-        started=started,
-    )
-    results.append_cost(file, record)
-    run.say(f"added to {file}")

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 
@@ -17,25 +16,18 @@ from experiments.training.monitor import Monitor
 CHECKPOINT_SECONDS = 300.0  # what a kill may cost where images are few a second
 
 
-def run_steps(
-    steps: Iterable[gan.Step],
-    state: gan.TrainingState,
-    config: gan.TrainingConfig,
-    out: Path,
-    monitor: Monitor,
-    run: Run,
-    *,
-    checkpoint_images: int,
-) -> float:
-    """Train `state` through all `steps`; return the seconds that the run has taken, earlier sessions included.
+def run_steps(steps: Iterable[gan.Step], monitor: Monitor, run: Run, *, checkpoint_images: int) -> float:
+    """Take all `steps`, which train `monitor.state`; return the seconds of the run, earlier sessions included.
 
     A checkpoint is saved every `checkpoint_images` images, after `CHECKPOINT_SECONDS`, at the end, and when SIGINT or
     SIGTERM arrives; KeyboardInterrupt is raised after that one, or at once on a second signal. Raises
     FloatingPointError, with nothing saved, where a loss, a weight, a statistic or an optimiser's slot is not finite.
     """
+    state, config, out = monitor.state, monitor.config, monitor.out
     every = max(2, checkpoint_images // config.batch_size)
     saved = time.monotonic()
-    began = saved - (json.loads((out / CLOCK).read_text())["seconds"] if state.step and (out / CLOCK).exists() else 0)
+    before = json.loads((out / CLOCK).read_text())["seconds"] if state.step and (out / CLOCK).exists() else 0.0
+    began = saved - before  # when the run would have begun, had one session done it all
     pending: list[gan.Step] = []
     with deferred() as signals:
         for step in steps:

@@ -65,8 +65,9 @@ def early_generators(out: Path) -> dict[int, Path]:
 class Monitor:
     """The looks at one run, written into its folder: `epochs.csv`, `epochs/*.png`, pictures of the last look.
 
-    `losses` holds the losses of the run, `schedule` says when to look. Opening a monitor drops what a stopped run wrote
-    after `state.step`. `young`: the minibatches before which there are no warnings of collapse.
+    `losses` holds the losses of the run, `schedule` says when to look, `out`, `state` and `config` are as given.
+    Opening a monitor drops what a stopped run wrote after `state.step`. `young`: the minibatches before which there are
+    no warnings of collapse.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Monitor:
     ) -> None:
         self.schedule = Schedule(len(data.rows) // config.batch_size, config.steps, looks)
         self.losses = Losses(out / files.LOSSES, state.step)
-        self._out, self._state, self._config, self._data, self._run = out, state, config, data, run
+        self.out, self.state, self.config, self._data, self._run = out, state, config, data, run
         seeded = torch.Generator().manual_seed(config.seed)
         arch = state.generator.arch
         self._z = gan.sample_z(arch, SAMPLES, seeded).to(run.device)
@@ -99,17 +100,17 @@ class Monitor:
 
         seconds: how long the run has trained so far.
         """
-        samples, step = self._samples(), self._state.step
+        samples, step = self._samples(), self.state.step
         last, then = (int(self._rows[-1]["step"]), float(self._rows[-1]["seconds"])) if self._rows else (0, 0.0)
         frame = figures.grid(samples[: self._shown].cpu().numpy())
         write_bytes(self._frame(step), frame)
-        write_bytes(self._out / "samples.png", frame)
+        write_bytes(self.out / "samples.png", frame)
         numbers = {
             "epoch": step / self.schedule.per_epoch,
             "step": step,
-            "images_seen": step * self._config.batch_size,
+            "images_seen": step * self.config.batch_size,
             "seconds": seconds,
-            "images_per_second": (step - last) * self._config.batch_size / max(seconds - then, 1e-9),
+            "images_per_second": (step - last) * self.config.batch_size / max(seconds - then, 1e-9),
             **self._mean_losses(last),
             "diversity": evaluation.mean_distance(samples[:COMPARED]) / self._real_distance,
             **self._nearest(samples),
@@ -119,21 +120,23 @@ class Monitor:
         for warning in warnings:
             self._run.say(f"warning: {warning}")
         self._rows.append(row | {"warning": " | ".join(warnings)})
-        self._write_rows()
+        lines = [",".join(self._rows[-1])]
+        lines += [",".join([*values, f'"{warning}"']) for *values, warning in (row.values() for row in self._rows)]
+        write_bytes(self.out / files.EPOCHS, ("\n".join(lines) + "\n").encode())
         self._keep_networks(last)
         self._draw(samples)
 
     def _resume(self) -> list[dict[str, str]]:
         """Return the rows up to the state's step, which the detector reads again; remove what was written later."""
-        rows, step = [], self._state.step
-        if (self._out / files.EPOCHS).exists():
-            with open(self._out / files.EPOCHS, newline="") as opened:
+        rows, step = [], self.state.step
+        if (self.out / files.EPOCHS).exists():
+            with open(self.out / files.EPOCHS, newline="") as opened:
                 rows = [row for row in csv.DictReader(opened) if int(row["step"]) <= step]
         frames = {self._frame(int(row["step"])) for row in rows}
-        snapshots, pictures = self._out / files.SNAPSHOTS, self._out / files.FRAMES
-        early = early_generators(self._out)
+        snapshots, pictures = self.out / files.SNAPSHOTS, self.out / files.FRAMES
+        early = early_generators(self.out)
         later = [file for file in pictures.glob("*.png") if file not in frames]
-        later += [file for file in snapshots.glob("*.safetensors") if int(file.stem) > step * self._config.batch_size]
+        later += [file for file in snapshots.glob("*.safetensors") if int(file.stem) > step * self.config.batch_size]
         later += [file for epoch, file in early.items() if step < epoch * self.schedule.per_epoch]
         for file in later:
             file.unlink(missing_ok=True)
@@ -145,13 +148,13 @@ class Monitor:
 
     def _frame(self, step: int) -> Path:
         """Named by the images seen, as the snapshots are."""
-        return self._out / files.FRAMES / f"{step * self._config.batch_size:012d}.png"
+        return self.out / files.FRAMES / f"{step * self.config.batch_size:012d}.png"
 
     def _samples(self) -> Tensor:
         """uint8 [n, H, W, C] of the fixed z; the first chunk does not depend on how many follow."""
         given = [self._z] if self._labels is None else [self._z, self._labels]
         chunks = zip(*(values.split(CHUNK) for values in given), strict=True)
-        return torch.cat([gan.sample(self._state.generator, *chunk) for chunk in chunks])
+        return torch.cat([gan.sample(self.state.generator, *chunk) for chunk in chunks])
 
     def _images(self, rows: Tensor) -> Tensor:
         """These images of the set, uint8 [n, H, W, C], where the samples are."""
@@ -167,13 +170,11 @@ class Monitor:
 
         The spread of the generator's losses is given where there are 8 or more.
         """
-        since = min(last, self._state.step - 2) * self._config.batch_size
-        generator, discriminator = (self.losses.since(since, name) for name in ("generator", "discriminator"))
-        return {
-            "loss_generator": float(generator.mean()) if len(generator) else math.nan,
-            "loss_discriminator": float(discriminator.mean()) if len(discriminator) else math.nan,
-            "loss_generator_sd": float(generator.std()) if len(generator) >= 8 else math.nan,
-        }
+        since = min(last, self.state.step - 2) * self.config.batch_size
+        losses = {name: self.losses.since(since, name) for name in ("generator", "discriminator")}
+        means = {f"loss_{name}": float(of.mean()) if len(of) else math.nan for name, of in losses.items()}
+        spread = float(losses["generator"].std()) if len(losses["generator"]) >= 8 else math.nan
+        return means | {"loss_generator_sd": spread}
 
     def _nearest(self, samples: Tensor) -> dict[str, float]:
         """Mean distance, in [-1, 1] pixel space, to the nearest of training images and of as many held-out ones."""
@@ -184,34 +185,29 @@ class Monitor:
         ratio = to_training / to_held_out if to_held_out > 0 else math.nan
         return {"nearest_training": to_training, "nearest_held_out": to_held_out, "nearest_ratio": ratio}
 
-    def _write_rows(self) -> None:
-        lines = [",".join(self._rows[-1])]
-        lines += [",".join([*values, f'"{warning}"']) for *values, warning in (row.values() for row in self._rows)]
-        write_bytes(self._out / files.EPOCHS, ("\n".join(lines) + "\n").encode())
-
     def _keep_networks(self, last: int) -> None:
         """Keep the generator of an early epoch, and the discriminator where a snapshot is due, in half precision."""
-        step = self._state.step
-        for epoch, file in early_generators(self._out).items():
+        step = self.state.step
+        for epoch, file in early_generators(self.out).items():
             if step == epoch * self.schedule.per_epoch:
-                gan.save(file, self._state.generator, dtype=torch.float16)
+                gan.save(file, self.state.generator, dtype=torch.float16)
         if self.schedule.snapshot_due(step, last):
-            file = self._out / files.SNAPSHOTS / f"{step * self._config.batch_size:012d}.safetensors"
-            gan.save(file, self._state.discriminator, dtype=torch.float16)
+            file = self.out / files.SNAPSHOTS / f"{step * self.config.batch_size:012d}.safetensors"
+            gan.save(file, self.state.discriminator, dtype=torch.float16)
 
     def _draw(self, samples: Tensor) -> None:
         """Draw the pictures that take a while: at the end, and before it for at most a tenth of the time."""
         started = time.monotonic()
-        if self._state.step < self._config.steps and started - self._drawn < 10 * self._cost:
+        if self.state.step < self.config.steps and started - self._drawn < 10 * self._cost:
             return
         searched = self._images(self._order[:SEARCHED])
         _, index = evaluation.nearest(samples[:PAIRED], searched)
         shown, neighbours = samples[:PAIRED].cpu().numpy(), searched[torch.from_numpy(index).to(searched.device)]
-        write_bytes(self._out / "neighbours.png", figures.pairs(shown, neighbours.cpu().numpy()))
+        write_bytes(self.out / "neighbours.png", figures.pairs(shown, neighbours.cpu().numpy()))
         frames = [self._frame(int(row["step"])) for row in self._rows]
         movie = figures.animation([frame.read_bytes() for frame in frames if frame.exists()])
-        write_bytes(self._out / "samples.webp", movie)
-        write_bytes(self._out / "losses.png", figures.loss_plot(self.losses.by_network()))
+        write_bytes(self.out / "samples.webp", movie)
+        write_bytes(self.out / "losses.png", figures.loss_plot(self.losses.by_network()))
         self._drawn = time.monotonic()
         self._cost = self._drawn - started
 

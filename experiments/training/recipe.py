@@ -76,7 +76,12 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     import gan
 
-    source = _file(name)
+    known = recipe_names()
+    if not (name.endswith(".toml") or name in known):
+        raise UserError(
+            f"unknown recipe {name!r}; the recipes are {', '.join(known)}, or give a .toml file{closest(name, known)}"
+        )
+    source = file_of("recipes", name) if name in known else Path(name)
     values = read_toml(source)
     try:
         _apply(values, overrides)
@@ -90,17 +95,6 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     except ValueError as error:
         raise UserError(f"{source.name}: {error}") from error
     return recipe
-
-
-def _file(name: str) -> Path:
-    if name.endswith(".toml"):
-        return Path(name)
-    known = recipe_names()
-    if name not in known:
-        raise UserError(
-            f"unknown recipe {name!r}; the recipes are {', '.join(known)}, or give a .toml file{closest(name, known)}"
-        )
-    return file_of("recipes", name)
 
 
 def _apply(values: dict[str, Any], overrides: Sequence[str]) -> None:

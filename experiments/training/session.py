@@ -63,7 +63,7 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int = 25_60
         monitor = Monitor(out, state, config, data, run, looks=looks)
         steps = gan.train(state, data.images, config, labels=data.labels, rows=data.rows)
         shown = _with_progress(steps, state.step, recipe, run)
-        seconds = loop.run_steps(shown, state, config, out, monitor, run, checkpoint_images=checkpoint_images)
+        seconds = loop.run_steps(shown, monitor, run, checkpoint_images=checkpoint_images)
         _finish(recipe, out, state, data, seconds, run)
     return out / DISCRIMINATOR
 

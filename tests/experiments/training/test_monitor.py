@@ -36,7 +36,7 @@ def train(out, monkeypatch, *, spoil=None, samples=None, held_out=None, looks=4)
     steps = gan.train(state, images, CONFIG)
     if spoil is not None:
         steps = (spoil(step, state) for step in steps)
-    loop.run_steps(steps, state, CONFIG, out, monitor, run, checkpoint_images=160)
+    loop.run_steps(steps, monitor, run, checkpoint_images=160)
     with open(out / "epochs.csv", newline="") as opened:
         return list(csv.DictReader(opened)), said
 
