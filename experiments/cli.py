@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None, *, results: Path = RESULTS) -> int:
 
 def _run(given: list[str], results: Path) -> int:
     name, rest = _command(given)
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # KeyboardInterrupt, as Ctrl-C
     command = COMMANDS[name]
     module = importlib.import_module(f"experiments.commands.{command.module}")
     parser = _Parser(
@@ -134,7 +134,3 @@ def _prepare_process() -> None:
 
     keep_freed_memory()
     warnings.showwarning = lambda message, *_, **__: console.say(f"warning: {message}")
-
-
-def _interrupt() -> None:
-    raise KeyboardInterrupt

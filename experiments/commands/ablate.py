@@ -1,19 +1,13 @@
 """`dcgan-eval ablate`: measure a network's accuracy with one choice of the protocol varied at a time, as one table."""
 
-from __future__ import annotations
-
 import argparse
 import re
-from typing import TYPE_CHECKING
 
 from experiments.commands import options as shared
 from experiments.measure.protocols import ABLATION
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable, write_bytes
-
-if TYPE_CHECKING:
-    import results
 
 EXAMPLE = "dcgan-eval ablate random:imagenet32,width=64 --subset 10000\n  dcgan-eval ablate --layers conv5,conv6"
 
@@ -52,7 +46,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     (record,) = recorded(measurement, run, fresh=True)  # variants that are stored are not measured again
     plain = re.sub(r"[^a-z0-9.]+", "-", measurement.contender.name.lower()).strip("-")
     name = f"{ABLATION}-{plain}" + ("" if spec.subset is None else f"-subset-{spec.subset}")
-    files = results.ablation_files(name, [record]) | {f"{name}.svg": _picture(record)}
+    files = results.ablation_files(name, [record]) | {f"{name}.svg": ablation.picture(record)}
     for file, content in files.items():
         write_bytes(tables / file, content)
     if arguments.record:
@@ -62,12 +56,3 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     print(files[f"{name}.md"].decode())
     run.say(f"written to {', '.join(str(tables / file) for file in files)}")
     return 0
-
-
-def _picture(record: results.Record) -> bytes:
-    from results.figures import bar_plot
-
-    shown = ("kind", "variant", "accuracy_percent", "ci95_low", "ci95_high")
-    bars = [tuple(row[name] for name in shown) for row in record.solver["variants"]]
-    label = f"% of {record.n_test:,} held-out training images; 95 % intervals"
-    return bar_plot(bars, title=record.method, label=label)

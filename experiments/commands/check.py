@@ -42,7 +42,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     from experiments.measure.protocols import PROTOCOLS
     from experiments.measure.svm import PROTOCOL
     from experiments.networks.resolve import resolve
-    from experiments.run.circumstances import circumstances
+    from experiments.run.environment import circumstances
 
     device, started = run.device, results.utc_now()
     try:

@@ -30,15 +30,15 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Print the comparison and the classes; return 1 if the gate closes."""
     if not 0 < arguments.alpha < 1:
         raise UserError(f"--alpha must lie between 0 and 1, got {arguments.alpha:g}")
-    from experiments.measure import comparison, pairs
+    from experiments.measure import paired_tests
     from experiments.measure.records import records_named
 
     usual = protocol_of(arguments.table, None)
     a, b = records_named((arguments.A, arguments.B), arguments.protocol, usual, run)
-    if what := pairs.unlike(a, b):
+    if what := paired_tests.unlike(a, b):
         raise UserError(f"{a.run_id} and {b.run_id} {what}: name runs that share them")
-    gate = pairs.compared(b, a, alternative="less")
-    print(f"{comparison.summary(a, b, gate)}\n\n{comparison.classes(a, b, run)}")
+    gate = paired_tests.compared(b, a, alternative="less")
+    print(f"{paired_tests.summary(a, b, gate)}\n\n{paired_tests.class_table(a, b, run)}")
     worse = gate.p_value <= arguments.alpha
     told = f"B is {'' if worse else 'not '}significantly worse than A"
     run.say(f"{told}: one-sided p = {gate.p_value:.2g}, alpha = {arguments.alpha:g}")

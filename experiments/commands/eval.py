@@ -1,19 +1,14 @@
 """`dcgan-eval eval`: measure a row of a table, or answer it from its record."""
 
-from __future__ import annotations
-
 import argparse
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.commands import options as shared
 from experiments.measure.protocols import CLASSIFIERS, PROTOCOLS, SUPERVISED, TABLES, protocol_of
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable
-
-if TYPE_CHECKING:
-    import results
 
 EXAMPLE = """dcgan-eval eval imagenet32-half --subset 1000
   dcgan-eval eval torchvision:resnet18,size=64 --layers 'layer[34]'
@@ -52,12 +47,12 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         print("\n".join(module.describe(spec, run)))
         return 0
     from experiments.measure.measurement import recorded
-    from experiments.measure.records import publish, sentence
+    from experiments.measure.records import check_recordable, publish, sentence
     from experiments.measure.tables import load_table
 
     table = load_table(arguments.table)
     if arguments.record:
-        _check_recordable(spec, table)
+        check_recordable(spec, table)
         check_writable(run.records, run.tables)
     check_writable(run.own_records, run.runs_root / "tables")
     measured = recorded(module.prepare(spec, run), run, fresh=arguments.fresh)
@@ -94,10 +89,10 @@ def _mnist_spec(arguments: argparse.Namespace) -> tuple[ModuleType, Any]:
     _refuse(arguments, "--table mnist", batchnorm="calibrated")
     if source == "real" and arguments.samples is not None:
         raise UserError("--samples has no meaning for real digits, which are all used; leave it out")
-    from experiments.measure import mnist
+    from experiments.measure import nearest_digits
 
-    samples = mnist.PAPER if arguments.samples is None else arguments.samples
-    return mnist, mnist.NearestSpec(source, samples, arguments.seed)
+    samples = nearest_digits.PAPER if arguments.samples is None else arguments.samples
+    return nearest_digits, nearest_digits.NearestSpec(source, samples, arguments.seed)
 
 
 def _supervised_spec(arguments: argparse.Namespace, network: str) -> tuple[ModuleType, Any]:
@@ -115,13 +110,3 @@ def _refuse(arguments: argparse.Namespace, what: str, **usual: Any) -> None:
     for option, value in usual.items():
         if getattr(arguments, option) != value:
             raise UserError(f"--{option} has no meaning for {what}; leave it out")
-
-
-def _check_recordable(spec: Any, table: results.Table) -> None:
-    """Raise UserError for a row that must not enter the committed results."""
-    if unknown := [protocol for protocol in spec.rows if protocol not in table.protocols]:
-        known = ", ".join(table.protocols)
-        raise UserError(f"{unknown[0]} cannot be recorded among the committed results; only {known} can")
-    trials = getattr(spec, "trials", None)
-    if trials is not None and (spec.method, spec.protocol) not in {(row.method, row.protocol) for row in table.rows}:
-        raise UserError(f"the table has no row {spec.method!r}, {spec.protocol!r} to record")

@@ -16,8 +16,8 @@ import gan
 from experiments.look.pages import Marks
 from experiments.look.result import LookResult
 from experiments.look.subject import Subject, mean_distance, open_subject, parse_indices, step_lengths
-from experiments.run.circumstances import timed
 from experiments.run.context import Run
+from experiments.run.environment import timed
 from experiments.run.errors import UserError
 from results import figures
 

@@ -16,7 +16,7 @@ from torch import Tensor
 import features
 from experiments.data.load import load
 from experiments.data.packed import PackedSet
-from experiments.measure.labelled import BATCH
+from experiments.measure.labelled_images import BATCH
 from experiments.networks.resolve import resolve
 from experiments.run.context import Run
 from experiments.run.errors import UserError

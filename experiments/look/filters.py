@@ -18,8 +18,8 @@ from experiments.look.comparison import calibrate, strongest_responses, training
 from experiments.look.result import LookResult
 from experiments.look.subject import mean_and_sd, open_subject
 from experiments.networks.resolve import resolve
-from experiments.run.circumstances import timed
 from experiments.run.context import Run
+from experiments.run.environment import timed
 from experiments.run.errors import UserError
 from experiments.training.files import GENERATOR
 from results import figures

@@ -20,8 +20,8 @@ import gan
 from experiments.look.pages import Box, Marks
 from experiments.look.result import LookResult
 from experiments.look.subject import Subject, mean_and_sd
-from experiments.run.circumstances import timed
 from experiments.run.context import Run
+from experiments.run.environment import timed
 from experiments.run.errors import UserError
 from results import figures
 

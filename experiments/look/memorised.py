@@ -15,8 +15,8 @@ import evaluation
 from experiments.look.comparison import CALIBRATION, TrainingImages, open_spaces, training_images
 from experiments.look.result import LookResult
 from experiments.look.subject import NUMBERED, Subject, network_name, open_subject
-from experiments.run.circumstances import timed
 from experiments.run.context import Run
+from experiments.run.environment import timed
 from experiments.run.errors import UserError
 from experiments.training.collapse import DIVERSITY
 from experiments.training.files import GENERATOR

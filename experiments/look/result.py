@@ -10,8 +10,8 @@ import pandas as pd
 
 import results
 from experiments.look.subject import network_name
-from experiments.run.circumstances import circumstances
 from experiments.run.context import Run
+from experiments.run.environment import circumstances
 from experiments.run.files import check_writable, write_bytes
 
 RECORD = "record.json"

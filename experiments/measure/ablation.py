@@ -23,9 +23,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import evaluation
 import features
+import results
 from experiments.measure.classify import Split, all_labels
 from experiments.measure.extraction import extract_stored
-from experiments.measure.labelled import (
+from experiments.measure.labelled_images import (
     BATCH,
     Labelled,
     batchnorm_key,
@@ -38,10 +39,11 @@ from experiments.measure.protocols import ABLATION, PROTOCOLS
 from experiments.measure.svm import runnable
 from experiments.networks.contender import Contender
 from experiments.networks.resolve import resolve
-from experiments.run.circumstances import timed
 from experiments.run.context import Run
+from experiments.run.environment import timed
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
+from results.figures import bar_plot
 
 PROTOCOL = "cifar10/ablation"
 DATA = "cifar10-train"
@@ -305,3 +307,11 @@ def _has_running_statistics(model: nn.Module) -> bool:
         for norm in model.modules()
         if isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None
     )
+
+
+def picture(record: results.Record) -> bytes:
+    """The SVG of a record: a bar with its interval for each variant."""
+    shown = ("kind", "variant", "accuracy_percent", "ci95_low", "ci95_high")
+    bars = [tuple(row[name] for name in shown) for row in record.solver["variants"]]
+    label = f"% of {record.n_test:,} held-out training images; 95 % intervals"
+    return bar_plot(bars, title=record.method, label=label)

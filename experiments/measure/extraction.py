@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import features
-from experiments.measure.labelled import BATCH
+from experiments.measure.labelled_images import BATCH
 from experiments.run.context import Run
 
 

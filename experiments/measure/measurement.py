@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import results
-from experiments.run.circumstances import circumstances
 from experiments.run.context import ROOT, Run
+from experiments.run.environment import circumstances
 
 # the packages whose code can change a figure; a test follows the imports of `measure` and checks that none is missing
 SOURCE = ("gan", "features", "evaluation", *(f"experiments/{room}" for room in ("run", "data", "networks", "measure")))

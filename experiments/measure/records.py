@@ -3,10 +3,11 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import results
-from experiments.measure.mnist import curve_csv
-from experiments.measure.pairs import has_outcomes
+from experiments.measure.nearest_digits import curve_csv
+from experiments.measure.paired_tests import has_outcomes
 from experiments.measure.protocols import LEADERBOARD, PROTOCOLS, SUPERVISED
 from experiments.measure.svm import EvalSpec, method
 from experiments.measure.tables import committed, regenerate, table_names
@@ -36,6 +37,16 @@ def publish(table: results.Table, measured: Sequence[results.Record], run: Run, 
         written.append(own / f"{name}-curve-{measured[0].run_id}.csv")
         write_bytes(written[-1], curve_csv(measured))
     return written
+
+
+def check_recordable(spec: Any, table: results.Table) -> None:
+    """Raise UserError for a row that must not enter the committed results."""
+    if unknown := [protocol for protocol in spec.rows if protocol not in table.protocols]:
+        known = ", ".join(table.protocols)
+        raise UserError(f"{unknown[0]} cannot be recorded among the committed results; only {known} can")
+    trials = getattr(spec, "trials", None)
+    if trials is not None and (spec.method, spec.protocol) not in {(row.method, row.protocol) for row in table.rows}:
+        raise UserError(f"the table has no row {spec.method!r}, {spec.protocol!r} to record")
 
 
 def keep_record(file: Path, record: results.Record, run: Run) -> None:

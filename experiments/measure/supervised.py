@@ -25,14 +25,14 @@ from torch import Tensor, nn
 
 import evaluation
 import gan
-from experiments.measure.labelled import load_labelled
+from experiments.measure.labelled_images import load_labelled
 from experiments.measure.measurement import Figure, Measurement
 from experiments.measure.protocols import SUPERVISED, Protocol, check_images
 from experiments.measure.svm import outcomes, scored
-from experiments.networks.own import architecture
+from experiments.networks.project import architecture
 from experiments.run import kept
-from experiments.run.circumstances import timed
 from experiments.run.context import Run
+from experiments.run.environment import timed
 from experiments.run.errors import UserError
 
 PREFIX = "supervised:"

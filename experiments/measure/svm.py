@@ -20,7 +20,7 @@ import features
 from experiments.data.leakage import find_audit
 from experiments.measure.classify import CLASSIFIER, Split, all_labels, few_labels, standardised
 from experiments.measure.extraction import extract_stored
-from experiments.measure.labelled import (
+from experiments.measure.labelled_images import (
     BATCH,
     Labelled,
     batchnorm_key,
@@ -39,8 +39,8 @@ from experiments.measure.protocols import (
 )
 from experiments.networks.contender import NOTHING, Contender
 from experiments.networks.resolve import resolve
-from experiments.run.circumstances import timed
 from experiments.run.context import Run
+from experiments.run.environment import timed
 from experiments.run.errors import UserError
 
 PROTOCOL = "cifar10/full"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import results
-from experiments.measure import pairs
-from experiments.measure.mnist import curve_csv
+from experiments.measure import paired_tests
+from experiments.measure.nearest_digits import curve_csv
 from experiments.measure.protocols import ABLATION, LEADERBOARD
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -49,7 +49,7 @@ def regenerate(names: Sequence[str], run: Run) -> dict[Path, bytes]:
         else:
             table, records = load_table(name), committed(name, run)
             files |= results.render_files(name, table, records)
-            files[f"{name}-paired.csv"] = pairs.as_csv(table, records)
+            files[f"{name}-paired.csv"] = paired_tests.as_csv(table, records)
             if curves := [r for r in results.answering(table, records) if "curve" in r.solver]:
                 files[f"{name}-curve.csv"] = curve_csv(curves)
     return {run.tables / file: content for file, content in files.items()}

@@ -34,7 +34,7 @@ class Kind:
 
 
 _CHECKPOINT = "a discriminator trained here"
-CHECKPOINT = Kind("FILE.safetensors", _CHECKPOINT, r"(.+\.safetensors)", "experiments.networks.own:open_checkpoint")
+CHECKPOINT = Kind("FILE.safetensors", _CHECKPOINT, r"(.+\.safetensors)", "experiments.networks.project:open_checkpoint")
 _SHIPPED = f"a network that comes with the project: {', '.join(f'`{name}`' for name in SHIPPED)}"
 _PORT = "the state dict of a common PyTorch port of DCGAN, recognised by its shapes"
 _RANDOM = "a network of this project, freshly initialised: a control row"
@@ -46,12 +46,12 @@ _SUPERVISED = "networks trained with the labels; only `dcgan-eval eval` takes it
 _FACTORY = "a function in your file that takes no arguments and returns a `torch.nn.Module` or a `features.Backbone`"
 _MODULE = "the same in a module that Python can import"
 KINDS = (  # a name is of the first kind whose pattern it matches
-    Kind("NAME", _SHIPPED, f"({'|'.join(SHIPPED)})", "experiments.networks.own:open_shipped"),
+    Kind("NAME", _SHIPPED, f"({'|'.join(SHIPPED)})", "experiments.networks.project:open_shipped"),
     CHECKPOINT,
-    Kind("netD.pth", _PORT, r"(.+\.pth?)", "experiments.networks.own:open_checkpoint"),
-    Kind("random:PRESET[,width=N]", _RANDOM, "random:(.*)", "experiments.networks.own:draw_random"),
-    Kind("theano:PRESET:FOLDER", _THEANO, "theano:(.*)", "experiments.networks.own:open_theano"),
-    Kind("pixels", "the image itself: a control row", "(pixels)", "experiments.networks.own:make_pixels"),
+    Kind("netD.pth", _PORT, r"(.+\.pth?)", "experiments.networks.project:open_checkpoint"),
+    Kind("random:PRESET[,width=N]", _RANDOM, "random:(.*)", "experiments.networks.project:draw_random"),
+    Kind("theano:PRESET:FOLDER", _THEANO, "theano:(.*)", "experiments.networks.project:open_theano"),
+    Kind("pixels", "the image itself: a control row", "(pixels)", "experiments.networks.project:make_pixels"),
     Kind("kmeans:K", _KMEANS, "kmeans:(.*)", "experiments.networks.kmeans:make_kmeans"),
     Kind(
         "torchvision:NAME[,size=N][,weights=DEFAULT]",
@@ -61,8 +61,8 @@ KINDS = (  # a name is of the first kind whose pattern it matches
     ),
     Kind("timm:NAME[,size=N][,weights=DEFAULT]", _TIMM, "timm:(.*)", "experiments.networks.libraries:make_timm"),
     Kind("supervised:PRESET[,width=N]", _SUPERVISED, "supervised:(.*)", None),
-    Kind("file.py:factory", _FACTORY, r"(.+\.py:.+)", "experiments.networks.code:call_factory"),
-    Kind("module:factory", _MODULE, "([^:]+:.+)", "experiments.networks.code:call_factory"),
+    Kind("file.py:factory", _FACTORY, r"(.+\.py:.+)", "experiments.networks.factories:call_factory"),
+    Kind("module:factory", _MODULE, "([^:]+:.+)", "experiments.networks.factories:call_factory"),
 )
 PREFIXES = tuple(start[1] for kind in KINDS if (start := re.match(r"(\w+):", kind.pattern)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from experiments.measure.probe import FITTED, SCORED
+from experiments.measure.quick_accuracy import FITTED, SCORED
 from experiments.report.files import Sheet, read_sheet, reading
 from results.figures import Line, line_plot
 

@@ -13,10 +13,10 @@ from typing import Any
 import results
 from experiments.data.leakage import read_audit
 from experiments.measure.tables import described_protocols, load_table, table_names
-from experiments.report.articles import Article, read_audit_pairs, read_looks, read_training_runs
 from experiments.report.curves import read_curves
 from experiments.report.files import Picture, Sheet, read_sheet, read_sheets
 from experiments.report.origins import read_origins
+from experiments.report.sections import Article, read_audit_pairs, read_looks, read_training_runs
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable, write_bytes

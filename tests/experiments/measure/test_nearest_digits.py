@@ -13,7 +13,7 @@ from experiments import cli
 from experiments.data.packed import PackedSet, pack
 from experiments.measure import mnist as nearest_digits
 from experiments.measure.measurement import recorded
-from experiments.measure.mnist import NearestDigits, NearestSpec, protocol
+from experiments.measure.nearest_digits import NearestDigits, NearestSpec, protocol
 from experiments.run.context import Run
 
 SMALL = gan.ConditionalArchitecture(width=2, units=4, nz=3)

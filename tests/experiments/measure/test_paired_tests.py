@@ -10,7 +10,7 @@ from scipy import stats
 
 import evaluation
 import results
-from experiments.measure.pairs import agreement, as_csv, by_class, compared, paired, unlike
+from experiments.measure.paired_tests import agreement, as_csv, by_class, compared, paired, unlike
 
 ROOT = Path(__file__).parents[3]
 RECORD = results.read_records(ROOT / "results" / "runs" / "cifar10.jsonl")[0]

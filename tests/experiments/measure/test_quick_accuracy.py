@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.data.packed import PackedSet
-from experiments.measure.probe import part
+from experiments.measure.quick_accuracy import part
 
 
 def test_the_part_is_stratified_disjoint_and_the_same_always():
