@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,7 @@ from experiments.networks.resolve import resolve
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.training.files import DISCRIMINATOR, REMOVED, SUMMARY
-from experiments.training.images import split
+from experiments.training.images import as_tensor, split
 
 CALIBRATION = 80 * BATCH  # images, at most, whose statistics the batch norm gets
 Spaces = dict[str, Callable[[np.ndarray], Tensor]]  # name -> images uint8 [N, H, W, C] to points [N, ...]
@@ -46,9 +45,7 @@ class TrainingImages:
     def pixels(self) -> Tensor:
         """All images trained on, uint8 [len(rows), H, W, C]; the memory map itself where that is the whole set."""
         images = self.packed.images
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nothing writes to it
-            return torch.from_numpy(images if len(self.rows) == len(images) else images[self.rows])
+        return as_tensor(images if len(self.rows) == len(images) else images[self.rows])
 
 
 def training_images(file: Path, named: str | None, run: Run, shape: Sequence[int] | None = None) -> TrainingImages:

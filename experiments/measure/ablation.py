@@ -39,10 +39,10 @@ from experiments.measure.protocols import ABLATION, PROTOCOLS
 from experiments.measure.svm import runnable
 from experiments.networks.contender import Contender
 from experiments.networks.resolve import resolve
+from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.environment import timed
 from experiments.run.errors import UserError
-from experiments.run.files import write_bytes
 from results.figures import bar_plot
 
 PROTOCOL = "cifar10/ablation"
@@ -52,8 +52,6 @@ PAPER, GRIDS = 4, (1, 2, 4, 8)
 CALIBRATED, RUNNING = "calibrated", "running"  # the modes of batch norm in which images of a batch are independent
 POOL = features.NestedGrids(max(GRIDS))
 ROWS = 1024  # rows of stored features handled at once
-
-FOUND = ("features", "C", "right", "tried", "seconds")  # what is found for a setting
 
 
 @dataclass(frozen=True)
@@ -146,9 +144,8 @@ class Ablation(Measurement):
     def _measured(self, run: Run) -> dict[str, dict[str, Any]]:
         """Return setting, as text -> what was found, for all settings; stored settings are not measured again."""
         key = hashlib.sha256(json.dumps(identity(self, run), sort_keys=True).encode()).hexdigest()[:16]
-        file = run.runs_root / "ablations" / f"{key}.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        found = read_kept(file)
+        file = run.runs_root / "ablations" / f"{key}.safetensors"
+        found = read_found(file)
         total = len({variant.setting for variant in self.variants})
         if found:
             run.say(f"{len(found)} of {total} variants were measured before ({file})")
@@ -162,7 +159,7 @@ class Ablation(Measurement):
                 with self._features(variant, stored, run) as X:
                     answer = self._classified(X, run)
                 found[variant.setting] = answer | {"seconds": round(time.monotonic() - begun, 1)}
-                write_bytes(file, json.dumps(found).encode())
+                kept.write(file, {}, found)
                 share, place = 100 * answer["right"] / self.scored, f"{len(found)} of {total}"
                 what = f"{answer['features']:,} features, C {answer['C']:.4g}"
                 run.say(f"{place}, {variant.kind} {variant.name}: {share:.2f} % ({what})")
@@ -277,15 +274,14 @@ def variants(backbone: features.Backbone) -> tuple[Variant, ...]:
     return tuple(rows)
 
 
-def read_kept(file: Path) -> dict[str, dict[str, Any]]:
+def read_found(file: Path) -> dict[str, dict[str, Any]]:
     """Read what a stopped run stored: setting, as text -> what was found. If it is damaged, warn and return nothing."""
-    if not file.exists():
-        return {}
     try:
-        kept = json.loads(file.read_bytes())
-        return {text: {name: found[name] for name in FOUND} for text, found in kept.items()}
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        warnings.warn(f"measuring from the beginning: {file} is damaged ({error})", stacklevel=2)
+        return kept.read(file)[1]
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        warnings.warn(f"measuring from the beginning: {error}", stacklevel=2)
         return {}
 
 

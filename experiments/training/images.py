@@ -74,9 +74,14 @@ def to_tensors(packed: PackedSet, recipe: Recipe, device: torch.device) -> tuple
     The images lie on a GPU where they fill at most half of its memory. Elsewhere they stay a memory map on the CPU.
     """
     labels = torch.from_numpy(packed.labels.copy()) if recipe.conditional and packed.labels is not None else None
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nothing writes to it
-        images = torch.from_numpy(packed.images)
+    images = as_tensor(packed.images)
     if device.type == "cuda" and images.nbytes <= torch.cuda.get_device_properties(device).total_memory // 2:
         images = images.to(device)
     return images, labels
+
+
+def as_tensor(images: np.ndarray) -> Tensor:
+    """Return a tensor that shares the memory of `images`, which may be a read-only map: nothing writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(images)

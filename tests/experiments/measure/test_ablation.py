@@ -12,8 +12,8 @@ import torch
 import features
 from evaluation import selection
 from experiments import cli
-from experiments.measure import ablation as module
-from experiments.measure.ablation import Ablation, AblationSpec, Variant, prepare, read_kept, variants
+from experiments.measure import ablation
+from experiments.measure.ablation import Ablation, AblationSpec, Variant, prepare, read_found, variants
 from experiments.measure.classify import Split, all_labels
 from experiments.measure.measurement import recorded
 from experiments.networks.resolve import resolve
@@ -114,9 +114,9 @@ def test_images_are_seen_once_a_way_of_batch_norm_and_rows_alike_fitted_once(
     roots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen, fits = [], []
-    extract, classify = features.extract, module.all_labels
+    extract, classify = features.extract, ablation.all_labels
     monkeypatch.setattr(features, "extract", lambda *a, **k: seen.append(len(a[1])) or extract(*a, **k))
-    monkeypatch.setattr(module, "all_labels", lambda *a, **k: fits.append(a) or classify(*a, **k))
+    monkeypatch.setattr(ablation, "all_labels", lambda *a, **k: fits.append(a) or classify(*a, **k))
     record, _ = run(prepared_for(roots), roots)
     assert seen == [700, 700] and len(fits) == 8 < len(record.solver["variants"]) == 13
     again, said = run(prepared_for(roots), roots)
@@ -126,7 +126,7 @@ def test_images_are_seen_once_a_way_of_batch_norm_and_rows_alike_fitted_once(
 
 
 def test_a_stopped_run_goes_on(roots: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    classify, calls = module.all_labels, []
+    classify, calls = ablation.all_labels, []
 
     def interrupted(*arguments, **options):
         calls.append(arguments)
@@ -134,23 +134,20 @@ def test_a_stopped_run_goes_on(roots: Path, monkeypatch: pytest.MonkeyPatch, cap
             raise KeyboardInterrupt
         return classify(*arguments, **options)
 
-    monkeypatch.setattr(module, "all_labels", interrupted)
+    monkeypatch.setattr(ablation, "all_labels", interrupted)
     assert main(roots, "ablate", f"{roots / 'mine.py'}:make") == 130
     (kept,) = (roots / "runs" / "ablations").iterdir()
-    assert (
-        len(json.loads(kept.read_bytes())) == 3
-        and not (roots / "runs" / "tables" / "ablation-mine.py-make.csv").exists()
-    )
+    assert len(read_found(kept)) == 3 and not (roots / "runs" / "tables" / "ablation-mine.py-make.csv").exists()
     assert not [file for file in (roots / "runs" / "features").iterdir() if not file.is_dir()]
     assert main(roots, "ablate", f"{roots / 'mine.py'}:make") == 0
     assert len(calls) == 4 + 5 and "3 of 8 variants were measured before" in capsys.readouterr().err
-    whole = json.loads(kept.read_bytes())
+    whole = read_found(kept)
     kept.write_text("{torn")
     with pytest.warns(UserWarning, match="measuring from the beginning: .* is damaged"):
-        assert read_kept(kept) == {}
+        assert read_found(kept) == {}
     kept.unlink()
     assert main(roots, "ablate", f"{roots / 'mine.py'}:make") == 0
-    timeless = [{s: r | {"seconds": 0} for s, r in d.items()} for d in (whole, json.loads(kept.read_bytes()))]
+    timeless = [{s: r | {"seconds": 0} for s, r in d.items()} for d in (whole, read_found(kept))]
     assert timeless[0] == timeless[1]
 
 

@@ -11,7 +11,7 @@ import gan
 import results
 from experiments import cli
 from experiments.data.packed import PackedSet, pack
-from experiments.measure import mnist as nearest_digits
+from experiments.measure import nearest_digits
 from experiments.measure.measurement import recorded
 from experiments.measure.nearest_digits import NearestDigits, NearestSpec, protocol
 from experiments.run.context import Run

@@ -8,7 +8,7 @@ import pytest
 import evaluation
 from dedup.confirm import settings
 from experiments.data.leakage import Audit, write_audit
-from experiments.measure import svm as module
+from experiments.measure import svm
 from experiments.measure.labelled_images import BATCH, Labelled
 from experiments.measure.measurement import Figure, recorded
 from experiments.measure.protocols import WITHOUT_LEAKED, WITHOUT_TRAIN
@@ -27,7 +27,7 @@ def split(n: int, seed: int) -> Labelled:
 @pytest.fixture
 def prepared(workplace, monkeypatch: pytest.MonkeyPatch) -> FeatureClassification:
     sets = {"cifar10-train": split(700, 0), "cifar10-test": split(300, 1)}
-    monkeypatch.setattr(module, "load_labelled", lambda name, run: sets[name])
+    monkeypatch.setattr(svm, "load_labelled", lambda name, run: sets[name])
     return prepare(SPEC, workplace.run)
 
 

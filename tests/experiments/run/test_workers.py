@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.run import workers as module
+from experiments.run import workers
 from experiments.run.workers import AHEAD, WorkerDied, cores, in_order
 
 
@@ -113,7 +113,7 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_stopped_program_leaves_no_process(tmp_path, sent, code):
     (tmp_path / "program.py").write_text(PROGRAM)
-    environment = os.environ | {"PYTHONPATH": str(Path(module.__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(workers.__file__).parents[2])}
     program = subprocess.Popen(
         [sys.executable, str(tmp_path / "program.py")],
         env=environment,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.run.errors import UserError
-from experiments.studies import copy_descriptor as copies
+from experiments.studies import copy_descriptor
 
 
 def write_labels(folder: Path, judged: list[int], pairs: list[tuple[int, int]]) -> None:
@@ -18,7 +18,7 @@ def write_labels(folder: Path, judged: list[int], pairs: list[tuple[int, int]]) 
 
 def test_flagged_and_listed_are_compared_image_by_image(tmp_path: Path) -> None:
     write_labels(tmp_path / "cifair", [1, 3, 5, 7], [(1, 0), (3, 2), (3, 4)])
-    judged, listed = copies.labelled(tmp_path / "cifair")
+    judged, listed = copy_descriptor.labelled(tmp_path / "cifair")
     assert (judged.tolist(), listed.tolist()) == ([1, 3, 5, 7], [1, 3])
     test, train = np.zeros((9, 32, 32, 3), np.uint8), np.ones((5, 32, 32, 3), np.uint8)
     test[:, 0, 0, 0] = np.arange(9)
@@ -27,7 +27,7 @@ def test_flagged_and_listed_are_compared_image_by_image(tmp_path: Path) -> None:
         assert originals[:, 0, 0, 0].tolist() == [1, 3, 5, 7] and others is train  # no other test image is looked at
         return np.array([[1, 0], [1, 3], [2, 0], [3, 1]], np.int64)  # images 3, twice, 5 and 7
 
-    (row,) = copies.measure(train, test, judged, listed, {"mine": method})
+    (row,) = copy_descriptor.measure(train, test, judged, listed, {"mine": method})
     assert row == {
         "method": "mine",
         "judged": 4,
@@ -42,4 +42,4 @@ def test_flagged_and_listed_are_compared_image_by_image(tmp_path: Path) -> None:
 
 def test_missing_labels_are_told_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no human labels in .*cifair .*: set DATA_ROOT to where cifair/ is"):
-        copies.labelled(tmp_path / "cifair")
+        copy_descriptor.labelled(tmp_path / "cifair")

@@ -9,7 +9,7 @@ import dedup
 from experiments.data.packed import pack
 from experiments.data.sets.tiny_imagenet import halve
 from experiments.run.context import Run
-from experiments.studies import planted_copies as planted
+from experiments.studies import planted_copies
 
 
 def photographs(n: int, seed: int = 0) -> np.ndarray:
@@ -29,19 +29,19 @@ def own_and_next(originals: np.ndarray, copies: np.ndarray) -> np.ndarray:
 
 
 def test_methods_of_known_answers():
-    table = pd.DataFrame(planted.planted(photographs(20), {"none": nothing, "half": own_and_next}))
+    table = pd.DataFrame(planted_copies.planted(photographs(20), {"none": nothing, "half": own_and_next}))
     assert list(table) == ["method", "transform", "found_percent", "false_pairs_per_1000_images", "n"]
-    assert list(table["transform"].unique()) == list(planted.TRANSFORMS)
+    assert list(table["transform"].unique()) == list(planted_copies.TRANSFORMS)
     none, half = table[table["method"] == "none"], table[table["method"] == "half"]
     assert (none["found_percent"] == 0).all() and (none["false_pairs_per_1000_images"] == 0).all()
     assert (half["found_percent"] == 50).all() and (half["false_pairs_per_1000_images"] == 500).all()
     assert (table["n"] == 20).all()
 
 
-@pytest.mark.parametrize("transform", planted.TRANSFORMS)
+@pytest.mark.parametrize("transform", planted_copies.TRANSFORMS)
 def test_copies_are_altered_images_of_half_size(transform):
     images = photographs(6)
-    copies, originals = halve(planted.TRANSFORMS[transform](images)), halve(images)
+    copies, originals = halve(planted_copies.TRANSFORMS[transform](images)), halve(images)
     assert copies.dtype == np.uint8 and copies.shape == originals.shape
     difference = np.abs(copies.astype(int) - originals)
     assert difference.max() > 0
@@ -51,7 +51,10 @@ def test_copies_are_altered_images_of_half_size(transform):
 
 def test_what_each_copy_is():
     images = photographs(6)
-    small, made = halve(images), {name: halve(alter(images)).astype(int) for name, alter in planted.TRANSFORMS.items()}
+    small, made = (
+        halve(images),
+        {name: halve(alter(images)).astype(int) for name, alter in planted_copies.TRANSFORMS.items()},
+    )
     assert np.array_equal(made["mirrored"], small[:, :, ::-1])
     assert np.array_equal(made["shifted by one pixel"][:, :, 1:], small[:, :, :-1])
     assert np.abs(made["brightness -10 %"] - 0.9 * small).max() <= 1
@@ -63,9 +66,13 @@ def test_what_each_copy_is():
 def test_pairs_of_the_methods():
     originals = np.concatenate([halve(photographs(5)), halve(photographs(1))])  # the last equals the first
     expected = [[0, 0], [0, 5], *([i, i] for i in range(1, 5)), [5, 0], [5, 5]]
-    for method in (planted.METHODS["phash, radius 4"], planted.colliding(dedup.phash), planted.colliding(two_words)):
+    for method in (
+        planted_copies.METHODS["phash, radius 4"],
+        planted_copies.colliding(dedup.phash),
+        planted_copies.colliding(two_words),
+    ):
         assert method(originals, originals).tolist() == expected
-    assert planted.colliding(two_words)(originals[:2], originals[2:4]).tolist() == []
+    assert planted_copies.colliding(two_words)(originals[:2], originals[2:4]).tolist() == []
 
 
 def two_words(images: np.ndarray) -> np.ndarray:
@@ -78,14 +85,14 @@ def test_the_table_of_a_set(tmp_path, capsys):
     for name, content in (("tiny-imagenet-64", images), ("tiny-imagenet-32", halve(images))):
         pack(runs / "packed" / name, [content], shape=content.shape, source="fabricated", transform="none")
     arguments = ["--data-root", str(tmp_path), "--runs-root", str(runs), "--n", "40", "--steps", "30"]
-    planted.main([*arguments, "--out", str(tmp_path / "a.csv")])
+    planted_copies.main([*arguments, "--out", str(tmp_path / "a.csv")])
     assert "semantic, exact collision" in capsys.readouterr().out
-    planted.main([*arguments, "--out", str(tmp_path / "b.csv")])
+    planted_copies.main([*arguments, "--out", str(tmp_path / "b.csv")])
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     table = pd.read_csv(tmp_path / "a.csv")
-    assert len(table) == len(planted.TRANSFORMS) * (len(planted.METHODS) + 1)
+    assert len(table) == len(planted_copies.TRANSFORMS) * (len(planted_copies.METHODS) + 1)
     assert (table["n"] == 40).all() and (table["set"] == "tiny-imagenet-64").all() and (table["seed"] == 0).all()
     recompressed = table[table["transform"] == "JPEG quality 75"].set_index("method")["found_percent"]
     assert recompressed["phash, radius 4"] > 90 > table[table["transform"] == "mirrored"]["found_percent"].max()
     with pytest.raises(ValueError, match=r"n must lie in \[1, 80\], the images of tiny-imagenet-64, got 81"):
-        planted.measure("tiny-imagenet-64", {}, Run(tmp_path, runs), n=81)
+        planted_copies.measure("tiny-imagenet-64", {}, Run(tmp_path, runs), n=81)
