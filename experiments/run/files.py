@@ -46,11 +46,9 @@ def file_digest(file: Path, algorithm: str) -> str:
 def check_writable(*folders: Path) -> None:
     """Make the folders. Raises UserError if one cannot be written to."""
     for folder in folders:
-        probe = folder / f".write-test-{os.getpid()}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             raise UserError(
                 f"cannot write to {folder}: {error.strerror}; make it writable, or choose another RUNS_ROOT or --out"
