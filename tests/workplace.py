@@ -33,9 +33,9 @@ class Workplace:
         """A packed set in RUNS_ROOT; CIFAR-10's digests are set to those of a part of it."""
         if name in ("cifar10-train", "cifar10-test"):
             assert labels is not None
-            digests = {"images": hashlib.sha256(images).hexdigest()}
-            digests["labels"] = hashlib.sha256(labels.astype(np.uint8)).hexdigest()
-            self.monkeypatch.setitem(cifar10.SHA256, name.removeprefix("cifar10-"), digests)
+            for what, array in (("images", images), ("labels", labels.astype(np.uint8))):
+                key = f"{name.removeprefix('cifar10-')} {what}"
+                self.monkeypatch.setitem(cifar10.SHA256, key, hashlib.sha256(array).hexdigest())
         folder = self.run.runs_root / "packed" / name
         return pack(folder, [images], shape=images.shape, labels=labels, source="fabricated", transform="none")
 

@@ -3,7 +3,6 @@
 A closed network refuses packets or swallows them; both end within seconds here.
 """
 
-import hashlib
 import tempfile
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from types import ModuleType
 
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.files import writing
+from experiments.run.files import file_digest, writing
 from experiments.run.torchvision import import_torchvision
 
 TIMEOUT = 10.0  # seconds to connect, and between two pieces: a live host needs one
@@ -55,18 +54,17 @@ def fetch(url: str, path: Path, run: Run, *, md5: str, timeout: float = TIMEOUT)
     """Download `url` to `path`, which appears only when its MD5 is right. Raises FetchError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
-        partial, digest = Path(folder) / path.name, hashlib.md5(usedforsecurity=False)
+        partial = Path(folder) / path.name
         try:
             with urllib.request.urlopen(url, timeout=timeout) as response, partial.open("wb") as file:
                 length = int(response.headers.get("Content-Length") or 0)
                 pieces, total = iter(lambda: response.read(CHUNK), b""), -(-length // CHUNK) or None
                 for piece in run.progress(pieces, total=total, desc=path.name, unit="MiB"):
-                    digest.update(piece)
                     file.write(piece)
         except (OSError, HTTPException, ValueError) as error:
             raise FetchError(f"{url}: {getattr(error, 'reason', error)}") from error
-        if digest.hexdigest() != md5:
-            raise FetchError(f"{url}: MD5 must be {md5}, got {digest.hexdigest()}")
+        if (found := file_digest(partial, "md5")) != md5:
+            raise FetchError(f"{url}: MD5 must be {md5}, got {found}")
         partial.replace(path)
 
 

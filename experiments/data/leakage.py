@@ -36,12 +36,7 @@ class Audit:
         return np.unique(self.pairs[:, 0])
 
 
-def audit(
-    images: PackedSet,
-    against: PackedSet,
-    pairs: NDArray[np.int64],
-    versions: dict[str, str | None],
-) -> Audit:
+def audit(images: PackedSet, against: PackedSet, pairs: NDArray[np.int64], versions: dict[str, str | None]) -> Audit:
     """The audit of `pairs` (int64 [M, 2], sorted) that were found between these two sets now."""
     first, second = ({"name": packed.name, "digest": packed.digest} for packed in (images, against))
     return Audit(first, second, pairs, settings(), versions)

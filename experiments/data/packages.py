@@ -4,17 +4,16 @@ Labs that can only reach a package proxy still get these packages, since the cli
 """
 
 import base64
-import hashlib
+import contextlib
+import itertools
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from experiments.data.downloads import TIMEOUT, FetchError
 from experiments.run.context import Run
+from experiments.run.files import file_digest
 from experiments.run.progress import Progress, silent
 
 PROBE_TIMEOUT = 20.0  # seconds for the npm client to start and ask the registry for a few bytes
@@ -41,8 +40,7 @@ def npm_pack(package: str, path: Path, run: Run, *, integrity: str, probe_timeou
         tarballs = list(Path(folder).glob("*.tgz"))
         if len(tarballs) != 1:
             raise FetchError(f"npm package {package}: npm pack must leave one .tgz, got {len(tarballs)}")
-        with tarballs[0].open("rb") as file:
-            found = "sha512-" + base64.b64encode(hashlib.file_digest(file, "sha512").digest()).decode()
+        found = "sha512-" + base64.b64encode(bytes.fromhex(file_digest(tarballs[0], "sha512"))).decode()
         if found != integrity:
             raise FetchError(f"npm package {package}: integrity must be {integrity}, got {found}")
         tarballs[0].replace(path)
@@ -73,29 +71,19 @@ def _call(command: list[str], folder: str, progress: Progress, *, deadline: floa
     title = " ".join(command[:3])
     if shutil.which(command[0]) is None:
         raise FetchError(f"{title}: there is no {command[0]} client on this machine")
-    with (Path(folder) / "stderr").open("w+") as stderr:
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
-        )
+    no, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, stdin=no, stdout=no, stderr=pipe, errors="replace") as process:
         try:
-            for waited in progress(_seconds(process), total=None, desc=title, unit="s"):
+            for waited in progress(itertools.count(), total=None, desc=title, unit="s"):
                 if waited > deadline:
                     raise FetchError(f"{title}: no answer in {deadline:.0f} s")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    _, complaint = process.communicate(timeout=1.0)
+                    break
         finally:
             process.kill()
-            process.wait()
-        if process.returncode != 0:
-            stderr.seek(0)
-            marks = ("npm error", "npm ERR! ", "E:", "dpkg-deb: error:")
-            said = [line.removeprefix(mark).strip() for line in stderr for mark in marks if line.startswith(mark)]
-            raise FetchError(f"{title}: {said[0] if said else f'exit code {process.returncode}'}")
-
-
-def _seconds(process: subprocess.Popen[Any]) -> Iterator[float]:
-    """Yield the seconds waited, about once a second, until the process ends."""
-    start = time.monotonic()
-    while process.poll() is None:
-        try:
-            process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            yield time.monotonic() - start
+    if process.returncode != 0:
+        marks = ("npm error", "npm ERR! ", "E:", "dpkg-deb: error:")
+        lines = complaint.splitlines()
+        said = [line.removeprefix(mark).strip() for line in lines for mark in marks if line.startswith(mark)]
+        raise FetchError(f"{title}: {said[0] if said else f'exit code {process.returncode}'}")

@@ -45,12 +45,11 @@ class PackedSet:
         return hashlib.sha256(f"{self.meta['shape']} {sha256['images']} {sha256['labels']}".encode()).hexdigest()
 
 
-def open_packed(folder: Path | str) -> PackedSet:
+def open_packed(folder: Path) -> PackedSet:
     """Open a packed folder and verify its size and both digests (about a second for 1 GB).
 
     Raises FileNotFoundError where there is no sidecar, ValueError where anything differs from it.
     """
-    folder = Path(folder)
     sidecar = folder / "meta.json"
     if not sidecar.is_file():
         raise FileNotFoundError(f"no packed set at {folder}: meta.json is missing")
@@ -95,7 +94,7 @@ def open_packed(folder: Path | str) -> PackedSet:
 
 
 def pack(
-    folder: Path | str,
+    folder: Path,
     batches: Iterable[np.ndarray],
     *,
     shape: tuple[int, int, int, int],
@@ -115,7 +114,6 @@ def pack(
     above, and UserError where the folder cannot be written or the disk is too small, looked at before the
     first batch is asked for. Neither leaves anything behind.
     """
-    folder = Path(folder)
     remove_abandoned(folder)
     needed = math.prod(shape) + DISK_MARGIN
     with writing(folder.parent, needed, f"write the packed set {folder}"), whole_folder(folder) as building:

@@ -100,9 +100,9 @@ def _open_photographs(path: str, spec: DedupSpec, run: Run) -> Source:
 def describe(name: str, run: Run) -> str:
     """What there is to read of the source, in words, found without reading it."""
     if not is_set(name, run):
-        work = hash_files.work(Path(name))
+        files, size = hash_files.work(Path(name))
         kept = "; chunks finished before are not read again" if (run.runs_root / "photos").exists() else ""
-        return f"{name}: {work.files:,} image files, {work.bytes / 1e6:,.1f} MB, decoded on all cores{kept}"
+        return f"{name}: {files:,} image files, {size / 1e6:,.1f} MB, decoded on all cores{kept}"
     for root in (run.data_root, run.runs_root):
         sidecar = root / "packed" / name / "meta.json"
         if sidecar.is_file():

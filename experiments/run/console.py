@@ -43,23 +43,22 @@ def progress(
             if now - shown < (1 if on_terminal else _INTERVAL):
                 continue
             shown = now
-            if not on_terminal:
-                say(_line(desc, unit, now_done, total, (now_done - done) / (now - started), postfix))
-            elif postfix is not None:
-                bar.set_postfix_str(postfix())
+            besides = postfix() if postfix is not None else ""
+            if on_terminal:
+                bar.set_postfix_str(besides)
+            else:
+                line = _line(desc, unit, now_done, total, (now_done - done) / (now - started))
+                say(f"{line}, {besides}" if besides else line)
     if not on_terminal and now_done > done and time.monotonic() - started >= 1:
         say(f"{desc}: {now_done - done:,} {unit} in {_duration(time.monotonic() - started)}")
 
 
-def _line(
-    desc: str, unit: str, done: int, total: int | None, rate: float, postfix: Callable[[], str] | None = None
-) -> str:
+def _line(desc: str, unit: str, done: int, total: int | None, rate: float) -> str:
     """Make one plain line; `rate` is in units per second, > 0."""
-    besides = f", {text}" if postfix is not None and (text := postfix()) else ""
     if not total:
-        return f"{desc}: {done:,} {unit}, {rate:,.3g} {unit}/s{besides}"
+        return f"{desc}: {done:,} {unit}, {rate:,.3g} {unit}/s"
     left = _duration((total - done) / rate)
-    return f"{desc}: {done:,}/{total:,} {unit}, {100 * done // total} %, {rate:,.3g} {unit}/s, {left} left{besides}"
+    return f"{desc}: {done:,}/{total:,} {unit}, {100 * done // total} %, {rate:,.3g} {unit}/s, {left} left"
 
 
 def _duration(seconds: float) -> str:

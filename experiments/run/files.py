@@ -40,17 +40,15 @@ def append_bytes(file: Path, content: bytes) -> None:
 def file_digest(file: Path, algorithm: str) -> str:
     """The digest of the file's content ("md5", "sha256", ...) as hex digits."""
     with file.open("rb") as opened:
-        return hashlib.file_digest(opened, algorithm).hexdigest()
+        return hashlib.file_digest(opened, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def check_writable(*folders: Path) -> None:
     """Make the folders. Raises UserError if one cannot be written to."""
     for folder in folders:
-        probe = folder / f".write-test-{os.getpid()}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             raise UserError(
                 f"cannot write to {folder}: {error.strerror}; make it writable, or choose another RUNS_ROOT or --out"

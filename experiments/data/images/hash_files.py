@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import PIL
@@ -49,17 +48,10 @@ class Photos:
     files: list[dedup.File]
 
 
-class Work(NamedTuple):
-    """How much there is to read."""
-
-    files: int
-    bytes: int
-
-
-def work(source: Path) -> Work:
-    """Count what `read` would read, by names alone. Raises UserError where `source` holds no images."""
+def work(source: Path) -> tuple[int, int]:
+    """Count the files that `read` would read, and their bytes. Raises UserError where `source` holds no images."""
     files, _ = list_images(source)
-    return Work(len(files), sum(file.version[0] for file in files))
+    return len(files), sum(file.version[0] for file in files)
 
 
 def read(

@@ -89,7 +89,8 @@ def list_images(source: Path) -> tuple[list[File], list[tuple[str, str]]]:
     """
     if not source.exists():
         raise UserError(f"no folder or zip {source}: check the path")
-    files, unread = _in_folder(source) if source.is_dir() else (_members(source), [])
+    unread: list[tuple[str, str]] = []
+    files = (_files(source, unread) or members(source)) if source.is_dir() else _members(source)
     if not files:
         why = f" ({unread[0][0]}: {unread[0][1]})" if unread else ""
         raise UserError(
@@ -98,8 +99,8 @@ def list_images(source: Path) -> tuple[list[File], list[tuple[str, str]]]:
     return files, unread
 
 
-def _in_folder(folder: Path) -> tuple[list[File], list[tuple[str, str]]]:
-    unread: list[tuple[str, str]] = []
+def _files(folder: Path, unread: list[tuple[str, str]]) -> list[File]:
+    """The images of a folder that are no members of zips, sorted; what cannot be looked into is added to `unread`."""
 
     def note(error: OSError) -> None:
         unread.append((os.path.relpath(error.filename, folder), error.strerror or str(error)))
@@ -110,9 +111,7 @@ def _in_folder(folder: Path) -> tuple[list[File], list[tuple[str, str]]]:
         for name in (*folders, *files)
         if _is_named_like_an_image(name)
     ]
-    if paths:
-        return [File(path, version(folder / path)) for path in sorted(paths)], unread
-    return members(folder), unread
+    return [File(path, version(folder / path)) for path in sorted(paths)]
 
 
 def members(folder: Path) -> list[File]:

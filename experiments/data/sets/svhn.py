@@ -42,11 +42,11 @@ class Svhn(Dataset):
 
     def source_at(self, data_root: Path) -> str | None:
         file = self._at_hand(data_root)
-        source = None
-        if file is not None:
-            with self._official(file):
-                source = self._source(self._count(file))
-        return source
+        if file is None:
+            return None
+        with self._official(file):
+            count = self._count(file)
+        return self._source(count)
 
     @property
     def _name(self) -> str:

@@ -54,9 +54,10 @@ def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     for split in ("train", "test"):
         folder = root / "runs" / "packed" / f"cifar10-{split}"
-        digests = {"images": json.loads((folder / "meta.json").read_text())["sha256"]["images"]}
-        digests["labels"] = hashlib.sha256(np.load(folder / "labels.npy").astype(np.uint8)).hexdigest()
-        monkeypatch.setitem(cifar10.SHA256, split, digests)
+        images = json.loads((folder / "meta.json").read_text())["sha256"]["images"]
+        labels = hashlib.sha256(np.load(folder / "labels.npy").astype(np.uint8)).hexdigest()
+        monkeypatch.setitem(cifar10.SHA256, f"{split} images", images)
+        monkeypatch.setitem(cifar10.SHA256, f"{split} labels", labels)
     file_under_the_key_of_here(root / "runs" / "features", [drawn(), gan.load(root / FINISHED)])
     return root
 

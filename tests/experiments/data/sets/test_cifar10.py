@@ -142,7 +142,7 @@ def test_cut_archives(cifar: SimpleNamespace, tmp_path: Path, name: str, size: i
 
 def test_wrong_labels(cifar: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cifar.write_folder(tmp_path / "data")
-    monkeypatch.setitem(cifar10.SHA256["test"], "labels", "0" * 64)
+    monkeypatch.setitem(cifar10.SHA256, "test labels", "0" * 64)
     with pytest.raises(UserError, match="SHA-256 of the test labels must be 0000"):
         build("test", tmp_path)
 

@@ -34,8 +34,8 @@ def digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
         stem = mnist.PREFIX[split]
         files[f"{stem}-images-idx3-ubyte"] = struct.pack(">4I", 0x803, n, 28, 28) + images[split].tobytes()
         files[f"{stem}-labels-idx1-ubyte"] = struct.pack(">2I", 0x801, n) + labels[split].tobytes()
-        sha256[split] = {"images": hashlib.sha256(images[split]).hexdigest()}
-        sha256[split]["labels"] = hashlib.sha256(labels[split]).hexdigest()
+        sha256[f"{split} images"] = hashlib.sha256(images[split]).hexdigest()
+        sha256[f"{split} labels"] = hashlib.sha256(labels[split]).hexdigest()
     monkeypatch.setattr(mnist, "COUNTS", COUNTS)
     nowhere = SimpleNamespace(mirrors=["http://127.0.0.1:9/"], resources=[(f"{name}.gz", "0" * 32) for name in files])
     monkeypatch.setattr(mnist, "torchvision_datasets", lambda: SimpleNamespace(MNIST=nowhere, FashionMNIST=nowhere))
