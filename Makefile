@@ -58,9 +58,9 @@ lint: $(READY)
 test: $(READY)
 	$(BIN)/pytest
 
-# A few minutes. Longer ones, each with --help: experiments.studies.benchmark_few_labels (the SVHN protocol at its true sizes),
-# experiments.studies.false_alarms (false alarms of compare), experiments.studies.benchmark_search (beside faiss and imagededup, which are
-# installed by hand) and experiments.studies.planted_copies (recall on altered copies, on Tiny-ImageNet).
+# This takes a few minutes. Longer studies, each with --help: experiments.studies.benchmark_few_labels (the SVHN protocol
+# at its true sizes), false_alarms (of compare), benchmark_search (beside faiss and imagededup, which you install by hand)
+# and planted_copies (recall on altered copies, on Tiny-ImageNet).
 bench: $(READY)
 	$(BIN)/python -m experiments.studies.benchmark_features_and_svm
 	$(BIN)/python -m experiments.studies.benchmark_hashing

@@ -58,6 +58,7 @@ def test_the_worked_example_has_boxes_on_20_samples() -> None:
     assert len([found for found in boxes.values() if found]) >= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["arithmetic", "forget"])
 def test_a_shipped_look_can_be_repeated(kind: str, tmp_path: Path) -> None:
     """The recorded command gives the recorded figures: those that depend on the networks alone."""

@@ -48,6 +48,7 @@ def test_without_a_run_they_stand_unlearned() -> None:
             resolve(text)
 
 
+@pytest.mark.slow
 def test_learned_from_the_set_that_is_named(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     """And kept by it: another set is asked for, and its centroids are others."""
     rng = np.random.default_rng(0)

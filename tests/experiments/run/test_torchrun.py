@@ -28,6 +28,7 @@ def train(folder, out, *launcher):
     return done
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(tmp_path):
     kills.prepare(tmp_path, images=128)
     train(tmp_path, tmp_path / "one")

@@ -1,6 +1,7 @@
 """Every program has --help, and its docstring the command that starts it."""
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,10 @@ def test_help_and_the_command_of_the_docstring(name: str, capsys: pytest.Capture
         program.main(["--help"])
     assert ended.value.code == 0 and capsys.readouterr().out.startswith("usage: ")
     assert f"\n    python -m experiments.studies.{name}" in program.__doc__
+
+
+def test_every_program_that_docs_and_makefile_name_is_here() -> None:
+    root = Path(*studies.__path__).parents[1]
+    files = [root / "Makefile", root / "README.md", root / "CHANGELOG.md", *(root / "docs").glob("*.md")]
+    named = {name for file in files for name in re.findall(r"experiments\.studies\.([a-z_]+)", file.read_text())}
+    assert len(named) > 8 and named <= set(PROGRAMS)

@@ -2,9 +2,12 @@
 
 import os
 
+import pytest
+
 from experiments.studies import kills
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_the_uninterrupted_one(tmp_path):
     n = int(os.environ.get("DCGAN_KILLS", "3"))
     found, different = kills.compare(tmp_path, kills=n, images=1200 * n, seed=1)
