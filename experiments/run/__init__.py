@@ -1,1 +1,1 @@
-"""What every room stands on: the run itself, console, files, caches, workers, signals. No data set, no network."""
+"""What all other rooms use: the run itself, console, files, caches, workers, signals. No data sets, no networks."""

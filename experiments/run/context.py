@@ -26,10 +26,10 @@ def _say_nothing(text: str) -> None:
 class Run:
     """What functions of `experiments` need to know about the run that they belong to. The libraries never see it.
 
-    data_root: official files as people have them; they are only read. runs_root: downloads, packed sets, features,
-    training runs, and the user's own records and tables. results: the committed records and tables.
+    data_root: folder of the official files, which are only read. runs_root: folder of downloads, packed sets, features,
+    training runs, and the user's own records and tables. results: folder of the committed records and tables.
     device_name: a torch device, or "auto" for the best one available. command: the command line as typed.
-    say: tells a person one line. progress: passes the items of a long loop through and shows how far the loop is.
+    say: shows a person one line. progress: passes the items of a long loop through and shows how far the loop is.
     """
 
     data_root: Path
@@ -42,7 +42,7 @@ class Run:
 
     @cached_property
     def device(self) -> torch.device:
-        """The device; it is tried when it is first needed. Raises UserError if it cannot be used."""
+        """The device, tested when it is first used. Raises UserError if it cannot be used."""
         import torch  # imported here because it takes seconds, and many commands never compute
 
         name = self.device_name
@@ -57,7 +57,7 @@ class Run:
 
     @property
     def records(self) -> Path:
-        """The folder of the committed records, a JSON Lines file for each table."""
+        """The folder of the committed records, with one JSON Lines file for each table."""
         return self.results / "runs"
 
     @property

@@ -1,4 +1,4 @@
-"""What every record says about its run: seconds of the stages, versions, hardware."""
+"""What every record says about its run: the seconds that each stage took, versions, hardware."""
 
 import resource
 import sys

@@ -18,7 +18,7 @@ ABANDONED_AFTER = 3600.0  # seconds without a write after which a temporary fold
 def write_bytes(file: Path, content: bytes) -> None:
     """Write `content` under a temporary name, then rename it to `file`: a stop or a full disk leaves the old file.
 
-    When two processes write it at once, what the last one wrote stays.
+    If two processes write the file at once, the content of the last one stays.
     """
     temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
@@ -30,7 +30,10 @@ def write_bytes(file: Path, content: bytes) -> None:
 
 
 def append_bytes(file: Path, content: bytes) -> None:
-    """Append to `file`; the content is on disk when this returns. A stop can leave a part, which readers must drop."""
+    """Append to `file`; the content is on disk when this returns.
+
+    A stop can leave only part of the content in the file; readers must drop that part.
+    """
     with open(file, "ab") as opened:
         opened.write(content)
         opened.flush()
@@ -38,7 +41,7 @@ def append_bytes(file: Path, content: bytes) -> None:
 
 
 def file_digest(file: Path, algorithm: str) -> str:
-    """The digest of the file's content ("md5", "sha256", ...) as hex digits."""
+    """Return the digest of the file's content as hex digits. `algorithm` is "md5", "sha256", ..."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
@@ -57,11 +60,11 @@ def check_writable(*folders: Path) -> None:
 
 @contextlib.contextmanager
 def writing(folder: Path, needed: int, purpose: str, note: str = "") -> Iterator[None]:
-    """Make `folder`, in whose file system `needed` bytes must be free, for what the block writes.
+    """Make `folder` for what the block writes, and check that `needed` bytes are free in its file system.
 
-    purpose, note: for the message: "cannot `purpose` (9 bytes needed`note`, 7 free)".
+    purpose, note: parts of the message "cannot `purpose` (9 bytes needed`note`, 7 free)".
 
-    Raises UserError where that fails, also in place of an OSError of the block.
+    Raises UserError if that fails, and in place of an OSError of the block.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,9 +78,9 @@ def writing(folder: Path, needed: int, purpose: str, note: str = "") -> Iterator
 
 @contextlib.contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary sibling that becomes `folder` when the block ends well, and is removed when it does not.
+    """Yield a temporary folder next to `folder`. It becomes `folder` if the block ends well, else it is removed.
 
-    An existing folder is replaced, also one that has appeared in the meantime.
+    An existing folder is replaced, even if it has appeared in the meantime.
     """
     building = _sibling(folder)
     try:
@@ -88,7 +91,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         except OSError:
             if not folder.exists():
                 raise
-            aside = _sibling(folder)  # a folder cannot be renamed onto one with content, which moves away first
+            aside = _sibling(folder)  # a folder cannot be renamed onto one with content, so that one moves first
             folder.rename(aside / "replaced")
             building.rename(folder)
             shutil.rmtree(aside, ignore_errors=True)
@@ -98,7 +101,10 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what killed runs left beside `folder`. Younger folders stay: they may belong to a run that goes on."""
+    """Remove the temporary folders that killed runs left next to `folder`.
+
+    Recently written ones stay: they may belong to a run that is still going.
+    """
     for partial in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
         with contextlib.suppress(OSError):
             newest = max(path.stat().st_mtime for path in [partial, *partial.rglob("*")])

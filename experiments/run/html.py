@@ -1,4 +1,4 @@
-"""HTML pages that are one file each: filled from `experiments/templates/`, with their pictures inside."""
+"""HTML pages, each in one file: filled from `experiments/templates/`, with their pictures inside."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LOSSLESS_SIDE = 64  # pixels; a larger picture is compressed with loss
 
 
 def page(template: str, **values: Any) -> str:
-    """The HTML that the template gives with these values.
+    """Return the HTML of the template, filled with these values.
 
     A template may extend those of `results` (`page.html`, `macros.html`). Texts are escaped. Raises
-    jinja2.UndefinedError for a value that the template needs and does not get.
+    jinja2.UndefinedError if a value that the template needs is not given.
     """
     from results.pages import environment  # here: jinja2 and the library take time, and most commands write no page
 
@@ -26,8 +26,8 @@ def page(template: str, **values: Any) -> str:
 
 
 def data_url(image: Image.Image) -> str:
-    """The picture as the `src` of an `<img>`: PNG up to 64 pixels a side, JPEG of quality 90 above."""
+    """Return the picture as the `src` of an `<img>`: PNG up to 64 pixels a side, larger ones JPEG of quality 90."""
     buffer = io.BytesIO()
     kind = "png" if max(image.size) <= LOSSLESS_SIDE else "jpeg"
-    image.save(buffer, kind, quality=90)  # which PNG does not have
+    image.save(buffer, kind, quality=90)  # PNG ignores the quality
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,7 +1,7 @@
-"""Arrays and a header kept on disk between runs, with a digest: a file that was cut or changed is refused, never used.
+"""Arrays and a header, kept on disk between runs. A digest protects them: a file that was cut or changed is refused.
 
-The files are safetensors. Two of the tensors are this module's own: `digest`, SHA-256 over all the others, and, where
-there is a header, `header`, its JSON as bytes.
+The files are safetensors. This module adds two tensors: `digest`, SHA-256 over all the others, and, if there is a
+header, `header`, its JSON as bytes.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ def write(file: Path, arrays: Mapping[str, ArrayLike], header: Mapping[str, Any]
 def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the arrays and the header that `write` wrote; a file without a header has an empty one.
 
-    Raises ValueError for anything that `write` did not write, FileNotFoundError where there is no file.
+    Raises ValueError for anything that `write` did not write, and FileNotFoundError if there is no file.
     """
     try:
         kept = safetensors.numpy.load(file.read_bytes())
@@ -39,12 +39,12 @@ def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"{file} is damaged ({error})") from error
     if digest != _digest(kept):
-        raise ValueError(f"{file} is damaged (it is not what its digest says)")
+        raise ValueError(f"{file} is damaged (its content does not match its digest)")
     return kept, json.loads(kept.pop("header", np.frombuffer(b"{}", np.uint8)).tobytes())
 
 
 def key(*parts: object) -> str:
-    """16 hex digits of a SHA-256 over JSON values: they name the file of what depends on these values."""
+    """Return 16 hex digits of a SHA-256 over JSON values, to name the file of a result that depends on them."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""How long loops report progress: through a callback of the caller that passes the items through."""
+"""The callback through which long loops report progress: the caller gives it, and it passes the items through."""
 
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """Passes the items of `iterable` through while telling a person how far the loop is (tqdm's signature)."""
+    """Passes the items of `iterable` through and shows a person how far the loop is (tqdm's signature)."""
 
     def __call__(
         self,
@@ -23,11 +23,11 @@ class Progress(Protocol):
         """Return the items, in order.
 
         total: the number of units in all, if known. unit: the name of one unit. step: the number of units in an item.
-        done: the units of `total` that were done before. postfix: returns further text; it is called only when shown.
+        done: the units of `total` that were done before. postfix: returns further text; called only when it is shown.
         """
         ...
 
 
 def silent(iterable: Iterable[T], **_: object) -> Iterable[T]:
-    """Return the items, and say nothing."""
+    """Return the items, and show nothing."""
     return iterable

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, handled between two steps, so that what is saved then is the state of a whole step."""
+"""Handle SIGINT and SIGTERM between two steps, so that the state that is saved then is that of a whole step."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ from types import FrameType
 
 @contextmanager
 def deferred() -> Iterator[Sequence[int]]:
-    """Inside the block, a first SIGINT or SIGTERM is only added to the sequence that it yields.
+    """During the block, a first SIGINT or SIGTERM is only added to the sequence that this yields.
 
     A second one raises KeyboardInterrupt at once. A signal that the process ignores stays ignored.
     """
@@ -21,7 +21,7 @@ def deferred() -> Iterator[Sequence[int]]:
         arrived.append(number)  # nothing is printed here: the signal may have come in the middle of a line
 
     with ExitStack() as restore:
-        if threading.current_thread() is threading.main_thread():  # Python delivers signals to no other
+        if threading.current_thread() is threading.main_thread():  # no other can handle them
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     restore.callback(signal.signal, number, signal.signal(number, note))

@@ -1,9 +1,9 @@
-"""Training in several processes, as torchrun starts them: rank 0 looks and writes, the other ranks only train.
+"""Training in several processes, which torchrun starts: rank 0 monitors and writes, the other ranks only train.
 
     torchrun --nproc-per-node 2 -m experiments train imagenet32
 
-Each process takes its share of every minibatch (`gan.parallel`). Where rank 0 stops, for a signal, a mistake or a full
-disk, the other ranks notice and end too. The exit code is then torchrun's own, 1, whatever rank 0's was.
+Each process takes its share of every minibatch (`gan.parallel`). If rank 0 stops, because of a signal, a mistake of the
+user or a full disk, the other ranks notice and end too. torchrun's exit code is then 1, whatever rank 0's was.
 """
 
 import dataclasses
@@ -24,9 +24,10 @@ PATIENCE = timedelta(days=1)  # the other ranks wait while rank 0 packs a set an
 
 @contextmanager
 def joined(run: Run) -> Iterator[Run]:
-    """Join the processes that torchrun started for the time of the block; yields the run with this process's device.
+    """During the block, join the processes that torchrun started; yield the run with this process's device.
 
-    They talk by Gloo on CPUs and by NCCL on GPUs, one GPU a process. Without torchrun, `run` comes back as it is.
+    They communicate by Gloo on CPUs, and by NCCL on GPUs, one GPU for each process. Without torchrun, `run` is yielded
+    unchanged.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield run
@@ -36,12 +37,12 @@ def joined(run: Run) -> Iterator[Run]:
         torch.cuda.set_device(run.device)
     dist.init_process_group("nccl" if run.device.type == "cuda" else "gloo", timeout=PATIENCE)
     rank = dist.get_rank()
-    if rank > 0:  # a terminal or torchrun signals all processes: rank 0 decides what is to be done
+    if rank > 0:  # a terminal or torchrun signals all processes, but rank 0 decides what to do
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
     try:
         yield run
-        dist.barrier()  # a process that ends while another still listens makes that one abort
+        dist.barrier()  # if a process ends while another still listens, the other aborts
     except RuntimeError as error:
         if rank == 0:
             raise
@@ -54,7 +55,7 @@ def joined(run: Run) -> Iterator[Run]:
 def broadcast(values: Tensor | None) -> Tensor:
     """Return rank 0's `values`, a tensor on the CPU, in every process; the other ranks pass None.
 
-    A process that works without others gets its own `values`.
+    Without other processes, this returns `values`.
     """
     shared = [values]
     if dist.is_available() and dist.is_initialized():

@@ -1,8 +1,8 @@
-"""torchvision, importable beside a torch it was not built for.
+"""Import torchvision, even with a torch that it was not built for.
 
-torchvision's Linux wheel beside a CPU-only torch cannot load its compiled operators, and its import then
-fails where it registers shapes for `torchvision::nms` and `torchvision::qnms` (pytorch/vision issue 9085).
-Declaring the two is enough for data sets and transforms. Where the operators load, nothing is declared.
+With a CPU-only torch, torchvision's Linux wheel cannot load its compiled operators. Its import then fails where it
+registers shapes for `torchvision::nms` and `torchvision::qnms` (pytorch/vision issue 9085). Declaring these two
+operators is enough for data sets and transforms. If the compiled operators load, nothing is declared.
 """
 
 import contextlib
@@ -12,17 +12,17 @@ from types import ModuleType
 from typing import Any
 
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_declared: list[Any] = []  # a library object that is collected takes its operators along
+_declared: list[Any] = []  # the operators exist only as long as their library object does
 
 
 def import_torchvision(module: str = "torchvision") -> ModuleType:
-    """Import torchvision, or a module of it ("torchvision.datasets"). Raises ImportError without one."""
+    """Import torchvision, or one of its modules ("torchvision.datasets"). Raises ImportError if it is not installed."""
     import torch  # here, not above: torch takes seconds, and most runs find their data without torchvision
 
     spec = importlib.util.find_spec("torchvision")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         for path in sorted(Path(folder).glob("_C*")):  # as torchvision itself does; a second load does nothing
-            with contextlib.suppress(OSError, ImportError):  # built for another torch: what this module is for
+            with contextlib.suppress(OSError, ImportError):  # built for another torch
                 torch.ops.load_library(path)
     if not hasattr(torch.ops.torchvision, "nms"):
         library = torch.library.Library("torchvision", "DEF")

@@ -1,8 +1,8 @@
-"""Work spread over processes, with its results in the order of the tasks.
+"""Spread work over processes; the results come in the order of the tasks.
 
-Every worker process has pipes of its own, and a thread in this process waits for its answers. The processes of
-`concurrent.futures.ProcessPoolExecutor` share one pipe: when one of them is killed while it sends a large result (at
-Ctrl-C, or by the system for want of memory), the executor waits for the rest of that result for ever.
+Every worker process has its own pipes, and a thread in this process waits for its answers. The processes of
+`concurrent.futures.ProcessPoolExecutor` share one pipe instead. If one of them is killed while it sends a large result
+(at Ctrl-C, or by the system because memory ran out), the executor waits for the rest of that result for ever.
 """
 
 import contextlib
@@ -20,31 +20,31 @@ from typing import Any, TypeVar
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-AHEAD = 4  # tasks given out per process before the first result is taken: a slow task does not hold up the others
-ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # or they fight
+AHEAD = 4  # tasks given out per process before the first result is taken, so that a slow task delays no other
+ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # or they compete
 
 
 class WorkerDied(RuntimeError):
-    """A process ended without an answer, as one does that the system kills for want of memory."""
+    """A process ended without an answer, for example killed by the system because memory ran out."""
 
 
 def cores() -> int:
-    """The number of cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], *, workers: int) -> Iterator[Result]:
     """Yield `function(task)` for every task, in the order of the tasks, computed by `workers` processes (1: this one).
 
-    A worker process starts afresh and imports the module of `function`, but not the program that was started: large
-    imports there are not repeated. An exception of `function` is raised here. Raises WorkerDied when a process ends.
-    No process is left, however the loop ends, and none outlives this one for longer than its task takes.
+    A worker process is a new interpreter. It imports the module of `function` but not the main program, so large
+    imports there are not repeated. An exception of `function` is raised here. Raises WorkerDied if a worker process
+    ends. However the loop ends, no worker process is left; if this process is killed, each one ends after its task.
     """
     yield from map(function, tasks) if workers <= 1 else in_processes(function, tasks, workers=workers)
 
 
 def in_processes(function: Callable[[Task], Result], tasks: Iterable[Task], *, workers: int) -> Iterator[Result]:
-    """Like `in_order`, but never compute in this process: what would kill it is WorkerDied here."""
+    """Like `in_order`, but never in this process: a task that would kill this process raises WorkerDied instead."""
     idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
     results: deque[Future[Result]] = deque()
 
@@ -76,7 +76,7 @@ def in_processes(function: Callable[[Task], Result], tasks: Iterable[Task], *, w
 
 
 def _started() -> subprocess.Popen[bytes]:
-    """A worker process, in a process group of its own: Ctrl-C in a terminal does not reach it."""
+    """Start a worker process in its own process group, so that Ctrl-C in a terminal does not reach it."""
     program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
     command = [sys.executable, "-c", program]
     pipe = subprocess.PIPE
@@ -99,9 +99,9 @@ def _ask(process: subprocess.Popen[bytes], function: Callable[[Task], Result], t
 
 
 def serve() -> None:
-    """In a worker process: answer tasks until there is nobody left who gives any."""
+    """Answer tasks, in a worker process, until the process that sends them is gone."""
     tasks, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a task prints is not an answer
+    os.dup2(2, 1)  # a task that prints must not write into the answers
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             message = pickle.load(tasks)
