@@ -1,1 +1,1 @@
-"""Data sets by name, from the official files as people have them to the packed form; leakage audits."""
+"""Load data sets by name: official files are read and converted to the packed form. Also leakage audits."""

@@ -1,6 +1,7 @@
-"""Files from their official addresses: checked, whole or not at all, and quick to give up; and other ways after them.
+"""Download files from their official addresses, or get them in other ways if that fails.
 
-A closed network refuses packets or swallows them; both end within seconds here.
+A file is checked, and appears whole or not at all. A closed network refuses packets or swallows them; in both cases a
+download fails within seconds.
 """
 
 import tempfile
@@ -15,24 +16,24 @@ from experiments.run.errors import UserError
 from experiments.run.files import file_digest, writing
 from experiments.run.torchvision import import_torchvision
 
-TIMEOUT = 10.0  # seconds to connect, and between two pieces: a live host needs one
+TIMEOUT = 10.0  # seconds to connect, and between two pieces; a live host takes one
 CHUNK = 2**20
 
 Way = tuple[str, Callable[[Path], None]]
-"""(name below RUNS_ROOT/downloads, what makes that file or folder, or raises FetchError or OSError)"""
+"""(name below RUNS_ROOT/downloads, function that makes that file or folder, or else raises FetchError or OSError)"""
 
 
 class FetchError(Exception):
-    """Why a file could not be had, in a few words; the caller has other ways to try."""
+    """A file could not be fetched. The message says why in a few words; the caller can try other ways."""
 
 
 def obtain(ways: Sequence[Way], run: Run, *, room: int, missing: str) -> Path:
-    """Return a file of DATA_ROOT or of an earlier download, or else what the first way that succeeds makes.
+    """Return the file from DATA_ROOT or from an earlier download; if there is none, try the ways to make it in order.
 
     room: bytes that the largest download takes; they must be free before the first way is tried.
-    missing: what the user can do where every way fails: "no CIFAR-10: put ... in ...".
+    missing: message if every way fails. It says what the user can do: "no CIFAR-10: put ... in ...".
 
-    Raises UserError where RUNS_ROOT cannot take the download, or no way is left.
+    Raises UserError if every way fails, or if RUNS_ROOT cannot be written or has no room for the download.
     """
     downloads = run.runs_root / "downloads"
     for root in (run.data_root, downloads):
@@ -51,7 +52,7 @@ def obtain(ways: Sequence[Way], run: Run, *, room: int, missing: str) -> Path:
 
 
 def fetch(url: str, path: Path, run: Run, *, md5: str, timeout: float = TIMEOUT) -> None:
-    """Download `url` to `path`, which appears only when its MD5 is right. Raises FetchError."""
+    """Download `url` to `path`, which appears only if its MD5 is right. Raises FetchError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
         partial = Path(folder) / path.name
@@ -69,7 +70,7 @@ def fetch(url: str, path: Path, run: Run, *, md5: str, timeout: float = TIMEOUT)
 
 
 def torchvision_datasets() -> ModuleType:
-    """Import `torchvision.datasets`, for its addresses and digests. Raises FetchError where that fails."""
+    """Import `torchvision.datasets`, for its addresses and digests. Raises FetchError if that fails."""
     try:
         return import_torchvision("torchvision.datasets")
     except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch

@@ -1,8 +1,8 @@
 """Leakage audits: which images of an evaluation set occur in a set that a network was trained on.
 
-An audit is what the calibrated pass (`dedup.near_duplicates`) found between two sets, with the digests of both. The
-committed ones in results/leakage say which test images to leave out, also to somebody who does not have the
-photographs. A user's own lie in RUNS_ROOT/leakage, where `dcgan-eval dedup SET --against OTHER` puts them.
+An audit holds what the calibrated pass (`dedup.near_duplicates`) found between two sets, and the digests of both. The
+committed audits in results/leakage say which test images to leave out, even to a person who does not have the
+photographs. A user's own audits are in RUNS_ROOT/leakage; `dcgan-eval dedup SET --against OTHER` writes them.
 """
 
 import json
@@ -25,10 +25,10 @@ class Audit:
     """Pairs of near-duplicates between an evaluation set and another."""
 
     images: dict[str, str]  # name and digest of the evaluation set
-    against: dict[str, str]  # ... and of the other
+    against: dict[str, str]  # name and digest of the other set
     pairs: NDArray[np.int64]  # [M, 2]: (index in the evaluation set, index in the other), sorted
-    found_by: dict[str, str | float]  # the pass: `dedup.confirm.settings`
-    made_with: dict[str, str | None]  # versions of what found them
+    found_by: dict[str, str | float]  # settings of the pass: `dedup.confirm.settings`
+    made_with: dict[str, str | None]  # versions of the software
 
     @property
     def leaked(self) -> NDArray[np.int64]:
@@ -37,7 +37,7 @@ class Audit:
 
 
 def audit(images: PackedSet, against: PackedSet, pairs: NDArray[np.int64], versions: dict[str, str | None]) -> Audit:
-    """The audit of `pairs` (int64 [M, 2], sorted) that were found between these two sets now."""
+    """Make the audit of `pairs` (int64 [M, 2], sorted), which were found between these two sets now."""
     first, second = ({"name": packed.name, "digest": packed.digest} for packed in (images, against))
     return Audit(first, second, pairs, settings(), versions)
 
@@ -66,14 +66,17 @@ def read_audit(file: Path) -> Audit:
         if (pairs < 0).any():
             raise ValueError("an index is negative")
         if len(read.leaked) != found["leaked"]:
-            raise ValueError(f"it names {found['leaked']} leaked images and lists {len(read.leaked)}")
+            raise ValueError(f"it announces {found['leaked']} leaked images but lists {len(read.leaked)}")
         return read
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is no leakage audit ({error}); delete it and make it again") from error
+        raise ValueError(f"{file} is not a leakage audit ({error}); delete it and make it again") from error
 
 
 def find_audit(folders: Sequence[Path], images: str, against: str) -> Audit | None:
-    """Find the audit of exactly these two sets (digests) by the present pass, in the first folder that has one."""
+    """Return the audit of these two sets (given by digest) by the current pass, from the first folder that has one.
+
+    None if no folder has one.
+    """
     for folder in folders:
         for file in sorted(folder.glob("*.json")):
             found = read_audit(file)

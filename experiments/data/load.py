@@ -1,13 +1,13 @@
-"""Data sets by name. Whatever the user has of a set, it ends in the packed form.
+"""Load data sets by name. Whatever form the user has of a set, it is converted to the packed form.
 
 A set is looked for in three places:
 
-1. DATA_ROOT/packed/<name>, the user's own. A damaged one is an error.
-2. RUNS_ROOT/packed/<name>, built here before. It is built again when it is damaged, or when DATA_ROOT now holds other
-   files of it.
-3. Its source, from which it is built into RUNS_ROOT/packed/<name>.
+1. DATA_ROOT/packed/<name>: the user's own packed set. If it is damaged, that is an error.
+2. RUNS_ROOT/packed/<name>: the set as it was built before. It is built again if it is damaged, or if DATA_ROOT now
+   holds other files of it.
+3. The set's source, from which it is built into RUNS_ROOT/packed/<name>.
 
-DATA_ROOT is only ever read.
+DATA_ROOT is only read, never written.
 """
 
 import importlib
@@ -23,15 +23,15 @@ from experiments.run.errors import UserError, closest
 
 
 def is_packed(name: str, run: Run) -> bool:
-    """Whether a packed set of that name is at hand; a name that leads out of the folder of packed sets is none."""
+    """Whether there is a packed set of that name. A name that leads out of the folder of packed sets never counts."""
     is_plain = name != "" and name == Path(name).name and not name.startswith(".")
     return is_plain and any((root / "packed" / name).is_dir() for root in (run.data_root, run.runs_root))
 
 
 def load(name: str, run: Run) -> PackedSet:
-    """Open the packed set `name` (of a kind in NAMES, or packed before), verified; build it where there is none.
+    """Open and verify the packed set `name` (of a kind in NAMES, or packed before); build it if there is none.
 
-    Raises UserError, with the fix, where the set cannot be had.
+    Raises UserError, with the fix, if the set cannot be loaded.
     """
     dataset = _dataset(name, run)
     given, built = (root / "packed" / name for root in (run.data_root, run.runs_root))
@@ -68,7 +68,7 @@ def _dataset(name: str, run: Run) -> Dataset:
 
 
 class _PackedBefore(Dataset):
-    """A set of any images, which cannot be built without its source."""
+    """A set that the user packed: it may hold any images, and cannot be built again without its source."""
 
     side = None
 

@@ -1,4 +1,4 @@
-"""The names of data sets, as plain data: what they are called, and what makes each."""
+"""The names of the data sets, as plain data, and the functions that make the sets."""
 
 import itertools
 import re
@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Family(NamedTuple):
     """Data sets of one kind.
 
-    shown: their names, in short. pattern: the regular expression of their names. made_by: what is called with the
-    groups of the pattern and returns the `Dataset`, as module:function.
+    shown: their names, in short. pattern: a regular expression that matches their names. made_by: the function, written
+    module:function, that takes the groups of the pattern and returns the `Dataset`.
     """
 
     shown: str
@@ -41,5 +41,5 @@ KNOWN = tuple(
 
 
 def is_name(name: str) -> bool:
-    """Whether `name` is the name of a set of a known kind, at hand or not."""
+    """Whether `name` is the name of a set of a known kind, available or not."""
     return any(re.fullmatch(family.pattern, name) for family in FAMILIES)

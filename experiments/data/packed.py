@@ -1,11 +1,11 @@
 """The packed form that every data set ends in: one flat uint8 file, labels, and a JSON sidecar.
 
     <folder>/images.u8    uint8, C order, [N, H, W, C]
-    <folder>/labels.npy   int64 [N], where the set is labelled
-    <folder>/meta.json    name, shape, SHA-256 of both, source, transform, and what the reader noted
+    <folder>/labels.npy   int64 [N], if the set is labelled
+    <folder>/meta.json    name, shape, SHA-256 of both, source, transform, and further details from the reader
 
-A finished folder appears in one rename, so a stopped run leaves nothing that looks finished, and both digests
-are verified at every opening, so nothing that was altered is used.
+A finished folder appears in one rename, so a stopped run leaves nothing that looks finished. Both digests are verified
+every time the set is opened, so an altered set is never used.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ DISK_MARGIN = 16 * 2**20  # bytes beyond the images: sidecar, labels, and room f
 
 @dataclass(frozen=True)
 class PackedSet:
-    """An opened, verified set; its name is the folder's.
+    """An opened, verified set, named after its folder.
 
     images: uint8 [N, H, W, C] in [0, 255], a read-only memory map.
     labels: int64 [N], or None for an unlabelled set.
@@ -48,7 +48,7 @@ class PackedSet:
 def open_packed(folder: Path) -> PackedSet:
     """Open a packed folder and verify its size and both digests (about a second for 1 GB).
 
-    Raises FileNotFoundError where there is no sidecar, ValueError where anything differs from it.
+    Raises FileNotFoundError if there is no sidecar, and ValueError if anything differs from the sidecar.
     """
     sidecar = folder / "meta.json"
     if not sidecar.is_file():
@@ -103,16 +103,16 @@ def pack(
     labels: Sequence[int] | np.ndarray | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> PackedSet:
-    """Write batches of images as the packed set `folder`, whose last part becomes its name; return it opened.
+    """Write batches of images as the packed set `folder`; return it opened. The set is named after the folder.
 
-    batches: uint8 [n, H, W, C] each, N images in all.
-    shape: (N, H, W, C); N is the most that can come, fewer are allowed (broken files skipped).
-    labels: integers [N], or None. Like `details` (JSON values for the sidecar) they are read after the last
-        batch, so a reader that skips broken files may fill both while it yields.
+    batches: arrays of images, uint8 [n, H, W, C] each, with N images in all.
+    shape: (N, H, W, C). Here N is the largest possible number; there may be fewer images, if broken files are skipped.
+    labels: integers [N], or None for an unlabelled set. details: JSON values for the sidecar. Both are read after the
+        last batch, so a reader that skips broken files may fill them while it yields.
 
-    An existing folder is replaced once the new one is whole. Raises ValueError for arrays that break the
-    above, and UserError where the folder cannot be written or the disk is too small, looked at before the
-    first batch is asked for. Neither leaves anything behind.
+    An existing folder is replaced once the new one is complete. Raises ValueError for arrays that do not fit the above,
+    and UserError if the folder cannot be written or the disk is too small. Disk space is checked before the first batch
+    is requested. After an error nothing is left behind.
     """
     remove_abandoned(folder)
     needed = math.prod(shape) + DISK_MARGIN

@@ -1,7 +1,7 @@
-"""Images worked on in chunks, in worker processes. What came of each chunk is kept, so that a stopped run goes on.
+"""Work on images in chunks, in worker processes. The outcome of each chunk is kept, so that a stopped run can go on.
 
 The file of a chunk is `<number>-<key>.chunk` (see `run.kept`). The key covers the versions of the chunk's images and
-all that shapes the outcome, so a changed image is worked on again. A damaged file is made anew.
+everything that affects the outcome, so a changed image is worked on again. A damaged file is made again.
 """
 
 import contextlib
@@ -35,9 +35,9 @@ C = TypeVar("C", bound=Chunk)
 
 
 class Outcome(NamedTuple):
-    """What came of a chunk.
+    """The result of the work on a chunk.
 
-    header: JSON values. final: False where an image could not be read, which may pass: then the outcome is not kept.
+    header: JSON values. final: False if an image could not be read. That may be temporary, so the outcome is not kept.
     """
 
     arrays: dict[str, np.ndarray]
@@ -56,13 +56,14 @@ def work_through(
     apart: bool = False,
     workers: int | None = None,
 ) -> Iterator[tuple[C, Outcome]]:
-    """Yield every chunk with its outcome, kept in `folder` or computed now. At the end other chunks' files are removed.
+    """Yield every chunk with its outcome, which is read from `folder` if it is kept there, else computed and kept.
 
-    made_by: JSON values that shape the outcome, such as sizes and versions. title: of the progress, which counts
-    images. workers: processes, by default one for each core; their number does not change the outcomes. A single one
-    is this process, unless the work may end its process and so must be done `apart`.
+    made_by: JSON values that affect the outcome, such as sizes and versions. title: title of the progress, which counts
+    images. workers: number of processes, by default one for each core; it does not change the outcomes. One worker
+    means this process. apart: never work in this process, because the work may kill its process.
 
-    Raises UserError when a worker dies, and OSError where `folder` cannot be written.
+    At the end, the files of other chunks in `folder` are removed. Raises UserError if a worker dies, and OSError if
+    `folder` cannot be written.
     """
     tasks = [(folder / f"{n:06}-{kept.key(chunk.key, made_by)}.chunk", chunk) for n, chunk in enumerate(chunks)]
     missing = sum(not file.exists() for file, _ in tasks)
@@ -82,8 +83,8 @@ def work_through(
                 yield item
     except WorkerDied as error:
         raise UserError(
-            f"{error}, for want of memory or because an image is damaged: free memory, or fetch the images again; "
-            "what was finished is kept"
+            f"{error}, because memory ran out or an image is damaged: free memory, or fetch the images again; "
+            "finished chunks are kept"
         ) from error
     for stale in set(folder.glob("*.chunk")) - {file for file, _ in tasks}:
         stale.unlink(missing_ok=True)

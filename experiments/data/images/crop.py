@@ -1,7 +1,7 @@
 """The authors' transform: resize the shorter side to the wanted size, then take the centre square.
 
-Shrinking takes means over areas; enlarging is bilinear. Both steps are done at once, and only for the pixels that the
-crop keeps: an image one pixel high and a mile wide costs no more than another.
+Shrinking takes means over areas; enlarging is bilinear. Resizing and cropping are one step, done only for the pixels
+that the crop keeps: an image one pixel high and a mile wide costs no more than another.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ ENLARGED = "bilinear to {side}x{side}"
 def centre_square(image: Image.Image, side: int) -> Image.Image:
     """Return the image, of mode L or RGB, as `side` x `side` pixels.
 
-    At a whole ratio f the pixels are the rounded means of f x f blocks (at 2 they are exact, half rounded up).
+    At a whole ratio f the pixels are the rounded means of f x f blocks (at f = 2 exactly, with halves rounded up).
     """
     if image.width == image.height and image.width % side == 0:
         return image.reduce(image.width // side)  # the same as below, but faster
@@ -30,7 +30,7 @@ def centre_square(image: Image.Image, side: int) -> Image.Image:
 
 
 def resized(images: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [N, H, W, 1] -> uint8 [N, side, side, 1]; the same array where it has that size."""
+    """uint8 [N, H, W, 1] -> uint8 [N, side, side, 1]; the same array if it already has that size."""
     if images.shape[1:3] == (side, side):
         return images
     small = [np.asarray(centre_square(Image.fromarray(image[..., 0]), side)) for image in images]

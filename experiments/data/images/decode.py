@@ -1,4 +1,4 @@
-"""Image files -> pixels, in this process. A file that cannot be decoded costs only itself."""
+"""Decode image files to pixels, in this process. A file that cannot be decoded is skipped."""
 
 import warnings
 from collections.abc import Callable, Iterable
@@ -12,13 +12,13 @@ from dedup.files import one_line, open_image
 from experiments.data.images.chunks import Outcome
 from experiments.data.images.crop import SHRUNK, centre_square
 
-MAX_FILE_BYTES = 64 * 2**20  # of one image file, uncompressed: a small member of a zip can unfold to anything
+MAX_FILE_BYTES = 64 * 2**20  # of one image file, uncompressed: a small member of a zip can unpack to any size
 DECODER = f"Pillow {PIL.__version__}, libjpeg-turbo {features.version('libjpeg_turbo')}"
 ORIENTATION = 0x0112  # the EXIF tag
 
 
 def describe_transform(side: int, channels: int) -> str:
-    """Say how `decode_squares` makes its squares, for the sidecar of a packed set."""
+    """Describe how `decode_squares` makes its squares, for the sidecar of a packed set."""
     mode = "gray" if channels == 1 else "RGB"
     draft = f"a JPEG of {4 * side} pixels and more at a fraction (DCT scaling to no less than {2 * side})"
     return f"{mode}; EXIF orientation; {SHRUNK.format(side=side)}, bilinear where smaller; {draft}"
@@ -27,21 +27,21 @@ def describe_transform(side: int, channels: int) -> str:
 def decode_squares(
     records: Iterable[tuple[str, Callable[[], bytes]]], *, side: int, channels: int, most: int, exact: int | None = None
 ) -> Outcome:
-    """Decode every record (name, function that reads its bytes), of which there are `most` at most, to a square.
+    """Decode every record (name, function that reads its bytes) to a square: the centre of its first frame, upright.
 
-    It is the file's first frame, upright, its centre square. The outcome's arrays are `images`, uint8 [n, side, side,
-    channels], of the files that could be decoded, and `places`, int64 [n], which files these are. Its header says how
-    many of them are `gray`, and which files are `skipped`: (name, reason). It is not final where a file could not be
-    read, which may pass.
+    most: the largest possible number of records. exact: the height and width in pixels that every image must have.
 
-    exact: the height and width in pixels that every image must have.
+    The outcome's arrays are `images`, uint8 [n, side, side, channels], the images that could be decoded, and `places`,
+    int64 [n], the index of each one's record. Its header holds `gray`, the number of gray images among them, and
+    `skipped`, (name, reason) of each file that could not be decoded. The outcome is not final if a file could not be
+    read, since that may be temporary.
     """
     sheet = Image.new("L" if channels == 1 else "RGB", (side, side * most))  # one conversion to an array, not `most`
     places: list[int] = []
     header: dict[str, Any] = {"gray": 0, "skipped": []}
     final = True
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, about files: they would come by the thousand
+        warnings.simplefilter("ignore")  # Pillow's warnings about files: there would be thousands
         for place, (name, read) in enumerate(records):
             unread = True
             try:
@@ -67,8 +67,8 @@ def decode_squares(
 def _square(image: ImageFile.ImageFile, side: int, channels: int) -> Image.Image:
     upright: Image.Image = image
     if min(image.size) >= 4 * side:
-        image.draft(None, (2 * side, 2 * side))  # libjpeg halves the image itself, to no less than twice the size
-    # a JPEG with neither of the two has no orientation, and asking for it takes a tenth of the time
+        image.draft(None, (2 * side, 2 * side))  # libjpeg itself halves the image, down to twice the side at least
+    # a JPEG without EXIF and XMP has no orientation, and reading it would take a tenth of the time
     may_be_turned = image.format != "JPEG" or "exif" in image.info or "xmp" in image.info
     if may_be_turned and image.getexif().get(ORIENTATION, 1) != 1:
         upright = ImageOps.exif_transpose(image)

@@ -1,7 +1,7 @@
-"""Photographs of any size, mode and format, in a folder or a zip: hashes and thumbnails, on all cores, resumable.
+"""Hash photographs of any size, mode and format in a folder or a zip, and make thumbnails, on all cores.
 
-Finished chunks are kept in RUNS_ROOT/photos (see `images.chunks`), also after the end: only changed files are hashed
-again.
+A stopped run can go on: finished chunks are kept in RUNS_ROOT/photos (see `images.chunks`). They stay there after the
+end, so that a later run hashes only changed files.
 """
 
 import hashlib
@@ -29,15 +29,15 @@ FORMAT = 2  # raise it when hashes, thumbnails or the chunks' layout change: old
 
 @dataclass(frozen=True)
 class Photos:
-    """What was read, in the order of the names.
+    """The photographs that were read, in the order of their names.
 
-    names: paths inside the source, sorted, of the files that are images.
+    names: paths inside the source of the files that could be read as images, sorted.
     images: uint8 [N, side, side, 3], RGB thumbnails, each photograph squashed to a square, a read-only memory map; None
-    where none were asked for.
-    codes: uint64 [N] for each hash, of the photographs themselves, bit for bit those of imagehash.
-    skipped: (name, reason) of every file that is named like an image and could not be used, sorted.
+    if no thumbnails were wanted.
+    codes: uint64 [N] for each hash, taken from the full photographs; equal to those of imagehash bit for bit.
+    skipped: (name, reason) of every file that is named like an image but could not be used, sorted.
     digest: SHA-256 over all of the above (64 hex digits).
-    files: where each is read again.
+    files: for each photograph, where it can be read again (see `listing.FileChunk.readers`).
     """
 
     names: list[str]
@@ -49,7 +49,7 @@ class Photos:
 
 
 def work(source: Path) -> tuple[int, int]:
-    """Count the files that `read` would read, and their bytes. Raises UserError where `source` holds no images."""
+    """Count the files that `read` would read, and their bytes. Raises UserError if `source` holds no images."""
     files, _ = list_images(source)
     return len(files), sum(file.version[0] for file in files)
 
@@ -65,11 +65,11 @@ def read(
 ) -> Photos:
     """Hash every photograph in the folder (and its subfolders; links to folders are not followed) or zip `source`.
 
-    hashes: of "phash", "ahash", "dhash". side: of the thumbnails, pixels; None makes none, which is faster by a
-    quarter. workers: see `work_through`.
+    hashes: names of the hashes, among "phash", "ahash" and "dhash". side: side of the thumbnails in pixels; None makes
+    no thumbnails, which is faster by a quarter. workers: see `work_through`.
 
-    Raises UserError where `source` is neither folder nor zip, holds no image, or a worker dies; OSError where RUNS_ROOT
-    cannot be written.
+    Raises UserError if `source` is neither a folder nor a zip or holds no image, or if a worker dies; OSError if
+    RUNS_ROOT cannot be written.
     """
     files, skipped = list_images(source)
     made_by = [FORMAT, sorted(hashes), side, PIL.__version__, features.version("libjpeg_turbo")]
@@ -80,7 +80,7 @@ def read(
     readers: list[dedup.File] = []
     codes: dict[str, list[np.ndarray]] = {name: [] for name in hashes}
     digest = hashlib.sha256()
-    with tempfile.TemporaryFile(dir=folder) as scratch:  # the memory map below keeps it for as long as it is needed
+    with tempfile.TemporaryFile(dir=folder) as scratch:  # the memory map below keeps the file while it is needed
         chunks, title = list(cut(source, files, chunk_images)), f"hashing {source.name}"
         for chunk, outcome in work_through(
             hash_chunk, chunks, folder, run, made_by=made_by, title=title, workers=workers

@@ -1,6 +1,7 @@
-"""The image files of a folder or zip, found by their names: listed in order, cut into chunks, read one by one.
+"""Find the image files of a folder or zip by their names: list them in order, cut them into chunks, read each.
 
-A folder that holds zips and no image counts as one zip of them all; a path there begins with its zip's name.
+A folder that holds zips but no image counts as one zip with the members of all of them. Each path then begins with the
+name of its zip.
 """
 
 import functools
@@ -24,14 +25,14 @@ CHUNK_IMAGES, CHUNK_BYTES = 256, 32 * 2**20  # about a second's work
 
 
 class File(NamedTuple):
-    """One image file of a source, told from what it may become later."""
+    """One image file of a source, with a version that changes when its content does."""
 
-    path: str  # inside the source, as the system spells it; in one of a folder's zips: "a.zip/path inside"
-    version: tuple[int, int]  # (size in bytes, time of the last change or CRC): another content has another one
+    path: str  # inside the source, as the system spells it; for a member of a folder's zip "a.zip/path inside"
+    version: tuple[int, int]  # (size in bytes, time of the last change or CRC)
 
     @property
     def name(self) -> str:
-        """The path as text on one line, whatever the system allows in names."""
+        """The path as text on one line, whatever characters the system allows in names."""
         return printable(self.path.encode("utf-8", "surrogateescape"))
 
 
@@ -58,17 +59,17 @@ class FileChunk(NamedTuple):
         return self.files
 
     def readers(self) -> list[dedup.File]:
-        """Where each file is read: its path, or a function that returns the bytes of a zip's member."""
+        """Return, for each file, how to read it: its path, or a function that returns the bytes of a zip's member."""
         return [_reader(self.source, file.path) for file in self.files]
 
     def records(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        """The name of each file, and the function that reads it."""
+        """Yield the name of each file, and the function that reads it."""
         for file, reader in zip(self.files, self.readers(), strict=True):
             yield file.name, partial(read_file, reader, MAX_FILE_BYTES)
 
 
 def cut(source: Path, files: list[File], most: int = CHUNK_IMAGES) -> Iterator[FileChunk]:
-    """The files in their order, in chunks of up to `most` that end once they hold CHUNK_BYTES."""
+    """Yield the files in their order, in chunks of up to `most` files. A chunk also ends once it holds CHUNK_BYTES."""
     chunk: list[File] = []
     size = 0
     for file in files:
@@ -82,10 +83,10 @@ def cut(source: Path, files: list[File], most: int = CHUNK_IMAGES) -> Iterator[F
 
 
 def list_images(source: Path) -> tuple[list[File], list[tuple[str, str]]]:
-    """List (what is named like an image, sorted; folders that cannot be looked into, with the reason).
+    """Return the files that are named like images, sorted, and (folder, reason) of each folder that cannot be listed.
 
     The members of a folder's zips are sorted by the path inside, then by the zip. Raises UserError for a broken zip,
-    and where there is no image.
+    and if there is no image.
     """
     if not source.exists():
         raise UserError(f"no folder or zip {source}: check the path")
@@ -100,7 +101,7 @@ def list_images(source: Path) -> tuple[list[File], list[tuple[str, str]]]:
 
 
 def _files(folder: Path, unread: list[tuple[str, str]]) -> list[File]:
-    """The images of a folder that are no members of zips, sorted; what cannot be looked into is added to `unread`."""
+    """Return the image files of a folder (not of its zips), sorted; add folders that cannot be listed to `unread`."""
 
     def note(error: OSError) -> None:
         unread.append((os.path.relpath(error.filename, folder), error.strerror or str(error)))
@@ -141,15 +142,15 @@ def _is_named_like_a_zip(name: str) -> bool:
 
 def _is_named_like_an_image(path: str) -> bool:
     name = path.rsplit("/", 1)[-1]
-    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("._")  # a Mac's notes on a file
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("._")  # macOS metadata about a file
 
 
 def version(path: Path) -> tuple[int, int]:
-    """(size in bytes, time of the last change): what tells a file from what it may become later."""
+    """Return (size in bytes, time of the last change), which changes when the file's content does."""
     try:
         status = path.stat()
         return status.st_size, status.st_mtime_ns
-    except OSError:  # a dangling link, for example: the reason shows when it is read
+    except OSError:  # a dangling link, for example: reading it gives the reason
         return 0, 0
 
 
@@ -173,5 +174,5 @@ def _read_member(archive: Path, version: tuple[int, int], path: str) -> bytes:
 
 @functools.lru_cache(16)
 def _opened(archive: Path, version: tuple[int, int]) -> zipfile.ZipFile:
-    """Open a zip once in a process: to read the list of a large one takes longer than to read an image."""
+    """Open a zip once in a process: reading the list of a large zip takes longer than reading an image."""
     return zipfile.ZipFile(archive)

@@ -1,6 +1,6 @@
-"""Photographs in a folder, a zip or an LSUN LMDB -> a packed set, on all cores, resumable, a few chunks in memory.
+"""Pack photographs from a folder, a zip or an LSUN LMDB, on all cores, with only a few chunks in memory.
 
-Finished chunks are kept in RUNS_ROOT/packing until the set is whole (see `images.chunks`).
+A stopped run can go on: finished chunks are kept in RUNS_ROOT/packing until the set is complete (see `images.chunks`).
 """
 
 import contextlib
@@ -30,9 +30,9 @@ FORMAT = 2  # raise it when the pixels or the chunks' layout change: older chunk
 
 @dataclass(frozen=True)
 class Plan:
-    """What there is to pack.
+    """The images to pack.
 
-    unread: (folder, reason) of what cannot be looked into. labels: one for each image, where there are labels.
+    unread: (folder, reason) of each folder that cannot be listed. labels: one for each image; None if unlabelled.
     """
 
     source: Path
@@ -48,10 +48,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class PackSpec:
-    """What a packed set of photographs is to be: uint8 [N, side, side, channels].
+    """The wanted form of a packed set of photographs, uint8 [N, side, side, channels].
 
-    exact: the height and width in pixels that every image file must have. source and transform: how the sidecar names
-    them (by default the last part of the source's path, and `describe_transform`). details: what else the sidecar says.
+    exact: the height and width in pixels that every image file must have. source, transform: texts for the sidecar (by
+    default the last part of the source's path, and that of `describe_transform`). details: more values for the sidecar.
     """
 
     side: int
@@ -63,14 +63,14 @@ class PackSpec:
 
 
 def plan(source: Path, *, chunk_images: int = CHUNK_IMAGES) -> Plan:
-    """Look at the names or keys only, and cut them into chunks. Raises UserError for what holds no images."""
+    """List the images of `source` by their names or keys, unread, in chunks. Raises UserError if it holds no images."""
     if not lmdb.is_lmdb(source):
         files, unread = list_images(source)
         return Plan(source, list(cut(source, files, chunk_images)), unread)
     try:
         (chunks,) = in_processes(partial(lmdb.cut, size=chunk_images), [str(source)], workers=1)
     except WorkerDied as error:
-        raise UserError(f"{source} is no whole LMDB ({error} while reading it): fetch it again") from error
+        raise UserError(f"{source} is not a complete LMDB ({error} while reading it): fetch it again") from error
     return Plan(source, chunks)
 
 
@@ -80,7 +80,7 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
     workers: see `work_through`. Images that cannot be decoded are left out, and the sidecar lists them as
     `skipped_files`.
 
-    Raises UserError where nothing can be decoded, a worker dies or the disk is too small.
+    Raises UserError if nothing can be decoded, a worker dies, the disk is too small or another run packs this source.
     """
     side, channels, exact = spec.side, spec.channels, spec.exact
     made_by = [FORMAT, side, channels, exact, DECODER]
@@ -91,7 +91,7 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
     details = {"decoder": DECODER, "gray_files": 0, **spec.details, "skipped_files": skipped}
 
     def batches() -> Iterator[np.ndarray]:
-        """The images; `labels` and `details` are filled while they come."""
+        """Yield the images; `labels` and `details` are filled meanwhile."""
         first = found = 0
         title, apart = f"packing {planned.source.name}", lmdb.is_lmdb(planned.source)
         for chunk, outcome in work_through(
@@ -125,10 +125,10 @@ def _decoded(chunk: FileChunk | lmdb.RecordChunk, *, side: int, channels: int, e
 
 @contextlib.contextmanager
 def _working_in(finished: Path, planned: Plan, image_bytes: int) -> Iterator[None]:
-    """The folder of finished chunks: for one process at a time, with room for them, removed after a good end."""
-    # half for the chunks, some of which are there, and half for the set, where pack() looks again
+    """Make and lock the folder of finished chunks, which must have room for them; remove it if the block ends well."""
+    # half for the chunks, some of which are there already, and half for the set, for which pack() checks again
     needed = 2 * planned.count * image_bytes - sum(file.stat().st_size for file in finished.glob("*.chunk"))
-    with writing(finished, needed, f"write to {finished}", ", half of them for a while"):
+    with writing(finished, needed, f"write to {finished}", ", half of them only while packing"):
         lock = (finished / "lock").open("w")
     with lock:
         try:
@@ -137,7 +137,7 @@ def _working_in(finished: Path, planned: Plan, image_bytes: int) -> Iterator[Non
             raise UserError(
                 f"another run is packing {planned.source}: wait for its end, then run the same command again"
             ) from error
-        except OSError:  # a file system without locks: two runs at once then do the work twice
+        except OSError:  # a file system without locks: two runs at once do the work twice
             pass
         yield
         shutil.rmtree(finished, ignore_errors=True)

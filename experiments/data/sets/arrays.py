@@ -1,4 +1,4 @@
-"""What the sets of a few official files share: read as a whole, compared with published digests, packed."""
+"""Shared by the sets that have a few official files: read them whole, compare published digests, pack."""
 
 import contextlib
 import gzip
@@ -15,7 +15,7 @@ from experiments.run.errors import UserError, one_line
 
 @contextlib.contextmanager
 def official(file: Path, what: str, fresh: str) -> Iterator[None]:
-    """Raise UserError in place of whatever reading a broken archive, picture or matrix raises."""
+    """During the block, raise UserError in place of whatever a broken archive, picture or matrix makes it raise."""
     try:
         yield
     except Exception as error:
@@ -30,8 +30,8 @@ def find_file(folder: Path, name: str) -> Path | None:
 def read_files(source: Path, inner: str, names: Sequence[str], *, most: int) -> dict[str, bytes]:
     """Read files of the folder `source`, gzipped or not, or of the folder `inner` in the .tar.gz `source`.
 
-    No more than `most` + 1 bytes of a file are read, whatever it would unfold to. Links and folders do not count.
-    Raises ValueError where a file is missing, and what `gzip`, `tarfile` and `zlib` raise.
+    At most `most` + 1 bytes of a file are read, whatever size it would unpack to. Links and folders do not count.
+    Raises ValueError if a file is missing, and whatever `gzip`, `tarfile` and `zlib` raise.
     """
     files = {}
     if source.is_dir():
@@ -56,7 +56,7 @@ def digest(array: np.ndarray | None) -> str | None:
 
 
 def check_digests(published: Mapping[str, str], split: str, **found: str | None) -> None:
-    """Raise ValueError for a digest in `found` (images, labels) that is not the published one ("train images", ...)."""
+    """Raise ValueError if a digest in `found` (images, labels) is not the published one ("train images", ...)."""
     for what, sha256 in found.items():
         if sha256 != (expected := published[f"{split} {what}"]):
             raise ValueError(f"SHA-256 of the {split} {what} must be {expected}, got {sha256}")

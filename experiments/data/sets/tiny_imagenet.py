@@ -2,7 +2,7 @@
 
 It is found below DATA_ROOT as the folder `tiny-imagenet-200/train/`, as zips inside `tiny-imagenet-200/`, or as
 `tiny-imagenet-200.zip`; the inner paths are the official `tiny-imagenet-200/train/<wnid>/images/*.JPEG`.
-Images come in the order of those paths. A label is the index of its wnid among the sorted wnids at hand.
+Images are in the order of those paths. A label is the index of the image's wnid among the wnids found, sorted.
 """
 
 import re
@@ -52,12 +52,12 @@ class TinyImageNet(Dataset):
 
 
 def named(side: str) -> TinyImageNet:
-    """The set that is called tiny-imagenet-`side`."""
+    """Return the set called tiny-imagenet-`side`."""
     return TinyImageNet(int(side))
 
 
 def halve(images: np.ndarray) -> np.ndarray:
-    """The mean of each 2x2 block, rounded half up: uint8 [N, H, W, C] -> uint8 [N, H/2, W/2, C].
+    """Return the mean of each 2x2 block, rounded half up: uint8 [N, H, W, C] -> uint8 [N, H/2, W/2, C].
 
     At this ratio it equals the authors' unfiltered bilinear resize, whose samples fall on the block centres.
     """
@@ -71,7 +71,7 @@ def halve(images: np.ndarray) -> np.ndarray:
 
 
 def _at_hand(data_root: Path) -> tuple[Path, str] | tuple[None, None]:
-    """The folder or zip with the photographs, and what the sidecar calls it."""
+    """Return the folder or zip with the photographs, and its name in the sidecar."""
     folder, archive = data_root / NAME, data_root / f"{NAME}.zip"
     if (folder / "train").is_dir():
         return folder, f"{NAME}: folder"
@@ -81,7 +81,7 @@ def _at_hand(data_root: Path) -> tuple[Path, str] | tuple[None, None]:
 
 
 def _files(source: Path) -> dict[File, str]:
-    """The training photographs -> wnid, in the order of the paths inside; of a path that two zips hold, the first."""
+    """Return training photograph -> wnid, in the order of the inner paths. If two zips hold a path, the first wins."""
     is_zipped = source.is_dir() and not (source / "train").is_dir()
     found: dict[str, tuple[File, str]] = {}
     for file in members(source) if is_zipped else list_images(source)[0]:

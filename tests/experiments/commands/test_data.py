@@ -175,7 +175,7 @@ def test_a_cut_lmdb_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.Captur
     os.truncate(file, left if left >= 0 else file.stat().st_size + left)
     for command in (["data", "lsun-tower-32"], ["data", "pack", str(file.parent), "--size", "32"]):
         assert cli.main(command) == 2
-        assert "is no whole LMDB" in (error := _one_line(capsys)) and "fetch it again" in error
+        assert "is not a complete LMDB" in (error := _one_line(capsys)) and "fetch it again" in error
 
 
 # Official files that are damaged or hostile.
@@ -216,7 +216,7 @@ def test_an_npz_of_absurd_size(tmp_path: Path, capsys: pytest.CaptureFixture) ->
         for name in ("data.npy", "labels.npy"):
             archive.writestr(name, b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text)
     assert cli.main(["data", "imagenet32-val"]) == 2
-    assert "must be whole and of at most 300,000 images, got (99999999999, 3072)" in _one_line(capsys)
+    assert "must be whole, at most 300,000 images, got (99999999999, 3072)" in _one_line(capsys)
 
 
 def test_an_idx_file_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

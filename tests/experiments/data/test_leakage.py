@@ -61,5 +61,5 @@ def test_nothing_leaked_is_an_audit_too(sets: tuple[PackedSet, PackedSet], tmp_p
 def test_damaged_audits_are_refused(sets: tuple[PackedSet, PackedSet], tmp_path: Path, damage) -> None:
     file = write_audit(tmp_path, audit(*sets, PAIRS, {}))
     file.write_text(damage(file.read_text()))
-    with pytest.raises(ValueError, match=r"test-in-train.json is no leakage audit .*; delete it and make it again"):
+    with pytest.raises(ValueError, match=r"test-in-train.json is not a leakage audit .*; delete it and make it again"):
         read_audit(file)

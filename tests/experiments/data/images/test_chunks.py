@@ -67,7 +67,7 @@ def test_processes_give_the_same(tmp_path: Path) -> None:
 
 def test_a_killed_worker_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"ended by signal 9 \(SIGKILL\), for want of memory or .*: free memory"
+        UserError, match=r"ended by signal 9 \(SIGKILL\), because memory ran out or .*: free memory"
     ) as caught:
         results(tmp_path, killed, workers=2)
     assert "\n" not in str(caught.value)

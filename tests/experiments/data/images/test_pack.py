@@ -128,7 +128,7 @@ def test_nothing_topack_in_twos(tmp_path: Path) -> None:
 
 def test_too_small_a_disk(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("usage", (), {"free": 1000}))
-    with pytest.raises(UserError, match="43,008 bytes needed, half of them for a while, 1,000 free"):
+    with pytest.raises(UserError, match="43,008 bytes needed, half of them only while packing, 1,000 free"):
         pack_in_twos(folder, tmp_path)
 
 
@@ -171,11 +171,11 @@ def _grow(file: Path, at: int, kind: str, value: int) -> None:
     [
         (lambda file: os.truncate(file, file.stat().st_size - PAGE), "it is cut short"),
         (lambda file: os.truncate(file, 2 * PAGE), "it is cut short"),
-        (lambda file: os.truncate(file, 100), "is no whole LMDB"),
-        (lambda file: os.truncate(file, 0), "is no whole LMDB"),
-        (lambda file: file.write_bytes(b"not an environment" * 1000), "is no whole LMDB"),
-        (lambda file: _grow(file, 16 + 24 + 96, "<Q", 2**40), "is no whole LMDB"),  # the last page
-        (lambda file: _grow(file, 16 + 24 + 48 + 32, "<Q", 10**12), "records and holds"),  # the number of records
+        (lambda file: os.truncate(file, 100), "is not a complete LMDB"),
+        (lambda file: os.truncate(file, 0), "is not a complete LMDB"),
+        (lambda file: file.write_bytes(b"not an environment" * 1000), "is not a complete LMDB"),
+        (lambda file: _grow(file, 16 + 24 + 96, "<Q", 2**40), "is not a complete LMDB"),  # the last page
+        (lambda file: _grow(file, 16 + 24 + 48 + 32, "<Q", 10**12), "records but holds"),  # the number of records
     ],
 )
 def test_damaged_environments(tmp_path: Path, damage, message: str) -> None:

@@ -82,7 +82,7 @@ def _pickled(**changes: object) -> bytes:
         (_pickled(data=PLANES[1].astype(float)), "`data` must be uint8"),
         (_pickled(data=np.array([_Attack()], object)), "it asks for"),
         (b"\x80\x04\x8e" + struct.pack("<Q", 2**50) + b"x.", "not an official ImageNet-32 batch"),  # a petabyte
-        (b"\x80\x02Nr" + struct.pack("<I", 2**31) + b".", "at place 2147483648"),  # a memo of 32 GB
+        (b"\x80\x02Nr" + struct.pack("<I", 2**31) + b".", "at place 2147483648 of its memo"),  # a memo of 32 GB
     ],
 )
 def test_hostile_pickles(run: Run, tmp_path: Path, monkeypatch, data: bytes, message: str) -> None:
@@ -137,7 +137,7 @@ np.save(OBJECTS, np.array([_Attack()], object), allow_pickle=True)
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (_npz(data=HUGE, labels=HUGE), "must be whole and of at most 300,000 images"),
+        (_npz(data=HUGE, labels=HUGE), "must be whole, at most 300,000 images"),
         (_npz(data=OBJECTS.getvalue(), labels=HUGE), "must be uint8"),
         (_npz(labels=HUGE), "must hold `data`"),
         (_encrypted(_npz(data=HUGE, labels=HUGE)), "not a whole npz: .*encrypted"),

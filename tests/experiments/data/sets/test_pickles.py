@@ -125,7 +125,7 @@ def test_numpy_is_not_told_that_numbers_are_pointers() -> None:
         # tuples of two equal tuples, 60 deep: 2**60 numbers, written out
         (ARRAY + b"(K\x01K\x01K\x01\x86" + b"2\x86" * 60 + b"NNNtb", "batch: "),
         (b"](" + b"]" * 1_000_001 + b"e", "more than 1,000,000 steps"),
-        (b"Nr" + (2**31).to_bytes(4, "little"), "at place 2147483648"),  # a memo of 32 GB
+        (b"Nr" + (2**31).to_bytes(4, "little"), "at place 2147483648 of its memo"),  # a memo of 32 GB
         (b"\x8e" + (2**50).to_bytes(8, "little") + b"x", "batch: "),  # a petabyte
     ],
 )
