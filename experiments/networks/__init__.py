@@ -1,1 +1,1 @@
-"""The networks that BACKBONE= may name: `kinds` lists the ways to name one, `resolve` makes the network."""
+"""The networks that BACKBONE= may name: `kinds` lists the ways to name a network, `resolve` makes it."""

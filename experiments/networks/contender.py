@@ -1,4 +1,4 @@
-"""A network under its name in the tables: ready for feature extraction, or with its layers still to be chosen."""
+"""A network with its name in the tables: ready for feature extraction, or with its layers still to be chosen."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -19,22 +19,22 @@ TANH_RANGE = (-1.0, 1.0)  # what DCGANs are trained on: x / 127.5 - 1
 
 @dataclass(frozen=True)
 class Contender:
-    """A backbone under its name in the tables."""
+    """A backbone with its name in the tables."""
 
     backbone: features.Backbone
     name: str  # the method column without the classifier
     pool: Callable[[Tensor], Tensor]
     weights: str  # SHA-256 of the state dict, before any calibration
-    trained_on: str | None = None  # digest of the packed set that taught it; NOTHING for a control, None if not known
-    standardised: bool = False  # whether the classifier is given features of mean 0 and sd 1 over the training images
+    trained_on: str | None = None  # digest of its packed training set; NOTHING for a control, None if not known
+    standardised: bool = False  # whether features are scaled to mean 0 and sd 1 over the training images
 
 
 @dataclass(frozen=True)
 class Request:
     """What a network may depend on besides its own name.
 
-    seed: draws random weights and K-means. run, learn_from: where the packed set lies whose images teach K-means, and
-    its name; nothing is learned where run is None.
+    seed: seed of random weights and of K-means. learn_from: name of the packed set from whose images K-means is
+    learned. run: gives the folders of that set and of learned features. If None, nothing is learned.
     """
 
     seed: int = 0
@@ -46,9 +46,9 @@ class Request:
 class Network:
     """A network whose layers are still to be chosen.
 
-    name, pool, trained_on, standardised: as of a Contender. image_shape, value_range, to_maps: as of features.Backbone.
-    stages: the layers that are used unless others are named; those of features.default_stages where None.
-    only_stages: whether no other layers can be named.
+    name, pool, trained_on, standardised: as in Contender. image_shape, value_range, to_maps: as in features.Backbone.
+    stages: the layers that are used unless others are named; if None, those that features.default_stages returns.
+    only_stages: whether only these layers can be named.
     """
 
     name: str
@@ -63,9 +63,9 @@ class Network:
     standardised: bool = False
 
     def contender(self, layers: Sequence[str] | None) -> Contender:
-        """The network with these layers (names or patterns), or with its stages where None.
+        """Return the network with these layers (names or patterns), or with its stages if `layers` is None.
 
-        Raises ValueError that lists the layers there are; features.BackboneError for stages that cannot be layers.
+        Raises ValueError, which lists the existing layers, and features.BackboneError for stages that cannot be layers.
         """
         names = self._stages() if layers is None else self._chosen(layers)
         backbone = self._backbone(names)
@@ -109,7 +109,7 @@ class Network:
 def split_settings(text: str, pattern: str, known: str) -> tuple[str, dict[str, str]]:
     """NAME[,KEY=VALUE,...] -> the name, and the settings.
 
-    Raises ValueError that says which are `known` for a setting that does not match `pattern`.
+    Raises ValueError, which lists the `known` settings, if a setting does not match `pattern`.
     """
     name, *settings = text.split(",")
     for setting in settings:
@@ -119,5 +119,5 @@ def split_settings(text: str, pattern: str, known: str) -> tuple[str, dict[str, 
 
 
 def describe_error(error: Exception) -> str:
-    """The error's type and the beginning of its text, on one line."""
+    """Return the error's type and the beginning of its text, on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -16,10 +16,10 @@ from experiments.run.errors import closest
 
 
 def call_factory(text: str, request: Request) -> Network:
-    """What `file.py:factory` or `module:factory` returns, a features.Backbone or an nn.Module.
+    """Return the network that `file.py:factory` or `module:factory` makes, a features.Backbone or an nn.Module.
 
-    A module is taken to want float32 [N, 3, 32, 32] in [-1, 1]. Raises ValueError; features.BackboneError where the
-    factory raised it.
+    An nn.Module is assumed to take float32 [N, 3, 32, 32] in [-1, 1]. Raises ValueError if the factory fails or returns
+    something else, and features.BackboneError if the factory raises it.
     """
     where, _, attribute = text.partition(":")
     name = f"{Path(where).name}:{attribute}"
@@ -27,7 +27,7 @@ def call_factory(text: str, request: Request) -> Network:
         made = _attribute(where, attribute)()
     except features.BackboneError:
         raise
-    except Exception as error:  # whatever the user's code raises is for the user to read
+    except Exception as error:  # the user's code can raise anything
         hint = closest(where, PREFIXES) if getattr(error, "name", None) == where else ""
         raise ValueError(f"cannot make it: {describe_error(error)}{hint}") from error
     if isinstance(made, features.Backbone):
@@ -38,14 +38,14 @@ def call_factory(text: str, request: Request) -> Network:
 
 
 def _attribute(where: str, attribute: str) -> Callable[[], object]:
-    """An object of a Python file, or of a module that can be imported from here or the present folder."""
+    """Return an object of a Python file, or of a module that can be imported, also from the current folder."""
     if not where.endswith(".py"):
         if os.getcwd() not in sys.path:  # `python -m` puts it there, a console script does not
             sys.path.insert(0, os.getcwd())
         return getattr(importlib.import_module(where), attribute)
-    name = f"_backbone_{Path(where).stem}"  # never the name of a module that is in use
+    name = f"_backbone_{Path(where).stem}"  # not the name of any other module
     spec = importlib.util.spec_from_file_location(name, where)
-    assert spec is not None and spec.loader is not None  # true of every name that ends in .py
+    assert spec is not None and spec.loader is not None  # true for every name that ends in .py
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # the file's own dataclasses look themselves up there
     spec.loader.exec_module(module)

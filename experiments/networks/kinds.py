@@ -1,4 +1,4 @@
-"""What BACKBONE= and LAYERS= may name, as data: help texts, errors and the README's table are made from it.
+"""What BACKBONE= and LAYERS= may name, as data from which help texts, errors and the README's table are made.
 
 This module imports no torch; the module of a kind is imported when a network of that kind is made.
 """
@@ -21,9 +21,9 @@ LAYERS_HELP = (
 class Kind:
     """One way to name a network.
 
-    written: how such a name is written; what is in capitals stands for something. meaning: what it names.
-    pattern: matches the whole of such a name; its group is what the resolver takes.
-    resolver: `module:function`, (that group, contender.Request) -> contender.Network. None where only `dcgan-eval eval`
+    written: how such a name is written, with placeholders in capitals. meaning: what such a name stands for.
+    pattern: regular expression that matches the whole name; its group is the text for the resolver.
+    resolver: `module:function`, (that text, contender.Request) -> contender.Network. None if only `dcgan-eval eval`
     takes such names.
     """
 
@@ -68,16 +68,16 @@ PREFIXES = tuple(start[1] for kind in KINDS if (start := re.match(r"(\w+):", kin
 
 
 def listing() -> str:
-    """The kinds for the help of a command: how each is written, and below it what it is."""
+    """Return the kinds for the help of a command: how each is written, and below it what it is."""
     return "\n".join(f"  {kind.written}\n      {kind.meaning.replace('`', '')}" for kind in KINDS)
 
 
 def markdown_table() -> str:
-    """The kinds as the README shows them."""
+    """Return the kinds as the README shows them."""
     rows = [f"| `{kind.written}` | {kind.meaning} |" for kind in KINDS]
     return "\n".join(["| `BACKBONE=` | what it is |", "|---|---|", *rows, ""])
 
 
 def parse_layers(text: str | None) -> tuple[str, ...] | None:
-    """`conv1,layer*` -> ("conv1", "layer*"); None, which means every stage, where no text is given."""
+    """`conv1,layer*` -> ("conv1", "layer*"); None, which means every stage, if no text is given."""
     return tuple(part.strip() for part in text.split(",")) if text else None

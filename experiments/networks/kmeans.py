@@ -1,4 +1,4 @@
-"""K-means features of a packed set, learned once and kept in RUNS_ROOT/kmeans under what they depend on."""
+"""K-means features of a packed set, learned once and kept in RUNS_ROOT/kmeans, named by what they depend on."""
 
 import hashlib
 import warnings
@@ -13,11 +13,11 @@ from experiments.networks.contender import NOTHING, Network, Request
 from experiments.run import kept
 from experiments.run.context import Run
 
-VERSION = 2  # raised when learning gives other centroids than before
+VERSION = 2  # raise it when learning gives other centroids than before
 
 
 def make_kmeans(text: str, request: Request) -> Network:
-    """K centroids, learned from the images that the request names; unlearned where it has no run."""
+    """Return features of K centroids, learned from the images that the request names; not learned if it has no run."""
     if not text.isdigit() or int(text) < 2:
         raise ValueError(f"write kmeans:K, K >= 2 centroids, got {text!r}")
     if request.run is not None:
@@ -45,7 +45,7 @@ def learn_once(
     *,
     learn: Callable[..., evaluation.KMeansFeatures] = evaluation.learn_kmeans,
 ) -> evaluation.KMeansFeatures:
-    """What `learn` gives of the images of `packed`: read from its file where that is whole, else learned and kept."""
+    """Return what `learn` returns for the images of `packed`: read from a complete file, else learned and stored."""
     key = hashlib.sha256(f"{VERSION} {packed.digest} {k} {seed}".encode()).hexdigest()[:32]
     file = run.runs_root / "kmeans" / f"{key}.safetensors"
     if file.exists():

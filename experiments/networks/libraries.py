@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm, whose images are normalised as these libraries' trained weights want them."""
+"""Networks of torchvision and timm. Images are normalised as the trained weights of these libraries expect them."""
 
 import importlib
 import warnings
@@ -17,10 +17,10 @@ SETTINGS = r"size=[1-9]\d*|weights=.+", "size=PIXELS and weights=DEFAULT"
 
 
 def make_torchvision(text: str, request: Request) -> Network:
-    """`resnet18[,size=64][,weights=DEFAULT]`: random weights from the seed, or trained ones by their name there.
+    """Make `resnet18[,size=64][,weights=DEFAULT]`, with random weights from the seed unless weights are named.
 
-    size: pixels a side of the input, for which a vision transformer is made; by default that of the trained weights.
-    Raises ValueError.
+    weights: torchvision's name of trained weights. size: height and width of the input in pixels, by default those of
+    the trained weights; a vision transformer is made for that size. Raises ValueError if the network cannot be made.
     """
     name, options = split_settings(text, *SETTINGS)
     models = import_torchvision("torchvision.models")
@@ -48,7 +48,7 @@ def make_torchvision(text: str, request: Request) -> Network:
 
 
 def _load_weights(model: nn.Module, name: str, weights: Any, wanted: str) -> None:
-    """Fetch the trained weights `wanted` of the model `name`; `weights` is torchvision's enumeration of them."""
+    """Load the trained weights `wanted` of the model `name`. `weights` is torchvision's enumeration of them."""
     if wanted not in weights.__members__:
         known = [member for member in weights.__members__ if member != "DEFAULT"]
         raise ValueError(f"no weights {wanted!r}; there are DEFAULT, {', '.join(known)}")
@@ -57,13 +57,13 @@ def _load_weights(model: nn.Module, name: str, weights: Any, wanted: str) -> Non
         state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
         model.load_state_dict(state)
     except (OSError, RuntimeError) as error:  # no network, a full disk, another size
-        raise ValueError(f"cannot have the weights of {name}: {describe_error(error)}") from error
-    if hasattr(model, "transform_input"):  # these weights were trained on images normalised otherwise
+        raise ValueError(f"cannot load the weights of {name}: {describe_error(error)}") from error
+    if hasattr(model, "transform_input"):  # these weights expect another normalisation
         model.transform_input = True  # type: ignore[assignment]
 
 
 def make_timm(text: str, request: Request) -> Network:
-    """`NAME[,size=64][,weights=DEFAULT]` of timm, where that is installed; see make_torchvision."""
+    """Make `NAME[,size=64][,weights=DEFAULT]` of timm, if timm is installed; see make_torchvision."""
     name, options = split_settings(text, *SETTINGS)
     import_torchvision()  # timm imports it
     try:
@@ -79,7 +79,7 @@ def make_timm(text: str, request: Request) -> Network:
         try:
             try:
                 model = timm.create_model(name, **wanted, **sized)
-            except TypeError:  # it is made for any size
+            except TypeError:  # the model takes any size
                 model = timm.create_model(name, **wanted)
         except Exception as error:  # an unknown name, a download that fails
             raise ValueError(f"timm cannot make it: {describe_error(error)}") from error
@@ -92,7 +92,7 @@ def make_timm(text: str, request: Request) -> Network:
 def _network(
     text: str, model: nn.Module, image_shape: tuple[int, int, int], mean: Sequence[float], sd: Sequence[float]
 ) -> Network:
-    """The model of "LIBRARY NAME,options", for images scaled to [0, 1], less `mean`, divided by `sd`, by channel."""
+    """Return `model`, named "LIBRARY NAME,options". Images in [0, 1] are normalised by `mean` and `sd` by channel."""
     low = tuple(-m / s for m, s in zip(mean, sd, strict=True))
     high = tuple((1 - m) / s for m, s in zip(mean, sd, strict=True))
     trained = ",weights=" in text

@@ -1,4 +1,4 @@
-"""Networks of this project: files of training runs, those that come with it, the authors' arrays, the controls."""
+"""Networks of this project: files of training runs, the shipped networks, the authors' arrays, the controls."""
 
 import dataclasses
 import hashlib
@@ -27,14 +27,14 @@ def architecture(text: str) -> tuple[gan.Architecture, str]:
 
 
 def open_shipped(name: str, request: Request) -> Network:
-    """The discriminator that comes with the project under this name."""
+    """Open the discriminator that comes with the project under this name."""
     return open_checkpoint(str(WEIGHTS / name / "discriminator.safetensors"), request)
 
 
 def open_checkpoint(text: str, request: Request) -> Network:
-    """The discriminator in a file that `gan.save` wrote, or that of a port (`gan.load_port`) in any other file.
+    """Open the discriminator in a file that `gan.save` wrote; any other file is read as a port's (`gan.load_port`).
 
-    Its name is that of the file, or of the folder in which the file is called discriminator.safetensors.
+    The network is named after the file or, if the file is called discriminator.safetensors, after its folder.
     """
     file = Path(text)
     if _is_port(file):
@@ -49,7 +49,7 @@ def open_checkpoint(text: str, request: Request) -> Network:
 
 
 def draw_random(text: str, request: Request) -> Network:
-    """PRESET[,width=N,...], freshly initialised by the seed."""
+    """Make the discriminator PRESET[,width=N,...], freshly initialised from the seed."""
     arch, name = architecture(text)
     net = gan.Discriminator(arch)
     gan.initialise(net, torch.Generator().manual_seed(request.seed))
@@ -57,7 +57,7 @@ def draw_random(text: str, request: Request) -> Network:
 
 
 def open_theano(text: str, request: Request) -> Network:
-    """PRESET:FOLDER, the authors' arrays, up to the last stage whose files are all there."""
+    """Open PRESET:FOLDER, the authors' arrays, up to the last stage for which all files are there."""
     preset, _, folder = text.partition(":")
     if not folder:
         raise ValueError("write theano:PRESET:FOLDER")
@@ -69,13 +69,13 @@ def open_theano(text: str, request: Request) -> Network:
 
 
 def make_pixels(text: str, request: Request) -> Network:
-    """The image itself, 3,072 values."""
+    """Return a network whose features are the image itself, 3,072 values."""
     model = nn.Sequential(OrderedDict(pixels=nn.Identity()))
     return Network("raw pixels", model, [text], only_stages=True, pool=nn.Flatten(), trained_on=NOTHING)
 
 
 def _is_port(file: Path) -> bool:
-    """Whether a file is read as a port's state dict: every file but those that this project wrote or seems to have."""
+    """Whether a file is read as a port's state dict: unless this project wrote it, or seems to have written it."""
     try:
         with safe_open(file, "pt") as opened:
             return "dcgan-eval" not in str(opened.metadata())
@@ -95,11 +95,11 @@ def _discriminator(name: str, net: gan.Discriminator, stages: Sequence[str], tra
 
 
 def _trained_on(file: Path) -> str | None:
-    """The digest of the training images, which training wrote beside exactly this file; None where it did not."""
+    """Return the digest of the training images from training.json next to the file; None if that is of another file."""
     try:
         written = json.loads(file.with_name("training.json").read_text())
         if written["discriminator"] == hashlib.sha256(file.read_bytes()).hexdigest():
             return str(written["data"]["digest"])
-    except (OSError, ValueError, KeyError, TypeError):  # none there, or some other JSON of the user's
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is some other JSON of the user
         pass
     return None

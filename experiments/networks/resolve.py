@@ -1,4 +1,4 @@
-"""`BACKBONE=`: the name of a network -> the network, ready for feature extraction."""
+"""Make the network that `BACKBONE=` names, ready for feature extraction."""
 
 import re
 import zipfile
@@ -21,12 +21,12 @@ def resolve(
     seed: int = 0,
     learn_from: str = "cifar10-train",
 ) -> Contender:
-    """The network that `text` names; see `kinds.KINDS`. Raises UserError that says what would be accepted.
+    """Return the network that `text` names; see `kinds.KINDS`. Raises UserError that says what would be accepted.
 
-    run: where K-means features find the packed set `learn_from`, whose images teach them, and where they are kept;
-    where it is None they stand unlearned, for their shapes and costs.
-    layers: names or patterns, in the order in which they are used; every stage where None.
-    seed: draws the weights of networks without trained ones, and K-means.
+    run: gives the folders in which the packed set `learn_from` is found and in which K-means features are stored. If
+    None, K-means features are not learned; their shapes and costs are still right.
+    layers: names or patterns of layers, in the order in which they are used. If None, every stage is used.
+    seed: seed of K-means, and of the weights of networks without trained weights.
     """
     try:
         kind, name = _kind_of(text)
@@ -40,7 +40,7 @@ def resolve(
 
 
 def _kind_of(text: str) -> tuple[Kind, str]:
-    """The kind of the name, and what the kind's resolver takes. Raises ValueError for a name of no kind."""
+    """Return the kind of the name, and the text for the kind's resolver. Raises ValueError for a name of no kind."""
     path = Path(text)
     if _is_program(path):
         raise ValueError(
@@ -61,7 +61,7 @@ def _kind_of(text: str) -> tuple[Kind, str]:
 
 
 def _is_program(file: Path) -> bool:
-    """Whether a file is, or is called like, a program of torch.export or torch.jit."""
+    """Whether a file is a program of torch.export or torch.jit, or is named like one."""
     if file.suffix in (".pt2", ".ts"):
         return True
     try:
