@@ -1,1 +1,1 @@
-"""The de-duplication pass: what it is run over, what it finds, what it leaves for a person to judge."""
+"""The de-duplication pass: the images it reads, the pairs it finds, the files it writes for a person to judge."""

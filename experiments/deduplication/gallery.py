@@ -1,4 +1,4 @@
-"""Pictures of what a pass found: the page on which a person judges the groups by eye, and one image of some of them."""
+"""Pictures of what a pass found: a page on which a person judges the groups by eye, and one image of some groups."""
 
 import numpy as np
 
@@ -9,12 +9,12 @@ from experiments.run.progress import Progress, silent
 from results import figures
 
 SHOWN = 500  # groups on the page
-SHOWN_OF_GROUP = 8  # images of each
+SHOWN_OF_GROUP = 8  # images of each group
 PICTURED = 32  # groups in the picture
 
 
 def page(outcome: Outcome, progress: Progress = silent) -> str:
-    """The self-contained HTML page of the SHOWN groups that are farthest apart, the farthest first."""
+    """Return the self-contained HTML page of the SHOWN groups that are farthest apart, the farthest first."""
     groups = outcome.groups[:SHOWN]
     drawn = progress(groups, total=len(groups), desc="drawing the gallery", unit="group")
     source, against = outcome.source.name, outcome.summary["against"]
@@ -22,7 +22,7 @@ def page(outcome: Outcome, progress: Progress = silent) -> str:
         "gallery.html",
         title=f"{source} in {against['name']}" if against else f"Near-duplicates in {source}",
         groups=[_entry(group, outcome) for group in drawn],
-        run={  # the browser tells this pass's judgments from others' by the digest, and exports all of it
+        run={  # the browser stores the judgments of each pass under its digest, and exports all of these values
             "digest": outcome.summary["digest"],
             "set": source,
             "against": against and against["name"],
@@ -33,9 +33,9 @@ def page(outcome: Outcome, progress: Progress = silent) -> str:
 
 
 def picture(outcome: Outcome) -> bytes | None:
-    """PNG of PICTURED groups from the farthest apart to the nearest, each image beside the one farthest from it.
+    """Return a PNG of PICTURED groups from the farthest apart to the nearest, each image next to the farthest from it.
 
-    None without groups, for photographs, and for sets of images of different shapes.
+    None if there are no groups, for photographs, and if the images of the two sets have different shapes.
     """
     groups, source, other = outcome.groups, outcome.source.packed, outcome.other.packed
     if not groups or source is None or other is None or source.images.shape[1:] != other.images.shape[1:]:
@@ -46,7 +46,7 @@ def picture(outcome: Outcome) -> bytes | None:
 
 
 def _entry(group: Group, outcome: Outcome) -> dict[str, object]:
-    """What the page shows of a group."""
+    """Return what the page shows of a group."""
     source, other = outcome.source, outcome.other
     kept, removed = ("kept", "removed") if source is other else (f"of {source.name}", f"of {other.name}")
     digits = 0 if outcome.found.unit == "bits" else 1

@@ -19,19 +19,20 @@ from experiments.deduplication.spec import HASHES, DedupSpec
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
-THUMBNAIL_SIDE = 64  # pixels of the squares that photographs are compared as
-SHOWN_SIDE = 160  # pixels of a photograph in the gallery, at most
+THUMBNAIL_SIDE = 64  # pixels; photographs are compared as squares of this side
+SHOWN_SIDE = 160  # largest height and width of a photograph in the gallery, in pixels
 
 
 @dataclass(frozen=True)
 class Source:
     """Images as a pass needs them.
 
-    digest: SHA-256 of what they are (64 hex digits).
-    compared: what the pass compares of each, see `methods.comparable`; the hashes are of the photographs themselves.
-    picture: index -> the image for a person to look at; None where its file can no longer be read.
+    digest: SHA-256 of the content (64 hex digits).
+    compared: what the pass compares, one entry for each image, see `methods.comparable`; hashes of photographs are
+    taken from the full photographs.
+    picture: index -> the image to show to a person; None if its file can no longer be read.
     names: the photographs' files, in the order of the indices; None for a packed set.
-    skipped: (file, reason) for each file that is named like an image and could not be used.
+    skipped: (file, reason) for each file that is named like an image but could not be used.
     packed: the packed set; None for photographs.
     """
 
@@ -45,12 +46,12 @@ class Source:
 
 
 def is_set(name: str, run: Run) -> bool:
-    """Whether `name` names a set: one of a known kind, at hand or not, or one packed before and no existing path."""
+    """Whether `name` names a set: a known one, available or not, or, if no path is called so, one packed before."""
     return is_name(name) or (not Path(name).exists() and is_packed(name, run))
 
 
 def check(name: str, run: Run) -> None:
-    """Raises UserError for what is neither the name of a set nor an existing path."""
+    """Raise UserError if `name` is neither the name of a set nor an existing path."""
     if not is_set(name, run) and not Path(name).exists():
         raise UserError(
             f"{name!r} is neither a data set nor an existing folder or zip; the sets are {', '.join(NAMES)}, "
@@ -59,7 +60,7 @@ def check(name: str, run: Run) -> None:
 
 
 def plain_name(name: str) -> str:
-    """What the outputs are filed under: the set's name, or the last part of the path."""
+    """Return the name for the output's folder: the set's name, or the last part of the path."""
     return name if is_name(name) else Path(name).resolve().name or "photos"
 
 
@@ -69,7 +70,7 @@ def is_same(a: str, b: str) -> bool:
 
 
 def open_source(name: str, spec: DedupSpec, run: Run) -> Source:
-    """Opens the set, or reads the photographs. Raises UserError, with the fix, where they cannot be had."""
+    """Open the set, or read the photographs. Raises UserError, with the fix, if that fails."""
     return (_open_set if is_set(name, run) else _open_photographs)(name, spec, run)
 
 
@@ -91,14 +92,14 @@ def _open_photographs(path: str, spec: DedupSpec, run: Run) -> Source:
     def picture(index: int) -> Image.Image | None:
         try:
             return read_picture(read.files[index], SHOWN_SIDE, max_file_bytes=MAX_FILE_BYTES)
-        except Exception:  # the file was read before: it is gone now, or another
+        except Exception:  # the file could be read before, but has been removed or changed since
             return None
 
     return Source(plain_name(path), read.digest, compared, picture, read.names, tuple(read.skipped))
 
 
 def describe(name: str, run: Run) -> str:
-    """What there is to read of the source, in words, found without reading it."""
+    """Describe in words what the source holds, without reading it."""
     if not is_set(name, run):
         files, size = hash_files.work(Path(name))
         kept = "; chunks finished before are not read again" if (run.runs_root / "photos").exists() else ""

@@ -1,4 +1,4 @@
-"""What a pass finds to be the same, within one set of images and between two: arrays in, pairs of indices out."""
+"""Find images that are the same, within one set of images or between two: arrays in, pairs of indices out."""
 
 from dataclasses import dataclass
 
@@ -22,8 +22,8 @@ class Found:
     """Which images are the same.
 
     pairs: int64 [M, 2], sorted. Within a set: (image that is kept, image that is removed for it), see `removals`.
-    Between two: (image of the first, its match in the second).
-    distances: float64 [M], how far apart the two images of each pair are, in `unit`.
+    Between two sets: (image of the first, its match in the second).
+    distances: float64 [M], the distance between the two images of each pair, in `unit`.
     unit: "bits" for a hash, else "gray levels".
     semantic: the hash that was learnt; None for the other methods.
     """
@@ -35,7 +35,7 @@ class Found:
 
 
 def comparable(images: Images, spec: DedupSpec) -> np.ndarray:
-    """What the pass compares of the images: uint64 [N] for a hash, uint8 [N, 32, 32, 3] for "semantic", else as is."""
+    """Return what the pass compares: uint64 [N] for a hash, uint8 [N, 32, 32, 3] for "semantic", else the images."""
     if spec.method in HASHES:
         return dedup.hash_chunks(images, getattr(dedup, spec.method))
     return small(images) if spec.method == "semantic" else images
@@ -49,9 +49,9 @@ def find(
     progress: Progress = silent,
     semantic: dedup.SemanticConfig = SEMANTIC,
 ) -> Found:
-    """Runs the pass within `compared`, or between it and `against`, both as `comparable` gives them.
+    """Run the pass within `compared`, or between it and `against`; both are what `comparable` returns.
 
-    semantic: how the semantic hash is trained, on all the images that there are.
+    semantic: settings of the training of the semantic hash, which uses all these images.
     """
     other = compared if against is None else against
     if spec.radius is not None:
@@ -76,16 +76,18 @@ def find(
 
 
 def find_removed(images: Images, spec: DedupSpec | None, progress: Progress = silent) -> Pairs:
-    """(image that is kept, image that the pass removes for it), sorted: int64 [M, 2]; none where `spec` is None."""
+    """Return (image kept, image that the pass removes for it), int64 [M, 2], sorted; no pairs if `spec` is None."""
     if spec is None:
         return np.empty((0, 2), np.int64)
     return find(spec, comparable(images, spec), progress=progress).pairs
 
 
 def removals(groups: NDArray[np.int64]) -> Pairs:
-    """The rule of removal: each group keeps its lowest index. `groups`: int64 [N], labelled by their lowest index.
+    """Apply the rule of removal: each group keeps its lowest index.
 
-    Returns (index that is kept, index that is removed for it), sorted: int64 [M, 2].
+    groups: int64 [N], for each image the lowest index in its group.
+
+    Returns (index that is kept, index that is removed for it), int64 [M, 2], sorted.
     """
     removed = np.flatnonzero(groups != np.arange(len(groups)))
     order = np.argsort(groups[removed], kind="stable")
@@ -93,20 +95,20 @@ def removals(groups: NDArray[np.int64]) -> Pairs:
 
 
 def equal_pairs(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> Pairs:
-    """All (i, j) with a[i] equal to b[j], codes of one or more words: int64 [M, 2], sorted."""
+    """Return all (i, j) for which the codes a[i] and b[j], of one or more words, are equal: int64 [M, 2], sorted."""
     groups = dedup.collision_groups(np.concatenate([a, b])).astype(np.uint64)
     return dedup.radius_pairs_between(groups[: len(a)], groups[len(a) :], 0)
 
 
 def mean_difference(a: Images, b: Images) -> NDArray[np.float64]:
-    """Mean absolute difference of a[i] and b[i] at 32x32 in gray levels, their mean brightness made equal: [n]."""
+    """Return the mean absolute difference of a[i] and b[i], in gray levels at 32x32, at equal mean brightness: [n]."""
     difference = small(a).astype(np.float64) - small(b)
     difference -= difference.mean(axis=(1, 2, 3), keepdims=True)
     return np.abs(difference).mean(axis=(1, 2, 3))
 
 
 def _learn(images: Images, config: dedup.SemanticConfig, progress: Progress) -> dedup.SemanticHash:
-    """Learns on one thread: the products are small, a second one gains little and waits for its core under load."""
+    """Learn on one thread: the products are small, a second thread gains little and waits for its core under load."""
     import torch
 
     steps = iter(progress(range(config.steps), total=config.steps, desc="learning the semantic code", unit="step"))

@@ -18,11 +18,11 @@ from experiments.deduplication.spec import DedupSpec
 
 @dataclass(frozen=True)
 class Group:
-    """One image and those that are the same.
+    """One image and the images that are the same.
 
-    label: index of the image that is kept or, between two sources, of the image that has matches in the other.
-    others: int64 [m], indices of the same images in that source or the other, the farthest first.
-    distances: float64 [m], how far each of `others` is from the image.
+    label: index of the image that is kept or, between two sources, of the image that has matches in the other source.
+    others: int64 [m], indices of its matches (between two sources, in the other source), the farthest first.
+    distances: float64 [m], the distance of each of `others` from the image.
     """
 
     label: int
@@ -51,14 +51,14 @@ class Outcome:
 
     @cached_property
     def keep(self) -> NDArray[np.bool_]:
-        """bool [N]: False for an image that is removed for another or, between two sources, occurs in the other."""
+        """bool [N]: False if the image is removed for another or, between two sources, occurs in the other source."""
         keep = np.ones(len(self.source.compared), bool)
         keep[self.found.pairs[:, 1 if self.against is None else 0]] = False
         return keep
 
     @cached_property
     def groups(self) -> list[Group]:
-        """The groups, those with the farthest image first."""
+        """The groups, sorted by the distance of their farthest image, the largest first."""
         labels, others = self.found.pairs.T
         starts = np.flatnonzero(np.diff(labels, prepend=-1))
         groups = []
@@ -69,7 +69,7 @@ class Outcome:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """What summary.json holds; its digest covers the sources, the pass and the pairs that it found."""
+        """What summary.json holds. Its digest covers the sources, the pass and the pairs found."""
         pairs = hashlib.sha256(self.found.pairs.astype("<i8").tobytes()).hexdigest()
         inputs = [self.source.digest, self.other.digest, dataclasses.asdict(self.spec), pairs]
         sets = [{"name": source.name, "digest": source.digest} for source in self.sources]

@@ -1,4 +1,4 @@
-"""The folder that a pass leaves: mask, groups, gallery, summary. This is the only place that writes its files."""
+"""Write the folder of a pass: mask, groups, gallery, summary. No other module writes these files."""
 
 import io
 import json
@@ -13,22 +13,22 @@ from experiments.run.files import write_bytes
 from experiments.run.progress import Progress, silent
 
 SUMMARY, SKIPPED, GALLERY = "summary.json", "skipped.csv", "gallery.html"
-OPTIONAL = ("keep.txt", SKIPPED, "groups.png", "semantic.safetensors")  # of some passes only
+OPTIONAL = ("keep.txt", SKIPPED, "groups.png", "semantic.safetensors")  # written by some passes only
 
 
 def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> None:
-    """Writes into `out`, each file whole or not at all:
+    """Write into `out`, each file whole or not at all:
 
     keep.npy              bool [N], which images are kept
     groups.csv            the pairs: group (the first index), index, distance; for photographs also their files
-    keep.txt              for photographs: the files that are kept, one a line
-    skipped.csv           for photographs: file, reason and source of what could not be used
+    keep.txt              for photographs: the files that are kept, one on each line
+    skipped.csv           for photographs: file, reason and source of each file that could not be used
     gallery.html          the page on which a person judges the groups
     groups.png            for packed sets of one shape: pairs from the farthest apart to the nearest
     semantic.safetensors  for the method "semantic": the hash that was learnt
-    summary.json          what was done and found, written last: without it the folder is not finished
+    summary.json          what was done and found; it is written last, so a folder without it is not finished
 
-    Files of an earlier pass go. Raises OSError for a folder that cannot be written.
+    Files of an earlier pass are removed. Raises OSError if the folder cannot be written.
     """
     names = outcome.source.names
     files = {"keep.npy": _npy(outcome.keep), "groups.csv": _groups(outcome)}
@@ -58,7 +58,7 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def _groups(outcome: Outcome) -> bytes:
-    """A row for each pair; photographs have their file beside the index."""
+    """Return groups.csv: one row for each pair, with columns for the files of photographs."""
     found, digits = outcome.found, 0 if outcome.found.unit == "bits" else 2
     columns = {"group": found.pairs[:, 0].tolist(), "index": found.pairs[:, 1].tolist()}
     columns["distance"] = [f"{distance:.{digits}f}" for distance in found.distances]

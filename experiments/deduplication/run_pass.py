@@ -1,4 +1,4 @@
-"""A de-duplication pass as a person runs it: checked, run, written into a folder, and told in a few lines."""
+"""Run a de-duplication pass for a person: check it, run it, write its folder, and report it in a few lines."""
 
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,20 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable
 
-NAMED = 3  # skipped files that are told one by one; all of them are in skipped.csv
+NAMED = 3  # number of skipped files that the report names; skipped.csv lists all of them
 
 
 def check_pass(name: str, spec: DedupSpec, run: Run, *, against: str | None = None, record: bool = False) -> None:
-    """Raises UserError for what `deduplicate` could not do, before any work."""
+    """Raise UserError, before any work, if `deduplicate` cannot do this pass."""
     check(name, run)
     if against is not None:
         check(against, run)
         if is_same(name, against):
             raise UserError(f"{name} against itself holds every image twice; leave out --against to search within it")
     if record:
-        known = against is not None and is_name(name) and is_name(against)  # whoever reads the audit can have them
+        known = against is not None and is_name(name) and is_name(against)  # a reader of the audit can get both
         if not (known and _is_audit(name, spec, run, against)):
-            raise UserError(
-                "--record keeps an audit: it needs --against, two named sets, and the method near-duplicates"
-            )
+            raise UserError("an audit (--record) needs --against, two named sets and the method near-duplicates")
 
 
 def deduplicate(
@@ -44,12 +42,12 @@ def deduplicate(
     record: bool = False,
     semantic: dedup.SemanticConfig = SEMANTIC,
 ) -> dict[str, Any]:
-    """Runs the pass within the set, folder or zip `name`, or finds its images that occur in `against`.
+    """Run the pass within the set, folder or zip `name`, or find its images that occur in `against`.
 
     Writes the folder `out`, see `output.write_folder`. The calibrated pass ("near-duplicates") between two sets is also
     a leakage audit, written to RUNS_ROOT/leakage and, with `record`, to the committed audits. Returns the summary.
 
-    Raises UserError for sources that cannot be had and folders that cannot be written.
+    Raises UserError if a source cannot be read or a folder cannot be written.
     """
     check_pass(name, spec, run, against=against, record=record)
     committed, own = run.audits
@@ -72,12 +70,12 @@ def deduplicate(
 
 
 def _is_audit(name: str, spec: DedupSpec, run: Run, against: str | None) -> bool:
-    """Whether that pass is a leakage audit."""
+    """Whether this pass is a leakage audit."""
     return spec.method == "near-duplicates" and against is not None and is_set(name, run) and is_set(against, run)
 
 
 def _tell(outcome: Outcome, out: Path, run: Run) -> None:
-    """Says which files were skipped, and how many images the mask leaves out."""
+    """Say which files were skipped, and how many images the mask leaves out."""
     skipped = [f"{name} ({reason})" for source in outcome.sources for name, reason in source.skipped]
     if skipped:
         more = f" and {len(skipped) - NAMED:,} more" if len(skipped) > NAMED else ""

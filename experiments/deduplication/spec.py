@@ -1,9 +1,9 @@
-"""The settings of a de-duplication pass: its method and its radius. Light, because `--help` shows the methods."""
+"""The settings of a de-duplication pass: its method and its radius. It imports little, since `--help` imports it."""
 
 from dataclasses import dataclass
 
 HASHES = ("phash", "dhash", "ahash")  # functions of the package `dedup`
-METHODS = {  # name -> what it costs, in words; 100,000 images are of 32x32, on two cores
+METHODS = {  # name -> its cost in words, for images of 32x32 on two cores
     "near-duplicates": "takes a minute or two for 100,000 images, and grows with the product of the sets' sizes",
     **dict.fromkeys(HASHES, "takes seconds for 100,000 images"),
     "semantic": "learns a code first, in about a minute whatever the number of images",
@@ -15,8 +15,8 @@ class DedupSpec:
     """What makes two images the same for a pass, which keeps one image of each group.
 
     method: "near-duplicates", the calibrated pass (`dedup.near_duplicates`); "phash", "dhash" or "ahash", perceptual
-    hashes that differ in at most `radius` bits; or "semantic", the paper's code, learnt from the images, where equal
-    codes are the same image.
+    hashes that differ in at most `radius` bits; or "semantic", the paper's code, learnt from the images, which is equal
+    for images that are the same.
     radius: bits of 64, in [0, 63]. Only the hashes take one; their default is 4.
 
     Raises ValueError for an unknown method, and for a radius that the method does not take.

@@ -76,10 +76,10 @@ def test_a_dry_run_says_what_would_be_done(
         ([".", "--against", "./."], "against itself holds every image twice"),
         (["cifar10-test", "--method", "phash", "--radius", "64"], "radius must be an integer in [0, 63], got 64"),
         (["cifar10-test", "--radius", "4"], "near-duplicates takes no radius"),
-        (["cifar10-test", "--record"], "--record keeps an audit: it needs --against, two named sets"),
+        (["cifar10-test", "--record"], "an audit (--record) needs --against, two named sets"),
         (
             ["cifar10-test", "--against", "cifar10-train", "--method", "dhash", "--record"],
-            "--record keeps an audit: it needs --against, two named sets, and the method near-duplicates",
+            "an audit (--record) needs --against, two named sets and the method near-duplicates",
         ),
         (["lsun-others-32", "--out", "file"], "cannot write to file"),
     ],
