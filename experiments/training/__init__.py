@@ -1,1 +1,1 @@
-"""Recipes and their runs: images, checkpoints, what is watched while a network trains."""
+"""Recipes and training runs: images, checkpoints, and the monitoring of a network while it trains."""

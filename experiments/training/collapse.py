@@ -1,8 +1,8 @@
 """Early warning of collapse, from the numbers of each look at a run: the losses, and how much samples differ.
 
-A warning needs two looks in a row that show the same symptom. It is given once, and again only after the numbers have
+There is a warning if two looks in a row show the same symptom. It is given once, and again only after the numbers have
 recovered beyond a second, safer threshold. Young networks look like collapsed ones: all samples are gray, and the
-discriminator is never wrong. So nothing is said before `YOUNG` minibatches, unless samples differed before.
+discriminator is never wrong. So there is no warning before `YOUNG` minibatches, unless samples differed earlier.
 """
 
 import math
@@ -14,8 +14,8 @@ Row = Mapping[str, float]
 
 YOUNG = 500  # minibatches; diversity of a healthy run on photographs was 0.09 after 150, 0.4 after 300
 DIVERSITY = 0.25  # distance between samples over that between training images; healthy runs settle between 0.5 and 1
-DIVERSITY_LOST = 0.5  # the share of the run's own best diversity below which it has collapsed
-WON = (0.1, 3.0)  # losses of a discriminator that is never wrong, and of its generator; 1.39 and 0.69 at a draw
+DIVERSITY_LOST = 0.5  # fraction of the run's own best diversity below which it has collapsed
+WON = (0.1, 3.0)  # losses of a discriminator that is never wrong, and of its generator; 1.39 and 0.69 if it guesses
 STUCK = 1e-3  # spread of the generator's losses between two looks, relative to their mean
 
 
@@ -23,7 +23,7 @@ STUCK = 1e-3  # spread of the generator's losses between two looks, relative to 
 class _Symptom:
     shown: Callable[[Row, float], bool]  # (row, best diversity before it)
     recovered: Callable[[Row, float], bool]  # ends a warning; both are false between the thresholds
-    message: Callable[[Row, Row], str]  # (row, the row before it)
+    message: Callable[[Row, Row], str]  # (row, previous row)
 
 
 def _won(row: Row, slack: float = 1.0) -> bool:
@@ -54,7 +54,7 @@ _SYMPTOMS = {
         shown=lambda row, best: row["loss_generator_sd"] < STUCK * abs(row["loss_generator"]),
         recovered=lambda row, best: row["loss_generator_sd"] > 2 * STUCK * abs(row["loss_generator"]),
         message=lambda row, last: (
-            f"the generator's loss stands still at {row['loss_generator']:.4g}, with a spread of "
+            f"the generator's loss stays at {row['loss_generator']:.4g}, with a spread of "
             f"{row['loss_generator_sd']:.1g} over its minibatches (epoch {row['epoch']:g}): it no longer learns"
         ),
     ),
@@ -64,7 +64,7 @@ _SYMPTOMS = {
 class CollapseDetector:
     """Reads the looks at one run in their order; the same looks give the same warnings.
 
-    young: the minibatches before which a network is not judged.
+    young: number of minibatches before which a network is not judged.
     """
 
     def __init__(self, young: int = YOUNG) -> None:
@@ -75,7 +75,7 @@ class CollapseDetector:
         self._warned: set[str] = set()
 
     def warnings(self, row: Row) -> list[str]:
-        """Return the new warnings, one line each, which say what was seen. NaN never triggers a warning."""
+        """Return the new warnings, one line each. NaN never triggers a warning."""
         found = []
         for name, symptom in _SYMPTOMS.items():
             young = row["step"] < self._young and not (name == "diversity" and self._best > DIVERSITY)

@@ -1,4 +1,4 @@
-"""The images of a recipe: its packed set without near-duplicates, some of them held out from training."""
+"""The images of a recipe: its packed set without near-duplicates. Some may be held out from training."""
 
 import dataclasses
 import warnings
@@ -19,20 +19,20 @@ from experiments.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The images that a network is trained on, and the images kept from it."""
+    """The images that a network is trained on, and the images held out from training."""
 
     images: Tensor  # uint8 [N, H, W, C], the whole packed set (see `to_tensors`)
     labels: Tensor | None  # int64 [N], for class-conditional networks only
     rows: Tensor  # int64 [M], sorted: the images to train on
-    held_out: Tensor  # int64 [recipe.held_out], sorted: images kept from training, drawn by the recipe's seed
+    held_out: Tensor  # int64 [recipe.held_out], sorted: images held out from training, drawn by the recipe's seed
     removed: np.ndarray  # int64 [R, 2]: (index of the image kept, index of the near-duplicate removed for it)
-    summary: dict[str, Any]  # name, digest, pass, and the numbers of images: all, trained on, held out
+    summary: dict[str, Any]  # name, digest, pass, and numbers of images: all, trained on, held out
 
 
 def training_set(recipe: Recipe, run: Run) -> TrainingSet:
     """Load the recipe's set, remove near-duplicates as its `[dedup]` says, and hold out `held_out` images.
 
-    Raises UserError where fewer images are left than a minibatch needs.
+    Raises UserError if fewer images are left than a minibatch needs.
     """
     packed = load(recipe.dataset, run)
     pairs = find_removed(packed.images, recipe.dedup, run.progress)
@@ -69,9 +69,9 @@ def split(images: int, dropped: np.ndarray, held_out: int, seed: int) -> tuple[n
 
 
 def to_tensors(packed: PackedSet, recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """Return the images, uint8 [N, H, W, C], and the labels, int64 [N], where the recipe's networks take labels.
+    """Return the images, uint8 [N, H, W, C], and the labels, int64 [N], or None if the networks take no labels.
 
-    The images lie on a GPU where they fill at most half of its memory. Elsewhere they stay a memory map on the CPU.
+    The images are copied to a GPU if they fill at most half of its memory. Otherwise they stay a memory map on the CPU.
     """
     labels = torch.from_numpy(packed.labels.copy()) if recipe.conditional and packed.labels is not None else None
     images = as_tensor(packed.images)
@@ -81,7 +81,7 @@ def to_tensors(packed: PackedSet, recipe: Recipe, device: torch.device) -> tuple
 
 
 def as_tensor(images: np.ndarray) -> Tensor:
-    """Return a tensor that shares the memory of `images`, which may be a read-only map: nothing writes to it."""
+    """Return a tensor that shares the memory of `images`. Never write to it: `images` may be a read-only map."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(images)

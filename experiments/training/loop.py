@@ -1,4 +1,4 @@
-"""The training loop around `gan.train`: looks, checkpoints and signals. Nothing is saved that is not finite."""
+"""The training loop around `gan.train`: looks, checkpoints and signals. It only saves finite numbers."""
 
 import json
 import time
@@ -13,28 +13,28 @@ from experiments.run.signals import deferred
 from experiments.training.files import CLOCK, STATE
 from experiments.training.monitor import Monitor
 
-CHECKPOINT_SECONDS = 300.0  # what a kill may cost where images are few a second
+CHECKPOINT_SECONDS = 300.0  # seconds of training that a kill may cost if there are few images a second
 
 
 def run_steps(steps: Iterable[gan.Step], monitor: Monitor, run: Run, *, checkpoint_images: int) -> float:
     """Take all `steps`, which train `monitor.state`; return the seconds of the run, earlier sessions included.
 
     A checkpoint is saved every `checkpoint_images` images, after `CHECKPOINT_SECONDS`, at the end, and when SIGINT or
-    SIGTERM arrives; KeyboardInterrupt is raised after that one, or at once on a second signal. Raises
-    FloatingPointError, with nothing saved, where a loss, a weight, a statistic or an optimiser's slot is not finite.
+    SIGTERM arrives. After that last one KeyboardInterrupt is raised; on a second signal it is raised at once. Raises
+    FloatingPointError, with nothing saved, if a loss, a weight, a statistic or an optimiser's slot is not finite.
     """
     state, config, out = monitor.state, monitor.config, monitor.out
     every = max(2, checkpoint_images // config.batch_size)
     saved = time.monotonic()
     before = json.loads((out / CLOCK).read_text())["seconds"] if state.step and (out / CLOCK).exists() else 0.0
-    began = saved - before  # when the run would have begun, had one session done it all
+    began = saved - before  # when the run would have begun if it were one session
     pending: list[gan.Step] = []
     with deferred() as signals:
         for step in steps:
             pending.append(step)
             last = step.step == config.steps
             look = monitor.schedule.due(step.step)
-            stopping = bool(signals)  # asked once: a signal during what follows is for the next step
+            stopping = bool(signals)  # read once: a signal from here on is handled at the next step
             save = last or stopping or step.step % every == 0 or time.monotonic() - saved > CHECKPOINT_SECONDS
             if not (look or save):
                 continue
@@ -43,7 +43,7 @@ def run_steps(steps: Iterable[gan.Step], monitor: Monitor, run: Run, *, checkpoi
                     f"a loss or a weight is not finite at step {step.step}; the checkpoint before it is kept in {out}"
                 )
             pending = []
-            # the state is saved last: the next session drops the losses and looks that a kill leaves beyond it
+            # the state is saved last: after a kill, the next session drops losses and looks of later steps
             if look:
                 monitor.look(time.monotonic() - began)
             if save:

@@ -1,4 +1,4 @@
-"""losses.csv: one line for each minibatch. A run that goes on cuts off what lies beyond its checkpoint."""
+"""losses.csv: one line for each minibatch. When a run goes on, the lines after its checkpoint are cut off."""
 
 import os
 from array import array
@@ -21,8 +21,8 @@ HEADER = "step,images_seen,network,loss,lr"
 class Losses:
     """The loss of every minibatch of a run, in a file and in memory.
 
-    The file is made where it is absent, and cut back to the minibatches up to `step` where it holds more. Raises
-    UserError for a file of another form.
+    The file is made if it is absent, and cut back to the minibatches up to `step` if it holds more. Raises UserError
+    for a file in another format.
     """
 
     def __init__(self, file: Path, step: int) -> None:
@@ -40,7 +40,7 @@ class Losses:
             kept = opened.tell()
             for line in opened:
                 fields = line.decode("ascii", "replace").rstrip("\n").split(",")
-                # a kill can tear the last line, which no checkpoint covers
+                # a kill can cut the last line short; no checkpoint covers such a line
                 if not line.endswith(b"\n") or len(fields) != 5 or int(fields[0]) > step:
                     break
                 self._remember(fields[2], int(fields[1]), float(fields[3]))
@@ -48,9 +48,9 @@ class Losses:
         os.truncate(file, kept)
 
     def add(self, steps: Sequence[gan.Step]) -> bool:
-        """Append these minibatches, at least one; they are on disk when it returns.
+        """Append these minibatches, at least one; they are on disk when this returns.
 
-        Returns False, with nothing written, where a loss is not finite.
+        Returns False, with nothing written, if a loss is not finite.
         """
         losses = torch.stack([s.loss for s in steps]).tolist()  # waits for the device once
         if not np.isfinite(losses).all():

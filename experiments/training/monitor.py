@@ -1,8 +1,8 @@
-"""What a person looks at while a network trains: pictures of fixed z, and numbers that say whether it goes well.
+"""Look at a network while it trains: write pictures of fixed z, and numbers that show whether training goes well.
 
-A look falls at the end of every epoch (one pass over the training images) and at the end of the run. A run of fewer
-than `LOOKS` epochs divides each evenly, so that there are about `LOOKS` looks. A look depends on the state only and
-draws from its own generator, so training goes on as if nobody had looked.
+There is a look at the end of every epoch (one pass over the training images) and at the end of the run. If the run has
+fewer than `LOOKS` epochs, each epoch is divided evenly, so that there are about `LOOKS` looks. A look depends only on
+the state and draws from its own random generator, so it does not change the training.
 """
 
 import csv
@@ -28,46 +28,46 @@ from results import figures
 
 LOOKS = 20
 EARLY = (1, 5)  # epochs after which the generator is kept: those of the paper's figures 2 and 3
-SHOWN = 64  # samples of a grid
-COMPARED = 256  # samples, and training images, whose distances from one another are taken
-SAMPLES = 1_000  # samples whose nearest images are sought
-REFERENCES = 10_000  # training images among which, where none is held out: a second of one core at 32x32
-PAIRED, SEARCHED = 32, 50_000  # samples shown beside their nearest, and the training images searched for those
+SHOWN = 64  # samples in a grid
+COMPARED = 256  # number of samples, and of training images, for the mean distances between them
+SAMPLES = 1_000  # samples for which the nearest images are searched
+REFERENCES = 10_000  # training images that are searched if none is held out; takes one core a second at 32x32
+PAIRED, SEARCHED = 32, 50_000  # samples shown next to their nearest training image, and training images searched
 CHUNK = 128  # samples drawn at once; batch norm uses the statistics of a chunk
-UNIT = 127.5  # uint8 steps in 1 of the networks' [-1, 1]
+UNIT = 127.5  # uint8 steps for a distance of 1 in the networks' range [-1, 1]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When looks fall: `per_epoch` minibatches make an epoch, `steps` the run, which has at least about `looks`."""
+    """When to look. An epoch has `per_epoch` minibatches, the run `steps`; there are at least about `looks` looks."""
 
     per_epoch: int
     steps: int
     looks: int = LOOKS
 
     def due(self, step: int) -> bool:
-        """Return whether a look falls after `step` minibatches, from 1."""
+        """Return whether there is a look after `step` minibatches, counted from 1."""
         parts = min(self.per_epoch, max(1, math.ceil(self.looks * self.per_epoch / self.steps)))  # looks in an epoch
-        within = (step - 1) % self.per_epoch  # 0-based minibatch of its epoch: due where a part ends with it
+        within = (step - 1) % self.per_epoch  # 0-based minibatch in its epoch; due if a part ends with it
         ends = (within + 1) * parts // self.per_epoch > within * parts // self.per_epoch
         return ends or step == self.steps
 
     def snapshot_due(self, step: int, last: int) -> bool:
-        """Return whether one of `looks` equal parts of the run ended after the look at step `last`, up to `step`."""
+        """Return whether one of `looks` equal parts of the run ended after step `last`, the last look, up to `step`."""
         return step * self.looks // self.steps > last * self.looks // self.steps
 
 
 def early_generators(out: Path) -> dict[int, Path]:
-    """Return epoch -> the file of a run's generator after it, whether it is there yet or not."""
+    """Return epoch -> the file of the run's generator after that epoch, whether or not it exists yet."""
     return {epoch: out / "generators" / f"epoch-{epoch}.safetensors" for epoch in EARLY}
 
 
 class Monitor:
     """The looks at one run, written into its folder: `epochs.csv`, `epochs/*.png`, pictures of the last look.
 
-    `losses` holds the losses of the run, `schedule` says when to look, `out`, `state` and `config` are as given.
-    Opening a monitor drops what a stopped run wrote after `state.step`. `young`: the minibatches before which there are
-    no warnings of collapse.
+    `losses` holds the losses of the run, `schedule` says when to look, `out`, `state` and `config` are the arguments.
+    Making a Monitor removes what a stopped run wrote after `state.step`. `young` is the number of minibatches before
+    which there are no warnings of collapse.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class Monitor:
         self._order = data.rows[torch.randperm(len(data.rows), generator=seeded)]
         self._detector = CollapseDetector(young)
         self._rows = self._resume()
-        self._drawn, self._cost = -math.inf, 0.0  # when the slow pictures were drawn, and the seconds that took
+        self._drawn, self._cost = -math.inf, 0.0  # when the slow pictures were last drawn, and seconds needed
 
     def look(self, seconds: float) -> None:
-        """Draw, measure and write; `losses` must hold every minibatch up to the state's step.
+        """Draw, measure and write. `losses` must hold every minibatch up to the state's step.
 
         seconds: how long the run has trained so far.
         """
@@ -127,7 +127,7 @@ class Monitor:
         self._draw(samples)
 
     def _resume(self) -> list[dict[str, str]]:
-        """Return the rows up to the state's step, which the detector reads again; remove what was written later."""
+        """Return the rows up to the state's step, after the detector has read them; remove what was written later."""
         rows, step = [], self.state.step
         if (self.out / files.EPOCHS).exists():
             with open(self.out / files.EPOCHS, newline="") as opened:
@@ -147,28 +147,28 @@ class Monitor:
         return rows
 
     def _frame(self, step: int) -> Path:
-        """Named by the images seen, as the snapshots are."""
+        """Return the file of the grid at `step`. It is named by the images seen, as the snapshots are."""
         return self.out / files.FRAMES / f"{step * self.config.batch_size:012d}.png"
 
     def _samples(self) -> Tensor:
-        """uint8 [n, H, W, C] of the fixed z; the first chunk does not depend on how many follow."""
+        """Return samples of the fixed z, uint8 [n, H, W, C]. The first chunk does not depend on how many follow."""
         given = [self._z] if self._labels is None else [self._z, self._labels]
         chunks = zip(*(values.split(CHUNK) for values in given), strict=True)
         return torch.cat([gan.sample(self.state.generator, *chunk) for chunk in chunks])
 
     def _images(self, rows: Tensor) -> Tensor:
-        """These images of the set, uint8 [n, H, W, C], where the samples are."""
+        """Return these images of the set, uint8 [n, H, W, C], on the device of the samples."""
         return self._data.images[rows.to(self._data.images.device)].to(self._z.device)
 
     @cached_property
     def _real_distance(self) -> float:
-        """The mean distance between training images, in uint8 steps; nan where they are all equal."""
+        """The mean distance between training images, in uint8 steps; NaN if they are all equal."""
         return evaluation.mean_distance(self._images(self._order[:COMPARED])) or math.nan
 
     def _mean_losses(self, last: int) -> dict[str, float]:
-        """Means over the minibatches since the look at step `last`, and over the last two (one a network) at least.
+        """Return mean losses since the look at step `last`, but at least over the last two minibatches (one a network).
 
-        The spread of the generator's losses is given where there are 8 or more.
+        The spread of the generator's losses is NaN if there are fewer than 8.
         """
         since = min(last, self.state.step - 2) * self.config.batch_size
         losses = {name: self.losses.since(since, name) for name in ("generator", "discriminator")}
@@ -177,7 +177,10 @@ class Monitor:
         return means | {"loss_generator_sd": spread}
 
     def _nearest(self, samples: Tensor) -> dict[str, float]:
-        """Mean distance, in [-1, 1] pixel space, to the nearest of training images and of as many held-out ones."""
+        """Return mean distances of samples to the nearest training image and the nearest of as many held-out images.
+
+        Distances are in [-1, 1] pixel space. The values for held-out images are NaN if there are none.
+        """
         held_out = self._data.held_out
         among = min(len(held_out) or REFERENCES, len(self._order))
         to_training = _mean_nearest(samples, self._images(self._order[:among]))
@@ -186,7 +189,7 @@ class Monitor:
         return {"nearest_training": to_training, "nearest_held_out": to_held_out, "nearest_ratio": ratio}
 
     def _keep_networks(self, last: int) -> None:
-        """Keep the generator of an early epoch, and the discriminator where a snapshot is due, in half precision."""
+        """Save the generator after an early epoch, and the discriminator if a snapshot is due, in half precision."""
         step = self.state.step
         for epoch, file in early_generators(self.out).items():
             if step == epoch * self.schedule.per_epoch:
@@ -196,7 +199,7 @@ class Monitor:
             gan.save(file, self.state.discriminator, dtype=torch.float16)
 
     def _draw(self, samples: Tensor) -> None:
-        """Draw the pictures that take a while: at the end, and before it for at most a tenth of the time."""
+        """Draw the slow pictures: at the end, and earlier only so often that they take at most a tenth of the time."""
         started = time.monotonic()
         if self.state.step < self.config.steps and started - self._drawn < 10 * self._cost:
             return

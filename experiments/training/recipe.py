@@ -31,9 +31,9 @@ class Recipe:
     kernel: int | None = None
     spectral_norm: bool | None = None
     dedup: DedupSpec | None = None  # absent: no pass
-    discriminator: str | None = None  # file of the network to start from; initialised where absent
+    discriminator: str | None = None  # file of the network to start from; if absent, it is initialised
     generator: str | None = None
-    held_out: int = 0  # images kept from training, beside which samples are judged for memorisation
+    held_out: int = 0  # images held out from training; samples' distances to them help to judge memorisation
 
     def __post_init__(self) -> None:
         if self.held_out < 0:
@@ -41,7 +41,7 @@ class Recipe:
 
     @property
     def architecture(self) -> gan.Architecture | gan.ConditionalArchitecture:
-        """The preset with this recipe's changes. Raises ValueError for a change that the preset has no place for."""
+        """The preset with this recipe's changes. Raises ValueError for a setting that the preset does not have."""
         import gan
 
         presets = gan.PRESETS | gan.CONDITIONAL_PRESETS
@@ -71,8 +71,9 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Return the recipe of that name, or in the TOML file at that path, with `overrides` applied.
 
-    An override is "key=value" or "training.key=value". Where `training.images` is overridden and `training.decay_from`
-    is not, that keeps its share of the run. Raises UserError naming what is wrong and allowed.
+    An override is "key=value" or "training.key=value". If an override changes `training.images` but not
+    `training.decay_from`, `decay_from` is scaled to stay at the same fraction of the run. Raises UserError, which says
+    what is wrong and what is allowed.
     """
     import gan
 
@@ -98,7 +99,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def _apply(values: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Apply overrides to a recipe's table; then scale `decay_from` where they change the length of the run only."""
+    """Apply overrides to a recipe's table; then scale `decay_from` if they changed only the length of the run."""
     own = copy.copy(values.get("training"))
     changed = {_override(values, override) for override in overrides}
     match own, values.get("training"):
@@ -120,12 +121,12 @@ def _override(values: dict[str, Any], override: str) -> str:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         parsed = {"value": text}
-    if list(parsed) != ["value"]:  # a line break in it
+    if list(parsed) != ["value"]:  # the text contains a line break
         raise ValueError(f"an override must be one value, got {override!r}")
     inner = values.setdefault(table, {}) if table else values
     if table == "dedup" and isinstance(inner, str):  # short for a table of that method
         inner = values[table] = {"method": inner}
     if not isinstance(inner, dict):
-        raise ValueError(f"{table} holds {inner!r} and no keys, in {override!r}")
+        raise ValueError(f"{table} is {inner!r} and has no keys, in {override!r}")
     inner[last] = parsed["value"]
     return key

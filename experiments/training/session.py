@@ -1,4 +1,4 @@
-"""A recipe's run in its folder: claim it, go on from the checkpoint, train, finish with networks and summary."""
+"""Run a recipe in a folder: claim the folder, go on from its checkpoint, train, write the networks and the summary."""
 
 import dataclasses
 import fcntl
@@ -26,22 +26,24 @@ from experiments.training.monitor import LOOKS, Monitor
 from experiments.training.recipe import Recipe
 from gan import parallel
 
-RECORDED = (SUMMARY, EPOCHS, "losses.png", "samples.png", "samples.webp")  # no training image among them
+RECORDED = (SUMMARY, EPOCHS, "losses.png", "samples.png", "samples.webp")  # none of them shows a training image
 
 
 def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int = 25_600, looks: int = LOOKS) -> Path:
-    """Train `recipe` into the folder `out`, going on from its checkpoint; return the discriminator's file.
+    """Train `recipe` in the folder `out`, from its checkpoint if there is one; return the discriminator's file.
 
-    The folder gets the files that `experiments.training.files` names: the images before the first step, then losses,
-    looks (about `looks` of them, see `monitor`) and checkpoints (every `checkpoint_images` images, see
-    `loop.run_steps`), and at the end the networks and their summary. A finished run stays as it is. Under torchrun
-    rank 0 does all this; the other ranks only train.
-    Raises UserError for a folder that holds another run or in which another process trains, and FloatingPointError,
-    with the last checkpoint kept, when a loss or a weight is no longer finite.
+    The folder gets the files that `experiments.training.files` names: before the first step those that say which images
+    are used; then losses, looks (about `looks` of them, see `monitor`) and checkpoints (every `checkpoint_images`
+    images, see `loop.run_steps`); at the end the networks and their summary. A finished run is not changed. Under
+    torchrun rank 0 does all this; the other ranks only train.
+    Raises UserError if the folder holds another run or another process trains in it, and FloatingPointError, with the
+    last checkpoint kept, if a loss or a weight is not finite.
     """
     config = recipe.training
     if config.batch_size % parallel.processes():
-        raise UserError(f"batch_size {config.batch_size} must divide by the {parallel.processes()} processes")
+        raise UserError(
+            f"batch_size {config.batch_size} must be divisible by the number of processes, {parallel.processes()}"
+        )
     if parallel.rank() > 0:
         _assist(recipe, out, run)
         return out / DISCRIMINATOR
@@ -58,7 +60,7 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int = 25_60
         if state.step == config.steps and (out / DISCRIMINATOR).exists() and (out / SUMMARY).exists():
             run.say(f"trained before; delete {out} to train again, or choose another folder with --out")
             return out / DISCRIMINATOR
-        for name in (SUMMARY, DISCRIMINATOR, GENERATOR):  # of an earlier run: not to be taken for this one's
+        for name in (SUMMARY, DISCRIMINATOR, GENERATOR):  # those of an earlier run must not pass for this one's
             (out / name).unlink(missing_ok=True)
         monitor = Monitor(out, state, config, data, run, looks=looks)
         steps = gan.train(state, data.images, config, labels=data.labels, rows=data.rows)
@@ -69,7 +71,7 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int = 25_60
 
 
 def record(out: Path, folder: Path) -> None:
-    """Copy what a finished run shows of itself, `RECORDED`, into `folder`."""
+    """Copy the files of a finished run that are committed, `RECORDED`, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in RECORDED:
         write_bytes(folder / name, (out / name).read_bytes())
@@ -77,7 +79,7 @@ def record(out: Path, folder: Path) -> None:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold the folder `out` for this process until it ends, in whatever way; UserError where another holds it."""
+    """Lock the folder `out` during the block, or until this process dies. UserError if another process has locked it."""
     folder = os.open(out, os.O_RDONLY)
     try:
         try:
@@ -90,8 +92,8 @@ def locked(out: Path) -> Iterator[None]:
 
 
 def _assist(recipe: Recipe, out: Path, run: Run) -> None:
-    """Take the same steps in a process that only trains on its share of every minibatch."""
-    rows = broadcast(None)  # by then rank 0 has packed the set, too, and knows that the run can be had
+    """Take the same steps as rank 0 in a process that only trains on its share of every minibatch."""
+    rows = broadcast(None)  # when it returns, rank 0 has also packed the set and checked the folder
     quiet = dataclasses.replace(run, say=lambda text: None, progress=silent)
     state = _begin(recipe, out, quiet)
     images, labels = to_tensors(load(recipe.dataset, quiet), recipe, run.device)
@@ -100,7 +102,7 @@ def _assist(recipe: Recipe, out: Path, run: Run) -> None:
 
 
 def _begin(recipe: Recipe, out: Path, run: Run) -> gan.TrainingState:
-    """The state of the checkpoint; without one a fresh state, with the networks that the recipe starts from."""
+    """Return the checkpoint's state; without a checkpoint, a new state, from the networks that the recipe names."""
     arch, config, file = recipe.architecture, recipe.training, out / STATE
     if file.exists():
         try:
@@ -114,18 +116,18 @@ def _begin(recipe: Recipe, out: Path, run: Run) -> gan.TrainingState:
         if start is not None:
             network = gan.load(start if Path(start).exists() else ROOT / start)
             if type(network) is not type(getattr(state, name)) or network.arch != arch:
-                raise UserError(f"{start} is no {name} of this recipe's architecture; name another, or leave it out")
+                raise UserError(f"{start} is not a {name} of this recipe's architecture; name another, or leave it out")
             getattr(state, name).load_state_dict(network.state_dict())
     return state
 
 
 def _claim(out: Path, data: TrainingSet) -> None:
-    """Write down the images of the run in `out`; UserError where a run on others has a checkpoint there."""
+    """Write into `out` which images the run uses. Raises UserError if a run on other images has a checkpoint there."""
     if (out / STATE).exists() and (out / DATA).exists():
         theirs = json.loads((out / DATA).read_text())
         if theirs != data.summary:
             raise UserError(
-                f"{out} holds a run on {theirs}, this one's are {data.summary}; choose another folder with --out"
+                f"{out} holds a run on {theirs}, but this run is on {data.summary}; choose another folder with --out"
             )
     rows = "".join(f"{index},{kept}\n" for kept, index in data.removed.tolist())
     write_bytes(out / REMOVED, f"index,kept\n{rows}".encode())
@@ -133,7 +135,7 @@ def _claim(out: Path, data: TrainingSet) -> None:
 
 
 def _with_progress(steps: Iterable[gan.Step], done: int, recipe: Recipe, run: Run) -> Iterable[gan.Step]:
-    """The same steps, after `done` earlier ones, shown as images with the last losses."""
+    """Return `steps` with their progress, which counts images, also those of `done` earlier steps, and shows losses."""
     batch = recipe.training.batch_size
     latest: dict[str, torch.Tensor] = {}
 
@@ -148,13 +150,13 @@ def _with_progress(steps: Iterable[gan.Step], done: int, recipe: Recipe, run: Ru
         unit="image",
         step=batch,
         done=done * batch,
-        # read only when it is shown: reading waits for the device
+        # called only when it is shown, because reading a loss waits for the device
         postfix=lambda: ", ".join(f"{network} {float(loss):.3f}" for network, loss in sorted(latest.items())),
     )
 
 
 def _finish(recipe: Recipe, out: Path, state: gan.TrainingState, data: TrainingSet, seconds: float, run: Run) -> None:
-    """Write the networks, then the summary that makes the run a finished one."""
+    """Write the networks, then the summary, with which the run counts as finished."""
     gan.save(out / DISCRIMINATOR, state.discriminator)
     gan.save(out / GENERATOR, state.generator)
     images_seen = state.step * recipe.training.batch_size

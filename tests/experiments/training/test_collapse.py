@@ -75,7 +75,7 @@ def test_a_discriminator_that_is_never_wrong():
 
 def test_a_generator_whose_loss_stands_still():
     found = heard(looks(loss_generator=[0.7] * 3, loss_generator_sd=[1e-6] * 3))
-    assert list(found) == [2] and found[2][0].startswith("the generator's loss stands still at 0.7, with a spread of")
+    assert list(found) == [2] and found[2][0].startswith("the generator's loss stays at 0.7, with a spread of")
     assert heard(looks(loss_generator_sd=[math.nan] * 3)) == {}
 
 

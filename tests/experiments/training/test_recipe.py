@@ -166,7 +166,7 @@ def test_overrides_of_a_shipped_recipe_make_a_table_that_is_not_there():
         ("width=", "an override must be key=value or table.key=value, got 'width='"),
         ("a.b.c=1", "an override must be key=value or table.key=value, got 'a.b.c=1'"),
         ("width=1\nchannels=1", "an override must be one value, got"),
-        ("preset.x=1", "preset holds 'imagenet32' and no keys, in 'preset.x=1'"),
+        ("preset.x=1", "preset is 'imagenet32' and has no keys, in 'preset.x=1'"),
     ],
 )
 def test_overrides_that_cannot_be_are_refused(override, error):

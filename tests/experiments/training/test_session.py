@@ -277,7 +277,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path, place, whole):
         ({"width": 4}, "belongs to another run: its architecture"),
         (
             {"dedup": None},
-            "holds a run on .*'kept': 35.* this one's are .*'kept': 40.*; choose another folder with --out",
+            "holds a run on .*'kept': 35.* but this run is on .*'kept': 40.*; choose another folder with --out",
         ),
         ({"dedup": DedupSpec("phash", 3)}, "holds a run on .*'radius': 4.*'radius': 3"),
     ],
