@@ -79,7 +79,7 @@ def record(out: Path, folder: Path) -> None:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Lock the folder `out` during the block, or until this process dies. UserError if another process has locked it."""
+    """Lock the folder `out` during the block, or until this process dies. UserError if another process locked it."""
     folder = os.open(out, os.O_RDONLY)
     try:
         try:

@@ -1,4 +1,4 @@
-"""The official files, fabricated: byte for byte the layouts that readers meet, with a few random images."""
+"""Fabricated official files: their layouts are the real ones byte for byte, with a few random images."""
 
 import io
 import json
@@ -106,7 +106,7 @@ def cifar(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 @pytest.fixture
 def fake_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a client on the PATH that is this shell script ($1 the subcommand) and nothing else."""
+    """A function that installs a shell script as npm, the only program on the PATH; $1 is the subcommand."""
 
     def install(script: str) -> None:
         folder = tmp_path / "bin"

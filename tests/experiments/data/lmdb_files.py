@@ -1,4 +1,4 @@
-"""LSUN's own form, for tests of what reads it."""
+"""Write files in LSUN's own format, for tests of its readers."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Fetching: the file is there whole and checked, or not at all, and a dead host does not hold anybody up."""
+"""Downloads: a file appears whole and checked, or not at all; a dead host is given up soon."""
 
 import hashlib
 import os

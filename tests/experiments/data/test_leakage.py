@@ -1,4 +1,4 @@
-"""Audits: what is written is read again, found by digests alone, and never trusted when damaged."""
+"""Audits are read as they were written, are found only by digests, and are never trusted if damaged."""
 
 import dataclasses
 import json

@@ -26,7 +26,7 @@ def sets(workplace: Workplace) -> Run:
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
-    """00.png .. 39.png; b.jpg, 5 recompressed; a copy of 3 under a hostile name; two files that are no images."""
+    """00.png .. 39.png; b.jpg, 5 recompressed; a copy of 3 under a hostile name; two files that are not images."""
     album = tmp_path / "album"
     album.mkdir()
     for i, image in enumerate(photographs(40)):

@@ -1,4 +1,4 @@
-"""Made-up photographs, their copies, and what a pass leaves of them."""
+"""Made-up photographs, their copies, and the images that a pass removes."""
 
 import csv
 import io
@@ -26,5 +26,5 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 
 def removed(out: Path) -> list[int]:
-    """Indices of what is not kept."""
+    """Indices of the images that are not kept."""
     return np.flatnonzero(~np.load(out / "keep.npy", allow_pickle=False)).tolist()

@@ -1,4 +1,4 @@
-"""The pass as a person runs it: what is kept, what is written and told, what the gallery shows."""
+"""The pass as a person runs it: what is kept, what is written and reported, what the gallery shows."""
 
 import base64
 import dataclasses

@@ -1,4 +1,4 @@
-"""What tests of networks share: images, and the features that a few lines of plain torch give of them."""
+"""Shared by the tests of networks: images, and their features from a few lines of plain torch."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Factories of the user's own: bare modules, Backbones, layers that run several times, mistakes."""
+"""The user's own factories: bare modules, Backbones, layers that run several times, mistakes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Centroids are learned once: read again where they are whole, learned again where they are not."""
+"""Centroids are learned once. Their file is read if it is complete; otherwise they are learned again."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""torchvision's and timm's networks: the features are those that a few lines of plain torch give."""
+"""torchvision's and timm's networks: the features equal those from a few lines of plain torch."""
 
 import json
 import sys

@@ -21,7 +21,7 @@ TABLES = {"imagenet32-half": "cifar10", "svhn32": "svhn"}
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_network_that_comes_with_the_project(name: str) -> None:
-    """It is what training wrote of it, and opens by its name as by its file."""
+    """A shipped network equals what training wrote, and opens by its name as by its file."""
     contender, file = resolve(name), WEIGHTS / name / "discriminator.safetensors"
     written = json.loads((WEIGHTS / name / "training.json").read_text())
     assert hashlib.sha256(file.read_bytes()).hexdigest() == written["discriminator"]
@@ -31,7 +31,7 @@ def test_a_network_that_comes_with_the_project(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["imagenet32-half", "svhn32"])
 def test_the_newest_record_of_before_is_of_this_network(name: str) -> None:
-    """It names the file where it lay then; method and weights are the same."""
+    """The record names the old path of the file; method and weights are the same."""
     contender, records = resolve(name), results.read_records(RECORDS / f"{TABLES[name]}.jsonl")
     newest = [record for record in records if record.method == f"{contender.name} + L2-SVM"][-1]
     assert newest.inputs["weights"] == contender.weights

@@ -1,4 +1,4 @@
-"""Signals heard between steps."""
+"""Signals are handled between steps."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`torchrun` with two processes beside one: the same files, the same losses but for the order of additions."""
+"""Two processes under `torchrun` write the same files as one, with the same losses up to the order of additions."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""torchvision imports, whatever torch it stands beside."""
+"""torchvision can be imported with any torch."""
 
 import re
 import subprocess

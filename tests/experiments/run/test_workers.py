@@ -1,4 +1,4 @@
-"""Worker processes: order, errors, death, and that none is left."""
+"""Worker processes: order, errors, death, and that no process is left."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Which runs are warned of, in which words, and how often."""
+"""Which runs get a warning, in which words, and how often."""
 
 import math
 
@@ -18,7 +18,7 @@ def looks(**columns):
 
 
 def heard(rows):
-    """Look (from 1) -> its warnings, where there are any."""
+    """Look (from 1) -> its warnings, if there are any."""
     detector = CollapseDetector()
     said = {i: detector.warnings(row) for i, row in enumerate(rows, start=1)}
     return {i: texts for i, texts in said.items() if texts}

@@ -1,4 +1,4 @@
-"""When looks fall, what they measure, and that a planted collapse and a memoriser are seen, a healthy run is not."""
+"""When looks happen and what they measure; they notice a planted collapse and a memoriser, but no healthy run."""
 
 import csv
 import dataclasses
@@ -23,7 +23,7 @@ def noise(n, seed=0):
 
 
 def train(out, monkeypatch, *, spoil=None, samples=None, held_out=None, looks=4):
-    """A run with looks; `spoil(step, state)` gives the step to go on with, `samples(n)` stand for the generator's."""
+    """A run with looks. `spoil(step, state)` returns the step to use; `samples(n)` replaces the generator's samples."""
     if samples is not None:
         monkeypatch.setattr(gan, "sample", lambda generator, z, *labels: samples(len(z)))
     out.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Recipes: the shipped ones, and what is refused with which words."""
+"""Recipes: the shipped ones, and the messages for what is refused."""
 
 import dataclasses
 import re

@@ -178,7 +178,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(tmp_path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_loses_nothing(tmp_path, place, whole, monkeypatch, number):
-    """It arrives in the middle of step 5, which is finished and saved; no checkpoint was due."""
+    """The signal arrives in the middle of step 5. That step is finished and saved, though no checkpoint was due."""
     update = torch.optim.Adam.step
 
     def signalled(*arguments, **options):
@@ -199,7 +199,7 @@ def test_a_signal_loses_nothing(tmp_path, place, whole, monkeypatch, number):
 
 @pytest.mark.parametrize("full_for", ["losses.csv", "epochs.csv", "samples.png", "losses.png", "clock.json", "state"])
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, place, whole, monkeypatch, full_for):
-    """Whichever write it is that finds no room."""
+    """Any of the writes may find no room."""
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, place, progress=stop_after(6))
     state = (tmp_path / "state.safetensors").read_bytes()
@@ -335,7 +335,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_pat
     ids=["weight", "batch norm", "Adam"],
 )
 def test_what_is_no_number_is_never_saved(tmp_path, place, monkeypatch, spoil, at):
-    """Spoilt by a step whose own loss is finite, be it the last before a look, a checkpoint or the end."""
+    """The step that spoils them has a finite loss itself; it is the last before a look, a checkpoint or the end."""
     train = gan.train
 
     def broken(state, images, config, **given):

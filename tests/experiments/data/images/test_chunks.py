@@ -1,4 +1,4 @@
-"""Work on chunks: outcomes in order, kept while they are worth it, and clear where a process dies."""
+"""Work on chunks: outcomes come in order and are kept while they are useful; the death of a process is clear."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The centre square: the authors' transform in closed forms, and beside Pillow's two steps."""
+"""The centre square: the authors' transform in closed forms, and compared with Pillow's two steps."""
 
 import numpy as np
 import pytest

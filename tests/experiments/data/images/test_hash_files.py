@@ -1,4 +1,4 @@
-"""Folders and zips of photographs: found, hashed, resumed; the same by any number of processes."""
+"""Folders and zips of photographs: found, hashed, resumed; the same with any number of processes."""
 
 import io
 import os
@@ -62,7 +62,7 @@ def read(source: Path, runs: Path, *, progress: Progress = silent, workers: int 
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many files each call hashed, in this process."""
+    """A list that gets, for each call in this process, the number of files hashed."""
     counts: list[int] = []
     hashes = dedup.hash_files
     monkeypatch.setattr(dedup, "hash_files", lambda files, **rest: counts.append(len(files)) or hashes(files, **rest))

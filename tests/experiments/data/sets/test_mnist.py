@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST from their idx files, wherever those lie; other files are refused in one line."""
+"""MNIST and Fashion-MNIST from their idx files, wherever they are found; other files are refused in one line."""
 
 import base64
 import dataclasses

@@ -1,4 +1,4 @@
-"""The restricted reader: equal to the ordinary one on official files, deaf to everything else."""
+"""The restricted reader equals the ordinary one on official files, and refuses everything else."""
 
 import io
 import os
