@@ -6,7 +6,7 @@ HASHES = ("phash", "dhash", "ahash")  # functions of the package `dedup`
 METHODS = {  # name -> its cost in words, for images of 32x32 on two cores
     "near-duplicates": "takes a minute or two for 100,000 images, and grows with the product of the sets' sizes",
     **dict.fromkeys(HASHES, "takes seconds for 100,000 images"),
-    "semantic": "learns a code first, in about a minute whatever the number of images",
+    "semantic": "learns a code first, in about a minute for any number of images",
 }
 
 
