@@ -1,7 +1,7 @@
 """The command line: `dcgan-eval COMMAND ...`. A command's module is imported only when the command runs.
 
-Exit codes: 0 done; 1 done, but the answer is no, or an unexpected failure; 2 the user's mistake, with one line that
-names the fix; 130 interrupted, and the same command continues.
+Exit codes: 0 done; 1 done, but a check failed or files were skipped, or an unexpected failure; 2 a mistake of the user,
+with one line that names the fix; 130 interrupted: the same command continues.
 """
 
 import argparse
@@ -21,7 +21,7 @@ PROGRAM = "dcgan-eval"
 
 
 class Command(NamedTuple):
-    """A command: the module in `experiments.commands` that has its EXAMPLE, options and execute, and what it does."""
+    """A command: what it does, and its module in `experiments.commands`, which has EXAMPLE, options and execute."""
 
     module: str
     summary: str
@@ -35,14 +35,14 @@ COMMANDS: Mapping[str, Command] = {
     "check": Command("check", "Check a network before it is measured: problems with their fixes, layers, costs."),
     "extract": Command("extract", "Extract the features of CIFAR-10."),
     "eval": Command("eval", "Measure one row of a table."),
-    "compare": Command("compare", "Compare two measured networks image by image; exit 1 where B is worse than A."),
+    "compare": Command("compare", "Compare two measured networks image by image; exit 1 if B is worse than A."),
     "ablate": Command("ablate", "Vary one choice of the protocol at a time, on held-out training images."),
     "table": Command("table", "Regenerate the committed tables from the records."),
     "report": Command("report", "Write one page with all results."),
     "look walk": Command("look.walk", "Images between random z: do they change smoothly?"),
-    "look arithmetic": Command("look.arithmetic", "Mean z of exemplars: A - B + C, or a turn vector."),
-    "look filters": Command("look.filters", "What the maps of a convolution respond to, beside random weights."),
-    "look forget": Command("look.forget", "Drop the maps that tell of an object, from boxes drawn around it."),
+    "look arithmetic": Command("look.arithmetic", "Compute A - B + C on the mean z of exemplars, or turn samples."),
+    "look filters": Command("look.filters", "What the maps of a convolution respond to, compared with random weights."),
+    "look forget": Command("look.forget", "Drop the maps that respond to an object, found from boxes drawn around it."),
     "look memorised": Command("look.memorised", "Are samples copies of training images, or all alike?"),
 }
 

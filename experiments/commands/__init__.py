@@ -1,1 +1,1 @@
-"""The commands of `dcgan-eval`, a module each: its options, and what runs it."""
+"""The commands of `dcgan-eval`. Each has a module with its options and the function that runs it."""

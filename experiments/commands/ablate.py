@@ -23,7 +23,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Print the table; write it, its picture and, with --record, the committed one."""
+    """Print the table; write it, its picture and, with --record, the committed table."""
     from experiments.measure import ablation
 
     layers = shared.layers_of(arguments)
@@ -43,7 +43,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if arguments.record:
         check_writable(run.records, run.tables)
     measurement = ablation.prepare(spec, run)
-    (record,) = recorded(measurement, run, fresh=True)  # variants that are stored are not measured again
+    (record,) = recorded(measurement, run, fresh=True)  # stored variants are not measured again
     plain = re.sub(r"[^a-z0-9.]+", "-", measurement.contender.name.lower()).strip("-")
     name = f"{ABLATION}-{plain}" + ("" if spec.subset is None else f"-subset-{spec.subset}")
     files = results.ablation_files(name, [record]) | {f"{name}.svg": ablation.picture(record)}

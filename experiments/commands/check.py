@@ -1,4 +1,4 @@
-"""`dcgan-eval check`: whether a network can be compared with others, what to mend where not, and what it costs."""
+"""`dcgan-eval check`: whether a network can be measured, how to mend what fails, and what it costs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORDS = {True: "ok", False: "FAIL", None: "waits"}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add what `check` takes."""
+    """Add the options of `check`."""
     shared.add_network(parser, default="the variable BACKBONE")
     shared.add_seed(parser)
     shared.add_record(parser, "add the costs to results/")
@@ -30,7 +30,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Print the checks, the layers and the costs; 1 where a check fails."""
+    """Print the checks, the layers and the costs; return 1 if a check fails."""
     target, layers = arguments.target or os.environ.get("BACKBONE"), shared.layers_of(arguments)
     if not target:
         raise UserError("name the backbone: dcgan-eval check mynet.py:network")
@@ -50,7 +50,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     except UserError as error:
         if not isinstance(error.__cause__, features.BackboneError):
             raise
-        return _print_checks(features.run_checks(error.__cause__.backbone))  # they tell what is wrong with it
+        return _print_checks(features.run_checks(error.__cause__.backbone))  # they say what is wrong with it
     backbone, rules = contender.backbone, PROTOCOLS[PROTOCOL]
     backbone.model.to(device)
     print(f"{contender.name}, on {device}", flush=True)
@@ -80,7 +80,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
 
 
 def _print_checks(checks: Iterator[features.Finding]) -> int:
-    """Print a line for each as it comes; 1 where one failed."""
+    """Print a line for each check as it comes; return 1 if one failed."""
     failed = 0
     for found in checks:
         print(f"{WORDS[found.ok]:5}  {found.check:13}  {found.seen}{'; ' if found.fix else ''}{found.fix}", flush=True)
@@ -89,7 +89,7 @@ def _print_checks(checks: Iterator[features.Finding]) -> int:
 
 
 def _layers(shapes: Mapping[str, Sequence[int]], widths: Mapping[str, int]) -> str:
-    """A row for each layer: its maps, and how many features they give."""
+    """Return a table with a row for each layer: its maps, and their number of features."""
     from tabulate import tabulate
 
     rows = [(name, " x ".join(map(str, shape)), f"{widths[name]:,}") for name, shape in shapes.items()]
@@ -98,7 +98,7 @@ def _layers(shapes: Mapping[str, Sequence[int]], widths: Mapping[str, int]) -> s
 
 
 def _costs(costs: features.Costs) -> Iterator[str]:
-    """A line for each cost: size, work, speed, and the space that every table's features take."""
+    """Yield a line for each cost: size, work, speed, and the disk space for the features of each table."""
     from experiments.measure.protocols import PROTOCOLS, TABLES
 
     yield f"parameters     {costs.parameters:,}"

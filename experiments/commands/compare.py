@@ -1,4 +1,4 @@
-"""`dcgan-eval compare A B`: compare two measured networks image by image, from their records; a regression gate."""
+"""`dcgan-eval compare A B`: compare two measured networks image by image, from their records, as a regression gate."""
 
 import argparse
 
@@ -19,7 +19,7 @@ it refuses B in at most that share of comparisons. It compares two networks, not
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `compare`."""
     for name in ("A", "B"):
-        parser.add_argument(name, help="a run id, or a network as for eval, whose newest record is taken")
+        parser.add_argument(name, help="a run id, or a network named as for eval; its newest record is taken")
     parser.add_argument("--table", type=one_of(TABLES), default=TABLES[0], help="default: %(default)s")
     parser.add_argument("--protocol", help=f"{', '.join(PROTOCOLS)} (default: the run's, else the table's first)")
     parser.add_argument("--alpha", type=float, default=0.05, help="level of the gate (default: %(default)s)")

@@ -16,13 +16,13 @@ EXAMPLE = "dcgan-eval data cifar10-train cifar10-test --data-root ~/data"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add the names."""
+    """Add the names of the sets."""
     parser.add_argument("name", nargs="+", help=f"{', '.join(NAMES)}, or a set packed before")
     add_roots(parser)
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Return 1 where a set lacks files that could not be decoded."""
+    """Get and print each set; return 1 if files were skipped because they could not be decoded."""
     from experiments.data.load import load
 
     skipped = [print_set(load(name, run), run) for name in arguments.name]
@@ -30,7 +30,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
 
 
 def print_set(packed: PackedSet, run: Run) -> int:
-    """Print what the set is, name the files that it lacks, and return how many these are."""
+    """Print what the set is, name the files that were skipped, and return their number."""
     images = list(packed.images.shape)
     print(f"{packed.name}: uint8 {images}, digest {packed.digest[:16]}, from {packed.meta['source']}")
     skipped = packed.meta.get("skipped_files", ())

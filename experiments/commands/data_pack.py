@@ -14,19 +14,19 @@ EXAMPLE = "dcgan-eval data pack ~/lsun/bedroom_train_lmdb --size 64 --name bedro
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add the source, and what the set is to be."""
+    """Add the source, and the properties of the packed set."""
     parser.add_argument(
         "source", metavar="SOURCE", type=Path, help="folder (of images, or only of zips), zip, or folder of an LMDB"
     )
-    parser.add_argument("--size", type=int, choices=(32, 64), required=True, help="pixels")
-    parser.add_argument("--name", help="of the set, for recipes (default: the source's, with the size)")
+    parser.add_argument("--size", type=int, choices=(32, 64), required=True, help="width and height in pixels")
+    parser.add_argument("--name", help="name of the set, for recipes (default: the source's name and the size)")
     parser.add_argument("--gray", action="store_true", help="one channel instead of three")
     add_dry_run(parser)
     add_roots(parser)
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Return 1 where files could not be decoded."""
+    """Pack the images, or say what would be done; return 1 if files could not be decoded."""
     from experiments.data.images.pack import PackSpec, pack_images, plan
 
     source: Path = arguments.source
@@ -36,13 +36,15 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     planned, spec = plan(source), PackSpec(arguments.size, channels=1 if arguments.gray else 3)
     if arguments.dry_run:
         size = planned.count * spec.side**2 * spec.channels / 1e6
-        print(f"would pack {planned.count:,} images of {source} into {folder}, {size:,.0f} MB, twice meanwhile")
+        print(
+            f"would pack {planned.count:,} images of {source} into {folder}: {size:,.0f} MB, twice that while packing"
+        )
         return 0
     return 1 if print_set(pack_images(planned, folder, spec, run), run) else 0
 
 
 def _own_name(source: Path) -> str:
-    """A name made from the source's own."""
+    """Make a name from the source's own name."""
     own = source.resolve().stem if source.is_file() else source.resolve().name
     return re.sub(r"[^\w.-]+", "-", own).strip("-.") or "images"
 
@@ -53,4 +55,4 @@ def _check_name(name: str, run: Run) -> None:
     if is_name(name):
         raise UserError(f"{name!r} is the name of a set that has its own source: choose another --name")
     if (given := run.data_root / "packed" / name).exists():
-        raise UserError(f"{given} is a set of that name, which would be taken before this one: choose another --name")
+        raise UserError(f"{given} has the same name and would be used instead of this set: choose another --name")

@@ -1,4 +1,4 @@
-"""`dcgan-eval dedup`: near-duplicates within images, or images that occur in others."""
+"""`dcgan-eval dedup`: find near-duplicates within one set of images, or images of one set that occur in another."""
 
 import argparse
 import json
@@ -13,15 +13,15 @@ EXAMPLE = "dcgan-eval dedup cifar10-test --against cifar10-train\n  dcgan-eval d
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add the sources, the pass, and where its folder is written."""
+    """Add the sources, the method and the output folder."""
     parser.add_argument(
         "name", metavar="SOURCE", help=f"{', '.join(NAMES)}, a set packed before, or a folder or zip of image files"
     )
-    parser.add_argument("--against", metavar="SOURCE", help="the other images")
+    parser.add_argument("--against", metavar="SOURCE", help="find images of the first SOURCE that occur in this one")
     parser.add_argument(
         "--method", type=one_of(METHODS), default=DedupSpec.method, help=f"{', '.join(METHODS)} (default: %(default)s)"
     )
-    parser.add_argument("--radius", type=int, help="for the hashes: Hamming distance in bits of 64 (default: 4)")
+    parser.add_argument("--radius", type=int, help="for the hashes: greatest Hamming distance in bits (default: 4)")
     parser.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/dedup/SOURCE[-against-SOURCE])")
     add_record(parser, "add the audit to results/leakage")
     add_dry_run(parser)
@@ -29,7 +29,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Run the pass and print its summary, or say what would be done; 1 where files were skipped."""
+    """Run the pass and print its summary, or say what would be done; return 1 if files were skipped."""
     from experiments.deduplication.image_source import describe, plain_name
     from experiments.deduplication.output import GALLERY
     from experiments.deduplication.run_pass import check_pass, deduplicate

@@ -1,4 +1,4 @@
-"""`dcgan-eval eval`: measure a row of a table, or answer it from its record."""
+"""`dcgan-eval eval`: measure a row of a table, or show it from its record if it was measured before."""
 
 import argparse
 from types import ModuleType
@@ -36,7 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--trials", type=int, metavar="N", help="for supervised: trials of the search (default: 64, as in the paper)"
     )
     parser.add_argument("--C", help="comma-separated values; one of them is chosen on held-out training images")
-    parser.add_argument("--fresh", action="store_true", help="measure again although there is a record")
+    parser.add_argument("--fresh", action="store_true", help="measure again even if there is a record")
     shared.add_record(parser, "add the records to results/")
 
 
@@ -63,7 +63,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
 
 
 def _spec(arguments: argparse.Namespace) -> tuple[ModuleType, Any]:
-    """Return the module of `measure` that answers the row, and its spec."""
+    """Return the module of `measure` that measures the row, and its spec."""
     if arguments.table == MNIST:
         return _mnist_spec(arguments)
     source = shared.network_of(arguments, arguments.table)
@@ -106,7 +106,7 @@ def _supervised_spec(arguments: argparse.Namespace, network: str) -> tuple[Modul
 
 
 def _refuse(arguments: argparse.Namespace, what: str, **usual: Any) -> None:
-    """Raise UserError if an option is given that has no meaning for such a row."""
+    """Raise UserError if one of the options has another value than its usual one. what: the kind of row."""
     for option, value in usual.items():
         if getattr(arguments, option) != value:
             raise UserError(f"--{option} has no meaning for {what}; leave it out")

@@ -13,11 +13,11 @@ from experiments.run.context import RESULTS, Run
 from experiments.run.errors import UserError, closest
 
 DEFAULTS = {"cifar10": "imagenet32-half", "svhn": "svhn32"}  # table -> the network that is measured by default
-USUAL = f"the variable BACKBONE, or {DEFAULTS['cifar10']}, for SVHN {DEFAULTS['svhn']}"
+USUAL = f"the variable BACKBONE, else {DEFAULTS['cifar10']}, or {DEFAULTS['svhn']} for SVHN"
 
 
 def add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None:
-    """Add --data-root and --runs-root, with their variables; also --device, for commands that compute."""
+    """Add --data-root and --runs-root, whose defaults are environment variables. With `device`, also add --device."""
     for root, text in (("data", "official files, read only"), ("runs", "downloads, packed sets, features, runs")):
         variable = f"{root.upper()}_ROOT"
         parser.add_argument(
@@ -57,7 +57,7 @@ def one_of(names: Iterable[str]) -> Callable[[str], str]:
 
 
 def make_run(arguments: argparse.Namespace, command: Sequence[str] = (), results: Path = RESULTS) -> Run:
-    """Make the run that the options of `add_roots` ask for; it speaks on the console."""
+    """Make the run that the options of `add_roots` ask for. Its messages and progress go to the console."""
     return Run(
         arguments.data_root,
         arguments.runs_root,
@@ -75,21 +75,21 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 
 
 def add_network(parser: argparse.ArgumentParser, more: str = "", *, default: str = USUAL) -> None:
-    """Add the network as a positional argument, with the list of kinds, and --layers.
+    """Add the network as a positional argument, the list of kinds of networks, and --layers.
 
-    `more` says what else the argument may be; `default` says what is taken without it.
+    more: what else the argument may be. default: what is used without the argument; both for the help text.
     """
-    parser.add_argument("target", nargs="?", help=f"a network, see below (default: {default}){more and f'; {more}'}")
+    parser.add_argument("target", nargs="?", help=f"a network; see below (default: {default}){more and f'; {more}'}")
     parser.add_argument("--layers", help=LAYERS_HELP)
     parser.epilog = f"{parser.epilog}\n\nways to name a network:\n{listing()}"
 
 
 def add_features(parser: argparse.ArgumentParser, more: str = "") -> None:
-    """Add what decides features (network, layers, batch norm, subset, seed), --dry-run, roots and device."""
+    """Add the options that decide features (network, layers, batch norm, subset, seed), --dry-run, roots and device."""
     add_network(parser, more)
     parser.add_argument("--backbone", help="the network, instead of the argument")
     parser.add_argument("--batchnorm", type=one_of(BATCHNORM), default=BATCHNORM[0], help="default: %(default)s")
-    parser.add_argument("--subset", type=int, metavar="N", help="use N training images, and a fifth as many to test")
+    parser.add_argument("--subset", type=int, metavar="N", help="use N training images, and N/5 test images")
     add_seed(parser)
     add_dry_run(parser)
     add_roots(parser, device=True)

@@ -1,4 +1,4 @@
-"""`dcgan-eval report`: write one page over all results."""
+"""`dcgan-eval report`: write one page with all results."""
 
 import argparse
 from pathlib import Path
@@ -10,14 +10,14 @@ EXAMPLE = "dcgan-eval report --out report.html"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the options of `report`."""
     parser.add_argument("--out", type=Path, help="file (default: RUNS_ROOT/report.html)")
     add_roots(parser)
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Write the page and print its path."""
-    from experiments.report.page import write_report  # here: it brings torch
+    from experiments.report.page import write_report  # imported here because it imports torch
 
     out = arguments.out or run.runs_root / "report.html"
     write_report(out, run)

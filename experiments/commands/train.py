@@ -14,16 +14,16 @@ EXAMPLE = "dcgan-eval train imagenet32-half --out runs/train/mine"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
+    """Add the options of `train`."""
     parser.add_argument("recipe", help=f"{', '.join(recipe_names())}, or a .toml file")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change a key of the recipe, e.g. width=16 or training.images=1000 (repeatable; another --out for each); "
-        "where the length changes, the learning rate falls from the same share of the run, unless training.decay_from "
-        "is set too",
+        help="change a key of the recipe, e.g. width=16 or training.images=1000 (repeatable; give each variant its "
+        "own --out); if the length changes, training.decay_from is scaled to stay at the same fraction of the run, "
+        "unless it is set too",
     )
     parser.add_argument("--out", type=Path, help="folder of the run (default: RUNS_ROOT/train/RECIPE)")
     parser.add_argument(
@@ -31,20 +31,20 @@ def options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=25_600,
         metavar="N",
-        help="save every N images, and every 5 minutes (default: %(default)s)",
+        help="save a checkpoint every N images, and every 5 minutes (default: %(default)s)",
     )
-    add_record(parser, "keep its pictures in results/training")
+    add_record(parser, "copy its pictures to results/training")
     add_dry_run(parser)
     add_roots(parser, device=True)
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Train, and print the discriminator's file."""
+    """Train, and print the path of the discriminator."""
     recipe = load_recipe(arguments.recipe, arguments.set)
     out = arguments.out or run.runs_root / "train" / recipe.name
     if arguments.dry_run:
         print(json.dumps(dataclasses.asdict(recipe), indent=2))
-        begun = "goes on from the checkpoint there" if (out / STATE).exists() else "from the start"
+        begun = "continuing from the checkpoint there" if (out / STATE).exists() else "from the start"
         print(f"would train {recipe.training.steps:,} minibatches on {run.device} into {out}, {begun}")
         return 0
     from experiments.run.torchrun import joined

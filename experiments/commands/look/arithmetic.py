@@ -1,4 +1,4 @@
-"""`dcgan-eval look arithmetic`: the mean z of exemplars, added and subtracted, or a turn vector."""
+"""`dcgan-eval look arithmetic`: add and subtract the mean z of exemplars, or move samples along a turn vector."""
 
 import argparse
 from pathlib import Path
@@ -13,11 +13,11 @@ EXAMPLE = """dcgan-eval look arithmetic RUN --sheet
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the options of `look arithmetic`."""
     shared.sheet_options(parser, "sheet.html, on which exemplars are chosen,", 200)
     parser.add_argument("--exemplars", type=Path, metavar="FILE.json", help="concepts exported from sheet.html")
     for letter in "abc":
-        parser.add_argument(f"--{letter}", metavar="I,J,K", help="indices on the sheet, or with --exemplars a concept")
+        parser.add_argument(f"--{letter}", metavar="I,J,K", help="indices on the sheet; with --exemplars, a concept")
     parser.add_argument("--turn", action="store_true", help="turn new samples along the vector from --a to --b")
     shared.look_options(parser)
 

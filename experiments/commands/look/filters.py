@@ -10,20 +10,20 @@ EXAMPLE = """dcgan-eval look filters faces-64 --data samples
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    network = "a run's folder, its discriminator.safetensors, or as --backbone of eval"
+    """Add the options of `look filters`."""
+    network = "a run's folder, its discriminator.safetensors, or any network as for eval"
     parser.add_argument("backbone", type=shared.discriminator_file, help=network)
-    parser.add_argument("--layer", default="last", help="default: the last of the backbone's")
-    parser.add_argument("--maps", type=int, default=32, help="measured; 6 are shown (default: %(default)s)")
-    parser.add_argument("--top", type=int, default=4, help="images a map (default: %(default)s)")
-    parser.add_argument("--images", type=int, default=2_000, help="searched (default: %(default)s)")
-    data = "whose images (default: what the run was trained on), or samples: of the generator beside the network"
+    parser.add_argument("--layer", default="last", help="default: the backbone's last layer")
+    parser.add_argument("--maps", type=int, default=32, help="maps to measure; 6 are shown (default: %(default)s)")
+    parser.add_argument("--top", type=int, default=4, help="images to find for each map (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=2_000, help="images to search (default: %(default)s)")
+    data = "name of the set to search (default: the run's training images), or `samples` of the run's generator"
     parser.add_argument("--data", metavar="NAME", help=data)
     shared.look_options(parser)
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Find the images that maps respond to, and what in them counts."""
+    """Find the images that maps respond to, and the pixels that cause the responses."""
     from experiments.look.filters import filters
 
     return shared.carry_out("filters", filters, arguments.backbone, arguments, run)

@@ -1,4 +1,4 @@
-"""`dcgan-eval look forget`: a generator without the maps that tell of an object, from boxes drawn around it."""
+"""`dcgan-eval look forget`: redraw samples without the maps that respond to an object."""
 
 import argparse
 from pathlib import Path
@@ -12,16 +12,16 @@ EXAMPLE = """dcgan-eval look forget RUN --sheet
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the options of `look forget`."""
     shared.sheet_options(parser, "boxes.html, on which boxes are drawn,", 150)
-    parser.add_argument("--boxes", type=Path, metavar="FILE.json", help="exported from boxes.html")
-    parser.add_argument("--layer", help="default: the second-highest stage that gives maps, deconv2 of dcgan64")
-    parser.add_argument("--draws", type=int, default=20, help="sets of random maps (default: %(default)s)")
+    parser.add_argument("--boxes", type=Path, metavar="FILE.json", help="the boxes, exported from boxes.html")
+    parser.add_argument("--layer", help="default: the second-highest stage whose output is maps (deconv2 for dcgan64)")
+    parser.add_argument("--draws", type=int, default=20, help="sets of random maps to drop (default: %(default)s)")
     shared.look_options(parser)
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Drop the maps, or write the page for the boxes."""
+    """Drop the maps, or write the page on which boxes are drawn."""
     if arguments.sheet:
         return shared.write_sheet("forget", "boxes", arguments, run)
     if arguments.boxes is None:

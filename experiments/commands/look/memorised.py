@@ -9,12 +9,12 @@ EXAMPLE = "dcgan-eval look memorised RUN"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
-    early = "; with a folder its generators of epochs 1 and 5 are looked at, too; several are compared"
+    """Add the options of `look memorised`."""
+    early = "; for a folder, its generators of epochs 1 and 5 are looked at too; several generators are compared"
     parser.add_argument(
         "generators", metavar="generator", nargs="+", type=shared.network_path, help=shared.GENERATOR_HELP + early
     )
-    parser.add_argument("--samples", type=int, default=1_000, help="default: %(default)s")
+    parser.add_argument("--samples", type=int, default=1_000, help="samples of each generator (default: %(default)s)")
     shared.comparison_options(parser)
     shared.look_options(parser)
 

@@ -1,4 +1,4 @@
-"""What the looks share: options, networks by name, how a look is carried out, and pages to mark samples on."""
+"""What the looks share: options, names of networks, how a look is carried out, and pages to mark samples on."""
 
 import argparse
 import inspect
@@ -18,25 +18,25 @@ GENERATOR_HELP = (
 
 
 def network_path(named: str) -> Path:
-    """The folder of the network of that name that comes with the project, or the path that a person typed."""
+    """Return the folder of the network with that name if one comes with the project, else the name as a path."""
     return WEIGHTS / named if named in SHIPPED else Path(named)
 
 
 def generator_file(named: str) -> Path:
-    """The generator's file, from its path, the folder of a run, or the name of a network (see `network_path`)."""
+    """Return the generator's file, named by its path, a run's folder or a network's name; see `network_path`."""
     path = network_path(named)
     return path / GENERATOR if path.is_dir() else path
 
 
 def discriminator_file(named: str) -> str:
-    """The same for a discriminator; what names another backbone stays as it is."""
+    """Return the discriminator's file likewise. A text that names another kind of backbone is returned unchanged."""
     path = network_path(named)
     return str(path / DISCRIMINATOR) if path.is_dir() else named
 
 
 def look_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of every look."""
-    seeds = "of the numbered z and all draws, unless a JSON has its own (default: %(default)s)"
+    seeds = "seed of the numbered z and of all draws, unless a JSON file has its own (default: %(default)s)"
     parser.add_argument("--seed", type=int, default=0, help=seeds)
     parser.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/look/KIND-NAME)")
     add_roots(parser, device=True)
@@ -44,16 +44,16 @@ def look_options(parser: argparse.ArgumentParser) -> None:
 
 def comparison_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of looks that compare samples with training images."""
-    features = "network of the feature space, as --backbone of eval (default: the discriminator beside the generator)"
+    features = "network whose features are compared, as for eval (default: the discriminator in the generator's folder)"
     parser.add_argument("--discriminator", metavar="BACKBONE", help=features)
-    parser.add_argument("--data", metavar="NAME", help="the set it was trained on (default: what the run recorded)")
+    parser.add_argument("--data", metavar="NAME", help="the training set (default: the one that the run recorded)")
 
 
 def sheet_options(parser: argparse.ArgumentParser, page: str, samples: int) -> None:
-    """Add the generator, --sheet, which writes the page on which a person marks its samples, and --samples."""
+    """Add the generator, --sheet (writes the page on which a person marks samples) and --samples."""
     parser.add_argument("generator", type=generator_file, help=GENERATOR_HELP)
     parser.add_argument("--sheet", action="store_true", help=f"write {page} and stop")
-    parser.add_argument("--samples", type=int, default=samples, help="of the sheet (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=samples, help="samples on the sheet (default: %(default)s)")
 
 
 def carry_out(
@@ -61,7 +61,7 @@ def carry_out(
 ) -> int:
     """Look at the network, and write the result into the folder of `look.result.look_folder`.
 
-    The look's parameters are `run`, those in `more`, and else the options of the same names.
+    The look gets `run`, the arguments in `more`, and for its other parameters the options of the same names.
     """
     from experiments.look import result
 
@@ -72,7 +72,7 @@ def carry_out(
 
 
 def write_sheet(kind: str, marked: str, arguments: argparse.Namespace, run: Run) -> int:
-    """Write the page on which `marked` is marked for a look of that `kind`, and print its file."""
+    """Write the page on which a person marks `marked` ("concepts" or "boxes"), and print its path. kind: the look."""
     from experiments.look import pages, result
 
     generator = arguments.generator

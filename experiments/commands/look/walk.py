@@ -9,18 +9,18 @@ EXAMPLE = "dcgan-eval look walk faces-64"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the options of `look walk`."""
     parser.add_argument("generator", type=shared.generator_file, help=shared.GENERATOR_HELP)
-    parser.add_argument("--steps", type=int, default=9, help="images a row (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=9, help="images in each row (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=10, help="each begins where the last ended (default: %(default)s)")
-    parser.add_argument("--path", default="straight", help="straight, as in the paper and by default, or spherical")
+    parser.add_argument("--path", default="straight", help="straight (the default, as in the paper) or spherical")
     parser.add_argument("--z", metavar="I,J,...", help="indices on the sheet to pass through (default: 0 to --rows)")
     shared.comparison_options(parser)
     shared.look_options(parser)
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Walk."""
+    """Walk from each z to the next."""
     from experiments.look.subject import parse_indices
     from experiments.look.walk import walk
 

@@ -286,7 +286,7 @@ def test_a_folder_named_like_a_zip_is_a_folder(album: Path, run: Run, tmp_path: 
 def test_a_set_that_would_be_taken_first_is_told(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "data" / "packed" / "album-32").mkdir(parents=True)
     assert cli.main(["data", "pack", "album", "--size", "32"]) == 2
-    assert "data/packed/album-32 is a set of that name, which would be taken before this one" in _one_line(capsys)
+    assert "data/packed/album-32 has the same name and would be used instead of this set" in _one_line(capsys)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_recipe_is_trained_and_recorded(workplace, recipe, capsys):
     assert all((kept / name).read_bytes() == (out / name).read_bytes() for name in shown)
     summary = json.loads((out / "training.json").read_text())
     assert summary["command"] == ["dcgan-eval", "train", "tiny.toml", "--record", "--checkpoint-images", "16"]
-    assert dry(workplace, capsys, recipe)[1].endswith("goes on from the checkpoint there")
+    assert dry(workplace, capsys, recipe)[1].endswith("continuing from the checkpoint there")
 
 
 @pytest.mark.parametrize(
@@ -84,5 +84,5 @@ def test_help_names_the_recipes_without_torch():
         "import sys; from experiments.cli import main\ntry: main(['train', '--help'])\nfinally: print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "imagenet32-half" in done.stdout and "from the same share of the run" in " ".join(done.stdout.split())
+    assert "imagenet32-half" in done.stdout and "at the same fraction of the run" in " ".join(done.stdout.split())
     assert not {"torch", "sklearn", "pandas", "PIL"} & set(done.stdout.splitlines()[-1].split())
