@@ -36,9 +36,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     planned, spec = plan(source), PackSpec(arguments.size, channels=1 if arguments.gray else 3)
     if arguments.dry_run:
         size = planned.count * spec.side**2 * spec.channels / 1e6
-        print(
-            f"would pack {planned.count:,} images of {source} into {folder}: {size:,.0f} MB, twice that while packing"
-        )
+        print(f"would pack {planned.count:,} images of {source} into {folder}: {size:,.0f} MB, double while packing")
         return 0
     return 1 if print_set(pack_images(planned, folder, spec, run), run) else 0
 

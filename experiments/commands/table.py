@@ -32,7 +32,9 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if arguments.check:
         differ = [file.name for file, content in files.items() if not file.exists() or file.read_bytes() != content]
         if differ:
-            run.say(f"differ from what the records make, in {run.tables}: {', '.join(differ)}; run dcgan-eval table")
+            run.say(
+                f"{run.tables} differs from what the records make: {', '.join(differ)}; dcgan-eval table writes them"
+            )
         return 1 if differ else 0
     run.tables.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():

@@ -1,8 +1,8 @@
 """Ablation: a network's CIFAR-10 accuracy with one choice of the protocol varied at a time.
 
 Only training images are used: a fifth of them is held out and scored, C is chosen on another fifth, and the test images
-are never loaded. The images pass through the network once for each mode of batch norm. They are pooled so that the
-features of every variant can be computed from what is stored (features.NestedGrids).
+are never loaded. The images pass through the network once for each mode of batch norm. The maps
+are pooled so that the features of every variant can be computed from what is stored (features.NestedGrids).
 """
 
 import hashlib
@@ -47,7 +47,7 @@ from results.figures import bar_plot
 
 PROTOCOL = "cifar10/ablation"
 DATA = "cifar10-train"
-SHARE = 5  # one image in so many is scored; C is chosen on equally many
+SHARE = 5  # one image in five is scored; C is chosen on as many others
 PAPER, GRIDS = 4, (1, 2, 4, 8)
 CALIBRATED, RUNNING = "calibrated", "running"  # the modes of batch norm in which images of a batch are independent
 POOL = features.NestedGrids(max(GRIDS))
@@ -60,10 +60,10 @@ class AblationSpec:
 
     backbone: str
     layers: tuple[str, ...] | None = None
-    subset: int | None = None  # training images used in all; every one where None
+    subset: int | None = None  # number of training images used; None for all
     seed: int = 0  # for the split, the calibration images and random: weights
     calibration_batches: int = 80
-    Cs: tuple[float, ...] = evaluation.DEFAULT_GRID  # values tried first; others follow beyond the edges
+    Cs: tuple[float, ...] = evaluation.DEFAULT_GRID  # values tried first; if an edge is best, others beyond it follow
 
     def __post_init__(self) -> None:
         if self.subset is not None and self.subset < SHARE * BATCH:
@@ -142,7 +142,7 @@ class Ablation(Measurement):
         return [figure]
 
     def _measured(self, run: Run) -> dict[str, dict[str, Any]]:
-        """Return setting, as text -> what was found, for all settings; stored settings are not measured again."""
+        """Return setting (as text) -> what was found, for all settings. Stored settings are not measured again."""
         key = hashlib.sha256(json.dumps(identity(self, run), sort_keys=True).encode()).hexdigest()[:16]
         file = run.runs_root / "ablations" / f"{key}.safetensors"
         found = read_found(file)
@@ -175,7 +175,7 @@ class Ablation(Measurement):
 
     @contextmanager
     def _features(self, variant: Variant, stored: np.ndarray, run: Run) -> Iterator[np.ndarray]:
-        """Yield the variant's features, float32 [N, d], as eval would extract them, in a file that the block owns."""
+        """Yield the variant's features, float32 [N, d], as eval would extract them, in a file deleted at the end."""
         if variant.batchnorm != CALIBRATED:
             yield stored
             return
@@ -236,12 +236,12 @@ def prepare(spec: AblationSpec, run: Run) -> Ablation:
 def with_layers(contender: Contender, spec: AblationSpec) -> Contender:
     """Return the contender itself. Raises UserError if its features are not pooled as in the paper."""
     if contender.pool != features.max_grid(PAPER):
-        raise UserError(f"{spec.backbone} has no layers and grid to vary; name a network, e.g. random:imagenet32")
+        raise UserError(f"{spec.backbone} has no layers or grid to vary; name a network, e.g. random:imagenet32")
     return contender
 
 
 def describe(spec: AblationSpec, run: Run) -> list[str]:
-    """Say in lines what a long run would do and need."""
+    """Return lines that say what a long run would do and need."""
     contender = with_layers(resolve(spec.backbone, layers=spec.layers, seed=spec.seed), spec)
     rows = variants(contender.backbone)
     images = spec.subset or PROTOCOLS["cifar10/full"].images
@@ -275,7 +275,7 @@ def variants(backbone: features.Backbone) -> tuple[Variant, ...]:
 
 
 def read_found(file: Path) -> dict[str, dict[str, Any]]:
-    """Read what a stopped run stored: setting, as text -> what was found. If it is damaged, warn and return nothing."""
+    """Read what a stopped run stored: setting (as text) -> what was found. If damaged, warn and return nothing."""
     try:
         return kept.read(file)[1]
     except FileNotFoundError:
@@ -297,7 +297,7 @@ def _pool(mode: str) -> Callable:
 
 
 def _has_running_statistics(model: nn.Module) -> bool:
-    """Tell whether training left running statistics: there are some, other than the initial mean 0 and variance 1."""
+    """Return whether training left running statistics, other than the initial mean 0 and variance 1."""
     return any(
         bool(norm.running_mean.any()) or bool((norm.running_var != 1).any())
         for norm in model.modules()
@@ -306,7 +306,7 @@ def _has_running_statistics(model: nn.Module) -> bool:
 
 
 def picture(record: results.Record) -> bytes:
-    """The SVG of a record: a bar with its interval for each variant."""
+    """Draw a record as SVG: a bar with its interval for each variant."""
     shown = ("kind", "variant", "accuracy_percent", "ci95_low", "ci95_high")
     bars = [tuple(row[name] for name in shown) for row in record.solver["variants"]]
     label = f"% of {record.n_test:,} held-out training images; 95 % intervals"

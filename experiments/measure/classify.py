@@ -1,4 +1,4 @@
-"""Classify features: choose C on training rows, score the test rows once, and tell which of them were right."""
+"""Classify features: choose C on training rows, score the test rows once, and say which of them were right."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -54,7 +54,7 @@ def score_neighbours(
     device: torch.device | str = "cpu",
     progress: Progress = silent,
 ) -> tuple[NDArray[np.bool_], float]:
-    """Score draws like `evaluation.score_draws`, but by the k nearest of a draw's rows (Euclidean distance).
+    """Score draws like `evaluation.score_draws`, but by the k nearest rows of a draw (Euclidean distance).
 
     The second value, the duality gap, is 0.
     """
@@ -154,7 +154,7 @@ def few_labels(
     ]
     where = f"{few.select} draws" if few.select else f"{FOLDS} folds"
     for entry in tried:
-        run.say(f"{setting} {entry[setting]:g}: {100 * entry['accuracy']:.2f} % of training images not fitted, {where}")
+        run.say(f"{setting} {entry[setting]:g}: {100 * entry['accuracy']:.2f} % on training images left out, {where}")
     fresh = drawn(few.score, seed + 1)
     right, last_gap = classifier.score(X, y, fresh, [best], split.X_test, split.y_test, **how)
     selection = {setting: best, "holdout": len(split.holdout), "scored on": where, "grid": tried}

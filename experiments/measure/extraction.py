@@ -1,4 +1,4 @@
-"""Features of labelled images, stored below RUNS_ROOT/features: they are extracted once, verified, and continued.
+"""Features of labelled images, stored below RUNS_ROOT/features: extracted once, verified, resumed after a stop.
 
 As in the paper (section 5.1 and the authors' feature code), batch norm is calibrated on training images, and every
 layer is max-pooled to 4x4.

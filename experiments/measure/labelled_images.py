@@ -34,14 +34,14 @@ class Labelled:
 
 
 def subset_rows(labels: np.ndarray, size: int, seed: int) -> NDArray[np.int64]:
-    """Draw the rows of a seeded, stratified subset: int64 [size], ascending. UserError if it is not smaller."""
+    """Draw the rows of a seeded, stratified subset: int64 [size], ascending. UserError unless it is smaller."""
     if size >= len(labels):
         raise UserError(f"a subset must be smaller than the set of {len(labels)}, got {size}")
     return evaluation.stratified_holdout(labels, size, seed=seed)[1]
 
 
 def load_labelled(name: str, run: Run) -> Labelled:
-    """Load the packed set of that name. Raises UserError for a set without labels, or that cannot be obtained."""
+    """Load the packed set of that name. Raises UserError if it has no labels or cannot be loaded."""
     packed = load(name, run)
     if packed.labels is None:
         raise UserError(f"{name} has no labels")
@@ -60,7 +60,7 @@ def calibration_rows(fit: NDArray[np.int64], batches: int, seed: int) -> NDArray
 
 
 def batchnorm_key(mode: str, digest: str, shown: NDArray[np.int64]) -> dict[str, Any]:
-    """Return what the key of stored features says about batch norm: its mode, and what its statistics depend on."""
+    """Return the part of a features' key about batch norm: its mode, and what its statistics depend on."""
     if mode == "calibrated":
         return {"mode": mode, "data": digest, "rows": rows_digest(shown), "batch_size": BATCH}
     return {"mode": mode, "batch_size": BATCH} if mode == "batch" else {"mode": mode}

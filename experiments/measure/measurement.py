@@ -1,4 +1,4 @@
-"""Measurements: each answers rows of a table. Only this module looks up whether a figure exists, and builds records.
+"""Measurements: each gives rows of a table. Only this module looks up whether a figure exists, and builds records.
 
 A figure is identified by its spec, the digests of its inputs, and the digest of the source code that can change it. A
 figure that agrees in all three is not measured again.
@@ -49,7 +49,7 @@ class Measurement:
 
     @property
     def table(self) -> str:
-        """The table whose rows it answers."""
+        """The table that its figures belong to."""
         return self.spec.rules.table
 
     @property
@@ -63,7 +63,7 @@ class Measurement:
         return self.spec.rows
 
     def measure(self, run: Run) -> list[Figure]:
-        """Do the long work; continue where a stopped run ended, and score test images once."""
+        """Do the long work: continue where a stopped run ended, and score test images once."""
         raise NotImplementedError
 
 

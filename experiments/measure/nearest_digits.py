@@ -33,7 +33,7 @@ REAL = "real"
 CHUNK = 1_000  # references added at once; every count of a curve is a multiple of it
 CURVE_COLUMNS = ["method", "run_id", "references", "error_percent"]
 PAPER, ALL = 50_000, 60_000  # training images in the paper's row, and in all
-CURVE = tuple(m * 10**e for e in range(3, 9) for m in (1, 2, 5))  # numbers of references at which the error is noted
+CURVE = tuple(m * 10**e for e in range(3, 9) for m in (1, 2, 5))  # numbers of references at which the error is recorded
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class NearestSpec:
 
     @property
     def counts(self) -> list[int]:
-        """Numbers of references that answer a row: the paper's, if it is reached, and the last."""
+        """Numbers of references that have a row: the paper's, if it is reached, and the last."""
         return sorted({PAPER, self.samples}) if self.samples >= PAPER else [self.samples]
 
     @property
@@ -76,7 +76,7 @@ class NearestDigits(Measurement):
     test: PackedSet
     references: PackedSet | gan.ConditionalGenerator
     weights: str  # digest of the real digits, or of the generator's file
-    saved: int = 10 * CHUNK  # the search is saved each time after so many references
+    saved: int = 10 * CHUNK  # the search is saved whenever this many more references were searched
     table: str = "mnist"
 
     @property
@@ -157,7 +157,7 @@ def prepare(spec: NearestSpec, run: Run) -> NearestDigits:
 
 
 def describe(spec: NearestSpec, run: Run) -> list[str]:
-    """Say in a line what a long run would do."""
+    """Return a line that says what a long run would do."""
     return [f"{spec.method}: {spec.samples:,} images, {', '.join(sorted(spec.rows))}, on {run.device}"]
 
 
@@ -189,7 +189,7 @@ def curve_csv(records: Sequence[results.Record]) -> bytes:
 
 
 def _resumed(search: evaluation.RunningKnn, file: Path, samples: int) -> dict[int, float]:
-    """Restore `search` from the saved one, and return the curve up to there; do nothing if it has more samples."""
+    """Restore `search` from `file` and return its curve; if it is missing, damaged or too long, return an empty one."""
     if not file.exists():
         return {}
     try:

@@ -28,7 +28,7 @@ COLUMNS = (
 class Comparison:
     """What a paired test found.
 
-    difference: accuracy of a minus that of b, in percentage points, with its 95 % interval. test: the test that gave p.
+    difference: accuracy of a minus that of b, in percentage points, with its 95 % interval. test: the test used for p.
     """
 
     difference: evaluation.Interval
@@ -60,12 +60,12 @@ def as_csv(table: results.Table, records: Iterable[results.Record]) -> bytes:
 
 
 def has_outcomes(record: results.Record) -> bool:
-    """Tell whether the record says which test images were right."""
+    """Return whether the record says which test images were right."""
     return "right" in record.outcomes or "right_draws" in record.outcomes
 
 
 def unlike(a: results.Record, b: results.Record) -> str:
-    """Say what two records with outcomes must share but do not, as a clause; empty if they can be compared."""
+    """Return a clause that says what two records with outcomes do not share but must; empty if comparable."""
     for what, of in (
         ("protocols", lambda r: r.protocol),
         ("test sets", lambda r: r.inputs["test"]),
@@ -94,7 +94,7 @@ def compared(a: results.Record, b: results.Record, *, alternative: Alternative =
 
 
 def agreement(a: results.Record, b: results.Record) -> evaluation.Agreement:
-    """Measure how far both are right on the same test images. With draws, an image is right if half of them are."""
+    """Measure how far a and b are right on the same test images. An image counts as right if half of its draws are."""
     return evaluation.agreement(*(_share(r) >= 0.5 for r in (a, b)))
 
 
@@ -157,11 +157,11 @@ def _row(a: results.Record, b: results.Record) -> dict[str, Any]:
 
 
 def class_table(a: results.Record, b: results.Record, run: Run) -> str:
-    """Make a table with a row for each class; a line instead if no packed set with these test images is at hand."""
+    """Make a table with a row for each class; if no packed set with these test images is found, a line that says so."""
     name = f"{(PROTOCOLS | SUPERVISED)[a.spec['protocol']].data}-test"
     packed = _packed_set(name, a.inputs["test"], run)
     if packed is None or packed.labels is None:
-        return f"no classes: the labels of these test images are not at hand; dcgan-eval data {name} gets the set"
+        return f"no classes: the labels of these test images were not found; dcgan-eval data {name} gets the set"
     names, rows = packed.meta.get("class_names"), by_class(a, b, packed.labels)
     table = tabulate(
         [
@@ -177,7 +177,7 @@ def class_table(a: results.Record, b: results.Record, run: Run) -> str:
         disable_numparse=True,
         colalign=("left", *("right",) * 5),
     )
-    without = "\nno p: these records do not hold the draws of each class; eval --fresh measures them again"
+    without = "\nno p: these records lack the accuracies of each class; eval --fresh measures them again"
     return table + (without if rows[0].p_value is None else "")
 
 
@@ -207,7 +207,7 @@ def _accuracy(record: results.Record) -> float:
 
 
 def _packed_set(name: str, digest: str, run: Run) -> PackedSet | None:
-    """Return the packed set with exactly that digest; None if it is not at hand, or damaged."""
+    """Return the packed set with exactly that digest; None if it is missing or damaged."""
     for root in (run.data_root, run.runs_root):
         with suppress(FileNotFoundError, ValueError):
             if (packed := open_packed(root / "packed" / name)).digest == digest:

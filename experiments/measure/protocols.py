@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from experiments.run.errors import UserError, closest
 
-CLASSES = 10  # every labelled set here has so many
+CLASSES = 10  # of every labelled set here
 
 
 @dataclass(frozen=True)
@@ -76,26 +76,24 @@ WITHOUT_TRAIN = "cifar10/full-without-train-duplicates"
 def protocol_of(table: str, name: str | None, protocols: Mapping[str, Protocol] = PROTOCOLS) -> str:
     """Return that name, or the table's first among `protocols`. Raises UserError if the table has no such protocol."""
     known = [name for name, protocol in protocols.items() if protocol.table == table]
-    kind = "of supervised:" if protocols is SUPERVISED else "of features"
+    kind = "for supervised: networks" if protocols is SUPERVISED else "for features"
     if not known:
-        raise UserError(
-            f"no protocol {kind} in the table {table}; choose --table {next(iter(protocols.values())).table}"
-        )
+        raise UserError(f"table {table} has no protocol {kind}; choose --table {next(iter(protocols.values())).table}")
     if name is not None and name not in known:
         raise UserError(
-            f"no protocol {name!r} in the table {table}; it has {', '.join(known)} {kind}{closest(name, known)}"
+            f"table {table} has no protocol {name!r}; {kind} it has {', '.join(known)}{closest(name, known)}"
         )
     return name or known[0]
 
 
 def check_images(name: str, images: int, tested: int, protocols: Mapping[str, Protocol] = PROTOCOLS) -> None:
-    """Raise UserError if the labelled set at hand does not have the numbers of images that the protocol requires."""
+    """Raise UserError if the labelled set does not have the numbers of images that the protocol requires."""
     wanted = protocols[name]
     if (images, tested) == (wanted.images, wanted.tested):
         return
     sizes = [other for other, p in protocols.items() if (p.data, p.images, p.tested) == (wanted.data, images, tested)]
-    fix = f"choose --protocol {sizes[0]}, a row of its own" if sizes else "put the official files in DATA_ROOT"
+    fix = f"choose --protocol {sizes[0]}, a separate row" if sizes else "put the official files in DATA_ROOT"
     raise UserError(
         f"{name} takes {wanted.images:,} training and {wanted.tested:,} test images of {wanted.data}, "
-        f"there are {images:,} and {tested:,}; {fix}"
+        f"but there are {images:,} and {tested:,}; {fix}"
     )

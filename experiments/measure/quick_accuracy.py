@@ -23,9 +23,9 @@ GRID = (3e-5, 1e-4, 3e-4, 1e-3)
 class Part:
     """A stratified part of a labelled set, the same whenever it is drawn."""
 
-    images: np.ndarray  # uint8 [N, H, W, C], those to fit on first
+    images: np.ndarray  # uint8 [N, H, W, C]; the images to fit on come first
     labels: np.ndarray  # int64 [N]
-    fitted: int  # how many are fitted on; the rest are scored
+    fitted: int  # number of images to fit on; the rest are scored
 
 
 def part(train: PackedSet, *, fitted: int = FITTED, scored: int = SCORED) -> Part:

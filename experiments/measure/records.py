@@ -17,7 +17,7 @@ from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
 from results.records import RUN_ID
 
-KEPT = PROTOCOLS | SUPERVISED  # protocols whose records tell which images were right
+KEPT = PROTOCOLS | SUPERVISED  # protocols whose records say which images were right
 
 
 def publish(table: results.Table, measured: Sequence[results.Record], run: Run, *, commit: bool) -> list[Path]:
@@ -57,13 +57,13 @@ def keep_record(file: Path, record: results.Record, run: Run) -> None:
         results.append_record(file, record)
     elif same[0].value != record.value:
         run.say(
-            f"warning: {file} keeps run {record.run_id} with {same[0].value:.2f} %, not this {record.value:.2f} %: "
-            "same day and inputs, another figure; delete its line to keep this one"
+            f"warning: {file} already holds run {record.run_id} with {same[0].value:.2f} %, so the new "
+            f"{record.value:.2f} % (same day, same inputs) was not stored; delete that line to store the new one"
         )
 
 
 def sentence(record: results.Record) -> str:
-    """Say a record's figure in a line."""
+    """Return a line that says a record's figure."""
     bar = "" if record.error_bar is None else f" +-{record.error_bar:.2f} ({record.error_bar_kind})"
     what = f"{record.value:.2f}{bar} % {record.metric.removesuffix('_percent')}"
     chosen = [f"{name} = {record.solver[name]:g}" for name in ("C", "k") if name in record.solver]
@@ -75,10 +75,10 @@ def sentence(record: results.Record) -> str:
 
 
 def records_named(texts: Sequence[str], protocol: str | None, usual: str, run: Run) -> list[results.Record]:
-    """Find the record with outcomes for each text, a run id or a network; all records are of one protocol.
+    """Find a record with outcomes for each of `texts` (run ids or networks). All records are of one protocol.
 
-    protocol: that protocol; by default it is that of the runs that are named, else `usual`. Raises UserError with the
-    command that makes a missing record.
+    protocol: this protocol. If None, it is that of the named runs, or `usual` if no run is named. Raises UserError with
+    the command that makes a missing record.
     """
     files = [folder / f"{table}.jsonl" for folder in (run.records, run.own_records) for table in table_names()]
     known = sorted((r for file in files for r in results.read_records(file)), key=lambda r: r.started)
@@ -105,7 +105,7 @@ def _of_run(found: Sequence[results.Record], protocol: str) -> list[results.Reco
 def _of_network(text: str, protocol: str, known: Sequence[results.Record]) -> list[results.Record]:
     """Find the records that `dcgan-eval eval` would make of a network by default: same name, weights and protocol."""
     if protocol not in PROTOCOLS or text.startswith("supervised:"):
-        raise UserError(f"{text!r} by {protocol} must be named by its run id; the tables show it as provenance")
+        raise UserError(f"{text!r} by {protocol} must be named by its run id, which tables show as provenance")
     contender = resolve(text)
     name = method(contender, EvalSpec(text, protocol=protocol))
     fits = [r for r in known if (r.method, r.protocol) == (name, protocol)]
@@ -125,4 +125,4 @@ def _newest(fits: Sequence[results.Record]) -> results.Record:
     if last.protocol not in KEPT:
         raise UserError(f"the protocol must be one of {', '.join(KEPT)} to compare image by image, got {last.protocol}")
     again = shlex.join([*last.command, *([] if "--fresh" in last.command else ["--fresh"])])
-    raise UserError(f"run {last.run_id} does not tell which images were right; measure it again: {again}")
+    raise UserError(f"run {last.run_id} does not say which images were right; measure it again: {again}")

@@ -2,10 +2,10 @@
 
 Paper section 5.2: a random search over 64 trials chooses the hyper-parameters. Held-out training images decide between
 the trials, and the best network is scored once on the test images. The paper's 28.87 % is the error on the images that
-decide; the record holds this error beside the test error.
+decide; the record holds both this error and the test error.
 
 Every finished trial has a file of its own below RUNS_ROOT/supervised, with its accuracies, and with its network if it
-was the best so far. So a stop costs one trial, and a longer search begins with the trials of a shorter one.
+was the best so far. So a stop loses one trial at most, and a longer search begins with the trials of a shorter one.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ from experiments.run.environment import timed
 from experiments.run.errors import UserError
 
 PREFIX = "supervised:"
-VERSION = 2  # raise this when a trial gives another network than before, or its file gets another form
+VERSION = 2  # raise this when a trial yields another network than before, or the form of its file changes
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SupervisedSpec:
     network: str  # PRESET[,width=N,...], as in random:
     protocol: str
     trials: int = 64  # the paper's
-    epochs: int = 40  # a rate of 1e-3 fits every training image after half of them, 1e-4 reaches almost 97 %
+    epochs: int = 40  # with rate 1e-3, half of them fit every training image; with 1e-4, all fit almost 97 %
     seed: int = 0  # for the hold-out, the labels and the trials
     space: evaluation.Space = field(default_factory=evaluation.Space)
 
@@ -94,7 +94,7 @@ class SupervisedSearch(Measurement):
     folder: Path  # holds the trials' files
 
     def measure(self, run: Run) -> list[Figure]:
-        """Run the trials that are not stored yet, and score the best one, the first of equals, on the test images."""
+        """Run the trials that are not stored yet, and score the best one (the first if several are best) once."""
         spec, data, rules = self.spec, self.data, self.spec.rules
         drawn = evaluation.draw_trials(spec.trials, seed=spec.seed, space=spec.space)
         done = list(self._trials(drawn, run))
@@ -135,7 +135,7 @@ class SupervisedSearch(Measurement):
         files = [self.folder / f"trial-{number:04d}.safetensors" for number in range(len(drawn))]
         before = next((number for number, file in enumerate(files) if not file.exists()), len(files))
         if before:
-            run.say(f"{before} of {len(files)} trials are at hand ({self.folder})")
+            run.say(f"{before} of {len(files)} trials were run before ({self.folder})")
         shown = run.progress(
             range(before, len(files)), total=len(files), desc="random search", unit="trial", done=before
         )
@@ -171,7 +171,7 @@ class SupervisedSearch(Measurement):
 
 
 def prepare(spec: SupervisedSpec, run: Run) -> SupervisedSearch:
-    """Load both parts, and draw which images train and which are held out. Raises UserError for unfit sets."""
+    """Load both parts, and draw which images train and which are held out. Raises UserError if the sets do not fit."""
     train, test = (load_labelled(f"{spec.rules.data}-{part}", run) for part in ("train", "test"))
     check_images(spec.protocol, len(train.images), len(test.images), SUPERVISED)
     arch, _ = architecture(spec.network)
@@ -198,14 +198,14 @@ def prepare(spec: SupervisedSpec, run: Run) -> SupervisedSearch:
 
 
 def describe(spec: SupervisedSpec, run: Run) -> list[str]:
-    """Say in a line what a long run would do."""
+    """Return a line that says what a long run would do."""
     return [f"{spec.method}: {spec.epochs} epochs each, {spec.protocol}, on {run.device}"]
 
 
 def network(arch: gan.Architecture, classes: int, trial: evaluation.Trial, generator: torch.Generator) -> nn.Module:
     """Make the network: the discriminator's stages, dropout, and a linear layer to `classes` logits.
 
-    Its weights are drawn as those of a DCGAN.
+    Its weights are initialised as in a DCGAN.
     """
     stages = gan.Discriminator(arch)
     parts = OrderedDict[str, nn.Module]((name, stages.get_submodule(name)) for name in arch.stage_names)
@@ -226,7 +226,7 @@ def _read(file: Path, best: float, run: Run) -> Kept | None:
         weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
         found = Kept(**header, weights=weights)
         if found.validation_accuracy > best and not weights:
-            raise ValueError("it lacks its network")
+            raise ValueError("its network is missing")
         return found
     except FileNotFoundError:
         return None

@@ -175,14 +175,14 @@ def prepare(spec: EvalSpec, run: Run) -> FeatureClassification:
     keys = key(data_digest=train.digest), key(data_digest=test.digest)
     leaked = leaked_rows(contender, train, test, run) if spec.column == PROTOCOL else {}
     if spec.column == PROTOCOL and WITHOUT_LEAKED not in leaked:
-        run.say("not audited: which test images are among its training images (see dcgan-eval dedup --help)")
+        run.say("no audit says which test images it was trained on, so that row is left out (see dcgan-eval dedup)")
     return FeatureClassification(spec, contender, train, test, shown, held, keys, leaked)
 
 
 def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, data: str | None) -> Contender:
-    """Load the network that `text` names, on the run's device. Raises UserError for one that cannot run.
+    """Load the network that `text` names, on the run's device. Raises UserError if it cannot run.
 
-    data: the labelled set whose training images K-means learns from; None leaves it unlearned.
+    data: the labelled set from whose training images K-means features are learned. If None, they are not learned.
     """
     contender = resolve(text, run if data else None, layers=layers, seed=seed, learn_from=f"{data}-train")
     contender.backbone.model.to(run.device)
@@ -194,7 +194,7 @@ def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, 
 
 
 def leaked_rows(contender: Contender, train: Labelled, test: Labelled, run: Run) -> dict[str, np.ndarray]:
-    """Return protocol -> the test images that it leaves out, for every training set that is empty or has an audit."""
+    """Return protocol -> test images that it leaves out. A protocol without an audit of its training set is missing."""
     leaked = {}
     for protocol, against in ((WITHOUT_LEAKED, contender.trained_on), (WITHOUT_TRAIN, train.digest)):
         if against == NOTHING:
@@ -218,7 +218,7 @@ def extract_features(measurement: FeatureClassification, run: Run) -> list[np.nd
 
 
 def describe(spec: EvalSpec, run: Run) -> list[str]:
-    """Say in lines what a long run would do and need."""
+    """Return lines that say what a long run would do and need."""
     contender = resolve(spec.backbone, layers=spec.layers, seed=spec.seed)
     width = features.feature_width(contender.backbone, pool=contender.pool)
     images = spec.rules.images + spec.rules.tested if spec.subset is None else spec.subset + spec.subset // 5
@@ -251,7 +251,7 @@ def scored(right: np.ndarray, rules: Protocol) -> dict[str, Any]:
 
 
 def outcomes(drawn: np.ndarray, right: np.ndarray, y_test: np.ndarray) -> dict[str, Any]:
-    """Return what paired tests compare: which labels were used, and which test images were right, in hexadecimal.
+    """Return what paired tests compare: the labels used, and which test images were right, in hexadecimal.
 
     drawn: int64 [R, n], the labelled rows of each draw. right: bool [R, m]. y_test: [m].
     One fit gives `right`, a bit for each image. R <= 255 draws give `right_draws`, a byte for each image, the number of

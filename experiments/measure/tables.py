@@ -18,7 +18,7 @@ def table_names() -> list[str]:
 
 
 def load_table(name: str) -> results.Table:
-    """Load the table of that name. Raises UserError for an unknown name, and for a TOML that describes no table."""
+    """Load the table of that name. Raises UserError if the name is unknown or its TOML is not a valid table."""
     file = file_of("tables", name)
     try:
         return results.table_from_dict(read_toml(file))
@@ -37,7 +37,7 @@ def described_protocols() -> dict[str, str]:
 
 
 def regenerate(names: Sequence[str], run: Run) -> dict[Path, bytes]:
-    """Make the files of these tables in results/tables from the records; nothing is written."""
+    """Make the contents of these tables' files in results/tables from the records; write nothing."""
     files: dict[str, bytes] = {}
     for name in names:
         if name == LEADERBOARD:

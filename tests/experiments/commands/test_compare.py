@@ -123,14 +123,14 @@ def test_classes_are_left_out_where_their_labels_are_not_at_hand(
     runs = [r.run_id for r in results.read_records(records(roots))[-2:]]
     assert compare(roots, *runs) == 0
     assert told(capsys)[0][-1] == (
-        "no classes: the labels of these test images are not at hand; dcgan-eval data cifar10-test gets the set"
+        "no classes: the labels of these test images were not found; dcgan-eval data cifar10-test gets the set"
     )
 
 
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ([RUNS["good"], RUNS["none"]], "does not tell which images were right; measure it again: dcgan-eval eval none"),
+        ([RUNS["good"], RUNS["none"]], "does not say which images were right; measure it again: dcgan-eval eval none"),
         ([RUNS["good"], "20200101-00000000"], "no run 20200101-00000000 in"),
         (
             [RUNS["good"], "pixels"],

@@ -238,7 +238,7 @@ def test_another_figure_of_the_same_run_is_told(
         lambda self, run: [dataclasses.replace(figure, value=1.0) for figure in measure(self, run)],
     )
     assert cli.main(["eval", *RANDOM, "--fresh"]) == 0
-    assert re.search(r"keeps run .* not this 1\.00 %", capsys.readouterr().err) and len(records(roots)) == 1
+    assert re.search(r"already holds run .* so the new 1\.00 %", capsys.readouterr().err) and len(records(roots)) == 1
 
 
 def test_skipped_files_are_listed_and_exit_1(roots: Path, capsys: pytest.CaptureFixture) -> None:

@@ -176,8 +176,8 @@ def test_table_picture_and_record(roots: Path, capsys: pytest.CaptureFixture) ->
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["ablate", "pixels"], "pixels has no layers and grid to vary"),
-        (["ablate", "kmeans:50"], "has no layers and grid to vary"),
+        (["ablate", "pixels"], "pixels has no layers or grid to vary"),
+        (["ablate", "kmeans:50"], "has no layers or grid to vary"),
         (["ablate", "missing.safetensors"], "no checkpoint at missing.safetensors"),
         (["ablate", TARGET, "--layers", "conv9"], "no layer 'conv9'; the layers are conv1"),
         (["ablate", TARGET, "--subset", "100"], "subset must be at least 640 images, got 100"),

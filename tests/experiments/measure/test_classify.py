@@ -94,7 +94,9 @@ def test_figures_of_draws() -> None:
 
 def test_protocols_are_never_mixed_silently() -> None:
     assert (protocol_of("svhn", None), protocol_of("cifar10", None)) == ("svhn/1000-balanced", "cifar10/full")
-    with pytest.raises(UserError, match="no protocol 'cifar10/full' in the table svhn; it has svhn/1000-balanced"):
+    with pytest.raises(
+        UserError, match="table svhn has no protocol 'cifar10/full'; for features it has svhn/1000-balanced"
+    ):
         protocol_of("svhn", "cifar10/full")
     check_images("svhn/1000-of-1083", 1_083, 6_001)
     with pytest.raises(UserError, match="there are 1,083 and 6,001; choose --protocol svhn/1000-of-1083"):

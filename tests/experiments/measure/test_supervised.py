@@ -89,7 +89,7 @@ def test_a_stopped_search_goes_on_and_a_longer_one_begins_with_it(
     capsys.readouterr()
     shutil.move(roots / "runs" / "records", roots / "uninterrupted")
     assert cli.main([*COMMAND, "--fresh"]) == 0
-    assert "2 of 4 trials are at hand" in capsys.readouterr().err and len(ran) == 5
+    assert "2 of 4 trials were run before" in capsys.readouterr().err and len(ran) == 5
     (before,) = [json.loads(line) for line in (roots / "uninterrupted" / "svhn.jsonl").read_text().splitlines()]
     assert figures(records(roots)[0]) == figures(before)
     assert cli.main([*COMMAND[:-1], "5"]) == 0 and len(ran) == 6
@@ -170,8 +170,11 @@ def test_dry_run_does_nothing(roots: Path, capsys: pytest.CaptureFixture) -> Non
             ["supervised:svhn32", "--table", "svhn", "--protocol", "svhn/1000-of-1083"],
             "it has svhn/supervised-1000, svhn",
         ),
-        (["random:svhn32", "--table", "svhn", "--protocol", NAME], "it has svhn/1000-balanced, svhn/1000-of-1083 of"),
-        (["supervised:svhn32"], "no protocol of supervised: in the table cifar10; choose --table svhn"),
+        (
+            ["random:svhn32", "--table", "svhn", "--protocol", NAME],
+            "for features it has svhn/1000-balanced, svhn/1000-of-1083;",
+        ),
+        (["supervised:svhn32"], "table cifar10 has no protocol for supervised: networks; choose --table svhn"),
         (["supervised:svhn32", "--table", "svhn", "--layers", "conv1"], "--layers has no meaning for supervised:"),
         (["supervised:svhn32", "--table", "svhn", "--classifier", "k-nn"], "--classifier has no meaning for"),
         (["random:svhn32", "--table", "svhn", "--trials", "4"], "--trials has no meaning for a row of features"),
