@@ -1,4 +1,4 @@
-"""`look arithmetic`: A - B + C on z, each the mean of exemplars (paper section 6.3.2), and the turn vector.
+"""`look arithmetic`: A - B + C on z, where each is the mean of exemplars (paper section 6.3.2); the turn vector.
 
 A person chooses the exemplars on the contact sheet that `--sheet` writes, or names their indices on it.
 """
@@ -21,14 +21,14 @@ from experiments.run.environment import timed
 from experiments.run.errors import UserError
 from results import figures
 
-EXEMPLARS = 3  # of each concept, at least: "single samples ... were unstable" (the paper)
-RADIUS = 0.25  # of the noise around the result (the paper)
-STEPS, ROWS = 7, 4  # of the turn: pictures on the way, samples turned
-Concepts = list[tuple[str, list[int]]]  # names, each with the numbers of the z whose samples show it
+EXEMPLARS = 3  # least number for each concept: "single samples ... were unstable" (the paper)
+RADIUS = 0.25  # half-width of the uniform noise around the result (the paper)
+STEPS, ROWS = 7, 4  # of the turn: pictures in a row, and samples that are turned
+Concepts = list[tuple[str, list[int]]]  # (name, indices of the samples that show it) for each
 
 
 def _named_concepts(texts: Mapping[str, str | None]) -> Concepts:
-    """A concept for each letter from its indices as text. Raises UserError where one is missing or too short."""
+    """Return a concept for each letter, from its indices as text. Raises UserError if one is missing or too short."""
     if None in texts.values():
         options = ", ".join(f"--{letter} 3,14,15" for letter in texts)
         raise UserError(f"name the samples: --exemplars FILE.json from sheet.html (--sheet writes it), or {options}")
@@ -36,9 +36,9 @@ def _named_concepts(texts: Mapping[str, str | None]) -> Concepts:
 
 
 def _marked_concepts(marks: Marks, names: Mapping[str, str | None]) -> Concepts:
-    """The marked concept of each letter's name, or the first ones where no letter has a name.
+    """Return the marked concept that each letter names, or the first ones if no letter names one.
 
-    Raises UserError where there are too few, or a name is not among them.
+    Raises UserError if there are too few, or if a name is not among them.
     """
     found = marks.concepts(least=EXEMPLARS)
     chosen = [str(name) for name in names.values()] if any(names.values()) else list(found)[: len(names)]
@@ -53,10 +53,11 @@ def _marked_concepts(marks: Marks, names: Mapping[str, str | None]) -> Concepts:
 def arithmetic(
     generator: Path, turn: bool, texts: Mapping[str, str | None], marks: Marks | None, seed: int, run: Run
 ) -> LookResult:
-    """arithmetic.png or turn.png, and figures.csv.
+    """Compute A - B + C, or turn samples from A to B: arithmetic.png or turn.png, and figures.csv.
 
-    texts: what was typed for each letter of A - B + C, or for left A and right B of a turn: indices, or where the
-    exemplars were marked on a sheet the names of concepts. seed: of the z, where there are no `marks` with their own.
+    texts: letter -> what was typed for it. The letters are a, b and c, or for a turn a (left) and b (right). A text is
+    indices, or the name of a concept if there are `marks`. marks: exemplars that were marked on a sheet, or None. seed:
+    seed of the z; `marks` bring their own.
     """
     concepts = _named_concepts(texts) if marks is None else _marked_concepts(marks, texts)
     subject = open_subject(generator, seed, run) if marks is None else marks.open_subject(generator, run)
@@ -75,7 +76,7 @@ def arithmetic(
 
 
 def _analogy(subject: Subject, concepts: Concepts, z: Sequence[Tensor]) -> tuple[bytes, pd.DataFrame]:
-    """A - B + C of the concepts' exemplars, each float32 [n, nz].
+    """Compute A - B + C from the z of the concepts' exemplars, each float32 [n, nz]; return the picture and the table.
 
     The picture shows, from the left: exemplars, a row for each concept; the picture of each mean z; the result in the
     middle of 3x3 pictures with noise; the same arithmetic on pixels.
@@ -105,10 +106,10 @@ def _analogy(subject: Subject, concepts: Concepts, z: Sequence[Tensor]) -> tuple
 
 
 def _turn(subject: Subject, left: Tensor, right: Tensor) -> tuple[bytes, pd.DataFrame]:
-    """The picture's first row goes from the mean of `left` to that of `right` [n, nz].
+    """Move samples along the turn vector, from the mean of `left` to that of `right`, both float32 [n, nz].
 
-    Each row below it shows a new sample moved along the turn vector, from half of it before to half of it behind. The
-    middle column is the samples as they were drawn.
+    The picture's first row goes from one mean to the other. Each row below it shows a new sample, moved from half the
+    vector before it to half the vector behind it. The middle column shows the samples as they were drawn.
     """
     first, last = left.mean(0), right.mean(0)
     half, new = (last - first) / 2, subject.more_z(ROWS)
@@ -122,6 +123,6 @@ def _turn(subject: Subject, left: Tensor, right: Tensor) -> tuple[bytes, pd.Data
 
 
 def _sharpness(images: np.ndarray) -> float:
-    """The mean absolute difference of pixels beside one another in uint8 [N, H, W, C]."""
+    """Return the mean absolute difference between neighbouring pixels of uint8 [N, H, W, C]."""
     x = images.astype(np.float64)
     return float(np.abs(np.diff(x, axis=1)).mean() + np.abs(np.diff(x, axis=2)).mean()) / 2

@@ -1,4 +1,4 @@
-"""What samples are compared with and in: a network's training images, pixels, and the features of a discriminator."""
+"""Compare samples with a network's training images, in two spaces: pixels, and a discriminator's features."""
 
 import hashlib
 import json
@@ -22,12 +22,12 @@ from experiments.run.errors import UserError
 from experiments.training.files import DISCRIMINATOR, REMOVED, SUMMARY
 from experiments.training.images import as_tensor, split
 
-CALIBRATION = 80 * BATCH  # images, at most, whose statistics the batch norm gets
+CALIBRATION = 80 * BATCH  # greatest number of images from which batch norm takes its statistics
 Spaces = dict[str, Callable[[np.ndarray], Tensor]]  # name -> images uint8 [N, H, W, C] to points [N, ...]
 
 
 class NotAtHandError(UserError):
-    """The images that a network was trained on are not known, or cannot be had."""
+    """The images that a network was trained on are not known or cannot be loaded."""
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,24 @@ class TrainingImages:
     """The images that a network was trained on, and those that were held out."""
 
     packed: PackedSet
-    rows: np.ndarray  # int64, sorted: the images trained on
-    held_out: np.ndarray  # int64, sorted; empty where the set was only named
+    rows: np.ndarray  # int64, sorted: indices of the images trained on
+    held_out: np.ndarray  # int64, sorted; empty if the set was only named
 
     def some(self, n: int, seed: int) -> np.ndarray:
-        """At most `n` of the images trained on, uint8, drawn by `seed` in a random order: sets are often sorted."""
+        """Return at most `n` of the images trained on, uint8, in a random order, since sets are often sorted."""
         return self.packed.images[np.random.default_rng(seed).permutation(self.rows)[:n]]
 
     def pixels(self) -> Tensor:
-        """All images trained on, uint8 [len(rows), H, W, C]; the memory map itself where that is the whole set."""
+        """Return all images trained on, uint8 [len(rows), H, W, C]: the memory map itself if they are the whole set."""
         images = self.packed.images
         return as_tensor(images if len(self.rows) == len(images) else images[self.rows])
 
 
 def training_images(file: Path, named: str | None, run: Run, shape: Sequence[int] | None = None) -> TrainingImages:
-    """The set `named`, or where that is None the images that the training run of the network in `file` recorded.
+    """Return the set `named`. If it is None, return the images that the training run of the network in `file` recorded.
 
-    shape: (C, H, W) that the images must have. Raises NotAtHandError where no images are recorded or they cannot be
-    had, and UserError for a set that cannot be loaded, images of another shape, and a damaged record.
+    shape: (C, H, W) that the images must have. Raises NotAtHandError if no images are recorded or they cannot be
+    loaded. Raises UserError if the named set cannot be loaded, the shape is another, or the record is damaged.
     """
     if named is None:
         found = _recorded(file, run)
@@ -62,14 +62,14 @@ def training_images(file: Path, named: str | None, run: Run, shape: Sequence[int
     has = list(found.packed.images.shape[1:])
     if shape is not None and has != (draws := [*shape[1:], shape[0]]):
         raise UserError(
-            f"the images of {found.packed.name} are {has}, those of {file} {draws}; name the set that it was trained "
+            f"the images of {found.packed.name} are {has}, but {file} has {draws}; name the set that it was trained "
             "on with --data"
         )
     return found
 
 
 def _recorded(file: Path, run: Run) -> TrainingImages:
-    """The images that the run beside `file` trained on. Its record counts only if it is of exactly this file."""
+    """Return the images in the record next to `file`. It counts only if it is the record of exactly this file."""
     try:
         summary = json.loads(file.with_name(SUMMARY).read_text())
         if hashlib.sha256(file.read_bytes()).hexdigest() not in (summary["generator"], summary["discriminator"]):
@@ -79,25 +79,25 @@ def _recorded(file: Path, run: Run) -> TrainingImages:
         removed = pd.read_csv(file.with_name(REMOVED), dtype={"index": np.int64})["index"].to_numpy()
     except (OSError, ValueError, KeyError, TypeError) as error:  # no record, or some other JSON of the user's
         raise NotAtHandError(
-            f"which images {file} was trained on is not recorded beside it; name the set with --data"
+            f"no record next to {file} says which images it was trained on; name the set with --data"
         ) from error
     try:
         packed = load(str(name), run)
     except UserError as error:
         raise NotAtHandError(str(error)) from error
     if packed.digest != digest:
-        raise NotAtHandError(f"{name} is not the set that {file} was trained on any more; name another with --data")
+        raise NotAtHandError(f"{name} has changed since {file} was trained on it; name another set with --data")
     n = len(packed.images)
     if ((removed < 0) | (removed >= n)).any() or held_out < 0 or kept != n - len(np.unique(removed)) - held_out:
-        raise UserError(f"{SUMMARY} or {REMOVED} beside {file} is damaged; copy them anew, or name the set with --data")
+        raise UserError(f"{SUMMARY} or {REMOVED} next to {file} is damaged; copy both again, or name the set by --data")
     return TrainingImages(packed, *split(n, removed, held_out, seed))
 
 
 def open_spaces(file: Path, named: str | None, calibration: np.ndarray, run: Run) -> tuple[Spaces, dict[str, str]]:
-    """The spaces in which images are compared, and by their names the digests of the weights behind them.
+    """Return the spaces in which images are compared, and name of a space -> digest of its network's weights.
 
-    "pixels" is always there. "features" are those of the network `named` (as --backbone of eval), or of the
-    discriminator beside the generator's `file`, calibrated. Without a discriminator there are none.
+    "pixels" is always there and has no network. "features" are those of the network `named` (as for eval), or else of
+    the discriminator next to the generator's `file`. The network is calibrated. Without one, this space is missing.
     """
     spaces: Spaces = {"pixels": torch.from_numpy}
     beside = file.with_name(DISCRIMINATOR)
@@ -110,11 +110,11 @@ def open_spaces(file: Path, named: str | None, calibration: np.ndarray, run: Run
 
 
 def calibrate(backbone: features.Backbone, images: np.ndarray, run: Run) -> None:
-    """Give its batch norm the statistics of uint8 [N, H, W, C], N >= 2, in minibatches of 128, on the run's device."""
+    """Calibrate batch norm on `images`, uint8 [N, H, W, C], N >= 2, in minibatches of 128, on the run's device."""
     backbone.model.to(run.device)
     features.calibrate_batchnorm(backbone, images[:CALIBRATION], batch_size=min(BATCH, len(images)))
 
 
 def strongest_responses(backbone: features.Backbone, images: np.ndarray, run: Run) -> Tensor:
-    """float32 [N, maps]: the greatest value of every map of its layers on images uint8 [N, H, W, C]."""
+    """Return the greatest value of every map of every layer on images uint8 [N, H, W, C]: float32 [N, maps]."""
     return torch.from_numpy(features.extract(backbone, images, pool=features.max_grid(1), progress=run.progress))

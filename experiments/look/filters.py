@@ -1,6 +1,6 @@
-"""`look filters`: what in images the last convolution's maps respond to, beside an untrained network (section 6.2).
+"""`look filters`: what the last convolution's maps respond to, compared with an untrained network (section 6.2).
 
-The images with the strongest responses of each map are found. Guided backpropagation shows what in them counts.
+For each map, the images with the strongest responses are found. Guided backpropagation shows which pixels cause them.
 """
 
 import copy
@@ -24,19 +24,20 @@ from experiments.run.errors import UserError
 from experiments.training.files import GENERATOR
 from results import figures
 
-SAMPLES = "samples"  # as --data: the images are drawn by the generator beside the discriminator
-SHOWN = 6  # maps of the picture (the paper); the CSV has all that are measured
+SAMPLES = "samples"  # for --data: the generator next to the discriminator draws the images
+SHOWN = 6  # maps in the picture, as in the paper; the CSV has all that are measured
 GRAY = 127.5
 
 
 def filters(
     backbone: str, layer: str, maps: int, top: int, images: int, data: str | None, seed: int, run: Run
 ) -> LookResult:
-    """filters.png: maps and their images, the network as given and freshly initialised; filters.csv.
+    """Show what maps respond to, in the network as given and freshly initialised: filters.png, filters.csv.
 
-    They show what the first `maps` maps of a layer respond to: the `top` strongest of so many `images`. backbone: as
-    --backbone of eval. layer: a name, or "last". data: a set's name, "samples", or None for the images that the network
-    was trained on. Raises ValueError for a layer that is not there, and for a network that cannot be initialised anew.
+    backbone: a network, as for eval. layer: a name, or "last". maps: number of maps, the first ones that respond. top:
+    number of images found for each map. images: number of images searched. data: name of a set, "samples", or None for
+    the images that the network was trained on. Raises ValueError if the layer does not exist, or if the network cannot
+    be initialised again.
     """
     if min(maps, top, images) < 1:
         raise UserError("--maps, --top and --images must be at least 1")
@@ -47,7 +48,7 @@ def filters(
     networks = {"as given": trained, "random-init": _untrained(trained, seed)}
     searched, digest = _images(Path(backbone), data, images, seed, run)
     if len(searched) < max(2, top):
-        raise UserError(f"there are {len(searched)} images for --top {top}; lower it")
+        raise UserError(f"there are only {len(searched)} images for --top {top}; lower it")
     settings = {"layer": layer, "maps": maps, "top": top, "images": len(searched)}
     look = LookResult(seed, {"network": contender.weights, "images": digest}, settings)
     tables, pictures = {}, []
@@ -67,7 +68,7 @@ def filters(
 
 
 def _images(file: Path, data: str | None, n: int, seed: int, run: Run) -> tuple[np.ndarray, str]:
-    """At most `n`, uint8 [N, H, W, C], and the digest of their set or of the generator that drew them."""
+    """Return at most `n` images, uint8 [N, H, W, C], and the digest of their set or of the generator that drew them."""
     if data == SAMPLES:
         subject = open_subject(file.with_name(GENERATOR), seed, run)
         return subject.draw(subject.more_z(n)), subject.weights
@@ -76,7 +77,7 @@ def _images(file: Path, data: str | None, n: int, seed: int, run: Run) -> tuple[
 
 
 def _untrained(backbone: features.Backbone, seed: int) -> features.Backbone:
-    """The same network, freshly initialised by `seed`. Raises ValueError where its modules do not say how."""
+    """Return the same network, freshly initialised by `seed`. Raises ValueError if that is not possible."""
     model = copy.deepcopy(backbone.model)
     if isinstance(model, gan.Discriminator):
         gan.initialise(model, torch.Generator().manual_seed(seed))
@@ -84,7 +85,7 @@ def _untrained(backbone: features.Backbone, seed: int) -> features.Backbone:
     weighted = [m for m in model.modules() if next(m.parameters(recurse=False), None) is not None]
     resets: list[Any] = [getattr(module, "reset_parameters", None) for module in weighted]
     if not resets or not all(map(callable, resets)):
-        raise ValueError("a network beside random weights needs modules with weights and reset_parameters()")
+        raise ValueError("a comparison with random weights needs modules with weights and reset_parameters()")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for reset in resets:
@@ -95,7 +96,7 @@ def _untrained(backbone: features.Backbone, seed: int) -> features.Backbone:
 def _responses(
     backbone: features.Backbone, images: np.ndarray, maps: int, top: int, run: Run
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """A line for each map and image, and the picture: two rows a map of the first SHOWN, images above gradients."""
+    """Return a table with a line for each map and image, and the picture: for SHOWN maps, images above gradients."""
     (layer,) = backbone.layers
     strongest = strongest_responses(backbone, images, run).numpy()
     alive = np.flatnonzero(strongest.max(0) > 0)[:maps]  # a map that responds to nothing has no gradient
@@ -116,14 +117,14 @@ def _responses(
 
 
 def _as_picture(gradients: np.ndarray) -> np.ndarray:
-    """float [n, C, H, W] -> uint8 [n, H, W, C]: gray is none, the largest of each is black or white."""
+    """Turn gradients float [n, C, H, W] into uint8 [n, H, W, C]: 0 is gray, the largest of each is black or white."""
     most = np.abs(gradients).max((1, 2, 3), keepdims=True)
     scaled = GRAY + GRAY * gradients / np.where(most > 0, most, 1)
     return scaled.round().astype(np.uint8).transpose(0, 2, 3, 1)
 
 
 def _inputs(backbone: features.Backbone, images: np.ndarray) -> np.ndarray:
-    """The images as the network sees them: uint8 [n, H, W, C] of its size."""
+    """Return the images as the network sees them: uint8 [n, H, W, C] of its size."""
     low, high = (torch.tensor(bound, device=backbone.device).reshape(-1, 1, 1) for bound in backbone.value_range)
     scaled = (backbone.prepare(images) - low) * (255 / (high - low))
     return scaled.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -1,7 +1,7 @@
-"""`look forget`: a generator without the maps that tell of an object (paper section 6.3.1).
+"""`look forget`: a generator without the maps that respond to an object (paper section 6.3.1).
 
 A person draws boxes around the object on samples (`--sheet` writes the page). A logistic regression on the activations
-of a layer tells positions inside the boxes from as many positions outside, in the same samples. Every map with a
+of a layer separates positions inside the boxes from as many positions outside, in the same samples. Every map with a
 positive weight is then dropped at all positions. As many random maps are dropped for comparison.
 """
 
@@ -25,17 +25,18 @@ from experiments.run.environment import timed
 from experiments.run.errors import UserError
 from results import figures
 
-COLUMNS = 12  # samples of a picture
-SHOWN = 2  # sets of dropped maps in the pictures: those that tell of the object, and the first random ones
+COLUMNS = 12  # samples in a picture
+SHOWN = 2  # sets of dropped maps in the pictures: those that respond to the object, and the first random set
 BATCH = 128  # samples whose activations are taken at once
-CHANGES = ("inside", "outside", "ratio")  # of pixels: columns of figures.csv
+CHANGES = ("inside", "outside", "ratio")  # how much pixels change: columns of figures.csv
 
 
 def forget(generator: Path, marks: Marks, layer: str | None, draws: int, run: Run) -> LookResult:
-    """boxed.png and new.png (rows: before, after, random maps dropped), maps.csv, figures.csv.
+    """Redraw samples without the maps that respond to an object: boxed.png, new.png, maps.csv, figures.csv.
 
-    marks: the boxes exported from boxes.html; they name the seed. layer: None for the second-highest that gives maps.
-    draws: how many sets of random maps are dropped for comparison.
+    The rows of both pictures are: before, after, random maps dropped. marks: the boxes exported from boxes.html, with
+    their seed. layer: name of a layer; None for the second-highest whose output is maps. draws: number of sets of
+    random maps that are dropped for comparison.
     """
     if draws < 1:
         raise UserError(f"--draws must be at least 1, got {draws}")
@@ -74,21 +75,21 @@ def forget(generator: Path, marks: Marks, layer: str | None, draws: int, run: Ru
         random_as_high=as_high,
     )
     look.says.append(
-        f"{maps} of {of} maps of {layer} dropped; boxes told from the rest in {by_maps.accuracy_percent:.1f} % of "
-        f"{by_maps.inside + by_maps.outside} positions ({by_maps.held_out_percent:.1f} % of samples left out, "
-        f"{by_place.held_out_percent:.1f} % by their place only)"
+        f"{maps} of {of} maps of {layer} dropped; the regression is right at {by_maps.accuracy_percent:.1f} % of "
+        f"{by_maps.inside + by_maps.outside} positions ({by_maps.held_out_percent:.1f} % in samples left out, "
+        f"{by_place.held_out_percent:.1f} % from the position only)"
     )
     look.says.append(
         f"pixels change {first['ratio']:.2f} times as much inside the boxes as outside; with random maps dropped "
-        f"{random['ratio']['mean']:.2f} (sd {random['ratio']['sd']:.2f}), in {as_high} of {draws} draws as much"
+        f"{random['ratio']['mean']:.2f} (sd {random['ratio']['sd']:.2f}), as much or more in {as_high} of {draws}"
     )
     return look
 
 
 def _layer(named: str | None, generator: gan.Generator) -> str:
-    """The stage named, or the second-highest that gives maps: the last gives the image.
+    """Return the named stage, or the second-highest whose output is maps: the last stage's output is the image.
 
-    Of `dcgan64` that stage has 256 maps of 16x16, more than the 200 that the paper dropped.
+    In `dcgan64` that stage has 256 maps of 16x16, more than the 200 that the paper dropped.
     """
     *with_maps, _ = generator.stage_names
     layer = named or with_maps[max(0, len(with_maps) - 2)]
@@ -98,11 +99,10 @@ def _layer(named: str | None, generator: gan.Generator) -> str:
 
 
 def _fit(subject: Subject, z: Tensor, boxes: Sequence[Sequence[Box]], layer: str) -> list[evaluation.Presence]:
-    """Two regressions that tell positions inside the boxes from as many others of the same samples of `z` [n, nz].
+    """Fit two regressions that separate positions inside the boxes from as many others in the same samples `z` [n, nz].
 
-    A position is inside where its middle lies in a box. The first regression sees the layer's maps, the second only the
-    place of a position: it tells objects that are always in one place. Raises UserError where no position is inside, or
-    all are.
+    A position is inside if its middle is in a box. The first regression sees the layer's maps. The second sees only the
+    position: it finds objects that are always in one place. Raises UserError if no position is inside, or if all are.
     """
     with features.tapped(subject.frozen, [layer], lambda name, output: output) as forward:
         device = next(subject.frozen.parameters()).device
@@ -123,7 +123,7 @@ def _fit(subject: Subject, z: Tensor, boxes: Sequence[Sequence[Box]], layer: str
 
 
 def _inside(boxes: Sequence[Sequence[Box]], side: int, step: float) -> np.ndarray:
-    """bool [n, side, side]: whether the middle of a position lies in a box of its sample; `step` pixels apart."""
+    """Return whether the middle of a position is in a box of its sample: bool [n, side, side], `step` pixels apart."""
     middle = (np.arange(side) + 0.5) * step
     x, y = middle[None, :], middle[:, None]
     found = np.zeros((len(boxes), side, side), bool)
@@ -136,7 +136,7 @@ def _inside(boxes: Sequence[Sequence[Box]], side: int, step: float) -> np.ndarra
 def _redraw(
     subject: Subject, layer: str, sets: Mapping[str, np.ndarray], z: Tensor, inside: np.ndarray, run: Run
 ) -> tuple[pd.DataFrame, bytes, bytes]:
-    """Draw `z` and new samples without each set of maps. Return a line for each set, and a picture of each kind.
+    """Draw `z` and new samples without each set of maps. Return a line for each set, and both pictures.
 
     A picture's first row is the samples as drawn; in each row below, one of the first SHOWN sets is dropped. inside:
     bool [n, H, W], the pixels inside the boxes.
@@ -156,7 +156,7 @@ def _redraw(
 
 
 def _change(before: np.ndarray, after: np.ndarray, inside: np.ndarray) -> tuple[float, float, float]:
-    """The mean absolute change of uint8 pixels inside and outside the boxes, and its ratio: CHANGES."""
+    """Return CHANGES: the mean absolute change of uint8 pixels inside the boxes, that outside, and their ratio."""
     change = np.abs(after.astype(np.float64) - before).mean(3)
     within, without = float(change[inside].mean()), float(change[~inside].mean())
     return within, without, within / without if without else math.nan

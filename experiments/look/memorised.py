@@ -1,7 +1,7 @@
 """`look memorised`: whether a generator's samples are copies of its training images, and whether they are all alike.
 
 Samples are compared twice: pixel by pixel, and by the discriminator's features. Only near-exact copies are counted.
-Images held out of training, where there are any, are looked at as if they were samples: an honest generator's look so.
+If images were held out of training, they are compared like samples, to show what an honest generator would give.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ from experiments.training.monitor import early_generators
 from results import figures
 
 SHOWN = 16  # samples of each generator in the picture
-PAIRED = 32  # samples shown beside their nearest
-LEAST = 16  # samples that an answer can rest on
+PAIRED = 32  # samples shown next to their nearest training image
+LEAST = 16  # fewest samples that allow an answer
 HELD_OUT = "held-out images"
 PLACED = ("below_1_percent", "below_5_percent", "median_ratio", "diversity", "spacing")  # of a Nearness, in the table
 
@@ -33,11 +33,11 @@ PLACED = ("below_1_percent", "below_5_percent", "median_ratio", "diversity", "sp
 def memorised(
     generators: Sequence[Path], samples: int, seed: int, data: str | None, discriminator: str | None, run: Run
 ) -> LookResult:
-    """memorised.csv (a line a network and space), samples.png (a row a network), pictures of nearest pairs.
+    """Compare samples with training images: memorised.csv, samples.png, pictures of nearest pairs. Answers: verdicts.
 
-    The answers are the verdicts. So many `samples` of each generator are compared. Each of `generators` is a file or a
-    run's folder; with a folder the generators after early epochs are looked at, too. data: see `training_images`.
-    discriminator: see `open_spaces`.
+    memorised.csv has a line for each network and space, samples.png a row for each network. generators: files, or
+    folders of runs; for a folder, its generators of early epochs are compared too. samples: how many samples of each
+    generator are compared. data: see `training_images`. discriminator: see `open_spaces`.
     """
     if not LEAST <= samples <= NUMBERED:
         raise UserError(f"--samples must lie between {LEAST} and {NUMBERED}, got {samples}")
@@ -46,7 +46,7 @@ def memorised(
     first = next(iter(subjects.values()))
     training = _common_training_images([file for file, *_ in groups], data, first.image_shape, run)
     n, name = len(training.rows), training.packed.name
-    run.say(f"comparing with {n:,} images of {name}: on two cores minutes for 50,000 of 64x64")
+    run.say(f"comparing with {n:,} images of {name}; 50,000 of 64x64 take minutes on two cores")
     look = LookResult(seed, {"training": training.packed.digest}, {"samples": samples, "training_images": n})
     shown = {label: subject.draw(subject.z[:samples]) for label, subject in subjects.items()}
     look.pictures["samples.png"] = figures.blocks(np.stack([images[:SHOWN] for images in shown.values()]))
@@ -56,7 +56,7 @@ def memorised(
 
     spaces, weights = open_spaces(first.file, discriminator, training.some(CALIBRATION, seed), run)
     if not weights:
-        run.say("pixels only: there is no discriminator beside the generator; name one with --discriminator")
+        run.say("comparing pixels only: no discriminator is next to the generator; name one with --discriminator")
     look.inputs.update(weights | {label: subject.weights for label, subject in subjects.items()})
     pixels, lines = training.pixels().numpy(), []
     found: dict[str, dict[str, evaluation.Nearness]] = {label: {} for label in shown}  # label -> space -> nearness
@@ -76,7 +76,7 @@ def memorised(
 
 
 def verdict(spaces: Mapping[str, evaluation.Nearness]) -> str:
-    """What was found in the spaces (by name), in one line."""
+    """Return one line that says what was found. spaces: name of a space -> nearness in it."""
     told = [
         f"memorised: {near.copies} of {near.n} samples are at most a third as far from one training image as "
         f"from any other ({space}; {near.reference_copies} of {near.references} training images are)"
@@ -94,34 +94,34 @@ def verdict(spaces: Mapping[str, evaluation.Nearness]) -> str:
         space, near = max(copies.items(), key=lambda item: item[1].copies)
         told.append(
             f"{near.copies} of {near.n} samples are copies ({space}; {near.reference_copies} of {near.references} "
-            "training images are): too few to tell"
+            "training images are): too few to decide"
         )
     return "; ".join(told) or "no near-exact copies, no collapse"
 
 
 def _files(named: Path) -> list[Path]:
-    """The file itself; for a run's folder its generator, then those of early epochs that lie in it."""
+    """Return the file itself; for a run's folder, its generator and then its generators of early epochs."""
     if not named.is_dir():
         return [named]
     return [named / GENERATOR, *(file for file in early_generators(named).values() if file.exists())]
 
 
 def _open_all(files: Sequence[Path], seed: int, run: Run) -> dict[str, Subject]:
-    """Label -> generator. Raises UserError for one that is named twice, and for images of several sizes."""
+    """Return label -> generator. Raises UserError if one is named twice, or if their images differ in size."""
     if len({file.resolve() for file in files}) < len(files):
         raise UserError("a generator is named twice; name each once")
     subjects = [open_subject(file, seed, run) for file in files]
     if len({subject.image_shape for subject in subjects}) > 1:
         raise UserError("the generators draw images of several sizes; name those of one run")
     labels, depth = [network_name(file) for file in files], 2
-    while len(set(labels)) < len(labels):  # as many of the folders above as tell those of one name apart
+    while len(set(labels)) < len(labels):  # add folders above until the labels differ
         labels = ["/".join(file.resolve().parts[-depth:]) for file in files]
         depth += 1
     return dict(zip(labels, subjects, strict=True))
 
 
 def _common_training_images(files: Sequence[Path], named: str | None, shape: Sequence[int], run: Run) -> TrainingImages:
-    """The images that all were trained on. Raises UserError where they are not the same, or too few."""
+    """Return the images that all were trained on. Raises UserError if they are not the same, or are too few."""
     known, *others = [training_images(file, named, run, shape) for file in files]
     for file, other in zip(files[1:], others, strict=True):
         if other.packed.digest != known.packed.digest or not np.array_equal(other.rows, known.rows):

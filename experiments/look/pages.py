@@ -3,7 +3,7 @@
     {"seed": 0, "weights": SHA-256, "concepts": {"smiling woman": [3, 14, 15], ...}}      sheet.html, `look arithmetic`
     {"seed": 0, "weights": SHA-256, "boxes": {"12": [[x0, y0, x1, y1], ...], ...}}        boxes.html, `look forget`
 
-`weights` is of the generator's state dict; indices number the z of the seed; a box is in pixels of the image, x to the
+`weights` is the digest of the generator's state dict. Indices number the z of the seed. A box is in pixels, x to the
 right and y downwards, x0 < x1 and y0 < y1, both ends within 0..width and 0..height.
 """
 
@@ -26,26 +26,26 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Marks:
-    """What a page exported. `marked` holds concepts or boxes as they stand in the file, not checked yet."""
+    """What a page exported. `marked` holds concepts or boxes as they are in the file, not checked yet."""
 
     file: Path
     page: str
     seed: int
-    weights: str  # of the network whose samples were marked
+    weights: str  # digest of the network that drew the marked samples
     marked: dict[str, Any]
 
     def open_subject(self, generator: Path, run: Run) -> Subject:
-        """The generator in that file, with the z that were marked. Raises UserError if they were another network's."""
+        """Return the generator in that file, with the marked z. Raises UserError if the marks are another network's."""
         subject = open_subject(generator, self.seed, run)
         if self.weights != subject.weights:
             raise UserError(
-                f"{self.file} was made of the samples of another network than {generator}; write {self.page} of "
-                "this one with --sheet and mark them there"
+                f"{self.file} marks samples of another network than {generator}; write {self.page} for "
+                "this one with --sheet and mark samples there"
             )
         return subject
 
     def concepts(self, *, least: int) -> dict[str, list[int]]:
-        """Name -> indices, in the file's order. Raises UserError unless each has at least `least` different ones."""
+        """Return name -> indices, in the file's order. Raises UserError unless each has `least` different ones."""
         for name, found in self.marked.items():
             if not isinstance(found, list) or not all(type(i) is int for i in found):
                 raise UserError(f"{self.file}: concept {name!r} must be a list of indices; export it from {self.page}")
@@ -55,7 +55,7 @@ class Marks:
         return self.marked
 
     def boxes(self, image_shape: tuple[int, int, int]) -> dict[int, list[Box]]:
-        """Index -> boxes. Raises UserError for none at all, and for what is no box within an image (C, H, W)."""
+        """Return index -> boxes. Raises UserError if there are none, or one is not within an image (C, H, W)."""
         _, height, width = image_shape
         for name, found in self.marked.items():
             if not name.isdecimal() or name != str(int(name)) or not isinstance(found, list):
@@ -76,7 +76,7 @@ class Marks:
 
 
 def read_marks(file: Path, kind: str) -> Marks:
-    """The `kind` of PAGES that a page exported. Raises UserError for another file; `marked` is not looked at."""
+    """Read what a page of a `kind` in PAGES exported. Raises UserError for another file; `marked` is not checked."""
     try:
         whole = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -92,7 +92,7 @@ def read_marks(file: Path, kind: str) -> Marks:
 
 
 def write_page(kind: str, generator: Path, seed: int, samples: int, folder: Path, run: Run) -> Path:
-    """Write the page on which `kind` of PAGES is marked, with the first `samples` z of the seed; return its file."""
+    """Write the page of a `kind` in PAGES, with the first `samples` samples of the seed; return its file."""
     if not 1 <= samples <= NUMBERED:
         raise UserError(f"--samples must lie between 1 and {NUMBERED}, got {samples}")
     subject = open_subject(generator, seed, run)

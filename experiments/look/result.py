@@ -1,4 +1,4 @@
-"""What a look gives, and how it is written: pictures, tables, and a record of where the figures come from."""
+"""The result of a look, and how it is written: pictures, tables, and a record of where the figures come from."""
 
 import json
 from collections.abc import Callable
@@ -19,9 +19,9 @@ RECORD = "record.json"
 
 @dataclass(frozen=True)
 class LookResult:
-    """What a look found; it fills the fields while it looks.
+    """What a look found. The look fills the fields as it goes.
 
-    seed: it numbers the z and decides all draws. inputs: digests of weights and images. settings, figures: nested JSON
+    seed: seed of the numbered z and of all draws. inputs: digests of weights and images. settings, figures: nested JSON
     values; a figure may be NaN. pictures, tables: file name -> content. seconds: stage -> wall-clock time. says: lines
     for a person. answers: lines for standard output.
     """
@@ -38,9 +38,9 @@ class LookResult:
 
 
 def look_folder(kind: str, network: Path | str, run: Run, out: Path | None) -> Path:
-    """`out`, or where it is None RUNS_ROOT/look/KIND-NETWORK. The folder is not made yet.
+    """Return `out`, or RUNS_ROOT/look/KIND-NETWORK if it is None. The folder is not made yet.
 
-    Raises UserError where it cannot be written to.
+    Raises UserError if it cannot be written to.
     """
     folder = out or run.runs_root / "look" / f"{kind}-{network_name(network)}"
     check_writable(next(path for path in (folder, *folder.parents) if path.exists()))
@@ -65,7 +65,7 @@ def carry_out(look: Callable[[], LookResult], folder: Path, run: Run) -> None:
         "seed": result.seed,
         "inputs": result.inputs,
         "settings": result.settings,
-        "figures": json.loads(json.dumps(result.figures), parse_constant=lambda name: None),  # JSON knows no NaN
+        "figures": json.loads(json.dumps(result.figures), parse_constant=lambda name: None),  # JSON has no NaN
         "written": results.utc_now(),
         **circumstances(run.device, result.seconds),
     }

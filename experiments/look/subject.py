@@ -1,4 +1,4 @@
-"""The generator that a look is at, its numbered z, and what is told of samples: distances, means, indices."""
+"""The generator that a look examines, its numbered z, and what looks compute: distances, means, indices."""
 
 import math
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 
 NUMBERED = 1_024  # z of a seed that have a number; a contact sheet shows the first of them
-ORDINARY = 256  # samples whose mean distance and sharpness are the units of others
+ORDINARY = 256  # samples whose mean distance and sharpness are the units for others
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Subject:
 
     file: Path
     trained: gan.Generator  # as in the file
-    frozen: gan.Generator  # each of its images depends on its own z only
+    frozen: gan.Generator  # with frozen batch norm: an image depends only on its own z
     weights: str  # SHA-256 of the file's state dict
     seed: int
     z: Tensor  # float32 [NUMBERED, nz]
@@ -38,29 +38,29 @@ class Subject:
         return self.trained.arch.image_shape
 
     def numbered(self, indices: Iterable[int]) -> Tensor:
-        """The z with these numbers, float32 [n, nz]. Raises UserError for a number that no z has."""
+        """Return the z with these numbers, float32 [n, nz]. Raises UserError if a number has no z."""
         chosen = list(indices)
         if beyond := [i for i in chosen if not 0 <= i < NUMBERED]:
             raise UserError(f"index {beyond[0]} is not on the sheet; name indices from 0 to {NUMBERED - 1}")
         return self.z[chosen]
 
     def more_z(self, n: int) -> Tensor:
-        """`n` z that have no number, float32 [n, nz]."""
+        """Draw `n` z that have no number, float32 [n, nz]."""
         return gan.sample_z(self.trained.arch, n, self.noise)
 
     def draw(self, z: Tensor) -> np.ndarray:
-        """Images uint8 [N, H, W, C] of z float32 [N, nz]."""
+        """Draw images uint8 [N, H, W, C] from z float32 [N, nz]."""
         return gan.draw(self.frozen, z).numpy()
 
     def ordinary(self) -> np.ndarray:
-        """The samples by which others are measured, uint8 [ORDINARY, H, W, C]: the last numbered ones."""
+        """Draw the samples with which others are compared, uint8 [ORDINARY, H, W, C]: the last numbered ones."""
         return self.draw(self.z[-ORDINARY:])
 
 
 def open_subject(file: Path, seed: int, run: Run) -> Subject:
-    """The generator in `file`, and the z of `seed`.
+    """Load the generator in `file`, and draw the z of `seed`.
 
-    Raises UserError for a file that holds no generator, for a class-conditional one, and for a negative seed.
+    Raises UserError if the file holds no generator or a class-conditional one, or if the seed is negative.
     """
     if seed < 0:
         raise UserError(f"--seed must be at least 0, got {seed}")
@@ -79,9 +79,10 @@ def open_subject(file: Path, seed: int, run: Run) -> Subject:
 
 
 def network_name(named: Path | str) -> str:
-    """How folders and tables call a network: by its run where the file is called as runs call it, or by its file.
+    """Return a network's name for folders and tables.
 
-    The name of a backbone that is no file is spelt as a file name.
+    A file with a name that runs give is named after its run's folder, another file after itself. A backbone that is not
+    a file keeps its name, but with "_" for "/" and "-" for ":".
     """
     file = Path(named)
     if not file.is_file():
@@ -90,22 +91,22 @@ def network_name(named: Path | str) -> str:
 
 
 def mean_distance(samples: Tensor) -> float:
-    """The mean distance between two samples, the measure of other distances; NaN where all are equal."""
+    """Return the mean distance between two samples, the unit of other distances; NaN if all are equal."""
     return evaluation.mean_distance(samples) or math.nan
 
 
 def step_lengths(rows: Tensor) -> Tensor:
-    """float64 [rows, steps - 1]: the distances between neighbours in each of the rows [rows, steps, ...]."""
+    """Return the distances between neighbours in each of the rows [rows, steps, ...]: float64 [rows, steps - 1]."""
     return rows.flatten(2).double().diff(dim=1).norm(dim=2)
 
 
 def mean_and_sd(values: pd.Series) -> dict[str, float]:
-    """Mean and standard deviation (0 of one value) of those that are not NaN."""
+    """Return the mean and standard deviation (0 for one value) of the values that are not NaN."""
     return {"mean": float(values.mean()), "sd": float(values.std()) if len(values) > 1 else 0.0}
 
 
 def parse_indices(text: str, option: str, *, least: int) -> list[int]:
-    """The numbers of `3,14,15`. Raises UserError for a text that is no list of at least `least` different ones."""
+    """Read the numbers of `3,14,15`. Raises UserError unless they are at least `least` different numbers."""
     try:
         found = [int(part) for part in text.split(",")]
     except ValueError as error:
@@ -114,7 +115,7 @@ def parse_indices(text: str, option: str, *, least: int) -> list[int]:
 
 
 def check_different(found: list[int], where: str, *, least: int) -> list[int]:
-    """The same indices. Raises UserError unless there are at least `least` of them, and all are different."""
+    """Return the same indices. Raises UserError unless there are at least `least` of them, and all are different."""
     if len(set(found)) < max(least, len(found)):
         raise UserError(f"{where} needs at least {least} different samples, got {found}; choose others")
     return found

@@ -1,6 +1,6 @@
 """`look walk`: images on the way from one z to another (paper section 6.1), and whether they change smoothly.
 
-A generator that had learnt its images by heart would stand still and then jump: the largest step of a row would come
+A generator that had memorised its images would stand still and then jump: the largest step of a row would come
 near the distance of unrelated samples, and frames would be near one training image and then near the next.
 """
 
@@ -25,10 +25,10 @@ from experiments.run.errors import UserError
 from results import figures
 
 PATHS = {"straight": gan.interpolate, "spherical": gan.interpolate_on_sphere}
-MOST = 1_000  # steps
-FRAMES = 30  # of the animation
-REFERENCES = 1_000  # training images whose distances to their nearest are the unit of a frame's
-UNIT = 127.5  # uint8 steps in 1 of [-1, 1]
+MOST = 1_000  # steps, at most
+FRAMES = 30  # frames of each row in the animation
+REFERENCES = 1_000  # training images; their median distance to the nearest other is the unit of a frame's
+UNIT = 127.5  # uint8 steps in a distance of 1 in [-1, 1]
 
 
 def walk(
@@ -41,10 +41,11 @@ def walk(
     discriminator: str | None,
     run: Run,
 ) -> LookResult:
-    """walk.png, walk.webp; walk.csv (a line a row), frames.csv; nearest.png where the training images are at hand.
+    """Draw images between z: walk.png, walk.webp, walk.csv (a line for each row), frames.csv.
 
-    The walk passes through the z that `ends` number, with `steps` images from one to the next on a path of PATHS.
-    data: see `training_images`. discriminator: see `open_spaces`.
+    If the training images are available, nearest.png is made too. ends: numbers of the z to pass through. steps: number
+    of images from one z to the next, both included. path: a key of PATHS. seed: seed of the z and of all draws. data:
+    see `training_images`. discriminator: see `open_spaces`.
     """
     if path not in PATHS:
         raise UserError(f"--path must be {' or '.join(PATHS)}, got {path!r}")
@@ -89,29 +90,29 @@ def walk(
 
 
 def _training_images(subject: Subject, data: str | None, run: Run) -> TrainingImages | None:
-    """None, with a line that says why, where they are not at hand: a walk shows something without them, too."""
+    """Return the training images. If they are not available, say why and return None: a walk is useful without them."""
     try:
         return training_images(subject.file, data, run, subject.image_shape)
     except NotAtHandError as error:
-        run.say(f"without distances to training images: {error}")
+        run.say(f"distances to training images are left out: {error}")
         return None
 
 
 def _images(subject: Subject, z: Tensor, path: str, steps: int) -> np.ndarray:
-    """uint8 [rows, steps, H, W, C]: a row from each z to the next, both included."""
+    """Draw a row from each z to the next, both included: uint8 [rows, steps, H, W, C]."""
     images = subject.draw(torch.cat([PATHS[path](a, b, steps) for a, b in itertools.pairwise(z)]))
     return images.reshape(len(z) - 1, steps, *images.shape[1:])
 
 
 def _animation(subject: Subject, z: Tensor, path: str) -> bytes:
-    """All rows at once. Each ends where the next begins, so that the movement goes round."""
+    """Animate all rows at once. Each row ends where the next begins, so that the animation can be repeated."""
     frames = _images(subject, z, path, FRAMES).swapaxes(0, 1)
     lines = 1 if frames.shape[1] % 2 else 2
     return figures.animation([figures.blocks(frame.reshape(lines, -1, *frame.shape[1:])) for frame in frames])
 
 
 def _steps(points: Tensor, steps: int) -> np.ndarray:
-    """float64 [rows * steps]: distances of frames from those before them; NaN for a row's first.
+    """Return the distance of each frame to the one before it, float64 [rows * steps]; NaN for a row's first frame.
 
     points: [rows * steps + ORDINARY, ...], the frames and then the ordinary samples, whose mean distance is the unit.
     """
@@ -120,7 +121,7 @@ def _steps(points: Tensor, steps: int) -> np.ndarray:
 
 
 def _nearest(images: np.ndarray, training: TrainingImages, seed: int) -> tuple[pd.DataFrame, bytes]:
-    """A line for each frame's nearest training image, and the picture of each row of frames above those."""
+    """Return a line for each frame's nearest training image, and the picture: rows of frames above these images."""
     pixels = training.pixels()
     found, index = evaluation.nearest(torch.from_numpy(np.concatenate(images)), pixels)
     drawn = np.random.default_rng(seed).permutation(len(pixels))[:REFERENCES]

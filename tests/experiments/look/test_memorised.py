@@ -36,7 +36,7 @@ def planted(monkeypatch, images):
     [
         ("replayed", "memorised: 60 of 60 samples"),
         ("half replayed", "memorised: 30 of 60 samples"),
-        ("two replayed", "2 of 60 samples are copies (pixels; 0 of 60 training images are): too few to tell"),
+        ("two replayed", "2 of 60 samples are copies (pixels; 0 of 60 training images are): too few to decide"),
         ("one", "collapsed: samples differ from one another 0.00 times"),
         ("three", "collapsed: "),
         ("honest", "no near-exact copies, no collapse"),

@@ -13,7 +13,7 @@ def test_what_training_wrote_is_not_trusted_when_damaged(root, capsys):
         (run / "training.json").write_text(json.dumps(whole | {"data": whole["data"] | data}))
         assert "is damaged" in refused(capsys, "memorised", run)
     (run / "training.json").write_text(json.dumps(whole | {"data": whole["data"] | {"digest": "0"}}))
-    assert "is not the set that" in refused(capsys, "memorised", run)
+    assert "has changed since" in refused(capsys, "memorised", run)
     (run / "training.json").write_text(json.dumps(whole))
     for index in ("99999999", "-1"):
         (run / "removed.csv").write_text(f"index,kept\n{index},1\n")

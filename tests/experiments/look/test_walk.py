@@ -56,6 +56,6 @@ def test_the_distance_of_frames_is_that_of_neighbours_by_hand(root):
 def test_a_network_alone_is_walked_through_in_pixels(root, capsys):
     (root / "other" / "discriminator.safetensors").unlink()
     looked("walk", root / "other" / "generator.safetensors", "--z", "5,2")
-    assert "without distances to training images: which images" in capsys.readouterr().err
+    assert "distances to training images are left out: no record next to" in capsys.readouterr().err
     (line,) = rows(root / "runs" / "look" / "walk-other" / "walk.csv")
     assert set(line) == {"row", "from", "to", "smoothness_pixels"} and (line["from"], line["to"]) == ("5", "2")
