@@ -1,1 +1,1 @@
-"""One page over everything that is recorded."""
+"""One page with everything that is recorded."""

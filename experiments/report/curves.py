@@ -21,7 +21,7 @@ class Plot:
 
 
 def read_curves(results: Path) -> Iterator[Plot]:
-    """A plot for each CSV file in curves/, then the one of tables/mnist-curve.csv."""
+    """Yield a plot for each CSV file in curves/, then the plot of tables/mnist-curve.csv."""
     for file in sorted((results / "curves").glob("*.csv")):
         yield from _plot(
             file,
@@ -42,7 +42,7 @@ def read_curves(results: Path) -> Iterator[Plot]:
 
 
 def plot_losses(name: str, epochs: Sheet) -> Plot:
-    """The losses of a training run from the rows of its epochs.csv."""
+    """Plot the losses of a training run from the rows of its epochs.csv."""
     caption = f"Losses of {name}. Each point is the mean since the point before."
     seen = [float(row["images_seen"]) for row in epochs.rows]
     lines = [
@@ -53,9 +53,10 @@ def plot_losses(name: str, epochs: Sheet) -> Plot:
 
 
 def _plot(file: Path, caption: str, name: str, values: Sequence[str], *, log_x: bool = False) -> Iterator[Plot]:
-    """The plot of a CSV file; nothing where there is no file.
+    """Yield the plot of a CSV file; nothing if there is no file.
 
-    name: the column that names a row's line. values: the columns of x, y and, where there are any, error bars.
+    name: the column that says to which line of the plot a row belongs. values: the columns of x, y and, if there are
+    any, error bars.
     """
     if sheet := read_sheet(file, "Numbers"):
         with reading(file):

@@ -1,4 +1,4 @@
-"""Files of results/ as the report shows them: tables, pictures, JSON. An absent one is None, a damaged one an error."""
+"""Files of results/ as the report shows them: tables, pictures, JSON. Absent files are None, damaged ones an error."""
 
 import base64
 import csv
@@ -15,8 +15,8 @@ from PIL import Image
 from experiments.run.errors import UserError, one_line
 
 KINDS = ("png", "webp")
-LARGE, QUALITY = 100_000, 92  # bytes of a PNG; of WebP
-TITLES = {  # of CSV files, by name; the others are titled by their name
+LARGE, QUALITY = 100_000, 92  # bytes of a PNG; quality of a WebP
+TITLES = {  # stem of a CSV file -> title; other files are titled by their stem
     "cifair": "CIFAR-10 test images that people judged to be among the training images, and how many a method finds",
     "digits": "What a classifier of digits sees in the samples",
     "figures": "Figures",
@@ -26,7 +26,7 @@ TITLES = {  # of CSV files, by name; the others are titled by their name
     "maps": "Weight of each map, and whether it is dropped",
     "memorised": "Copies of training images, and variety",
     "planted": "Altered copies planted among photographs, and how many a method finds",
-    "search": "Time and memory of exact search, beside other programs",
+    "search": "Time and memory of exact search, compared with other programs",
     "walk": "Every row",
 }
 
@@ -66,7 +66,7 @@ def reading(file: Path) -> Iterator[None]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The object that a JSON file holds."""
+    """Return the object that a JSON file holds."""
     with reading(file):
         found = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
@@ -75,9 +75,9 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_sheet(file: Path, title: str = "", columns: Sequence[str] = ()) -> Sheet | None:
-    """The table of a CSV file with a header, or None where there is no file or no row.
+    """Return the table of a CSV file with a header, or None if there is no file or no row.
 
-    title: where it is empty, the title is that of TITLES. columns: where they are given, the header must be these.
+    title: if it is empty, the title is taken from TITLES. columns: if they are given, the header must be exactly these.
     """
     if not file.exists():
         return None
@@ -93,15 +93,15 @@ def read_sheet(file: Path, title: str = "", columns: Sequence[str] = ()) -> Shee
 
 
 def read_sheets(folder: Path, *without: str) -> list[Sheet]:
-    """The tables of all CSV files in a folder, but not of those with the stems `without`."""
+    """Return the tables of all CSV files in a folder, except those with the stems `without`."""
     files = [file for file in sorted(folder.glob("*.csv")) if file.stem not in without]
     return [sheet for file in files if (sheet := read_sheet(file))]
 
 
 def read_picture(file: Path, alt: str) -> Picture | None:
-    """The picture, or None where there is no file; the whole of it must be decodable.
+    """Return the picture, or None if there is no file. The whole file must be decodable.
 
-    A PNG of more than 100 kB becomes a WebP, which takes about a quarter.
+    A PNG of more than 100 kB becomes a WebP, which takes about a quarter of the space.
     """
     if not file.exists():
         return None

@@ -1,4 +1,4 @@
-"""Where the figures and pictures of the report come from: a row for each run, or file that says what made it."""
+"""Where the report's figures and pictures come from: a row for each run, and each file that says what made it."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -11,11 +11,11 @@ from experiments.measure.tables import table_names
 from experiments.report.files import read_json, reading
 from experiments.training.files import SUMMARY
 
-DIGITS = 12  # shown of a digest, or a version
+DIGITS = 12  # characters shown of a digest or a version
 
 
 def read_origins(folder: Path) -> Iterator[dict[str, str]]:
-    """A row for each run of the records, training run, audit and look below `folder`."""
+    """Yield a row for each run of the records, training run, audit and look below `folder`."""
     yield from _measured(folder / "runs")
     trained = [file for kind in ("training", "weights") for file in (folder / kind).rglob(SUMMARY)]
     for file in sorted([*trained, *(folder / "curves").glob("*.json")]):
@@ -38,12 +38,12 @@ def read_origins(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def hardware_text(found: Mapping[str, Any]) -> str:
-    """The accelerator, or else the processor, in words."""
+    """Return the accelerator, or else the processor, in words."""
     return str(found.get("accelerator") or f"{found['cores']} cores, {found['cpu']}")
 
 
 def _measured(folder: Path) -> Iterator[dict[str, str]]:
-    """A row for the records that share a run id."""
+    """Yield a row for each run id; all records with this id share the row."""
     records = [record for name in table_names() for record in results.read_records(folder / f"{name}.jsonl")]
     for run in dict.fromkeys(record.run_id for record in records):
         same = [record for record in records if record.run_id == run]
@@ -54,7 +54,7 @@ def _measured(folder: Path) -> Iterator[dict[str, str]]:
 def _row(
     figure: str, digests: Mapping[str, str], made: Mapping[str, Any], *, date: str = "", run: str = ""
 ) -> dict[str, str]:
-    """made: holds command, versions and hardware."""
+    """Make a row. made: holds command, versions and hardware."""
     return {
         "figure": figure,
         "run": run,

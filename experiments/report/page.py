@@ -1,6 +1,6 @@
-"""One HTML page over what lies in results/: tables, curves, training runs, duplicates, looks, and where they come from.
+"""One HTML page with what is in results/: tables, curves, training runs, duplicates, looks, and where they come from.
 
-The page opens from disk and requests nothing. A section whose files are absent is left out; a damaged file is named.
+The page opens from disk and requests nothing. A section without files is left out; a damaged file is named.
 The same files give the same bytes.
 """
 
@@ -27,7 +27,7 @@ LIMIT = 10_000_000  # bytes of the page; pictures that do not fit are named inst
 
 
 def write_report(out: Path, run: Run) -> None:
-    """Write the page. Raises UserError where `out` is a folder, and as `render_report`."""
+    """Write the page. Raises UserError if `out` is a folder, and the errors of `render_report`."""
     if out.is_dir():
         raise UserError(f"{out} is a folder; name a file: --out {out / 'report.html'}")
     check_writable(out.parent)
@@ -37,14 +37,15 @@ def write_report(out: Path, run: Run) -> None:
 
 
 def render_report(folder: Path, *, limit: int = LIMIT) -> str:
-    """The page over a folder that is laid out as results/, at most `limit` bytes where leaving out pictures suffices.
+    """Return the page for a folder that is laid out like results/.
 
-    Raises UserError for a damaged file, and where nothing is recorded.
+    If it has more than `limit` bytes, pictures are left out. Raises UserError if a file is damaged, or if nothing is
+    recorded.
     """
     runs, looks = list(read_training_runs(folder / "training")), list(read_looks(folder / "look"))
     pairs, rows = list(read_audit_pairs(folder / "leakage")), list(read_origins(folder))
     board = read_sheet(folder / "tables" / "leaderboard.csv", leaderboard.TITLE, results.LEADERBOARD_COLUMNS)
-    trials = [run for run in runs if "/" in run.name]  # in folders of their own, a folder's one after another
+    trials = [run for run in runs if "/" in run.name]  # they are in folders of their own, and sorted by folder
     content: dict[str, Any] = {
         "tables": list(_tables(folder / "tables")),
         "leaderboard": _with_texts(board, leaderboard.CAPTION, described_protocols()) if board else None,
@@ -66,7 +67,7 @@ def render_report(folder: Path, *, limit: int = LIMIT) -> str:
 
 
 def _fitting(articles: Sequence[Article], room: int) -> list[Picture]:
-    """The pictures that fit into `room` bytes: still ones before animations, the smallest first."""
+    """Return the pictures that fit into `room` bytes: still ones before animations, the smallest first."""
     still = [picture for article in articles for picture in article.pictures]
     moving = [article.animation for article in articles if article.animation]
     pictures = sorted(still, key=_size) + sorted(moving, key=_size)
@@ -75,11 +76,11 @@ def _fitting(articles: Sequence[Article], room: int) -> list[Picture]:
 
 
 def _size(picture: Picture) -> int:
-    return len(picture.url) + 300  # and its tag
+    return len(picture.url) + 300  # bytes of the URL and of its tag
 
 
 def _tables(folder: Path) -> Iterator[dict[str, Any]]:
-    """The committed tables that exist, each with its texts and paired tests."""
+    """Yield the committed tables that exist, each with its texts and paired tests."""
     for name in table_names():
         table = load_table(name)
         if sheet := read_sheet(folder / f"{name}.csv", table.title, results.COLUMNS):
@@ -89,13 +90,13 @@ def _tables(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _with_texts(sheet: Sheet, caption: str, described: Mapping[str, str]) -> dict[str, Any]:
-    """A table, its caption, and name -> description of its protocols in the order of its rows."""
+    """Return a table, its caption, and name -> description of its protocols in the order of its rows."""
     protocols = {row["protocol"]: described.get(row["protocol"], "") for row in sheet.rows}
     return {"sheet": sheet, "caption": caption, "protocols": protocols}
 
 
 def _duplicates(folder: Path) -> Iterator[Sheet]:
-    """The tables in dedup/, then the number of pairs for each judgment, then that of each leakage audit."""
+    """Yield the tables in dedup/, then the numbers of pairs for each judgment, then those of each leakage audit."""
     judged = []
     for sheet in read_sheets(folder / "dedup"):
         if "judgment" in sheet.columns:

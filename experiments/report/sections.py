@@ -10,20 +10,20 @@ from experiments.report.files import KINDS, Picture, Sheet, read_json, read_pict
 from experiments.report.origins import hardware_text
 from experiments.training.files import SUMMARY
 
-CAPTIONS = {  # how the pictures of a look are to be read
+CAPTIONS = {  # what the pictures of a look show
     "walk": "each row goes from one z to the next",
     "arithmetic": "exemplars of A, B and C in rows; their mean z; A - B + C with noise around it; that sum on pixels",
     "turn": "the first row goes from one mean to the other; below, new samples move along the same vector",
     "filters": "images above their gradients; left: the network as given; right: freshly initialised",
-    "boxed": "samples with boxes: as drawn, without the maps that tell the object, without as many random maps",
-    "new": "samples without boxes: as drawn, without the maps that tell the object, without as many random maps",
+    "boxed": "samples with boxes: as drawn, without the maps that respond to the object, without as many random maps",
+    "new": "samples without boxes: as drawn, without the maps that respond to the object, without as many random maps",
     "samples": "one row for each generator, in the order of the table",
 }
 
 
 @dataclass(frozen=True)
 class Article:
-    """What the page shows of one thing; `facts` are names and texts."""
+    """What the page shows of one run, look or audit. facts: (name, text) pairs."""
 
     name: str
     pictures: Sequence[Picture]
@@ -35,13 +35,13 @@ class Article:
 
 
 def read_training_runs(folder: Path) -> Iterator[Article]:
-    """The training runs below a folder, each named by its path from there."""
+    """Yield the training runs below a folder, each named by its path from there."""
     for file in sorted(folder.rglob(SUMMARY)):
         yield _training_run(file.parent, file.parent.relative_to(folder).as_posix())
 
 
 def read_looks(folder: Path) -> Iterator[Article]:
-    """The looks in a folder; one without a picture is left out."""
+    """Yield the looks in a folder; a look without a picture is left out."""
     for path in sorted(folder.glob("*/")):
         files = [file for kind in KINDS for file in sorted(path.glob(f"*.{kind}"))]
         found = [read_picture(file, f"{path.name}: {CAPTIONS.get(file.stem, file.stem)}") for file in files]
@@ -50,7 +50,7 @@ def read_looks(folder: Path) -> Iterator[Article]:
 
 
 def read_audit_pairs(folder: Path) -> Iterator[Article]:
-    """The pictures beside the leakage audits in a folder."""
+    """Yield the pictures in the folder of the leakage audits."""
     for file in sorted(folder.glob("*.png")):
         if picture := read_picture(file, f"pairs of {file.stem}, from the farthest apart to the nearest"):
             yield Article(file.stem, [picture])
@@ -75,13 +75,13 @@ def _training_run(folder: Path, name: str) -> Article:
             facts += [("warning", text) for row in epochs.rows for text in row["warning"].split(" | ") if text]
             plot = plot_losses(name, epochs)
     samples = read_picture(folder / "samples.png", f"samples of {name} after {seen:,} images")
-    movie = read_picture(folder / "samples.webp", f"samples of the same z along the training of {name}")
+    movie = read_picture(folder / "samples.webp", f"samples from fixed z along the training of {name}")
     pictures = [samples] if samples else []
     return Article(name, pictures, facts=facts, sheets=read_sheets(folder, "epochs"), plot=plot, animation=movie)
 
 
 def _look(folder: Path, pictures: Sequence[Picture]) -> Article:
-    """A look with the text of its shows.txt."""
+    """Make the article of a look, with the text of its shows.txt."""
     file, told = folder / "record.json", folder / "shows.txt"
     record = read_json(file) if file.exists() else {}
     with reading(file):
