@@ -2,8 +2,9 @@
 
     python -m experiments.studies.accuracy_along_training runs/train/imagenet32-half --out curve.csv
 
-Every snapshot of the run's discriminator, and a random initialisation of it, is measured by `measure.probe`: on
-training images of CIFAR-10 only, so that recipes and lengths may be chosen by these figures.
+Every snapshot of the run's discriminator, and a random initialisation of it, is measured by
+`measure.quick_accuracy`. It uses only training images of CIFAR-10, so recipes and lengths may be chosen by
+these figures.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from experiments.training.files import SNAPSHOTS
 def curve(folder: Path, images: Part, *, points: int, device: torch.device) -> Iterator[dict[str, Any]]:
     """Yield a row for the initialisation, then for each of `points` snapshots in the run's folder, evenly chosen.
 
-    Raises ValueError where there is none.
+    Raises ValueError if there are none.
     """
     files = sorted((folder / SNAPSHOTS).glob("*.safetensors"))
     if not files:
@@ -31,7 +32,7 @@ def curve(folder: Path, images: Part, *, points: int, device: torch.device) -> I
     files = [files[i] for i in sorted({round((k + 1) * len(files) / points) - 1 for k in range(points)} - {-1})]
     first = gan.load(files[0])
     if not isinstance(first, gan.Discriminator):
-        raise ValueError(f"{files[0]} is class-conditional: its features are not taken without labels")
+        raise ValueError(f"{files[0]} is class-conditional: its features need labels")
     fresh = gan.Discriminator(first.arch)
     gan.initialise(fresh, torch.Generator().manual_seed(0))
     yield {"run": folder.name, "images_seen": 0, **accuracy(fresh, images, device=device)}
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     """Print the rows as they come; write them as CSV."""
     parser = new_parser(__doc__)
     parser.add_argument("folder", type=Path, nargs="+", help="folders of training runs")
-    parser.add_argument("--points", type=int, default=20, help="snapshots of each, the last among them")
+    parser.add_argument("--points", type=int, default=20, help="snapshots of each run, the last one included")
     parser.add_argument("--out", type=Path, required=True)
     arguments, run = parse(parser, argv, device=True)
     images = part(load("cifar10-train", run))

@@ -1,8 +1,8 @@
-"""What features and the SVM cost, beside the bare forward pass and scikit-learn's LinearSVC; part of `make bench`.
+"""What features and the SVM cost, compared with the bare forward pass and scikit-learn's LinearSVC (`make bench`).
 
     python -m experiments.studies.benchmark_features_and_svm --images 512 --repeats 5
 
-Two comparisons, each the median of alternating runs, so that a machine whose speed drifts drifts for both:
+There are two comparisons. Each is the median of alternating runs, so that a drift of the machine's speed affects both:
 extraction against the bare forward pass of the same network, and L2SVM against scikit-learn's LinearSVC on problems of
 eight shapes (objective, agreement of predictions, seconds).
 """
@@ -23,7 +23,7 @@ import gan
 from experiments.studies.program import new_parser
 from experiments.studies.timing import alternate, compare
 
-# (rows, columns, classes, C, weight of the first class where they differ, largest feature scale)
+# (rows, columns, classes, C, weight of the first class if classes differ in size, largest feature scale)
 SHAPES = (
     (2000, 50, 2, 1.0, None, 1),
     (2000, 50, 10, 1e-2, None, 1),
@@ -37,7 +37,7 @@ SHAPES = (
 
 
 def extraction(*, images: int, repeats: int, preset: str = "imagenet32") -> str:
-    """Images/s of `features.extract` and of the network's stages alone, on the same batches."""
+    """Return a line on images/s of `features.extract` and of only the network's stages, on the same batches."""
     net = gan.Discriminator(preset)
     backbone = features.Backbone(net, net.arch.stage_names, net.arch.image_shape, (-1.0, 1.0))
     data = np.random.default_rng(0).integers(0, 256, (images, 32, 32, 3), dtype=np.uint8)
@@ -55,7 +55,7 @@ def extraction(*, images: int, repeats: int, preset: str = "imagenet32") -> str:
 
 
 def solver(*, repeats: int) -> Iterator[str]:
-    """Objective of L2SVM relative to LinearSVC's, agreement and seconds, shape by shape."""
+    """Yield a line for each shape: objective of L2SVM relative to LinearSVC's, agreement of predictions, seconds."""
     problem = partial(make_classification, n_clusters_per_class=1, random_state=0)
     for rows, columns, classes, C, weights, scale in SHAPES:
         X, y = problem(rows, columns, n_informative=min(20, columns), n_classes=classes, weights=weights)
@@ -74,7 +74,7 @@ def solver(*, repeats: int) -> Iterator[str]:
 
 
 def objective(model: LinearSVC | evaluation.L2SVM, X: np.ndarray, y: np.ndarray, C: float) -> np.ndarray:
-    """The primal objective of each one-vs-rest problem: float64 [k], [1] for two classes."""
+    """Return the primal objective of each one-vs-rest problem: float64 [k], or [1] for two classes."""
     targets = model.classes_[1:] if len(model.classes_) == 2 else model.classes_
     values = []
     for target, w, b in zip(targets, model.coef_.astype(np.float64), model.intercept_, strict=True):
@@ -84,9 +84,9 @@ def objective(model: LinearSVC | evaluation.L2SVM, X: np.ndarray, y: np.ndarray,
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Prints one line a comparison."""
+    """Print one line for each comparison."""
     parser = new_parser(__doc__)
-    parser.add_argument("--images", type=int, default=512, help="images a run of extraction (default: 512)")
+    parser.add_argument("--images", type=int, default=512, help="images in a run of extraction (default: 512)")
     parser.add_argument("--repeats", type=int, default=5, help="measured pairs (default: 5)")
     arguments = parser.parse_args(argv)
     print(extraction(images=arguments.images, repeats=arguments.repeats), flush=True)

@@ -1,10 +1,10 @@
-"""The SVHN protocol whole, timed on synthetic features of its true sizes, and a tenth of its fits beside LinearSVC.
+"""Time the whole SVHN protocol on synthetic features of its true sizes, and a tenth of its fits against LinearSVC.
 
     python -m experiments.studies.benchmark_few_labels
 
-63,257 digits to draw 1,000 labels from, 10,000 to choose C on (7 values, 10 draws), 26,032 to score 100 draws on, each
-with 7,168 features: leaky rectified, of low rank, with noise, ten classes. Beside scikit-learn: one draw for all values
-of C and ten more for one, by each, with the objectives they end at.
+1,000 labels are drawn from 63,257 digits, C is chosen on 10,000 (7 values, 10 draws), and 100 draws are scored on
+26,032. Each digit has 7,168 features: leaky rectified, of low rank, with noise, in ten classes. The comparison with
+scikit-learn fits one draw for all values of C and ten more draws for one value, and compares the final objectives.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ RANK = 64
 
 
 def synthetic(rows: int, width: int, seed: int, *, spread: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
-    """Features float32 [rows, width] of the kind a discriminator gives, and their classes int64 [rows], 0 to 9."""
+    """Features float32 [rows, width] like a discriminator's, and their classes int64 [rows], 0 to 9."""
     directions = np.random.default_rng(0)  # the same for every seed
     basis = directions.normal(size=(RANK, width)).astype(np.float32) / RANK**0.5
     means = spread * directions.normal(size=(10, RANK)).astype(np.float32)
@@ -44,10 +44,10 @@ def synthetic(rows: int, width: int, seed: int, *, spread: float = 0.3) -> tuple
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Prints the stages and the comparison as they end."""
+    """Print the whole protocol's line and the comparison's as they end."""
     parser = new_parser(__doc__)
     parser.add_argument("--width", type=int, default=7_168, help="features of an image (default: %(default)s)")
-    parser.add_argument("--shrink", type=int, default=1, help="divide rows and draws by so much, for a quick look")
+    parser.add_argument("--shrink", type=int, default=1, help="divide rows and draws by this, for a quick look")
     arguments = parser.parse_args(argv)
     run = Run(Path(), Path(), say=console.say, progress=console.progress)
     rules, shrink = PROTOCOLS["svhn/1000-balanced"], arguments.shrink
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     draws = evaluation.label_draws(y, 11, seed=2, per_class=few.per_class)
     work = [(draws[0], rules.grid), *((rows, [answer.solver["C"]]) for rows in draws[1:])]
     ours = theirs = excess = 0.0
-    for rows, Cs in console.progress(work, total=len(work), desc="beside LinearSVC", unit="draw"):
+    for rows, Cs in console.progress(work, total=len(work), desc="against LinearSVC", unit="draw"):
         start = time.perf_counter()
         mine = list(evaluation.l2svm_path(X[rows], y[rows], Cs))
         ours += time.perf_counter() - start

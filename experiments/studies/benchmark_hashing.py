@@ -1,4 +1,4 @@
-"""What hashing costs: beside imagehash on arrays, and beside merely decoding on image files.
+"""What hashing costs: compared with imagehash on arrays, and with only decoding on image files.
 
     python -m experiments.studies.benchmark_hashing --folder photos
 
@@ -20,11 +20,11 @@ from experiments.run.workers import cores, in_order
 from experiments.studies.program import new_parser
 from experiments.studies.timing import Pairs, alternate, compare
 
-CHUNK = 256  # files a task
+CHUNK = 256  # files in a task
 
 
 def hashing(images: int, repeats: int) -> str:
-    """A line on images/s of `dedup.phash` on a packed 32x32 set and of imagehash on the same, one process each."""
+    """Return a line on images/s of `dedup.phash` and of imagehash on the same packed 32x32 set, one process each."""
     data = _smooth(images, 32, 32)
 
     def theirs() -> np.ndarray:
@@ -37,9 +37,9 @@ def hashing(images: int, repeats: int) -> str:
 
 
 def photos(name: str, files: Sequence[Path], repeats: int, workers: int) -> Iterator[str]:
-    """Lines on files/s of `dedup.hash_files`, without thumbnails and with them, and of Pillow decoding the same files.
+    """Yield lines on files/s of `dedup.hash_files`, without and with thumbnails, and of Pillow decoding the same files.
 
-    workers: processes.
+    workers: number of processes.
     """
     size = min(CHUNK, max(1, len(files) // (4 * workers)))
     chunks = [files[i : i + size] for i in range(0, len(files), size)]
@@ -52,7 +52,7 @@ def photos(name: str, files: Sequence[Path], repeats: int, workers: int) -> Iter
 
 
 def _decode_and_hash(files: Sequence[Path], *, side: int | None, repeats: int) -> Pairs:
-    """Seconds of decoding the files and of hashing them, in this process."""
+    """Return the seconds of decoding the files and of hashing them, in this process."""
 
     def decode() -> None:
         for file in files:
@@ -62,7 +62,7 @@ def _decode_and_hash(files: Sequence[Path], *, side: int | None, repeats: int) -
 
 
 def _smooth(count: int, width: int, height: int) -> np.ndarray:
-    """uint8 [count, height, width, 3]: low frequencies and some noise, as photographs have them."""
+    """uint8 [count, height, width, 3]: low frequencies and some noise, like photographs."""
     rng = np.random.default_rng(0)
     images = np.empty((count, height, width, 3), np.uint8)
     for image in images:
@@ -82,12 +82,12 @@ def _make(folder: Path, count: int, width: int, height: int) -> list[Path]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints one line a comparison."""
+    """Print one line for each comparison."""
     parser = new_parser(__doc__)
     parser.add_argument("--folder", type=Path, help="folder of JPEG files (default: files of three sizes are made up)")
     parser.add_argument("--images", type=int, default=4096, help="arrays hashed (default: 4096)")
     parser.add_argument("--repeats", type=int, default=5, help="measured pairs (default: 5)")
-    parser.add_argument("--workers", type=int, default=cores(), help="processes for files (default: one a core)")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes for files (default: one for each core)")
     arguments = parser.parse_args(argv)
     print(hashing(arguments.images, arguments.repeats), flush=True)
     with tempfile.TemporaryDirectory() as made:

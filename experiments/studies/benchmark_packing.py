@@ -1,8 +1,8 @@
-"""What packing costs: beside Pillow merely decoding the same files, on all cores with the same processes.
+"""What packing costs, compared with Pillow only decoding the same files with as many processes, on all cores.
 
     python -m experiments.studies.benchmark_packing data/tiny-imagenet-200/train-0.zip --files 5000
 
-Both start their processes anew and read the same chunks. Packing also keeps its chunks, writes the set and checks it.
+Both start new processes and read the same chunks. Packing also keeps its chunks, writes the set and checks it.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from experiments.studies.timing import alternate, compare
 
 
 def packing(source: Path, files: float, side: int, repeats: int, workers: int) -> str:
-    """A line on images/s of packing the first chunks of a folder or zip, as many as hold `files`, and of decoding."""
+    """Return a line on images/s of packing, and of decoding, the first chunks of a folder or zip with `files` files."""
     planned = plan(source)
     before = itertools.accumulate((chunk.size for chunk in planned.chunks), initial=0)
     chunks = [chunk for chunk, count in zip(planned.chunks, before, strict=False) if count < files]
@@ -48,13 +48,13 @@ def _decode(chunk) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints the line."""
+    """Print the line."""
     parser = new_parser(__doc__)
     parser.add_argument("source", type=Path, help="folder or zip of JPEG files")
     parser.add_argument("--files", type=int, default=math.inf, help="how many of them (default: all)")
     parser.add_argument("--size", type=int, default=32, help="pixels (default: 32)")
     parser.add_argument("--repeats", type=int, default=5, help="measured pairs (default: 5)")
-    parser.add_argument("--workers", type=int, default=cores(), help="processes (default: one a core)")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes (default: one for each core)")
     a = parser.parse_args(argv)
     print(packing(a.source, a.files, a.size, a.repeats, a.workers))
 

@@ -1,13 +1,13 @@
-"""What exact search costs: ours beside faiss and imagededup, in one run.
+"""What exact search costs: ours compared with faiss and imagededup, in one run.
 
     python -m experiments.studies.benchmark_search --sizes 10000 100000 1000000
 
-Each measurement runs in a process of its own, which is the only one in its peak memory, and ends after --limit seconds.
-The column `exact` says whether the pairs are ours, bit for bit. faiss and imagededup are optional: `pip install
-faiss-cpu imagededup`.
+Each measurement runs in a process of its own, so that its peak memory holds nothing else. It is ended after --limit
+seconds. The column `exact` says whether the pairs equal ours, bit for bit. faiss and imagededup are optional:
+`pip install faiss-cpu imagededup`.
 
-Codes: `random`, where 5 % lie within the radius of another; `hashes`, CIFAR-10's pHashes repeated with up to three bits
-changed; `dense`, 90 % within eight bits of one code; `equal`, one code.
+Codes: `random`: 5 % are within the radius of another. `hashes`: CIFAR-10's pHashes, repeated with up to three bits
+changed. `dense`: 90 % are within eight bits of one code. `equal`: one code.
 """
 
 import argparse
@@ -78,9 +78,10 @@ KINDS: dict[str, Callable[[int, int, Run], np.ndarray]] = {
 
 
 def faiss_pairs(codes: np.ndarray, radius: int, *, index: str, hashes: int = 0) -> np.ndarray:
-    """All pairs by the range search of faiss's binary index `index`, which has so many hashes of 16 bits.
+    """Find all pairs by the range search of faiss's binary index `index`. hashes: number of its hashes of 16 bits.
 
-    One hash of k differs in at most radius // k bits. Buckets up to so many bits away are visited: the search is exact.
+    At least one hash of k differs in at most radius // k bits. Buckets up to that many bits away are visited, so the
+    search is exact.
     """
     import faiss
 
@@ -96,7 +97,7 @@ def faiss_pairs(codes: np.ndarray, radius: int, *, index: str, hashes: int = 0) 
 
 
 def imagededup_pairs(codes: np.ndarray, radius: int, *, method: str) -> np.ndarray:
-    """All pairs by imagededup's search over hexadecimal hashes, on as many processes as it takes by itself."""
+    """Find all pairs by imagededup's search over hexadecimal hashes, with its default number of processes."""
     import_torchvision()  # which imagededup imports
     from imagededup.handlers.search.retrieval import HashEval
     from imagededup.methods import PHash
@@ -120,12 +121,12 @@ METHODS: dict[str, tuple[str, Callable[[np.ndarray, int], np.ndarray]]] = {  # n
 
 
 def measure(method: str, codes: np.ndarray, radius: int) -> dict[str, Any]:
-    """One run in this process: seconds, memory in GiB before it and at its peak, pairs or groups, and their digest.
+    """Run once in this process: seconds, GiB of memory before the search and at its peak, pairs or groups, a digest.
 
     The peak of this process's largest child is added to its own.
     """
     search = METHODS[method][1]
-    search(codes[:2], radius)  # imports, which are no part of a search
+    search(codes[:2], radius)  # imports, which are not part of a search
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / GIB
     start = time.perf_counter()
     found = search(codes, radius)
@@ -137,7 +138,7 @@ def measure(method: str, codes: np.ndarray, radius: int) -> dict[str, Any]:
 
 
 def in_process(method: str, n: int, given: Sequence[str], limit: float) -> dict[str, Any]:
-    """`measure` in a process of its own with the options `given`. Raises RuntimeError that says why it did not end."""
+    """Run `measure` in a process of its own with the options `given`. Raises RuntimeError that says why it fails."""
     if importlib.util.find_spec(METHODS[method][0]) is None:
         raise RuntimeError("not installed")
     command = [sys.executable, "-m", "experiments.studies.benchmark_search", *given, "--one", method, str(n)]
@@ -154,7 +155,7 @@ def in_process(method: str, n: int, given: Sequence[str], limit: float) -> dict[
 
 
 def summary(runs: Sequence[dict[str, Any]], ours: str | None) -> dict[str, Any]:
-    """What a line of the table says of runs that ended well. ours: the digest of our pairs."""
+    """Return what a line of the table says about runs that ended well. ours: the digest of our pairs."""
     first, (peak, before) = runs[0], (max(run[name] for run in runs) for name in ("peak", "before"))
     return {
         "seconds": f"{np.median([run['seconds'] for run in runs]):.2f}",
@@ -167,7 +168,7 @@ def summary(runs: Sequence[dict[str, Any]], ours: str | None) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints a line for each method and size, and writes them as CSV."""
+    """Print a line for each method and size, and write them as CSV."""
     parser = new_parser(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="numbers of codes")
     parser.add_argument("--kind", choices=KINDS, default="random", help="which codes (default: %(default)s)")

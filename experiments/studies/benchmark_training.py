@@ -1,12 +1,12 @@
-"""Training speed beside the loop of pytorch/examples' DCGAN, on the same networks, images and minibatch.
+"""Training speed compared with the loop of pytorch/examples' DCGAN, on the same networks, images and minibatch.
 
     python -m experiments.studies.benchmark_training --preset dcgan64 --width 32 --kernel 4 --batch-size 64
 
-The figure is optimiser updates of each network a second. The reference updates both networks on every minibatch; this
-project's schedule updates one after the other, so that a pair of its minibatches counts once. Each loop runs in its own
-process as its users run it (the reference with contiguous maps and the C library's allocator as it is), the two in
-turn, and the median over pairs of runs is printed. The reference gets its minibatches ready in memory, which its users'
-loaders do not give it.
+The figure is optimiser updates of each network per second. The reference updates both networks on every minibatch. This
+project's schedule updates them in turn, so two of its minibatches count as one update of each. Each loop runs in a
+process of its own, as its users run it: the reference has contiguous maps and the C library's unchanged allocator. The
+loops take turns, and the median over pairs of runs is printed. The reference finds its minibatches ready in memory, an
+advantage that its users' loaders do not give it.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ def reference(arch: gan.Architecture, config: gan.TrainingConfig, images: torch.
         criterion(torch.sigmoid(d(fake.detach())), zeros).backward()
         d_adam.step()
         g.zero_grad()
-        criterion(torch.sigmoid(d(fake)), ones).backward()  # the discriminator's gradients, too, as there
+        criterion(torch.sigmoid(d(fake)), ones).backward()  # this also computes the discriminator's gradients, as there
         g_adam.step()
         yield
 
@@ -58,7 +58,7 @@ LOOPS = {"reference": reference, "ours": ours}
 
 
 def rate(name: str, arch: gan.Architecture, config: gan.TrainingConfig, device: str) -> float:
-    """Return the updates of each network a second."""
+    """Return the updates of each network per second."""
     shape = (4 * config.batch_size, arch.size, arch.size, arch.channels)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     updates = LOOPS[name](arch, config, images, device)
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--width", type=int)
     parser.add_argument("--kernel", type=int)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--precision", default="float32", help="of this project's loop; the reference stays float32")
+    parser.add_argument("--precision", default="float32", help="for this project's loop; the reference uses float32")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--loop", choices=LOOPS, help="run only this one and print its rate")
@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.loop:
         print(measured(arguments.loop))
         return
-    # a process for each run: none finds what another has left in memory
+    # a process for each run, so that no run finds what another left in memory
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as processes:
         theirs, own = np.reshape(list(processes.map(measured, ["reference", "ours"] * arguments.repeats)), (-1, 2)).T
     ratios = own / theirs

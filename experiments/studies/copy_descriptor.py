@@ -1,11 +1,11 @@
-"""The copy descriptor that comes with the project: its training, and how the pass agrees with human labels.
+"""Train the copy descriptor that comes with the project, or measure how far the pass agrees with human labels.
 
     python -m experiments.studies.copy_descriptor fit --out dedup/copies.safetensors
     python -m experiments.studies.copy_descriptor measure --out results/dedup/cifair.csv
 
 Human labels: ciFAIR (Barz & Denzler, JIMG 2020) lists pairs of CIFAR-10 test and training images that people judged to
 be duplicates, among the nearest by a network's features. DATA_ROOT/cifair holds the test images that were judged and
-the listed pairs. A duplicate that the network did not bring up is not in the list, and counts here as falsely flagged.
+the listed pairs. A duplicate that the network did not find is not in the list, and counts here as falsely flagged.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,23 +20,23 @@ from experiments.run.errors import UserError
 from experiments.studies.planted_copies import METHODS, Method
 from experiments.studies.program import new_parser, parse, write_table
 
-TRAINED_ON = ("tiny-imagenet-64", "cifar10-train")  # without labels; no test image takes part
+TRAINED_ON = ("tiny-imagenet-64", "cifar10-train")  # without labels, and without test images
 
 
 def labelled(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(test images that were judged, those of them listed as duplicates), int64. UserError where the lists are not."""
+    """Return (test images that were judged, those listed as duplicates), int64. Raises UserError without the lists."""
     try:
         images = pd.read_csv(folder / "test_index_dev.csv")["TestID"].to_numpy(np.int64)
         pairs = pd.read_csv(folder / "duplicates_cifar10_dev.csv")["TestID"].to_numpy(np.int64)
     except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"no human labels in {folder} ({error}): set DATA_ROOT to where cifair/ is") from error
+        raise UserError(f"no human labels in {folder} ({error}): set DATA_ROOT to the folder of cifair/") from error
     return images, np.unique(pairs)
 
 
 def measure(
     train: np.ndarray, test: np.ndarray, judged: np.ndarray, listed: np.ndarray, methods: Mapping[str, Method]
 ) -> Iterator[dict[str, str | float]]:
-    """Yields a row for each method: how the test images that it flags compare with those that people listed.
+    """Yield a row for each method: how the test images that it flags compare with those that people listed.
 
     train, test: uint8 [N, H, W, C]. judged: int64 [n], the test images that count. listed: int64, those of them listed.
     """
@@ -56,7 +56,7 @@ def measure(
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Trains the descriptor, or prints the table of precision and recall."""
+    """Train the descriptor, or print the table of precision and recall."""
     parser = new_parser(__doc__)
     parser.add_argument("task", choices=["fit", "measure"])
     steps = dedup.DescriptorConfig.steps

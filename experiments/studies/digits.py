@@ -3,9 +3,9 @@
     python -m experiments.studies.digits runs/train/mnist-64/generator.safetensors --out digits.csv
 
 The classifier is a convolutional network of two stages. It is trained on the training digits at 32x32, each image
-scaled to mean 0 and sd 1, and is right on 99 % of the test digits. It then classifies 1,000 samples of fixed z; larger
-ones are first brought to 32x32 by the mean of 2x2 blocks. Counted are the samples that it is sure of (over 0.9), and
-those of each digit. The same is counted on 1,000 test digits.
+scaled to mean 0 and sd 1, and is right on 99 % of the test digits. It then classifies 1,000 samples of fixed z. Larger
+samples are first reduced to 32x32 by the means of 2x2 blocks. The counts are the samples that it is sure of (over 0.9),
+in all and for each digit. The same is counted on 1,000 test digits.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ SAMPLES, SURE, CHUNK = 1_000, 0.9, 100
 
 
 def classifier(images: np.ndarray, labels: np.ndarray, *, passes: int = 5, seed: int = 0) -> nn.Module:
-    """Train on uint8 [N, 32, 32, 1] and int64 [N]; the network gives logits [N, 10] for what `_scaled` returns."""
+    """Train on uint8 [N, 32, 32, 1] and int64 [N]; the network maps what `_scaled` returns to logits [N, 10]."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = nn.Sequential(
@@ -45,7 +45,7 @@ def classifier(images: np.ndarray, labels: np.ndarray, *, passes: int = 5, seed:
 
 
 def _scaled(images: np.ndarray) -> Tensor:
-    """Each image with mean 0 and sd 1, so that a digit is judged by its shape, whatever its contrast."""
+    """Scale each image to mean 0 and sd 1, so that a digit is judged by its shape, whatever its contrast."""
     pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
     deviation, mean = torch.std_mean(pixels, (1, 2, 3), keepdim=True)
     return (pixels - mean) / deviation.clamp_min(1.0)
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
     for file in arguments.generator:
         network = gan.load(file)
         if not isinstance(network, gan.Generator) or network.arch.channels != 1:
-            parser.error(f"{file} is no generator of single-channel images")
+            parser.error(f"{file} is not a generator of single-channel images")
         rows.append({"samples of": file.parent.name, **judged(net, samples(network))})
     table = pd.DataFrame(rows).assign(classifier_right_percent=right_percent)
     print(table.to_string(index=False))

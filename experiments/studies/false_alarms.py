@@ -1,9 +1,9 @@
-"""How often the gate of `dcgan-eval compare` closes where it should not: between two halves of one network's draws.
+"""How often the gate of `dcgan-eval compare` closes when it should not: between two halves of one network's draws.
 
     python -m experiments.studies.false_alarms random:svhn32 --protocol svhn/1000-of-1083
 
-The draws of a protocol of few labels are parted at random, many times over, and the halves compared as two networks.
-They are equally good, so that a test of level 0.05 may alarm in 5 % of the partings.
+The draws of a protocol with few labels are split at random many times, and the halves are compared as if they were two
+networks. The halves are equally good, so a test at level 0.05 may alarm in 5 % of the splits.
 """
 
 import numpy as np
@@ -17,11 +17,11 @@ from experiments.measure.svm import EvalSpec, extract_features, prepare
 from experiments.studies.program import new_parser, parse
 
 LEVEL = 0.05
-TESTS = ("over images alone", "over images and draws", "the gate")
+TESTS = ("over images only", "over images and draws", "the gate")
 
 
 def alarms(right: NDArray[np.bool_], *, overlap: float, pairs: int = 2_000, seed: int = 0) -> dict[str, float]:
-    """Test -> share of one-sided alarms at LEVEL between random halves of draws, right bool [R, n]."""
+    """Return test -> share of one-sided alarms at LEVEL between random halves of the draws. right: bool [R, n]."""
     rng, half = np.random.default_rng(seed), len(right) // 2
     p = np.empty((pairs, len(TESTS)))
     for of_pair in p:
@@ -36,12 +36,12 @@ def alarms(right: NDArray[np.bool_], *, overlap: float, pairs: int = 2_000, seed
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Prints the share of alarms of each test."""
+    """Print the share of alarms of each test."""
     parser = new_parser(__doc__)
-    parser.add_argument("backbone", help="as of dcgan-eval eval")
+    parser.add_argument("backbone", help="a network, as for dcgan-eval eval")
     few = [name for name, protocol in PROTOCOLS.items() if protocol.few is not None]
     parser.add_argument("--protocol", choices=few, default=few[0], help="default: %(default)s")
-    parser.add_argument("--pairs", type=int, default=2_000, help="partings (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=2_000, help="random splits (default: %(default)s)")
     arguments, run = parse(parser, argv, device=True)
     spec = EvalSpec(arguments.backbone, protocol=arguments.protocol)
     measurement = prepare(spec, run)

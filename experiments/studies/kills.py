@@ -1,10 +1,10 @@
-"""Kills at random moments: does a run that was killed and started again end as the uninterrupted one, bit for bit?
+"""Kills at random moments: does a run that is killed and started again end like an uninterrupted one, bit for bit?
 
     python -m experiments.studies.kills --kills 20 --out results/training/kills.csv
 
 A tiny network is trained on made-up images, once without kills and once with them. Each session is a process of its
-own, as a person would start it (`python -m experiments train`). SIGKILL, SIGTERM and SIGINT take turns, each at a
-moment drawn from the time after the data are read. Networks and losses are compared byte for byte.
+own, started as a person would start it (`python -m experiments train`). SIGKILL, SIGTERM and SIGINT take turns, each
+at a moment drawn from the time after the data are read. Networks and losses are compared byte for byte.
 """
 
 import json
@@ -44,11 +44,11 @@ batch_size = 16
 class Kill:
     """How one session ended, and how much of the run was on disk then."""
 
-    signal: str  # "none" where the process ended before the signal
-    seconds: float  # after training began
+    signal: str  # "none" if the process ended before the signal
+    seconds: float  # from the beginning of training to the signal
     exit_code: int  # negative: the signal that ended the process
-    saved_step: int  # of the checkpoint, 0 where there is none
-    written_step: int  # of the last minibatch in losses.csv: what was done beyond the checkpoint is done again
+    saved_step: int  # of the checkpoint; 0 if there is none
+    written_step: int  # of the last minibatch in losses.csv; those after the checkpoint are repeated
 
 
 def prepare(folder: Path, *, images: int) -> None:
@@ -60,7 +60,7 @@ def prepare(folder: Path, *, images: int) -> None:
 
 
 def start(folder: Path, out: Path) -> subprocess.Popen:
-    """Start a session of the run in `out` as a process of its own; return it when the data are read and it trains."""
+    """Start a session of the run in `out` as a process of its own; return it once the data are read and it trains."""
     command = [sys.executable, "-m", "experiments", "train", str(folder / "tiny.toml"), "--out", str(out)]
     command += ["--data-root", str(folder / "data"), "--runs-root", str(folder)]
     command += ["--device", "cpu", "--checkpoint-images", "320"]
@@ -110,13 +110,13 @@ def compare(folder: Path, *, kills: int, images: int, seed: int = 0) -> tuple[li
 
 
 def differing(a: Path, b: Path) -> list[str]:
-    """Return the files of `COMPARED` that are not the same byte for byte, or are not there."""
+    """Return the files of `COMPARED` that are not the same byte for byte, or are missing."""
     same = [(a / f).exists() and (b / f).exists() and (a / f).read_bytes() == (b / f).read_bytes() for f in COMPARED]
     return [file for file, equal in zip(COMPARED, same, strict=True) if not equal]
 
 
 def _steps(out: Path) -> tuple[int, int]:
-    """The step of the checkpoint, and of the last line of the losses; 0 where there is none."""
+    """The step of the checkpoint, and of the last line of the losses; 0 if there is none."""
     saved = written = 0
     if (out / STATE).exists():
         with safe_open(out / STATE, "pt") as opened:
@@ -127,11 +127,11 @@ def _steps(out: Path) -> tuple[int, int]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Kill, compare, print the table and write it; return 1 where the runs differ."""
+    """Kill, compare, print the table and write it; return 1 if the runs differ."""
     parser = new_parser(__doc__)
     parser.add_argument("--kills", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--images", type=int, default=32_000, help="length of the run (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="CSV file to write")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:

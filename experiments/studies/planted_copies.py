@@ -1,9 +1,9 @@
-"""Planted near-duplicates: which share of altered copies each method finds again, and what it finds besides.
+"""Planted near-duplicates: the share of altered copies that each method finds, and its false pairs.
 
     python -m experiments.studies.planted_copies --out results/dedup/planted.csv
 
 Photographs are altered at 64x64 and then halved, as a re-encoded file would reach a 32x32 set; the shift is by one
-pixel of 32x32. A method is a function of originals and copies, so that another one is another entry of METHODS.
+pixel of 32x32. A method is a function of originals and copies; to measure another one, add it to METHODS.
 """
 
 import io
@@ -49,7 +49,7 @@ def _brightness(images: Images, factor: float) -> Images:
 
 
 def _shifted(images: Images) -> Images:
-    """Two pixels to the right, which are one at half size; the left columns stay."""
+    """Shift by two pixels to the right, which is one at half size; the left columns stay."""
     return np.concatenate([images[:, :, :2], images[:, :, :-2]], axis=2)
 
 
@@ -65,12 +65,12 @@ TRANSFORMS: dict[str, Callable[[Images], Images]] = {  # at 64x64, before they a
 
 
 def within_radius(codes: Callable[[Images], NDArray[np.uint64]], radius: int) -> Method:
-    """The method that calls images the same whose 64-bit codes differ in at most `radius` bits."""
+    """Return the method that pairs images if their 64-bit codes differ in at most `radius` bits."""
     return lambda originals, copies: dedup.radius_pairs_between(codes(originals), codes(copies), radius)
 
 
 def colliding(codes: Callable[[Images], NDArray[np.uint64]]) -> Method:
-    """The method that calls images of equal code the same; codes have any number of words."""
+    """Return the method that pairs images with equal codes; codes may have any number of words."""
     return lambda originals, copies: equal_pairs(codes(originals), codes(copies))
 
 
@@ -85,7 +85,7 @@ METHODS: dict[str, Method] = {
 
 
 def planted(images: Images, methods: Mapping[str, Method]) -> Iterator[dict[str, str | float]]:
-    """Yields a row for each transform and method. `images`: uint8 [N, 64, 64, 3], none like another.
+    """Yield a row for each transform and method. images: uint8 [N, 64, 64, 3], no two alike.
 
     found_percent: copies paired with their own original. false_pairs_per_1000_images: pairs of a copy with another
     original.
@@ -107,9 +107,9 @@ def planted(images: Images, methods: Mapping[str, Method]) -> Iterator[dict[str,
 
 
 def measure(name: str, methods: Mapping[str, Method], run: Run, *, n: int = 5000, seed: int = 0) -> pd.DataFrame:
-    """`planted` on `n` images of the set `name` (64x64), drawn by `seed`: one row for each transform and method.
+    """Measure `n` images of the set `name` (64x64), drawn by `seed`, with `planted`; return its rows as a table.
 
-    Raises UserError for a set that cannot be had, ValueError for one of fewer images.
+    Raises UserError if the set cannot be loaded, and ValueError if it has fewer images.
     """
     images = load(name, run).images
     if not 1 <= n <= len(images):
@@ -119,7 +119,7 @@ def measure(name: str, methods: Mapping[str, Method], run: Run, *, n: int = 5000
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Fits the semantic hash on the set at 32x32, measures all methods, writes and prints the table."""
+    """Fit the semantic hash on the set at 32x32, measure all methods, write and print the table."""
     parser = new_parser(__doc__)
     parser.add_argument("--n", type=int, default=5000, help="images drawn (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="for the draw and the semantic hash (default: %(default)s)")

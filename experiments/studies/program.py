@@ -12,14 +12,14 @@ from experiments.run.files import write_bytes
 
 
 def new_parser(doc: str) -> argparse.ArgumentParser:
-    """A parser without options, described by the first line of a module's docstring."""
+    """Make a parser without options, described by the first line of a module's docstring."""
     return argparse.ArgumentParser(description=doc.split("\n")[0])
 
 
 def parse(
     parser: argparse.ArgumentParser, argv: Sequence[str] | None, *, device: bool = False
 ) -> tuple[argparse.Namespace, Run]:
-    """The arguments, and the run that they ask for by --data-root and --runs-root, and by --device if there is one."""
+    """Return the arguments, and the run that --data-root, --runs-root and, with `device`, --device ask for."""
     add_roots(parser, device=device)
     arguments = parser.parse_args(argv)
     return arguments, make_run(arguments)

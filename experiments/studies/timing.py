@@ -1,7 +1,7 @@
 """Two ways to do the same work, timed in turn, and the line that compares them.
 
-A machine whose speed drifts drifts for both of a pair, so the ratio is taken pair by pair and its median is told.
-Processor time stands beside the ratio of wall time, which other programs on the machine blur.
+If the machine's speed drifts, it drifts for both runs of a pair. So the ratio is computed for each pair, and its median
+is reported. The ratio of processor times is given too, because other programs on the machine blur that of wall times.
 """
 
 import resource
@@ -16,19 +16,19 @@ Pairs = NDArray[np.float64]
 
 
 def seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Wall time and processor time of `work()`; the processes that it starts and waits for count too."""
+    """Return wall time and processor time of `work()`; the processes that it starts and waits for count too."""
     wall, processor = time.perf_counter(), _processor()
     work()
     return time.perf_counter() - wall, _processor() - processor
 
 
 def alternate(theirs: Callable[[], object], ours: Callable[[], object], repeats: int) -> Pairs:
-    """Times both in turn, `repeats` times, after one run of each that does not count."""
+    """Time both in turn, `repeats` times, after one run of each that does not count."""
     return np.array([(seconds(theirs), seconds(ours)) for _ in range(repeats + 1)])[1:]
 
 
 def compare(pairs: Pairs, count: int, other: str) -> str:
-    """Our rate and the other's, in `count` things a run, and how many times as fast ours is; medians."""
+    """Return a line with our rate, the other's, and their ratio, all medians. count: number of things done in a run."""
     theirs, ours = count / np.median(pairs[:, :, 0], axis=0)
     wall, processor = np.median(pairs[:, 0] / pairs[:, 1], axis=0)
     return (

@@ -1,4 +1,4 @@
-"""Agreement with human labels, counted over the judged images alone."""
+"""Agreement with human labels, counted over only the judged images."""
 
 from pathlib import Path
 
@@ -41,5 +41,5 @@ def test_flagged_and_listed_are_compared_image_by_image(tmp_path: Path) -> None:
 
 
 def test_missing_labels_are_told_in_a_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no human labels in .*cifair .*: set DATA_ROOT to where cifair/ is"):
+    with pytest.raises(UserError, match=r"no human labels in .*cifair .*: set DATA_ROOT to the folder of cifair/"):
         copy_descriptor.labelled(tmp_path / "cifair")
