@@ -1,6 +1,6 @@
 # Every target sets up what it needs: `make cifar10-eval` and `make test` work on a fresh clone.
 #   DATA_ROOT  official files as you have them (default data/)      RUNS_ROOT  downloads, caches, runs (default runs/)
-#   BACKBONE   what to measure (default: the network in results/weights)    LAYERS  conv1,conv2 or 'layer*'    DEVICE  cpu, cuda
+#   BACKBONE   what to measure (default: a network of the project)    LAYERS  conv1,conv2 or 'layer*'    DEVICE  cpu, cuda
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,17 +27,17 @@ cifar10-eval: $(READY)
 	@echo "On 2 cores: 5 to 7 minutes the first time, two to three times that at full width; seconds when measured before."
 	$(BIN)/dcgan-eval eval --table cifar10
 
-# PROTOCOL=svhn/1000-of-1083 where only that part of SVHN is at hand: another protocol, a row of its own.
+# PROTOCOL=svhn/1000-of-1083 if you have only that part of SVHN: a different protocol, with a row of its own.
 svhn-eval: $(READY)
 	$(BIN)/dcgan-eval eval --table svhn $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
-# GENERATOR: a class-conditional generator.safetensors, measured after real data; SAMPLES: how many are drawn (50000)
+# GENERATOR: a class-conditional generator.safetensors, measured after real data; SAMPLES: how many it draws (50000)
 mnist-eval: $(READY)
 	@echo "Real data takes about 20 seconds on 2 cores; a generator as long for 10,000 samples."
 	$(BIN)/dcgan-eval eval real --table mnist
 	$(if $(GENERATOR),$(BIN)/dcgan-eval eval "$(GENERATOR)" --table mnist $(if $(SAMPLES),--samples $(SAMPLES)))
 
-# SET and AGAINST: names of sets, folders or zips; AGAINST= looks within one. METHOD: near-duplicates, phash, semantic ...
+# SET and AGAINST: names of sets, folders or zips; AGAINST= searches within SET. METHOD: near-duplicates, phash, semantic ...
 SET ?= cifar10-test
 AGAINST ?= cifar10-train
 METHOD ?= near-duplicates
@@ -59,14 +59,14 @@ test: $(READY)
 	$(BIN)/pytest
 
 # This takes a few minutes. Longer studies, each with --help: experiments.studies.benchmark_few_labels (the SVHN protocol
-# at its true sizes), false_alarms (of compare), benchmark_search (beside faiss and imagededup, which you install by hand)
-# and planted_copies (recall on altered copies, on Tiny-ImageNet).
+# at its true sizes), false_alarms (of compare), benchmark_search (against faiss and imagededup, which you install by
+# hand) and planted_copies (recall on altered copies, on Tiny-ImageNet).
 bench: $(READY)
 	$(BIN)/python -m experiments.studies.benchmark_features_and_svm
 	$(BIN)/python -m experiments.studies.benchmark_hashing
 	$(BIN)/python -m experiments.studies.benchmark_training --width 64 --repeats 3
 
-# Caches alone: measured results and trained networks stay.
+# Removes only caches: measured results and trained networks stay.
 clean:
 	cd "$${RUNS_ROOT:-runs}" 2>/dev/null && rm -rf downloads packed packing features photos || true
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
