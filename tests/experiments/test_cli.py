@@ -24,7 +24,7 @@ MISTAKES = [
     (["eval", "--table", "cifar"], "(choose from cifar10, svhn, mnist); did you mean 'cifar10'?"),
     (
         ["eval", "--table", "svhn", "--protocol", "svhn/1000"],
-        "it has svhn/1000-balanced, svhn/1000-of-1083 of features",
+        "for features it has svhn/1000-balanced, svhn/1000-of-1083;",
     ),
     (["table", "cifar"], "did you mean 'cifar10'?"),
 ]
