@@ -204,7 +204,7 @@ def cut(file: Path) -> None:
         ("training/mnist-32/samples.png", cut, "truncated"),
         ("training/mnist-32/samples.webp", lambda f: f.write_text("<svg/>"), "cannot identify"),
         ("look/walk-faces/record.json", lambda f: f.write_text('{"command": 3}'), "look/walk-faces/record.json"),
-        ("leakage/cifar10-test-in-cifar10-train.json", cut, "no leakage audit"),
+        ("leakage/cifar10-test-in-cifar10-train.json", cut, "is not a leakage audit"),
         ("runs/mnist.jsonl", cut, "is not a run record"),
     ],
 )
