@@ -47,6 +47,12 @@ COMMANDS: Mapping[str, Command] = {
 }
 
 
+GROUPS = {  # what a group of commands is for; "" stands for all of them
+    "": "DCGAN discriminators as feature extractors.",
+    "look": "Look inside trained networks: pictures and figures.",
+}
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one line instead of the usage."""
@@ -91,7 +97,7 @@ def _run(given: list[str], results: Path) -> int:
     module.options(parser)
     arguments, unknown = parser.parse_known_args(rest)
     if unknown:
-        options = re.findall(r"--[a-z][\w-]*", parser.format_help())
+        options = re.findall(r"--[a-z][\w-]*", parser.format_usage())
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{closest(unknown[0], options)}")
     _prepare_process()
     return module.execute(arguments, make_run(arguments, [PROGRAM, *given], results))
@@ -108,7 +114,7 @@ def _command(given: list[str]) -> tuple[str, list[str]]:
     parser = _Parser(
         prog=f"{PROGRAM} {prefix}".strip(),
         usage="%(prog)s COMMAND ...",
-        description="DCGAN discriminators as feature extractors.",
+        description=GROUPS[group],
         epilog=_listing(known),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

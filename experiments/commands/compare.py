@@ -2,7 +2,7 @@
 
 import argparse
 
-from experiments.commands.options import add_roots, one_of
+from experiments.commands.options import add_choice, add_roots
 from experiments.measure.protocols import PROTOCOLS, TABLES, protocol_of
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -20,7 +20,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `compare`."""
     for name in ("A", "B"):
         parser.add_argument(name, help="a run id, or a network named as for eval; its newest record is taken")
-    parser.add_argument("--table", type=one_of(TABLES), default=TABLES[0], help="default: %(default)s")
+    add_choice(parser, "--table", TABLES)
     parser.add_argument("--protocol", help=f"{', '.join(PROTOCOLS)} (default: the run's, else the table's first)")
     parser.add_argument("--alpha", type=float, default=0.05, help="level of the gate (default: %(default)s)")
     add_roots(parser)

@@ -21,14 +21,12 @@ SUPERVISED_PREFIX, MNIST = "supervised:", "mnist"
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `eval`."""
     shared.add_features(parser, "for --table mnist: the file of a class-conditional generator, or `real`")
-    parser.add_argument("--table", type=shared.one_of([*TABLES, MNIST]), default=TABLES[0], help="default: %(default)s")
+    shared.add_choice(parser, "--table", [*TABLES, MNIST])
     parser.add_argument(
         "--protocol",
         help=f"{', '.join(PROTOCOLS)}; for supervised: {', '.join(SUPERVISED)} (default: the table's first)",
     )
-    parser.add_argument(
-        "--classifier", type=shared.one_of(CLASSIFIERS), default=CLASSIFIERS[0], help="default: %(default)s"
-    )
+    shared.add_choice(parser, "--classifier", CLASSIFIERS)
     parser.add_argument(
         "--samples", type=int, metavar="N", help="for --table mnist: samples drawn from the generator (default: 50000)"
     )
@@ -55,6 +53,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         check_recordable(spec, table)
         check_writable(run.records, run.tables)
     check_writable(run.own_records, run.runs_root / "tables")
+    run.device  # noqa: B018  a device that cannot be used is refused before any work
     measured = recorded(module.prepare(spec, run), run, fresh=arguments.fresh)
     written = publish(table, measured, run, commit=arguments.record)
     for text in (*map(sentence, measured), f"written to {', '.join(map(str, written))}"):

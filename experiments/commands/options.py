@@ -69,6 +69,12 @@ def make_run(arguments: argparse.Namespace, command: Sequence[str] = (), results
     )
 
 
+def add_choice(parser: argparse.ArgumentParser, option: str, names: Sequence[str]) -> None:
+    """Add an option that takes one of `names`, by default the first."""
+    known = ", ".join(names)
+    parser.add_argument(option, type=one_of(names), default=names[0], help=f"one of {known} (default: %(default)s)")
+
+
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add --seed."""
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -88,7 +94,7 @@ def add_features(parser: argparse.ArgumentParser, more: str = "") -> None:
     """Add the options that decide features (network, layers, batch norm, subset, seed), --dry-run, roots and device."""
     add_network(parser, more)
     parser.add_argument("--backbone", help="the network, instead of the argument")
-    parser.add_argument("--batchnorm", type=one_of(BATCHNORM), default=BATCHNORM[0], help="default: %(default)s")
+    add_choice(parser, "--batchnorm", BATCHNORM)
     parser.add_argument("--subset", type=int, metavar="N", help="use N training images, and N/5 test images")
     add_seed(parser)
     add_dry_run(parser)

@@ -45,12 +45,13 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if arguments.dry_run:
         print(json.dumps(dataclasses.asdict(recipe), indent=2))
         begun = "continuing from the checkpoint there" if (out / STATE).exists() else "from the start"
-        print(f"would train {recipe.training.steps:,} minibatches on {run.device} into {out}, {begun}")
+        print(f"would train {recipe.training.steps:,} minibatches on {run.device_asked} into {out}, {begun}")
         return 0
     from experiments.run.torchrun import joined
     from experiments.training.session import record, train
     from gan import parallel
 
+    run.device  # noqa: B018  a device that cannot be used is refused before any work
     with joined(run) as joint:
         file = train(recipe, out, joint, checkpoint_images=arguments.checkpoint_images)
         if parallel.rank() == 0:

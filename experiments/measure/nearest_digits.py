@@ -158,7 +158,7 @@ def prepare(spec: NearestSpec, run: Run) -> NearestDigits:
 
 def describe(spec: NearestSpec, run: Run) -> list[str]:
     """Return a line that says what a long run would do."""
-    return [f"{spec.method}: {spec.samples:,} images, {', '.join(sorted(spec.rows))}, on {run.device}"]
+    return [f"{spec.method}: {spec.samples:,} images, {', '.join(sorted(spec.rows))}, on {run.device_asked}"]
 
 
 def _generator(file: Path) -> gan.ConditionalGenerator:

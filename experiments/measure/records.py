@@ -42,7 +42,7 @@ def publish(table: results.Table, measured: Sequence[results.Record], run: Run, 
 def check_recordable(spec: Any, table: results.Table) -> None:
     """Raise UserError for a row that must not enter the committed results."""
     if unknown := [protocol for protocol in spec.rows if protocol not in table.protocols]:
-        known = ", ".join(table.protocols)
+        known = ", ".join([name for name in table.protocols if name in KEPT] or table.protocols)
         raise UserError(f"{unknown[0]} cannot be recorded among the committed results; only {known} can")
     trials = getattr(spec, "trials", None)
     if trials is not None and (spec.method, spec.protocol) not in {(row.method, row.protocol) for row in table.rows}:

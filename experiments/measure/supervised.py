@@ -199,7 +199,7 @@ def prepare(spec: SupervisedSpec, run: Run) -> SupervisedSearch:
 
 def describe(spec: SupervisedSpec, run: Run) -> list[str]:
     """Return a line that says what a long run would do."""
-    return [f"{spec.method}: {spec.epochs} epochs each, {spec.protocol}, on {run.device}"]
+    return [f"{spec.method}: {spec.epochs} epochs each, {spec.protocol}, on {run.device_asked}"]
 
 
 def network(arch: gan.Architecture, classes: int, trial: evaluation.Trial, generator: torch.Generator) -> nn.Module:

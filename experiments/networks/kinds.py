@@ -5,6 +5,7 @@ This module imports no torch; the module of a kind is imported when a network of
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from experiments.run.context import RESULTS
 
@@ -81,3 +82,10 @@ def markdown_table() -> str:
 def parse_layers(text: str | None) -> tuple[str, ...] | None:
     """`conv1,layer*` -> ("conv1", "layer*"); None, which means every stage, if no text is given."""
     return tuple(part.strip() for part in text.split(",")) if text else None
+
+
+def refuse_old_path(text: str) -> None:
+    """Raise ValueError for a path that a network of the project had before such networks went by their names."""
+    path = Path(text)
+    if path.parts[-3:-1] == ("results", "weights") and path.stem in SHIPPED and not path.is_file():
+        raise ValueError(f"write {path.stem}: networks that come with the project go by their names")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gan
 from experiments.networks.contender import Contender, Request
-from experiments.networks.kinds import CHECKPOINT, KINDS, SHIPPED, Kind
+from experiments.networks.kinds import CHECKPOINT, KINDS, SHIPPED, Kind, refuse_old_path
 from experiments.run.context import Run
 from experiments.run.errors import UserError, closest
 
@@ -47,8 +47,7 @@ def _kind_of(text: str) -> tuple[Kind, str]:
             "exported programs are not opened; write a function that makes the network and loads its state dict, and "
             "name it: file.py:factory"
         )
-    if path.parts[-3:-1] == ("results", "weights") and path.stem in SHIPPED and not path.is_file():
-        raise ValueError(f"write {path.stem}: networks that come with the project go by their names")
+    refuse_old_path(text)
     for kind in KINDS:
         if match := re.fullmatch(kind.pattern, text):
             return kind, match[1]

@@ -56,6 +56,11 @@ class Run:
         return device
 
     @property
+    def device_asked(self) -> str:
+        """The name of the device, for a plan; only "auto" is looked up, and nothing is tried."""
+        return str(self.device) if self.device_name == "auto" else self.device_name
+
+    @property
     def records(self) -> Path:
         """The folder of the committed records, with one JSON Lines file for each table."""
         return self.results / "runs"

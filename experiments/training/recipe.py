@@ -115,7 +115,7 @@ def _override(values: dict[str, Any], override: str) -> str:
     """
     key, equals, text = (part.strip() for part in override.partition("="))
     table, _, last = key.rpartition(".")
-    if not (equals and key and text) or "." in table:
+    if not (equals and last and text) or "." in table or key.startswith("."):
         raise ValueError(f"an override must be key=value or table.key=value, got {override!r}")
     try:
         parsed = tomllib.loads(f"value = {text}")

@@ -14,6 +14,7 @@ import torch
 import gan
 import results
 from experiments.data.load import load
+from experiments.networks.kinds import SHIPPED, WEIGHTS, refuse_old_path
 from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
@@ -108,13 +109,18 @@ def _begin(recipe: Recipe, out: Path, run: Run) -> gan.TrainingState:
         try:
             state = gan.load_state(file, arch, config, run.device)
         except ValueError as error:
-            raise UserError(f"{error}; delete {file} to start over, or choose another folder with --out") from error
+            fix = "give that run's settings with --set, " if "another run" in str(error) else ""
+            raise UserError(
+                f"{error}; {fix}delete {file} to start over, or choose another folder with --out"
+            ) from error
         run.say(f"going on from step {state.step} of {config.steps} ({file})")
         return state
     state = gan.new_state(arch, config, run.device)
     for name, start in (("discriminator", recipe.discriminator), ("generator", recipe.generator)):
         if start is not None:
-            network = gan.load(start if Path(start).exists() else ROOT / start)
+            refuse_old_path(start)
+            own = WEIGHTS / start / f"{name}.safetensors" if start in SHIPPED else ROOT / start
+            network = gan.load(start if Path(start).is_file() else own)
             if type(network) is not type(getattr(state, name)) or network.arch != arch:
                 raise UserError(f"{start} is not a {name} of this recipe's architecture; name another, or leave it out")
             getattr(state, name).load_state_dict(network.state_dict())

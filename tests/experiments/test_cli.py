@@ -27,6 +27,7 @@ MISTAKES = [
         "for features it has svhn/1000-balanced, svhn/1000-of-1083;",
     ),
     (["table", "cifar"], "did you mean 'cifar10'?"),
+    (["extract", "pixels", "--table", "svhn"], "unrecognized arguments: --table svhn (see"),
 ]
 
 

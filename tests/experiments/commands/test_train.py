@@ -70,7 +70,6 @@ def test_a_recipe_is_trained_and_recorded(workplace, recipe, capsys):
     [
         (["mnist32"], "or give a .toml file; did you mean 'mnist-32'?"),
         (["mnist-32", "--set", "widht=8"], "did you mean 'width'?"),
-        (["mnist-32", "--device", "abacus"], "device 'abacus' cannot be used; set DEVICE=cpu"),
     ],
 )
 def test_mistakes_are_one_line(workplace, capsys, arguments, error):
@@ -86,3 +85,33 @@ def test_help_names_the_recipes_without_torch():
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "imagenet32-half" in done.stdout and "at the same fraction of the run" in " ".join(done.stdout.split())
     assert not {"torch", "sklearn", "pandas", "PIL"} & set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--set", ".width=3"], "an override must be key=value"),
+        (["--set", "discriminator=results/weights/svhn32.safetensors"], "write svhn32: networks that come with"),
+        (["--set", "discriminator=svhn32"], "svhn32 is not a discriminator of this recipe's architecture"),
+        (["--device", "nogpu"], "set DEVICE=cpu"),
+    ],
+)
+def test_a_mistake_is_one_line_and_begins_no_run(workplace, recipe, capsys, arguments, text):
+    assert workplace.main("train", recipe, *arguments) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dcgan-eval: ")]
+    assert text in line and not list(workplace.root.rglob("training.json"))
+
+
+def test_a_recipe_may_begin_with_a_network_that_comes_with_the_project(workplace, recipe, capsys):
+    known = ("--set", "preset=svhn32", "--set", "width=64", "--set", "training.images=16")
+    assert workplace.main("train", recipe, *known, "--set", "discriminator=svhn32") == 0
+
+
+def test_other_settings_than_the_checkpoints_are_told_with_both_ways_out(workplace, recipe, capsys):
+    assert workplace.main("train", recipe) == 0
+    assert workplace.main("train", recipe, "--set", "training.decay_from=40") == 2
+    assert "give that run's settings with --set, delete " in capsys.readouterr().err
+
+
+def test_a_plan_for_a_device_that_is_not_here(workplace, recipe, capsys):
+    assert "on cuda:7 into" in dry(workplace, capsys, recipe, "--device", "cuda:7")[1]
