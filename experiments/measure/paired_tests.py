@@ -182,6 +182,7 @@ def class_table(a: results.Record, b: results.Record, run: Run) -> str:
 
 
 def summary(a: results.Record, b: results.Record, gate: Comparison) -> str:
+    """Return a table for people: both records, B less A with its interval, p that B is worse, and the agreement."""
     both, difference = agreement(a, b), gate.difference
     draws = "" if a.n_runs == 1 else f", {a.n_runs} draws of labels"
     interval = f"95 % {difference.low:+.2f} to {difference.high:+.2f}"
