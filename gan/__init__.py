@@ -3,11 +3,14 @@
 from gan.architectures import PRESETS, Architecture, Discriminator, Generator, architecture, initialise
 from gan.checkpoint import load, load_state, save, save_state
 from gan.conditional import CONDITIONAL_PRESETS, ConditionalArchitecture, ConditionalDiscriminator, ConditionalGenerator
+from gan.config import TrainingConfig
 from gan.frozen import draw, drop_maps, freeze
 from gan.ports import Port, load_port
 from gan.sampling import analogy, around, interpolate, interpolate_on_sphere, sample, sample_z
+from gan.state import TrainingState, new_state
 from gan.theano_weights import load_theano
-from gan.training import Step, TrainingConfig, TrainingState, new_state, train
+from gan.training import Step, train
+from gan.views import full_view
 
 __all__ = [
     "CONDITIONAL_PRESETS",
@@ -28,6 +31,7 @@ __all__ = [
     "draw",
     "drop_maps",
     "freeze",
+    "full_view",
     "initialise",
     "interpolate",
     "interpolate_on_sphere",

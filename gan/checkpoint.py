@@ -1,7 +1,7 @@
 """Checkpoints: safetensors files with the configuration in the header. Nothing is pickled.
 
 A network file holds one network. Its header names the kind and the architecture, so `load(file)` needs nothing else.
-A training-state file holds both networks, both optimisers, the noise generator and the step. They share one file, so
+A training-state file holds the networks, both optimisers, the state of the draws and the step. They share one file, so
 that a kill between two writes cannot pair tensors of different steps. Every file is written under a temporary name and
 then renamed.
 """
@@ -9,17 +9,19 @@ then renamed.
 import dataclasses
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan.architectures import Architecture, Discriminator, Generator
 from gan.conditional import ConditionalArchitecture, ConditionalDiscriminator, ConditionalGenerator
-from gan.training import TrainingConfig, TrainingState, new_state
+from gan.config import TrainingConfig
+from gan.state import TrainingState, new_state
 
 FORMAT = "dcgan-eval-1"
 Network = Discriminator | Generator | ConditionalDiscriminator | ConditionalGenerator
@@ -64,10 +66,10 @@ def load(file: str | os.PathLike[str]) -> Network:
 
 def save_state(file: str | os.PathLike[str], state: TrainingState, config: TrainingConfig) -> None:
     """Write the whole training state atomically. Raises OSError when the write fails; an old file stays as it was."""
-    tensors: dict[str, Tensor] = {"noise": state.noise.get_state()}
-    for name, network in _networks(state).items():
+    tensors: dict[str, Tensor] = {_noise(state): state.noise.get_state()}
+    for name, network in state.networks.items():
         tensors |= {f"{name}.{key}": t for key, t in network.state_dict().items()}
-    for name, optimizer in _optimizers(state).items():
+    for name, optimizer in state.optimizers.items():
         for index, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{slot}": torch.as_tensor(t) for slot, t in slots.items()}
     header = {
@@ -103,9 +105,9 @@ def load_state(
             raise ValueError(f"{path} belongs to another run: its {name} is {theirs}, this run's is {ours}")
     state = new_state(arch, config, device)
     try:
-        for name, network in _networks(state).items():
+        for name, network in state.networks.items():
             network.load_state_dict(_under(tensors, f"{name}."))
-        for name, optimizer in _optimizers(state).items():
+        for name, optimizer in state.optimizers.items():
             slots: dict[int, dict[str, Tensor]] = {}
             for key, t in _under(tensors, f"{name}.").items():
                 index, slot = key.split(".")
@@ -113,10 +115,11 @@ def load_state(
                 t = t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t
                 slots.setdefault(int(index), {})[slot] = t
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-        state.noise.set_state(tensors["noise"])
+        step = int(header["step"])
+        _restore_noise(state, tensors, path, config, step)
     except (RuntimeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {_first_line(error)}") from error
-    state.step = int(header["step"])
+    state.step = step
     return state
 
 
@@ -133,13 +136,31 @@ def architecture_from(fields: dict[str, Any]) -> Architecture | ConditionalArchi
         raise ValueError(f"incomplete architecture: {error}") from error
 
 
-def _networks(state: TrainingState) -> dict[str, nn.Module]:
-    networks: dict[str, nn.Module] = {"generator": state.generator, "discriminator": state.discriminator}
-    return networks if state.rotation_head is None else networks | {"rotation_head": state.rotation_head}
+def _noise(state: TrainingState) -> str:
+    """Name the state of the draws after the kind of device that makes them; the CPU's name is the older one."""
+    return "noise" if state.noise.device.type == "cpu" else f"noise_{state.noise.device.type}"
 
 
-def _optimizers(state: TrainingState) -> dict[str, torch.optim.Adam]:
-    return {"adam_generator": state.generator_optimizer, "adam_discriminator": state.discriminator_optimizer}
+def _restore_noise(
+    state: TrainingState, tensors: dict[str, Tensor], path: Path, config: TrainingConfig, step: int
+) -> None:
+    """Continue the file's draws. A file whose draws were made on another kind of device gets new ones, with a warning.
+
+    Raises KeyError for a file without draws.
+    """
+    own = _noise(state)
+    if own in tensors:
+        state.noise.set_state(tensors[own])
+        return
+    if not any(name == "noise" or name.startswith("noise_") for name in tensors):
+        raise KeyError(own)
+    state.noise.manual_seed(config.seed * 1_000_003 + step)
+    where = "GPU" if own != "noise" else "CPU"
+    warnings.warn(
+        f"{path} was written by a run whose random draws were made on another device: this one goes on with new draws, "
+        f"made on the {where}",
+        stacklevel=3,
+    )
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

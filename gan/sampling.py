@@ -10,10 +10,14 @@ from gan.parallel import apart
 
 
 def sample_z(arch: Architecture | ConditionalArchitecture, n: int, generator: torch.Generator | None = None) -> Tensor:
-    """Draw z float32 [n, nz], on the CPU, from the architecture's prior: uniform[-1, 1] or standard normal."""
+    """Draw z float32 [n, nz] from the architecture's prior, uniform[-1, 1] or standard normal.
+
+    Draws are made on the generator's device; without a generator, on the CPU by torch's global one.
+    """
+    device = None if generator is None else generator.device
     if arch.z_distribution == "uniform":
-        return torch.rand(n, arch.nz, generator=generator).mul_(2).sub_(1)
-    return torch.randn(n, arch.nz, generator=generator)
+        return torch.rand(n, arch.nz, generator=generator, device=device).mul_(2).sub_(1)
+    return torch.randn(n, arch.nz, generator=generator, device=device)
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import gan
 from gan.augmentation import rotate
 from gan.losses import r1_penalty
-from gan.training import to_range
+from gan.updates import to_range
 from tests.gan.small import ARCH, IMAGES
 
 CONFIG = gan.TrainingConfig(images=96, decay_from=48, batch_size=8, seed=5)
@@ -115,11 +115,22 @@ def test_bfloat16_keeps_float32_weights_and_about_the_same_losses():
 @pytest.mark.parametrize(
     "fields, text",
     [
-        ({"rotation": -1.0}, "need rotation >= 0 and r1 >= 0"),
-        ({"r1": float("nan")}, "need rotation >= 0 and r1 >= 0"),
+        ({"rotation": -1.0}, "rotation must be 0 or more, got -1.0"),
+        ({"r1": float("nan")}, "r1 must be 0 or more, got nan"),
         ({"augment": ["flip"]}, "unknown augmentation 'flip'; known: color, translation, cutout"),
         ({"precision": "float16"}, "precision must be one of float32, bfloat16, got 'float16'"),
         ({"discriminator_steps": 0}, "discriminator_steps must be at least 1, got 0"),
+        ({"crop": 0.0}, r"crop must lie in \(0, 1\], got 0.0"),
+        ({"contrast_crop": 1.5}, r"contrast_crop must lie in \(0, 1\], got 1.5"),
+        ({"contrast_color": -0.1}, r"contrast_color must lie in \[0, 1\], got -0.1"),
+        ({"contrast_gray": 2.0}, r"contrast_gray must lie in \[0, 1\], got 2.0"),
+        ({"mirror": 1}, "mirror must be true or false, got 1"),
+        ({"contrast": -1.0}, "contrast must be 0 or more, got -1.0"),
+        ({"temperature": 0.0}, "temperature must be positive, got 0.0"),
+        ({"contrast": 1.0, "batch_size": 2}, "contrast needs a batch_size of at least 4, got 2"),
+        ({"adversarial": -1.0}, "adversarial must be 0 or more, got -1.0"),
+        ({"adversarial": 0.0}, "adversarial = 0 needs another objective"),
+        ({"adversarial": 0.0, "rotation": 1.0, "r1": 1.0}, "adversarial = 0 needs another objective.*r1 = 0"),
     ],
 )
 def test_what_cannot_be_is_refused(fields, text):

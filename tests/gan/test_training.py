@@ -7,7 +7,8 @@ import torch
 from torch.nn.functional import softplus
 
 import gan
-from gan.training import minibatch_indices, to_range
+from gan.minibatches import minibatch_indices
+from gan.updates import to_range
 from tests.gan.small import ARCH, IMAGES
 
 CONFIG = gan.TrainingConfig(images=80, decay_from=40, batch_size=8, seed=5)

@@ -1,0 +1,103 @@
+"""Where a step's images come from: an order that depends only on the seed, and reading that never waits for a GPU."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from gan.config import TrainingConfig
+from gan.parallel import share
+
+AHEAD = 256  # steps whose indices are copied to a GPU at once
+
+
+def minibatch_indices(n: int, config: TrainingConfig, step: int) -> Tensor:
+    """Return the indices int64 [batch_size] of a step's images.
+
+    Every pass over the set has its own permutation, which depends only on the seed and the number of the pass. The last
+    incomplete minibatch of a pass is dropped. Raises ValueError for a set smaller than a minibatch.
+    """
+    per_pass = n // config.batch_size
+    if per_pass == 0:
+        raise ValueError(f"need at least one minibatch of {config.batch_size} images, got {n}")
+    epoch, position = divmod(step, per_pass)
+    order = _order(n, config.seed * 1_000_003 + epoch)
+    return order[position * config.batch_size : (position + 1) * config.batch_size]
+
+
+@lru_cache(1)
+def _order(n: int, seed: int) -> Tensor:
+    """Draw a permutation of n images. It is kept for its pass: for a million images, a draw takes as long as a step."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+
+
+class Minibatches:
+    """The minibatches of a run. `load` names a step; `images` and `labels` then read that step's.
+
+    Where they are buffered, as on a GPU, `load` only writes into buffers, so that what reads them can be recorded:
+    indices of many steps are copied there at once, and read at a position. Images that do not fit on the GPU are copied
+    for each step, from pinned memory.
+
+    images: uint8 [N, S, S, C]. labels: int64 [N] or None. rows: int64 [M] on the CPU, the images to train on. device:
+    where the networks are. buffered: whether to read through buffers.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor | None,
+        rows: Tensor,
+        config: TrainingConfig,
+        device: torch.device,
+        *,
+        buffered: bool,
+    ) -> None:
+        self._images, self._rows, self._config, self._device = images, rows, config, device
+        self._labels = None if labels is None else labels.to(device)
+        self._chosen = torch.empty(0, dtype=torch.int64)  # of the step, on the CPU
+        self._buffered = buffered
+        if buffered:
+            n = len(share(torch.empty(config.batch_size)))
+            self._first: int | None = None  # step of the buffer's first row
+            self._ahead = torch.zeros(AHEAD, n, dtype=torch.int64, device=device)
+            self._position = torch.zeros(1, dtype=torch.int64, device=device)
+            self._resident = images.device.type == device.type
+            if not self._resident:
+                self._batch = torch.zeros(n, *images.shape[1:], dtype=torch.uint8, device=device)
+
+    def load(self, step: int) -> None:
+        """Make `images` and `labels` those of 0-based `step`."""
+        if not self._buffered:
+            self._chosen = self._indices(step)
+            return
+        if self._first is None or not self._first <= step < self._first + AHEAD:
+            steps = range(step, min(step + AHEAD, max(step + 1, self._config.steps)))
+            ahead = torch.stack([self._indices(s) for s in steps])
+            self._ahead[: len(ahead)].copy_(_pinned(ahead, self._device), non_blocking=True)
+            self._first = step
+        self._position.fill_(step - self._first)
+        if not self._resident and self._config.updated(step) == "discriminator":
+            self._batch.copy_(_pinned(self._images[self._indices(step)], self._device), non_blocking=True)
+
+    def images(self) -> Tensor:
+        """Return the step's images, uint8 [n, S, S, C], on the networks' device; n is this process's share."""
+        if not self._buffered:
+            return self._images[self._chosen.to(self._images.device)].to(self._device)
+        return self._images.index_select(0, self._now()) if self._resident else self._batch
+
+    def labels(self) -> tuple[Tensor, ...]:
+        """Return the step's labels, (int64 [n],), or nothing for a set without."""
+        if self._labels is None:
+            return ()
+        return (self._labels.index_select(0, self._now() if self._buffered else self._chosen.to(self._device)),)
+
+    def _indices(self, step: int) -> Tensor:
+        return self._rows[share(minibatch_indices(len(self._rows), self._config, step))]
+
+    def _now(self) -> Tensor:
+        return self._ahead.index_select(0, self._position)[0]
+
+
+def _pinned(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return the tensor in memory from which a GPU copies while the host goes on."""
+    return tensor.pin_memory() if device.type == "cuda" else tensor
