@@ -58,9 +58,7 @@ def train(
     superfluous labels.
     """
     arch, device = state.discriminator.arch, next(state.generator.parameters()).device
-    check_squares(images, arch.size)
-    if images.shape[3] != arch.channels:
-        raise ValueError(f"images must have {arch.channels} channels, got {images.shape[3]}")
+    check_squares(images, arch.size, arch.channels)
     classes = arch.classes if isinstance(arch, ConditionalArchitecture) else None
     if (labels is None) != (classes is None):
         raise ValueError("labels must be given for class-conditional networks, and only for them")

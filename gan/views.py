@@ -32,12 +32,13 @@ def full_view(images: Tensor, size: int) -> Tensor:
     return viewed
 
 
-def check_squares(images: Tensor, size: int) -> None:
-    """Raise ValueError unless `images` are uint8 [N, S, S, C] with S >= size."""
+def check_squares(images: Tensor, size: int, channels: int | None = None) -> None:
+    """Raise ValueError unless `images` are uint8 [N, S, S, C] with S >= size, and C = channels if these are given."""
     square = images.dim() == 4 and images.shape[1] == images.shape[2] >= size
-    if images.dtype != torch.uint8 or not square:
+    if images.dtype != torch.uint8 or not square or channels not in (None, images.shape[3]):
         raise ValueError(
-            f"images must be uint8 [N, {size}, {size}, C], or larger squares, got {images.dtype} {tuple(images.shape)}"
+            f"images must be uint8 [N, {size}, {size}, {channels or 'C'}] or larger squares, "
+            f"got {images.dtype} {tuple(images.shape)}"
         )
 
 

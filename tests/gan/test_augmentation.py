@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gan.augmentation import POLICIES, diff_augment, rotate
+from gan.augmentation import POLICIES, diff_augment, recolor, rotate
 
 IMAGES = torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -69,3 +69,29 @@ def test_gradients_reach_the_images(policy):
     images = IMAGES.clone().requires_grad_()
     diff_augment(images, (policy,), seeded()).square().sum().backward()
     assert images.grad.isfinite().all() and (images.grad != 0).float().mean() > 0.5
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_turning_by_an_index_of_pixels_equals_turning_by_masks(layout):
+    images = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=layout)
+    turns = torch.randint(4, (40,), generator=torch.Generator().manual_seed(1))
+    masked = torch.empty_like(images)
+    for k in range(4):
+        masked[turns == k] = torch.rot90(images[turns == k], k, (2, 3))
+    assert torch.equal(rotate(images, turns), masked)
+
+
+def test_recoloring_stays_in_range_and_grays_its_share():
+    images = torch.rand(500, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    seen = recolor(images, 0.4, 0.2, torch.Generator().manual_seed(1))
+    assert float(seen.min()) >= -1 and float(seen.max()) <= 1
+    gray = (seen - seen.mean(1, keepdim=True)).abs().amax((1, 2, 3)) < 1e-6
+    assert 60 < int(gray.sum()) < 140
+    torch.testing.assert_close(recolor(images, 0.0, 0.0, torch.Generator()), images)  # factors of 1
+    assert torch.equal(seen, recolor(images, 0.4, 0.2, torch.Generator().manual_seed(1)))
+
+
+def test_recoloring_multiplies_brightness_by_what_was_drawn():
+    flat = torch.full((300, 3, 2, 2), -0.5)  # of one gray, which contrast and saturation do not change
+    factors = (recolor(flat, 0.4, 0.0, torch.Generator().manual_seed(2))[:, 0, 0, 0] + 1) / 0.5
+    assert 0.6 <= float(factors.min()) < 0.62 and 1.38 < float(factors.max()) <= 1.4

@@ -146,6 +146,25 @@ def test_a_state_that_lacks_tensors_is_refused(tmp_path):
             gan.load_state(file, ARCH, CONFIG)
 
 
+def test_draws_of_another_kind_of_device_are_made_anew_and_said_once(tmp_path):
+    file = tmp_path / "s"
+    state = gan.new_state(ARCH, CONFIG)
+    state.step = 7
+    gan.save_state(file, state, CONFIG)
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    tensors = load_file(file)
+    tensors["noise_cuda"] = tensors.pop("noise")[:16].clone()  # as a run on a GPU writes it
+    save_file(tensors, file, metadata)
+    with pytest.warns(UserWarning, match="draws were made on another device.*new draws, made on the CPU") as seen:
+        loaded = gan.load_state(file, ARCH, CONFIG)
+    assert len(seen) == 1 and loaded.step == 7
+    with pytest.warns(UserWarning):
+        again = gan.load_state(file, ARCH, CONFIG)
+    assert torch.equal(loaded.noise.get_state(), again.noise.get_state())
+    assert not torch.equal(loaded.noise.get_state(), state.noise.get_state())
+
+
 @pytest.mark.parametrize("failing", ["save_file", "replace"])
 @pytest.mark.parametrize("error", [OSError("disk full"), SafetensorError("No space left"), KeyboardInterrupt()])
 def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, monkeypatch, failing, error):

@@ -1,6 +1,7 @@
 """What joins the discriminator's objective: R1 in closed form, rotation, spectral norm, precision, resuming."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -17,7 +18,11 @@ OBJECTIVES = {
     "r1": {"r1": 10.0},
     "augmented": {"augment": ["color", "translation", "cutout"]},
     "three discriminator steps": {"discriminator_steps": 3},
-    "all": {"rotation": 0.5, "r1": 1.0, "augment": ["translation"], "discriminator_steps": 2},
+    "contrast": {"contrast": 1.0},
+    "views": {"crop": 0.5, "mirror": True},
+    "without the GAN": {"contrast": 1.0, "rotation": 1.0, "adversarial": 0.0},
+    "half of the GAN's loss": {"adversarial": 0.5},
+    "all": {"rotation": 0.5, "r1": 1.0, "augment": ["translation"], "discriminator_steps": 2, "contrast": 0.5},
 }
 
 
@@ -26,8 +31,9 @@ def trained(state, config):
 
 
 def flat(state):
-    networks = [state.generator, state.discriminator, *([state.rotation_head] if state.rotation_head else [])]
-    return torch.cat([t.flatten().float() for network in networks for t in network.state_dict().values()])
+    return torch.cat(
+        [t.flatten().float() for network in state.networks.values() for t in network.state_dict().values()]
+    )
 
 
 def test_r1_is_half_the_squared_gradient():
@@ -61,6 +67,35 @@ def test_discriminator_steps_come_between_the_generators():
     config = dataclasses.replace(CONFIG, discriminator_steps=3)
     order = "".join(s.network[0] for s in trained(gan.new_state(ARCH, config), config))
     assert order == "gdddgdddgddd"
+
+
+def test_without_the_gan_the_generator_stays_as_it_was():
+    config = dataclasses.replace(CONFIG, rotation=1.0, adversarial=0.0)
+    state = gan.new_state(ARCH, config)
+    before = [t.clone() for t in (*state.generator.state_dict().values(), state.discriminator.logit.weight)]
+    steps = trained(state, config)
+    assert {step.network for step in steps} == {"discriminator"} and len(steps) == 12
+    after = (*state.generator.state_dict().values(), state.discriminator.logit.weight)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert float(steps[0].loss) == pytest.approx(math.log(4), abs=0.3)  # all of the objective: a guess among four turns
+
+
+def test_the_contrastive_task_is_learnt():
+    config = gan.TrainingConfig(
+        images=8 * 120, decay_from=8 * 120, batch_size=8, lr=2e-3, contrast=1.0, adversarial=0.0
+    )
+    losses = [float(step.loss) for step in gan.train(gan.new_state(ARCH, config), IMAGES, config)]
+    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
+
+
+def test_the_head_of_the_contrast_begins_as_pytorch_s_layers_do_and_is_the_seed_s_alone():
+    config = dataclasses.replace(CONFIG, contrast=1.0)
+    first, second = (gan.new_state(ARCH, config).contrast_head for _ in range(2))
+    for ours, theirs, inputs in zip(first.parameters(), second.parameters(), (8, 8, 512, 512), strict=True):
+        assert torch.equal(ours, theirs)
+        ours, sd = ours.detach(), (3 * inputs) ** -0.5
+        assert float(ours.abs().max()) <= inputs**-0.5 and float(ours.std()) == pytest.approx(sd, rel=0.15)
+    assert sum(p.numel() for p in first.parameters()) == 8 * 512 + 512 + 512 * 128 + 128
 
 
 def test_the_rotation_task_is_learnt():

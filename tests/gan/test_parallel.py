@@ -16,6 +16,7 @@ CONFIGS = {
     "all terms": gan.TrainingConfig(
         images=64, decay_from=32, batch_size=8, seed=5, rotation=1.0, r1=1.0, augment=("color", "translation", "cutout")
     ),
+    "views": gan.TrainingConfig(images=64, decay_from=32, batch_size=8, seed=5, crop=0.75, mirror=True, contrast=1.0),
 }
 
 

@@ -158,7 +158,9 @@ def test_images_are_scaled_to_the_unit_range():
     "images, text",
     [
         (IMAGES.float(), r"images must be uint8 .*got torch.float32"),
-        (IMAGES.permute(0, 3, 1, 2), r"\(16, 16, 3\)\], got torch.uint8 \(37, 3, 16, 16\)"),
+        (IMAGES.permute(0, 3, 1, 2), r"\[N, 16, 16, 3\] or larger squares, got torch.uint8 \(37, 3, 16, 16\)"),
+        (IMAGES[:, :15, :15], r"\[N, 16, 16, 3\] or larger squares, got torch.uint8 \(37, 15, 15, 3\)"),
+        (IMAGES[..., :1], r"\[N, 16, 16, 3\] or larger squares, got torch.uint8 \(37, 16, 16, 1\)"),
         (IMAGES[:7], "need at least one minibatch of 8 images, got 7"),
     ],
 )
