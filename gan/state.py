@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -63,13 +62,14 @@ def new_state(
     if config.rotation:
         assert isinstance(discriminator, Discriminator)
         rotation_head = nn.Linear(discriminator.logit.in_features, 4)
-    for network in (generator, discriminator, rotation_head):
-        if network is not None:
-            initialise(network, seeded)
+    initialise(generator, seeded)
+    initialise(discriminator, seeded)
+    if rotation_head is not None:
+        initialise(rotation_head, seeded)
     if config.contrast:
         assert isinstance(arch, Architecture)
         contrast_head = _contrast_head(arch.stage_channels[-1], seeded)
-    judging = [network for network in (discriminator, rotation_head, contrast_head) if network is not None]
+    judging: list[nn.Module] = [n for n in (discriminator, rotation_head, contrast_head) if n is not None]
     for network in (generator, *judging):
         # convolutions run on NHWC maps, the layout in which the uint8 images already lie
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -78,14 +78,13 @@ def new_state(
         how |= {"lr": torch.tensor(config.lr, device=device), "capturable": True}
     else:
         how |= {"lr": config.lr}
-    adam = partial(torch.optim.Adam, **how)
     return TrainingState(
         generator,
         discriminator,
         rotation_head,
         contrast_head,
-        generator_optimizer=adam(generator.parameters()),
-        discriminator_optimizer=adam([p for network in judging for p in network.parameters()]),
+        generator_optimizer=torch.optim.Adam(generator.parameters(), **how),
+        discriminator_optimizer=torch.optim.Adam([p for network in judging for p in network.parameters()], **how),
         noise=torch.Generator(device).manual_seed(config.seed) if device.type == "cuda" else seeded,
     )
 
