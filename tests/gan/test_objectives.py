@@ -81,11 +81,10 @@ def test_without_the_gan_the_generator_stays_as_it_was():
 
 
 def test_the_contrastive_task_is_learnt():
-    config = gan.TrainingConfig(
-        images=8 * 120, decay_from=8 * 120, batch_size=8, lr=2e-3, contrast=1.0, adversarial=0.0
-    )
-    losses = [float(step.loss) for step in gan.train(gan.new_state(ARCH, config), IMAGES, config)]
-    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
+    task = {"contrast": 1.0, "contrast_crop": 0.9, "adversarial": 0.0}
+    config = dataclasses.replace(CONFIG, images=960, decay_from=960, lr=2e-3, **task)
+    losses = [float(step.loss) for step in trained(gan.new_state(ARCH, config), config)]
+    assert sum(losses[-20:]) < 0.85 * sum(losses[:20])  # from 2.7, as of guessing among 15 views
 
 
 def test_the_head_of_the_contrast_begins_as_pytorch_s_layers_do_and_is_the_seed_s_alone():
