@@ -46,14 +46,15 @@ def train(
     *,
     labels: Tensor | None = None,
     rows: Tensor | None = None,
+    graphs: bool = True,
 ) -> Iterator[Step]:
     """Train in place from `state.step` to `config.steps`; yield after every minibatch.
 
     `images`: uint8 [N, S, S, C] of the networks' size, or larger squares, of which views are read at that size. They
     lie on the networks' device, or on the CPU when they do not fit there (a memory map is allowed). `labels`: int64
     [N], only for class-conditional networks. `rows`: int64 [M], the images to train on; all when None. When several
-    processes train together, every process makes the same call. A single process on a GPU replays its updates as CUDA
-    graphs.
+    processes train together, every process makes the same call. `graphs`: whether a single process on a GPU replays its
+    updates as CUDA graphs.
     Raises ValueError for images of another shape or type, for fewer images than one minibatch, and for missing or
     superfluous labels.
     """
@@ -70,7 +71,7 @@ def train(
         raise ValueError(f"batch_size must be a multiple of the {processes()} processes, got {config.batch_size}")
     state.generator.train()
     state.discriminator.train()
-    recorder = recorder_for(device)
+    recorder = recorder_for(device) if graphs else None
     buffered = device.type == "cuda" or recorder is not None
     minibatches = Minibatches(images, labels, rows, config, device, buffered=buffered)
     updates: dict[str, Update] = {

@@ -140,18 +140,36 @@ def test_images_off_the_device_and_labels_come_through_buffers():
             assert torch.equal(plain.images(), buffered.images())
 
 
+def test_without_graphs_updates_run_one_by_one(monkeypatch):
+    state = gan.new_state(ARCH, CONFIG)
+    recorder = recorded_by(state, monkeypatch)
+    list(gan.train(state, IMAGES, CONFIG, graphs=False))
+    assert state.step == 30 and not (recorder.alone or recorder.replayed)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_cuda_graphs_equal_the_same_steps_one_by_one(monkeypatch):
+def test_cuda_graphs_equal_the_same_steps_one_by_one():
     config = dataclasses.replace(CONFIG, crop=0.75, mirror=True, rotation=1.0, contrast=1.0)
-    ended = {}
-    for name in ("graphs", "one by one"):
+    ended = []
+    for graphs_used in (True, False):
         state = gan.new_state(ARCH, config, "cuda")
-        if name == "one by one":
-            monkeypatch.setattr(training, "recorder_for", lambda device: None)
-        torch.cuda.synchronize()
-        losses = [float(step.loss) for step in gan.train(state, LARGER.cuda(), config)]
-        ended[name] = torch.tensor(losses), {key: t.cpu() for key, t in tensors(state).items()}
-    torch.testing.assert_close(*(losses for losses, _ in ended.values()), rtol=1e-3, atol=1e-3)
-    ours, theirs = (learnt for _, learnt in ended.values())
+        losses = [float(step.loss) for step in gan.train(state, LARGER.cuda(), config, graphs=graphs_used)]
+        ended.append((torch.tensor(losses), tensors(state)))
+    (losses, ours), (others, theirs) = ended
+    torch.testing.assert_close(losses, others, rtol=1e-3, atol=1e-3)
     for key in ours:
         torch.testing.assert_close(ours[key], theirs[key], rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_checkpoint_continues_the_draws_of_the_gpu(tmp_path):
+    state = gan.new_state(ARCH, CONFIG, "cuda")
+    steps = gan.train(state, IMAGES.cuda(), CONFIG)
+    for _ in range(11):
+        next(steps)
+    gan.save_state(tmp_path / "state", state, CONFIG)
+    resumed = gan.load_state(tmp_path / "state", ARCH, CONFIG, "cuda")
+    drawn = [torch.rand(9, generator=s.noise, device="cuda") for s in (state, resumed)]
+    assert torch.equal(*drawn)
+    with pytest.warns(UserWarning, match="new draws, made on the CPU"):
+        gan.load_state(tmp_path / "state", ARCH, CONFIG)

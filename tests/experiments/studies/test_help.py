@@ -9,12 +9,16 @@ import pytest
 from experiments import studies
 
 SHARED = {"__init__", "program", "timing"}  # no programs
-PROGRAMS = sorted({path.stem for path in Path(*studies.__path__).glob("*.py")} - SHARED)
+FOLDER = Path(*studies.__path__)
+PROGRAMS = sorted(
+    {path.stem for path in FOLDER.glob("*.py")} - SHARED | {path.parent.name for path in FOLDER.glob("*/__main__.py")}
+)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_help_and_the_command_of_the_docstring(name: str, capsys: pytest.CaptureFixture) -> None:
-    program = importlib.import_module(f"experiments.studies.{name}")
+    main = f".{name}.__main__" if (FOLDER / name).is_dir() else f".{name}"
+    program = importlib.import_module(main, studies.__name__)
     with pytest.raises(SystemExit) as ended:
         program.main(["--help"])
     assert ended.value.code == 0 and capsys.readouterr().out.startswith("usage: ")
