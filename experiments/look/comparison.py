@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import features
+import gan
 from experiments.data.load import load
 from experiments.data.packed import PackedSet
 from experiments.measure.labelled_images import BATCH
@@ -20,7 +21,7 @@ from experiments.networks.resolve import resolve
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.training.files import DISCRIMINATOR, REMOVED, SUMMARY
-from experiments.training.images import as_tensor, full_views, split
+from experiments.training.images import as_tensor, split
 
 CALIBRATION = 80 * BATCH  # greatest number of images from which batch norm takes its statistics
 Spaces = dict[str, Callable[[np.ndarray], Tensor]]  # name -> images uint8 [N, H, W, C] to points [N, ...]
@@ -51,7 +52,7 @@ class TrainingImages:
 def training_images(file: Path, named: str | None, run: Run, shape: Sequence[int] | None = None) -> TrainingImages:
     """Return the set `named`. If it is None, return the images that the training run of the network in `file` recorded.
 
-    shape: (C, H, W) of the network's images; larger squares are returned at its size (`full_views`). None: of any
+    shape: (C, H, W) of the network's images; larger squares are returned at its size (`gan.full_view`). None: of any
     shape, as they are. Raises NotAtHandError if no images are recorded or they cannot be loaded. Raises UserError if
     the named set cannot be loaded, its images do not fit the shape, or the record is damaged.
     """
@@ -69,7 +70,7 @@ def training_images(file: Path, named: str | None, run: Run, shape: Sequence[int
             f"the images of {packed.name} are {[height, width, has]}, but {file} has {[side, side, channels]}; name "
             "the set that it was trained on with --data"
         )
-    return TrainingImages(packed, full_views(as_tensor(packed.images), side).numpy(), rows, held_out)
+    return TrainingImages(packed, gan.full_view(as_tensor(packed.images), side).numpy(), rows, held_out)
 
 
 def _recorded(file: Path, run: Run) -> tuple[PackedSet, np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.training.recipe import Recipe
 
-BLOCK = 4096  # images of which full views are made at once
+BLOCK = 4096  # larger images that are gathered at once
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def training_set(recipe: Recipe, run: Run) -> TrainingSet:
     """
     packed = load(recipe.dataset, run)
     _check_fits(packed, recipe)
-    views = full_views(as_tensor(packed.images), recipe.architecture.size).numpy()
+    views = gan.full_view(as_tensor(packed.images), recipe.architecture.size).numpy()
     pairs = find_removed(views, recipe.dedup, run.progress)
     left = len(packed.images) - len(np.unique(pairs[:, 1])) - recipe.held_out
     if left < recipe.training.batch_size:
@@ -91,19 +91,15 @@ def split(images: int, dropped: np.ndarray, held_out: int, seed: int) -> tuple[n
     return np.flatnonzero(keep), drawn
 
 
-def full_views(images: Tensor, size: int, rows: Tensor | None = None) -> Tensor:
+def full_views(images: Tensor, rows: Tensor, size: int) -> Tensor:
     """Return whole images at the network's size, uint8 [M, size, size, C], on their own device.
 
-    images: uint8 [N, S, S, C] with S >= size; they are not copied if S is `size` and `rows` is None. rows: int64 [M],
-    the indices of the images wanted; None for all.
+    images: uint8 [N, S, S, C] with S >= size. rows: int64 [M], the indices of those wanted.
     """
+    rows = rows.to(images.device)
     if images.shape[1] == size:
-        return images if rows is None else images[rows.to(images.device)]
-    rows = torch.arange(len(images)) if rows is None else rows
-    views = images.new_empty((len(rows), size, size, images.shape[3]))
-    for part, view in zip(rows.to(images.device).split(BLOCK), views.split(BLOCK), strict=True):
-        view.copy_(gan.full_view(images[part], size))
-    return views
+        return images[rows]
+    return torch.cat([gan.full_view(images[part], size) for part in rows.split(BLOCK)])
 
 
 def to_tensors(packed: PackedSet, recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor | None]:

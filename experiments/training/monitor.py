@@ -166,7 +166,7 @@ class Monitor:
 
     def _images(self, rows: Tensor) -> Tensor:
         """Return these images of the set at the network's size, uint8 [n, H, W, C], on the device of the samples."""
-        return full_views(self._data.images, self.state.generator.arch.size, rows).to(self._z.device)
+        return full_views(self._data.images, rows, self.state.generator.arch.size).to(self._z.device)
 
     @cached_property
     def _real_distance(self) -> float:

@@ -64,17 +64,15 @@ def test_no_pass_sees_another_size(method: str, packed: object, workplace: Workp
     assert np.array_equal(views, halve(photographs())) and spec == DedupSpec(method)
 
 
-def test_full_views_are_made_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_views_are_gathered_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes, full_view = [], gan.full_view
     monkeypatch.setattr(images_module, "BLOCK", 16)
     monkeypatch.setattr(gan, "full_view", lambda images, size: sizes.append(len(images)) or full_view(images, size))
-    whole = torch.from_numpy(photographs())
-    views = full_views(whole, 32)
+    whole, rows = torch.from_numpy(photographs()), torch.arange(39, -1, -1)
+    views = full_views(whole, rows, 32)
     assert sizes == [16, 16, 8] and views.dtype == torch.uint8
-    assert np.array_equal(views, halve(whole.numpy()))
-    rows = torch.tensor([39, 0, 7])
-    assert torch.equal(full_views(whole, 32, rows), views[rows])
-    assert full_views(whole, 64) is whole and torch.equal(full_views(whole, 64, rows), whole[rows])
+    assert np.array_equal(views, halve(whole.numpy())[::-1])
+    assert torch.equal(full_views(whole, rows, 64), whole.flip(0))
 
 
 @pytest.mark.parametrize(
