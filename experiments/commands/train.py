@@ -29,9 +29,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-images",
         type=int,
-        default=25_600,
         metavar="N",
-        help="save a checkpoint every N images, and every 5 minutes (default: %(default)s)",
+        help="save a checkpoint every N images, and every 5 minutes (default: 25,600, but at most once a minute)",
     )
     add_record(parser, "copy its pictures to results/training")
     add_dry_run(parser)

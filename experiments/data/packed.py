@@ -42,7 +42,16 @@ class PackedSet:
     def digest(self) -> str:
         """SHA-256 over the digests of images and labels (64 hex digits): the set's part of a cache key."""
         sha256 = self.meta["sha256"]
-        return hashlib.sha256(f"{self.meta['shape']} {sha256['images']} {sha256['labels']}".encode()).hexdigest()
+        return set_digest(self.meta["shape"], sha256["images"], sha256["labels"])
+
+    def digest_with(self, images: np.ndarray) -> str:
+        """Return the digest that this set would have if it held `images` instead: uint8 [N, H, W, C], contiguous."""
+        return set_digest(list(images.shape), hashlib.sha256(images.data).hexdigest(), self.meta["sha256"]["labels"])
+
+
+def set_digest(shape: list[int], images: str, labels: str | None) -> str:
+    """Return the digest of a set: SHA-256 over its shape and the SHA-256 of its images and of its labels."""
+    return hashlib.sha256(f"{shape} {images} {labels}".encode()).hexdigest()
 
 
 def open_packed(folder: Path) -> PackedSet:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import features
+import gan
 from experiments.data.load import load
 from experiments.data.packed import PackedSet
 from experiments.measure.labelled_images import BATCH
@@ -35,41 +36,48 @@ class TrainingImages:
     """The images that a network was trained on, and those that were held out."""
 
     packed: PackedSet
+    images: np.ndarray  # uint8 [N, H, W, C], the whole set at the network's size; its memory map if it has that size
     rows: np.ndarray  # int64, sorted: indices of the images trained on
     held_out: np.ndarray  # int64, sorted; empty if the set was only named
 
     def some(self, n: int, seed: int) -> np.ndarray:
         """Return at most `n` of the images trained on, uint8, in a random order, since sets are often sorted."""
-        return self.packed.images[np.random.default_rng(seed).permutation(self.rows)[:n]]
+        return self.images[np.random.default_rng(seed).permutation(self.rows)[:n]]
 
     def pixels(self) -> Tensor:
         """Return all images trained on, uint8 [len(rows), H, W, C]: the memory map itself if they are the whole set."""
-        images = self.packed.images
-        return as_tensor(images if len(self.rows) == len(images) else images[self.rows])
+        return as_tensor(self.images if len(self.rows) == len(self.images) else self.images[self.rows])
 
 
 def training_images(file: Path, named: str | None, run: Run, shape: Sequence[int] | None = None) -> TrainingImages:
     """Return the set `named`. If it is None, return the images that the training run of the network in `file` recorded.
 
-    shape: (C, H, W) that the images must have. Raises NotAtHandError if no images are recorded or they cannot be
-    loaded. Raises UserError if the named set cannot be loaded, the shape is another, or the record is damaged.
+    shape: (C, H, W) of the network's images; larger squares are returned at its size (`gan.full_view`). None: of any
+    shape, as they are. Raises NotAtHandError if no images are recorded or they cannot be loaded. Raises UserError if
+    the named set cannot be loaded, its images do not fit the shape, or the record is damaged.
     """
     if named is None:
-        found = _recorded(file, run)
+        packed, rows, held_out = _recorded(file, run)
     else:
         packed = load(named, run)
-        found = TrainingImages(packed, np.arange(len(packed.images)), np.empty(0, np.int64))
-    has = list(found.packed.images.shape[1:])
-    if shape is not None and has != (draws := [*shape[1:], shape[0]]):
+        rows, held_out = np.arange(len(packed.images)), np.empty(0, np.int64)
+    if shape is None:
+        return TrainingImages(packed, packed.images, rows, held_out)
+    channels, side, _ = shape
+    height, width, has = packed.images.shape[1:]
+    if has != channels or (height, width) != (max(height, side),) * 2:
         raise UserError(
-            f"the images of {found.packed.name} are {has}, but {file} has {draws}; name the set that it was trained "
-            "on with --data"
+            f"the images of {packed.name} are {[height, width, has]}, but {file} has {[side, side, channels]}; name "
+            "the set that it was trained on with --data"
         )
-    return found
+    return TrainingImages(packed, gan.full_view(as_tensor(packed.images), side).numpy(), rows, held_out)
 
 
-def _recorded(file: Path, run: Run) -> TrainingImages:
-    """Return the images in the record next to `file`. It counts only if it is the record of exactly this file."""
+def _recorded(file: Path, run: Run) -> tuple[PackedSet, np.ndarray, np.ndarray]:
+    """Return the set in the record next to `file`, and its rows trained on and held out, as `TrainingImages` has them.
+
+    The record counts only if it is that of exactly this file.
+    """
     try:
         summary = json.loads(file.with_name(SUMMARY).read_text())
         if hashlib.sha256(file.read_bytes()).hexdigest() not in (summary["generator"], summary["discriminator"]):
@@ -90,7 +98,7 @@ def _recorded(file: Path, run: Run) -> TrainingImages:
     n = len(packed.images)
     if ((removed < 0) | (removed >= n)).any() or held_out < 0 or kept != n - len(np.unique(removed)) - held_out:
         raise UserError(f"{SUMMARY} or {REMOVED} next to {file} is damaged; copy both again, or name the set by --data")
-    return TrainingImages(packed, *split(n, removed, held_out, seed))
+    return packed, *split(n, removed, held_out, seed)
 
 
 def open_spaces(file: Path, named: str | None, calibration: np.ndarray, run: Run) -> tuple[Spaces, dict[str, str]]:

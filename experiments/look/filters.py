@@ -4,6 +4,7 @@ For each map, the images with the strongest responses are found. Guided backprop
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ def filters(
         layer = contender.backbone.layers[-1]
     trained = replace(contender.backbone, layers=[layer])
     networks = {"as given": trained, "random-init": _untrained(trained, seed)}
-    searched, digest = _images(Path(backbone), data, images, seed, run)
+    # a set that is named may have any size: the network resizes what it is given
+    shape = contender.backbone.image_shape if data is None else None
+    searched, digest = _images(Path(backbone), data, images, shape, seed, run)
     if len(searched) < max(2, top):
         raise UserError(f"there are only {len(searched)} images for --top {top}; lower it")
     settings = {"layer": layer, "maps": maps, "top": top, "images": len(searched)}
@@ -67,12 +70,17 @@ def filters(
     return look
 
 
-def _images(file: Path, data: str | None, n: int, seed: int, run: Run) -> tuple[np.ndarray, str]:
-    """Return at most `n` images, uint8 [N, H, W, C], and the digest of their set or of the generator that drew them."""
+def _images(
+    file: Path, data: str | None, n: int, shape: Sequence[int] | None, seed: int, run: Run
+) -> tuple[np.ndarray, str]:
+    """Return at most `n` images, uint8 [N, H, W, C], and the digest of their set or of the generator that drew them.
+
+    shape: see `training_images`.
+    """
     if data == SAMPLES:
         subject = open_subject(file.with_name(GENERATOR), seed, run)
         return subject.draw(subject.more_z(n)), subject.weights
-    training = training_images(file, data, run)
+    training = training_images(file, data, run, shape)
     return training.some(n, seed), training.packed.digest
 
 

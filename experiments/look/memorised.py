@@ -52,7 +52,7 @@ def memorised(
     look.pictures["samples.png"] = figures.blocks(np.stack([images[:SHOWN] for images in shown.values()]))
     if len(training.held_out) >= LEAST:
         drawn = np.random.default_rng(seed).permutation(training.held_out)[:samples]
-        shown[HELD_OUT] = training.packed.images[np.sort(drawn)]
+        shown[HELD_OUT] = training.images[np.sort(drawn)]
 
     spaces, weights = open_spaces(first.file, discriminator, training.some(CALIBRATION, seed), run)
     if not weights:

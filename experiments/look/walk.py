@@ -127,6 +127,6 @@ def _nearest(images: np.ndarray, training: TrainingImages, seed: int) -> tuple[p
     drawn = np.random.default_rng(seed).permutation(len(pixels))[:REFERENCES]
     usual = float(np.median(evaluation.nearest_others(pixels, drawn)[0])) or math.nan
     distances, rows = found.astype(np.float64), training.rows[index]
-    both = np.stack([images, training.packed.images[rows].reshape(images.shape)], axis=1)
+    both = np.stack([images, training.images[rows].reshape(images.shape)], axis=1)
     table = pd.DataFrame({"nearest": distances / UNIT, "nearest_ratio": distances / usual, "nearest_index": rows})
     return table, figures.blocks(np.concatenate(both))

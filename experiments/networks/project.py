@@ -95,11 +95,21 @@ def _discriminator(name: str, net: gan.Discriminator, stages: Sequence[str], tra
 
 
 def _trained_on(file: Path) -> str | None:
-    """Return the digest of the training images from training.json next to the file; None if that is of another file."""
+    """Return the digest of the training images, at the network's size, from training.json next to the file.
+
+    None if training.json is that of another file.
+    """
     try:
         written = json.loads(file.with_name("training.json").read_text())
         if written["discriminator"] == hashlib.sha256(file.read_bytes()).hexdigest():
-            return str(written["data"]["digest"])
-    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is some other JSON of the user
+            data = written["data"]
+            return str(data.get("at_network_size", data["digest"]))
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):  # there is none, or it is some other JSON of the user
         pass
     return None

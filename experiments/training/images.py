@@ -1,4 +1,8 @@
-"""The images of a recipe: its packed set without near-duplicates. Some may be held out from training."""
+"""The images of a recipe: its packed set without near-duplicates. Some may be held out from training.
+
+The set's images may be larger than the network's: it then trains on views of them (`gan.train`). Whatever else needs
+images of the network's size, the de-duplication pass and all comparisons with samples, takes full views.
+"""
 
 import dataclasses
 import warnings
@@ -9,12 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import gan
 from experiments.data.load import load
 from experiments.data.packed import PackedSet
 from experiments.deduplication.methods import find_removed
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.training.recipe import Recipe
+
+BLOCK = 4096  # larger images that are gathered at once
 
 
 @dataclass(frozen=True)
@@ -26,16 +33,21 @@ class TrainingSet:
     rows: Tensor  # int64 [M], sorted: the images to train on
     held_out: Tensor  # int64 [recipe.held_out], sorted: images held out from training, drawn by the recipe's seed
     removed: np.ndarray  # int64 [R, 2]: (index of the image kept, index of the near-duplicate removed for it)
-    summary: dict[str, Any]  # name, digest, pass, and numbers of images: all, trained on, held out
+    summary: dict[str, Any]  # what data.json holds, see `training_set`
 
 
 def training_set(recipe: Recipe, run: Run) -> TrainingSet:
     """Load the recipe's set, remove near-duplicates as its `[dedup]` says, and hold out `held_out` images.
 
-    Raises UserError if fewer images are left than a minibatch needs.
+    The summary holds the set's name and digest, the pass, and numbers of images: all, trained on, held out. If the set
+    is larger than the network, `at_network_size` is the digest of the same photographs at the network's size, by which
+    audits of that set are found. Raises UserError if the set's images do not fit the network, or if fewer images are
+    left than a minibatch needs.
     """
     packed = load(recipe.dataset, run)
-    pairs = find_removed(packed.images, recipe.dedup, run.progress)
+    _check_fits(packed, recipe)
+    views = gan.full_view(as_tensor(packed.images), recipe.architecture.size).numpy()
+    pairs = find_removed(views, recipe.dedup, run.progress)
     left = len(packed.images) - len(np.unique(pairs[:, 1])) - recipe.held_out
     if left < recipe.training.batch_size:
         raise UserError(
@@ -46,6 +58,7 @@ def training_set(recipe: Recipe, run: Run) -> TrainingSet:
     summary = {
         "name": packed.name,
         "digest": packed.digest,
+        **({} if views.shape == packed.images.shape else {"at_network_size": packed.digest_with(views)}),
         "dedup": None if recipe.dedup is None else dataclasses.asdict(recipe.dedup),
         "images": len(packed.images),
         "kept": left,
@@ -54,6 +67,16 @@ def training_set(recipe: Recipe, run: Run) -> TrainingSet:
         summary["held_out"] = recipe.held_out
     images, labels = to_tensors(packed, recipe, run.device)
     return TrainingSet(images, labels, torch.from_numpy(rows), torch.from_numpy(held_out), pairs, summary)
+
+
+def _check_fits(packed: PackedSet, recipe: Recipe) -> None:
+    """Raise UserError unless the set holds squares of the network's size or larger, with the network's channels."""
+    arch, (height, width, channels) = recipe.architecture, packed.images.shape[1:]
+    if height != width or height < arch.size or channels != arch.channels:
+        raise UserError(
+            f"{recipe.dataset} holds images of {height}x{width} with {channels} channels, but {recipe.name} needs "
+            f"squares of {arch.size}x{arch.size} or larger with {arch.channels}; name another dataset or preset"
+        )
 
 
 def split(images: int, dropped: np.ndarray, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -66,6 +89,17 @@ def split(images: int, dropped: np.ndarray, held_out: int, seed: int) -> tuple[n
     drawn = np.sort(np.random.default_rng(seed).choice(np.flatnonzero(keep), held_out, replace=False))
     keep[drawn] = False
     return np.flatnonzero(keep), drawn
+
+
+def full_views(images: Tensor, rows: Tensor, size: int) -> Tensor:
+    """Return whole images at the network's size, uint8 [M, size, size, C], on their own device.
+
+    images: uint8 [N, S, S, C] with S >= size. rows: int64 [M], the indices of those wanted.
+    """
+    rows = rows.to(images.device)
+    if images.shape[1] == size:
+        return images[rows]
+    return torch.cat([gan.full_view(images[part], size) for part in rows.split(BLOCK)])
 
 
 def to_tensors(packed: PackedSet, recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor | None]:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
@@ -13,18 +14,23 @@ from experiments.run.signals import deferred
 from experiments.training.files import CLOCK, STATE
 from experiments.training.monitor import Monitor
 
+CHECKPOINT_IMAGES = 25_600  # images that a kill may cost
 CHECKPOINT_SECONDS = 300.0  # seconds of training that a kill may cost if there are few images a second
+LEAST_SECONDS = 60.0  # between checkpoints if there are many images a second: at full width one has 100 MB
 
 
-def run_steps(steps: Iterable[gan.Step], monitor: Monitor, run: Run, *, checkpoint_images: int) -> float:
+def run_steps(steps: Iterable[gan.Step], monitor: Monitor, run: Run, *, checkpoint_images: int | None = None) -> float:
     """Take all `steps`, which train `monitor.state`; return the seconds of the run, earlier sessions included.
 
-    A checkpoint is saved every `checkpoint_images` images, after `CHECKPOINT_SECONDS`, at the end, and when SIGINT or
-    SIGTERM arrives. After that last one KeyboardInterrupt is raised; on a second signal it is raised at once. Raises
-    FloatingPointError, with nothing saved, if a loss, a weight, a statistic or an optimiser's slot is not finite.
+    A checkpoint is saved every `checkpoint_images` images; if that is None, every `CHECKPOINT_IMAGES` images, unless
+    the last one is less than `LEAST_SECONDS` old. It is also saved after `CHECKPOINT_SECONDS`, at the end, and when
+    SIGINT or SIGTERM arrives. After that last one KeyboardInterrupt is raised; on a second signal it is raised at once.
+    Raises FloatingPointError, with nothing saved, if a loss, a weight, a statistic or an optimiser's slot is not
+    finite.
     """
     state, config, out = monitor.state, monitor.config, monitor.out
-    every = max(2, checkpoint_images // config.batch_size)
+    images, least = (CHECKPOINT_IMAGES, LEAST_SECONDS) if checkpoint_images is None else (checkpoint_images, 0.0)
+    every = max(2, images // config.batch_size)
     saved = time.monotonic()
     before = json.loads((out / CLOCK).read_text())["seconds"] if state.step and (out / CLOCK).exists() else 0.0
     began = saved - before  # when the run would have begun if it were one session
@@ -35,7 +41,8 @@ def run_steps(steps: Iterable[gan.Step], monitor: Monitor, run: Run, *, checkpoi
             last = step.step == config.steps
             look = monitor.schedule.due(step.step)
             stopping = bool(signals)  # read once: a signal from here on is handled at the next step
-            save = last or stopping or step.step % every == 0 or time.monotonic() - saved > CHECKPOINT_SECONDS
+            since = time.monotonic() - saved
+            save = last or stopping or (step.step % every == 0 and since >= least) or since > CHECKPOINT_SECONDS
             if not (look or save):
                 continue
             if not (finite(state) and monitor.losses.add(pending)):
@@ -58,9 +65,12 @@ def run_steps(steps: Iterable[gan.Step], monitor: Monitor, run: Run, *, checkpoi
 
 
 def finite(state: gan.TrainingState) -> bool:
-    """Return whether every weight, batch-norm statistic and Adam moment is a finite number."""
-    networks = [n for n in (state.generator, state.discriminator, state.rotation_head) if n is not None]
-    tensors = [t for network in networks for t in network.state_dict().values()]
+    """Return whether every weight, batch-norm statistic and Adam moment is a finite number. It waits for a GPU once."""
+    networks = [state.generator, state.discriminator, state.rotation_head, state.contrast_head]
+    tensors = [t for network in networks if network is not None for t in network.state_dict().values()]
     for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
         tensors += [t for slots in optimizer.state.values() for t in slots.values() if isinstance(t, torch.Tensor)]
-    return all(bool(torch.isfinite(t).all()) for t in tensors)
+    found = defaultdict(list)  # by device: Adam may count its steps on the CPU
+    for tensor in tensors:
+        found[tensor.device].append(tensor.isfinite().all())
+    return all(bool(torch.stack(flags).all()) for flags in found.values())

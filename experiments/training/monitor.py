@@ -1,8 +1,10 @@
 """Look at a network while it trains: write pictures of fixed z, and numbers that show whether training goes well.
 
 There is a look at the end of every epoch (one pass over the training images) and at the end of the run. If the run has
-fewer than `LOOKS` epochs, each epoch is divided evenly, so that there are about `LOOKS` looks. A look depends only on
-the state and draws from its own random generator, so it does not change the training.
+fewer than `LOOKS` epochs, each epoch is divided evenly, so that there are about `LOOKS` looks. If it has more than
+twice as many, there is a look only after every k-th epoch, so that there are at most about twice `LOOKS`, and after the
+`EARLY` epochs. A look depends only on the state and draws from its own random generator, so it does not change the
+training.
 """
 
 import csv
@@ -22,7 +24,7 @@ from experiments.run.context import Run
 from experiments.run.files import write_bytes
 from experiments.training import files
 from experiments.training.collapse import YOUNG, CollapseDetector
-from experiments.training.images import TrainingSet
+from experiments.training.images import TrainingSet, full_views
 from experiments.training.losses import Losses
 from results import figures
 
@@ -33,13 +35,17 @@ COMPARED = 256  # number of samples, and of training images, for the mean distan
 SAMPLES = 1_000  # samples for which the nearest images are searched
 REFERENCES = 10_000  # training images that are searched if none is held out; takes one core a second at 32x32
 PAIRED, SEARCHED = 32, 50_000  # samples shown next to their nearest training image, and training images searched
+SLOW = 0.03  # part of the time that the slow pictures may take
 CHUNK = 128  # samples drawn at once; batch norm uses the statistics of a chunk
 UNIT = 127.5  # uint8 steps for a distance of 1 in the networks' range [-1, 1]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When to look. An epoch has `per_epoch` minibatches, the run `steps`; there are at least about `looks` looks."""
+    """When to look. An epoch has `per_epoch` minibatches, the run `steps`.
+
+    There are at least about `looks` looks, if there are as many minibatches, and at most twice as many and three more.
+    """
 
     per_epoch: int
     steps: int
@@ -48,9 +54,10 @@ class Schedule:
     def due(self, step: int) -> bool:
         """Return whether there is a look after `step` minibatches, counted from 1."""
         parts = min(self.per_epoch, max(1, math.ceil(self.looks * self.per_epoch / self.steps)))  # looks in an epoch
-        within = (step - 1) % self.per_epoch  # 0-based minibatch in its epoch; due if a part ends with it
-        ends = (within + 1) * parts // self.per_epoch > within * parts // self.per_epoch
-        return ends or step == self.steps
+        epoch, within = divmod(step - 1, self.per_epoch)  # 0-based epoch, and minibatch in it
+        ends = (within + 1) * parts // self.per_epoch > within * parts // self.per_epoch  # a part ends with it
+        every = math.ceil(self.steps / (2 * self.looks * self.per_epoch))  # epochs from one look to the next
+        return (ends and ((epoch + 1) % every == 0 or epoch + 1 in EARLY)) or step == self.steps
 
     def snapshot_due(self, step: int, last: int) -> bool:
         """Return whether one of `looks` equal parts of the run ended after step `last`, the last look, up to `step`."""
@@ -116,7 +123,8 @@ class Monitor:
             **self._nearest(samples),
         }
         row = {name: str(value) if isinstance(value, int) else f"{value:.6g}" for name, value in numbers.items()}
-        warnings = self._detector.warnings({name: float(value) for name, value in row.items()})
+        judged = self.config.adversarial > 0  # without the GAN the generator stays as it was initialised
+        warnings = self._detector.warnings({name: float(value) for name, value in row.items()}) if judged else []
         for warning in warnings:
             self._run.say(f"warning: {warning}")
         self._rows.append(row | {"warning": " | ".join(warnings)})
@@ -157,8 +165,8 @@ class Monitor:
         return torch.cat([gan.sample(self.state.generator, *chunk) for chunk in chunks])
 
     def _images(self, rows: Tensor) -> Tensor:
-        """Return these images of the set, uint8 [n, H, W, C], on the device of the samples."""
-        return self._data.images[rows.to(self._data.images.device)].to(self._z.device)
+        """Return these images of the set at the network's size, uint8 [n, H, W, C], on the device of the samples."""
+        return full_views(self._data.images, rows, self.state.generator.arch.size).to(self._z.device)
 
     @cached_property
     def _real_distance(self) -> float:
@@ -199,9 +207,9 @@ class Monitor:
             gan.save(file, self.state.discriminator, dtype=torch.float16)
 
     def _draw(self, samples: Tensor) -> None:
-        """Draw the slow pictures: at the end, and earlier only so often that they take at most a tenth of the time."""
+        """Draw the slow pictures at the first look and at the end; between them as often as `SLOW` allows."""
         started = time.monotonic()
-        if self.state.step < self.config.steps and started - self._drawn < 10 * self._cost:
+        if self.state.step < self.config.steps and started - self._drawn < self._cost / SLOW:
             return
         searched = self._images(self._order[:SEARCHED])
         _, index = evaluation.nearest(samples[:PAIRED], searched)

@@ -27,16 +27,17 @@ from experiments.training.monitor import LOOKS, Monitor
 from experiments.training.recipe import Recipe
 from gan import parallel
 
+CHARACTERS = ("mnist", "svhn")  # sets of these names show digits; their mirror images do not
 RECORDED = (SUMMARY, EPOCHS, "losses.png", "samples.png", "samples.webp")  # none of them shows a training image
 
 
-def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int = 25_600, looks: int = LOOKS) -> Path:
+def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None = None, looks: int = LOOKS) -> Path:
     """Train `recipe` in the folder `out`, from its checkpoint if there is one; return the discriminator's file.
 
     The folder gets the files that `experiments.training.files` names: before the first step those that say which images
-    are used; then losses, looks (about `looks` of them, see `monitor`) and checkpoints (every `checkpoint_images`
-    images, see `loop.run_steps`); at the end the networks and their summary. A finished run is not changed. Under
-    torchrun rank 0 does all this; the other ranks only train.
+    are used; then losses, looks (`looks` of them to twice as many, see `monitor`) and checkpoints (see
+    `loop.run_steps`); at the end the networks and their summary. A finished run is not changed. Under torchrun rank 0
+    does all this; the other ranks only train.
     Raises UserError if the folder holds another run or another process trains in it, and FloatingPointError, with the
     last checkpoint kept, if a loss or a weight is not finite.
     """
@@ -55,6 +56,8 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int = 25_60
     with locked(out):
         state = _begin(recipe, out, run)
         data = training_set(recipe, run)
+        if config.mirror and recipe.dataset.startswith(CHARACTERS):
+            run.say(f"warning: mirror = true trains on mirrored characters; leave it out for {recipe.dataset}")
         run.say(f"{data.summary['name']}: {data.summary['kept']} images, {len(data.removed)} near-duplicates removed")
         _claim(out, data)
         broadcast(data.rows)

@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from experiments.data.sets.tiny_imagenet import halve
+from experiments.networks.resolve import resolve
 from experiments.run.context import ROOT
 
 TINY = """preset = "imagenet32"
@@ -76,6 +78,55 @@ def test_mistakes_are_one_line(workplace, capsys, arguments, error):
     assert workplace.main("train", *arguments, "--dry-run") == 2
     said = capsys.readouterr().err
     assert error in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        (["training.crop=0"], "tiny.toml: crop must lie in (0, 1], got 0"),
+        (["training.crop=1.01"], "tiny.toml: crop must lie in (0, 1], got 1.01"),
+        (["training.contrast=-0.5"], "tiny.toml: contrast must be 0 or more, got -0.5"),
+        (["training.contrast=1", "training.batch_size=2"], "tiny.toml: contrast needs a batch_size of at least 4, got"),
+        (["dataset=small"], "small holds images of 16x16 with 3 channels, but tiny needs squares of 32x32 or larger"),
+        (["dataset=wide"], "wide holds images of 32x48 with 3 channels, but tiny needs squares of 32x32 or larger"),
+        (["dataset=gray"], "gray holds images of 64x64 with 1 channels, but tiny needs squares of 32x32 or larger"),
+    ],
+)
+def test_views_and_objectives_that_cannot_be_are_one_line(workplace, recipe, capsys, changes, error):
+    for name, shape in (("small", (16, 16, 3)), ("wide", (32, 48, 3)), ("gray", (64, 64, 1))):
+        workplace.pack(name, np.zeros((8, *shape), np.uint8))
+    given = [text for change in changes for text in ("--set", change)]
+    assert workplace.main("train", recipe, *given) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"dcgan-eval: {error}") and said.count("\n") == 1
+    assert not list(workplace.root.rglob("training.json"))
+
+
+def test_mirrored_characters_are_warned_of(workplace, recipe, capsys):
+    mirrored = ("--set", "training.mirror=true", "--set", "training.images=8")
+    line = "warning: mirror = true trains on mirrored characters; leave it out for "
+    digits = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1), dtype=np.uint8)
+    for name, warned in (("mnist-mine", True), ("svhn-mine", True), ("fashion-mnist-mine", False)):
+        workplace.pack(name, digits)
+        data = ("--set", f"dataset={name}", "--set", "channels=1", "--out", str(workplace.root / name))
+        assert workplace.main("train", recipe, *mirrored, *data) == 0
+        assert capsys.readouterr().err.count(line + name) == warned
+    plain = ("--set", "dataset=mnist-mine", "--set", "channels=1", "--out", str(workplace.root / "plain"))
+    assert workplace.main("train", recipe, "--set", "training.images=8", *plain) == 0
+    assert line not in capsys.readouterr().err
+
+
+def test_a_recipe_may_read_views_of_a_larger_set(workplace, recipe, capsys):
+    fine = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+    small = workplace.pack("tiny-imagenet-32", halve(fine))
+    workplace.pack("tiny-imagenet-64", fine)
+    views = ("--set", "dataset=tiny-imagenet-64", "--set", "training.crop=0.75", "--set", "training.mirror=true")
+    assert workplace.main("train", recipe, *views) == 0
+    out = workplace.run.runs_root / "train" / "tiny"
+    data, summary = (json.loads((out / name).read_text()) for name in ("data.json", "training.json"))
+    assert summary["data"] == data and data["at_network_size"] == small.digest != data["digest"]
+    assert resolve(str(out / "discriminator.safetensors")).trained_on == small.digest
+    assert workplace.main("train", recipe, *views) == 0 and "trained before" in capsys.readouterr().err
 
 
 def test_help_names_the_recipes_without_torch():

@@ -31,6 +31,26 @@ def planted(monkeypatch, images):
     )
 
 
+def test_training_images_of_a_larger_set_are_compared_at_the_networks_size(workplace, root):
+    """A run that read views of the same pictures at twice the size looks as one that saw them at its own."""
+    command = ("memorised", root / "run", "--samples", "60", "--out")
+    looked(*command, root / "of-small")
+    written = json.loads((root / "run" / "training.json").read_text())
+    larger = workplace.pack("made-up", IMAGES.repeat(2, axis=1).repeat(2, axis=2))
+    written["data"] |= {"digest": larger.digest, "at_network_size": written["data"]["digest"]}
+    (root / "run" / "training.json").write_text(json.dumps(written))
+    looked(*command, root / "of-large")
+    assert rows(root / "of-large" / "memorised.csv") == rows(root / "of-small" / "memorised.csv")
+    pictures = [file.name for file in (root / "of-small").glob("*.png")]
+    assert len(pictures) > 3
+    for name in pictures:
+        assert (root / "of-large" / name).read_bytes() == (root / "of-small" / name).read_bytes()
+    assert record(root / "of-large", root)["inputs"]["training"] == larger.digest
+    for look in (("filters", root / "run", "--maps", 5, "--top", 2, "--images", 50), ("walk", root / "run")):
+        looked(*look, "--out", root / look[0])
+    assert "nearest.png" in {file.name for file in (root / "walk").iterdir()}
+
+
 @pytest.mark.parametrize(
     ("drawn", "expected"),
     [

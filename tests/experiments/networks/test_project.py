@@ -25,7 +25,8 @@ def test_a_network_that_comes_with_the_project(name: str) -> None:
     contender, file = resolve(name), WEIGHTS / name / "discriminator.safetensors"
     written = json.loads((WEIGHTS / name / "training.json").read_text())
     assert hashlib.sha256(file.read_bytes()).hexdigest() == written["discriminator"]
-    assert (contender.name, contender.trained_on) == (f"DCGAN {name}", written["data"]["digest"])
+    digest = written["data"].get("at_network_size", written["data"]["digest"])
+    assert (contender.name, contender.trained_on) == (f"DCGAN {name}", digest)
     assert contender.weights == features.weights_digest(gan.load(file)) == resolve(str(file)).weights
 
 
@@ -50,7 +51,10 @@ def test_a_file_is_named_after_itself_or_its_run(tmp_path: Path) -> None:
 
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     of_this_file = {"discriminator": sha256, "data": {"digest": "d"}}
-    for written, digest in ((of_this_file, "d"), (of_this_file | {"discriminator": "another's"}, None), ([], None)):
+    of_larger = of_this_file | {"data": {"digest": "d", "at_network_size": "s"}}
+    of_another = of_this_file | {"discriminator": "another's"}
+    no_data = of_this_file | {"data": "d"}
+    for written, digest in ((of_this_file, "d"), (of_larger, "s"), (of_another, None), (no_data, None), ([], None)):
         (run / "training.json").write_text(json.dumps(written))
         assert resolve(str(file)).trained_on == digest
 

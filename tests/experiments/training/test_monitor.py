@@ -9,7 +9,7 @@ import torch
 
 import gan
 from experiments.run.context import Run
-from experiments.training import loop
+from experiments.training import loop, monitor
 from experiments.training.images import TrainingSet
 from experiments.training.monitor import Monitor, Schedule
 
@@ -22,21 +22,25 @@ def noise(n, seed=0):
     return torch.from_numpy(made.repeat(4, axis=1).repeat(4, axis=2))
 
 
-def train(out, monkeypatch, *, spoil=None, samples=None, held_out=None, looks=4):
-    """A run with looks. `spoil(step, state)` returns the step to use; `samples(n)` replaces the generator's samples."""
+def train(out, monkeypatch, *, spoil=None, samples=None, held_out=None, looks=4, config=CONFIG, larger=1):
+    """A run with looks. `spoil(step, state)` returns the step to use; `samples(n)` replaces the generator's samples.
+
+    `larger`: times by which the set's images are larger than the network's.
+    """
     if samples is not None:
         monkeypatch.setattr(gan, "sample", lambda generator, z, *labels: samples(len(z)))
     out.mkdir(exist_ok=True)
-    state, images, said = gan.new_state(ARCH, CONFIG), noise(80), []
+    state, images, said = gan.new_state(ARCH, config), noise(80), []
     everything = images if held_out is None else torch.cat([images, held_out])
+    everything = everything.repeat_interleave(larger, 1).repeat_interleave(larger, 2)
     rows, others = torch.arange(80), torch.arange(80, len(everything))
     data = TrainingSet(everything, None, rows, others, np.empty((0, 2), np.int64), {})
     run = Run(out, out, say=said.append)
-    monitor = Monitor(out, state, CONFIG, data, run, looks=looks, young=10)
-    steps = gan.train(state, images, CONFIG)
+    watching = Monitor(out, state, config, data, run, looks=looks, young=10)
+    steps = gan.train(state, images, config)
     if spoil is not None:
         steps = (spoil(step, state) for step in steps)
-    loop.run_steps(steps, monitor, run, checkpoint_images=160)
+    loop.run_steps(steps, watching, run, checkpoint_images=160)
     with open(out / "epochs.csv", newline="") as opened:
         return list(csv.DictReader(opened)), said
 
@@ -50,11 +54,25 @@ def train(out, monkeypatch, *, spoil=None, samples=None, held_out=None, looks=4)
         (1000, 40, list(range(2, 41, 2))),  # not one pass
         (1, 30, list(range(1, 31))),
         (7, 10, list(range(1, 11))),  # more looks wanted than there are minibatches
+        (2, 80, list(range(2, 81, 2))),  # 40 epochs: one look each
+        (2, 82, [2, *range(4, 9, 4), 10, *range(12, 81, 4), 82]),  # 41: after every second, the first and the fifth
+        (2, 83, [2, *range(4, 9, 4), 10, *range(12, 81, 4), 83]),
+        (3, 3 * 1000, [3, 15, *range(75, 3001, 75)]),  # 1,000 epochs: every 25th
     ],
 )
-def test_looks_fall_at_every_epochs_end_and_in_short_runs_between(per_epoch, steps, expected):
+def test_looks_fall_at_epochs_ends_and_in_short_runs_between(per_epoch, steps, expected):
     schedule = Schedule(per_epoch, steps, looks=20)
     assert [step for step in range(1, steps + 1) if schedule.due(step)] == expected
+
+
+@pytest.mark.parametrize("per_epoch", [1, 8, 781])
+def test_no_run_has_many_more_looks_than_another(per_epoch):
+    for epochs in [*range(1, 200, 7), 1_000, 6_790]:
+        schedule = Schedule(per_epoch, per_epoch * epochs, looks=20)
+        ends = range(1, schedule.steps + 1) if epochs < 20 else range(per_epoch, schedule.steps + 1, per_epoch)
+        looks = sum(schedule.due(step) for step in ends)
+        assert min(20, schedule.steps) <= looks <= 43, epochs
+        assert all(schedule.due(per_epoch * early) for early in (1, 5) if early <= epochs)  # generators are kept
 
 
 def test_a_healthy_run_is_not_warned_of(tmp_path, monkeypatch):
@@ -88,6 +106,53 @@ def test_a_memoriser_is_nearer_to_training_than_to_held_out_images(tmp_path, mon
     fresh = noise(500, seed=3)
     rows, _ = train(tmp_path / "b", monkeypatch, samples=lambda n: fresh[:n], held_out=held_out, looks=1)
     assert all(0.9 < float(row["nearest_ratio"]) < 1.1 for row in rows)
+
+
+def test_samples_are_compared_with_larger_images_at_the_networks_size(tmp_path, monkeypatch):
+    kept = {"samples": lambda n: noise(80).repeat(2, 1, 1, 1)[:n], "held_out": noise(80, seed=2), "looks": 1}
+    (of_small, _), (of_large, _) = (
+        train(tmp_path / str(larger), monkeypatch, larger=larger, **kept) for larger in (1, 2)
+    )
+    for columns in ("diversity", "nearest_training", "nearest_held_out", "nearest_ratio"):
+        assert [row[columns] for row in of_large] == [row[columns] for row in of_small]
+    assert {row["nearest_training"] for row in of_large} == {"0"}
+    neighbours = [(tmp_path / larger / "neighbours.png").read_bytes() for larger in "12"]
+    assert neighbours[0] == neighbours[1]
+
+
+def test_without_the_gan_nobody_is_warned_of_its_generator(tmp_path, monkeypatch):
+    """The generator stays as it was initialised; the columns are those of every run."""
+    with_gan, said = train(tmp_path / "gan", monkeypatch, samples=lambda n: noise(1).repeat(n, 1, 1, 1))
+    assert said
+    alone = dataclasses.replace(CONFIG, adversarial=0.0, rotation=1.0)
+    rows, said = train(tmp_path / "alone", monkeypatch, samples=lambda n: noise(1).repeat(n, 1, 1, 1), config=alone)
+    assert said == [] and {row["warning"] for row in rows} == {""}
+    assert rows[0].keys() == with_gan[0].keys() and len(rows) == len(with_gan)
+    assert {row["loss_generator"] for row in rows} == {"nan"} and float(rows[-1]["loss_discriminator"]) > 0
+    fresh = gan.new_state(ARCH, alone).generator.state_dict()
+    trained = gan.load(tmp_path / "alone" / "generators" / "epoch-1.safetensors").state_dict()
+    weights = [name for name in fresh if "running" not in name and "num_batches" not in name]
+    assert all(torch.allclose(trained[name], fresh[name], atol=1e-3) for name in weights)
+
+
+def test_the_slow_pictures_take_three_percent_of_the_time(tmp_path, monkeypatch):
+    """They take 4 s of a clock on which a step takes 10 s, and a look comes every 50 s: at most one in 133 s."""
+    clock, drawn, plot = [0.0], [], monitor.figures.loss_plot
+
+    def advance(step, state):
+        clock[0] += 10.0
+        return step
+
+    def slow(curves):
+        clock[0] += 4.0
+        drawn.append(clock[0])
+        return plot(curves)
+
+    monkeypatch.setattr(monitor.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(monitor.figures, "loss_plot", slow)
+    monkeypatch.setattr(monitor, "SAMPLES", 64)
+    train(tmp_path, monkeypatch, spoil=advance, looks=8)
+    assert drawn == [54, 208, 362, 416]  # at looks 1, 4 and 7, and at the end
 
 
 def test_looking_changes_nothing_about_training(tmp_path, monkeypatch):

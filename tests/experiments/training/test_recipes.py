@@ -18,7 +18,8 @@ def test_a_recipe_says_what_it_is(name):
     assert recipe.name == name
     assert is_name(recipe.dataset), recipe.dataset
     arch, side = recipe.architecture, int(re.search(r"\d+$", recipe.dataset.replace("svhn-train", "32")).group())
-    assert arch.size == side
+    views = ("imagenet32-views", "imagenet32-contrast")  # of photographs twice as large
+    assert arch.size == (side // 2 if name in views else side)
     assert arch.channels == (1 if "mnist" in recipe.dataset else 3)
     assert recipe.dedup is not None  # each set goes through the pass first
     text = (resources.files("experiments") / "recipes" / f"{name}.toml").read_text()
@@ -40,6 +41,8 @@ def test_the_systems_of_the_paper_and_the_write_ups_are_there():
 SETTINGS = {
     "imagenet32": (2e-4, 0.0, 128),
     "imagenet32-half": (2e-4, 0.0, 16),
+    "imagenet32-views": (2e-4, 0.0, 128),
+    "imagenet32-contrast": (4e-4, 0.0, 128),
     "svhn32": (5e-4, 0.0, 64),
     "faces-64": (2e-4, 1e-5, 128),
     "lsun-bedroom-64": (2e-4, 0.0, 128),
@@ -56,10 +59,25 @@ def test_settings_are_the_authors_where_they_have_some(name):
     config = load_recipe(name).training
     assert (config.lr, config.weight_decay, config.batch_size) == SETTINGS[name]
     assert config.beta1 == 0.5 and 0 < config.decay_from <= config.images  # equal: no decay
-    assert (config.r1, config.rotation, config.augment) == (1.0 if name == "mnist-64" else 0.0, 0.0, ())
+    assert (config.r1, config.augment) == (1.0 if name == "mnist-64" else 0.0, ())
+    plain = gan.TrainingConfig(config.images, config.decay_from)
+    later = {"rotation", "crop", "mirror", "contrast", "temperature", "contrast_crop", "precision", "adversarial"}
+    own = {field for field in later if getattr(config, field) != getattr(plain, field)}
+    views = {"crop", "mirror", "precision"}
+    added = {"imagenet32-views": views, "imagenet32-contrast": views | {"rotation", "contrast"}}
+    assert own == added.get(name, set())
 
 
 def test_the_papers_imagenet_network_whole_and_at_half_width():
     whole = gan.PRESETS["imagenet32"]
     assert load_recipe("imagenet32").architecture == whole
     assert load_recipe("imagenet32-half").architecture == dataclasses.replace(whole, width=64)
+
+
+@pytest.mark.parametrize(("name", "pairs"), [("imagenet32-views", 17_500), ("imagenet32-contrast", 13_000)])
+def test_the_full_width_networks_of_a_gpu(name, pairs):
+    recipe = load_recipe(name)
+    assert recipe.architecture == gan.PRESETS["imagenet32"] and recipe.dedup == load_recipe("imagenet32").dedup
+    config = recipe.training
+    assert config.steps == 2 * pairs and config.decay_from == config.images // 2
+    assert (config.crop, config.mirror, config.precision) == (0.75, True, "bfloat16")
