@@ -118,7 +118,7 @@ def test_nan_is_refused_with_its_row_and_layer(images):
     [
         (np.empty((36, 320), np.float32), r"out must have shape \[37, 320\], got \[36, 320\]"),
         (np.empty((37, 319), np.float32), r"out must have shape \[37, 320\], got \[37, 319\]"),
-        (np.empty((37, 320), np.float64), "out must be float32, got float64"),
+        (np.empty((37, 320), np.float64), "out must be float32 or float16, got float64"),
     ],
 )
 def test_out_must_fit(images, out, message):
