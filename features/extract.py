@@ -162,7 +162,7 @@ def _check_finite(block: Tensor, widths: Mapping[str, int], start: int = 0) -> N
         where = f"in row {start + row}, layer {layer!r}"
         if block.dtype == torch.float16 and not torch.isnan(block[row, bad[0]]):
             raise ValueError(
-                f"features must be at most 65,504 to be stored as float16, got more {where}; use float32 "
+                f"features must lie within +-65,504 to be stored as float16, got a larger one {where}; use float32 "
                 "(--store float32)"
             )
         raise ValueError(f"features must be finite, got NaN or infinity {where}")
