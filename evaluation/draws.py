@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from evaluation.l2svm import L2SVM, Progress, l2svm_path, winners
-from evaluation.rows import Rows
+from evaluation.rows import Features, Rows
 
 TOGETHER = 10  # at least so many fits are scored in one pass over the scored rows
 
@@ -46,11 +46,11 @@ def label_draws(
 
 
 def score_draws(
-    X: np.ndarray,
+    X: Features,
     y: np.ndarray,
     draws: NDArray[np.int64],
     Cs: Sequence[float],
-    X_scored: np.ndarray,
+    X_scored: Features,
     y_scored: np.ndarray,
     *,
     tol: float = 1e-4,
@@ -59,7 +59,7 @@ def score_draws(
 ) -> tuple[NDArray[np.bool_], float]:
     """Fit every draw for every C, and score every fit on the same rows.
 
-    X: float32 [N, D], y: [N]; draws: int64 [R, n], rows of X; X_scored: float32 [m, D], y_scored: [m].
+    X: [N, D], as for L2SVM.fit, y: [N]; draws: int64 [R, n], rows of X; X_scored: [m, D], like X, y_scored: [m].
     tol: relative duality gap of each fit.
     Returns (right, gap): bool [R, len(Cs), m], whether each scored row got its label, and the largest duality gap.
     Raises ValueError as L2SVM.fit does.

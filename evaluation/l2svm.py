@@ -15,17 +15,19 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_X_y
+from sklearn.utils import check_X_y, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
+from torch import Tensor
 
 from evaluation.newton import newton
 from evaluation.problem import Problem, Solution
-from evaluation.rows import Rows
+from evaluation.rows import Features, Rows
 from evaluation.subspace import find_space
 
 Progress = Callable[..., Iterable]  # as tqdm: progress(iterable, total=, desc=, unit=)
-DTYPES = [np.float64, np.float32]  # features of these types are taken as they are; others are converted to the first
+# Features of these types are taken as they are; others are converted to the first.
+DTYPES = [np.float64, np.float32, np.float16]
 T = TypeVar("T")
 
 
@@ -36,8 +38,8 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         C: weight of the loss, > 0.
         tol: relative duality gap to reach, > 0: the objective is then within this share of its minimum.
         max_iter: largest number of Newton iterations; a ConvergenceWarning tells if they did not reach tol.
-        device: where the linear algebra runs, "cpu" (default) or "cuda". On a GPU, X stays there if it fits, else it is
-            streamed.
+        device: where the linear algebra runs, "cpu" or "cuda"; by default the CPU, or where X is if it is a tensor. On
+            a GPU, X stays there if it fits, else it is streamed.
 
     Attributes:
         classes_: [K], sorted. Two classes make one problem (k = 1), the second against the first; more make k = K.
@@ -55,28 +57,29 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         self.max_iter = max_iter
         self.device = device
 
-    def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
-        """Fit float32 or float64 X [n, D], memory maps included (other types are converted), with labels y [n].
+    def fit(self, X: Features, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
+        """Fit float16, float32 or float64 X [n, D] with labels y [n].
 
+        X: an array, memory map or tensor, on any device. Arrays of other types are converted.
         sample_weight: [n], >= 0; a row of weight 0 takes no part.
         Raises ValueError for what cannot be fitted: features that are not finite, fewer than two classes, C <= 0, ...
         """
         check_options([self.C], tol=self.tol, max_iter=self.max_iter)
-        X, y = validate_data(self, X, y, dtype=DTYPES, ensure_all_finite=False)
+        X, y = check_fit(X, y, self)
         problem, classes = pose(X, y, sample_weight, device=self.device)
         return self._adopt(classes, problem, run(newton(problem, self.C, tol=self.tol, max_iter=self.max_iter)))
 
-    def decision_function(self, X: np.ndarray) -> np.ndarray:
-        """Score X [n, D] without copying it: [n, K], or [n] for two classes (positive for the second)."""
+    def decision_function(self, X: Features) -> np.ndarray:
+        """Score X [n, D], as for fit, without copying it: [n, K], or [n] for two classes (positive for the second)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=DTYPES, ensure_all_finite=False, reset=False)
+        X = _check_scored(X, self)
         rows = Rows(X, device=self.device)
         rows.check_finite()
         W = torch.from_numpy(np.column_stack([self.coef_, self.intercept_])).to(rows.device)
         scores = rows.scores(W).cpu().numpy()
         return scores[0] if len(scores) == 1 else scores.T
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
+    def predict(self, X: Features) -> np.ndarray:
         """Return the class of the highest score, [n], for each row of X [n, D]."""
         scores = np.atleast_2d(self.decision_function(X).T)
         return self.classes_[winners(scores)]
@@ -102,7 +105,7 @@ class L2SVM(ClassifierMixin, BaseEstimator):
 
 
 def l2svm_path(
-    X: np.ndarray,
+    X: Features,
     y: np.ndarray,
     Cs: Sequence[float],
     *,
@@ -116,7 +119,7 @@ def l2svm_path(
     Arguments and errors are those of L2SVM.fit. Ascending Cs take the fewest passes.
     """
     check_options(Cs, tol=tol, max_iter=max_iter)
-    X, y = check_X_y(X, y, dtype=DTYPES, ensure_all_finite=False)
+    X, y = check_fit(X, y)
     problem, classes = pose(X, y, sample_weight, device=device)
     solution = None
     for C in Cs:
@@ -124,15 +127,45 @@ def l2svm_path(
         yield L2SVM(C, tol=tol, max_iter=max_iter, device=device)._adopt(classes, problem, solution)
 
 
+def check_fit(X: Features, y: np.ndarray, svm: L2SVM | None = None) -> tuple[Features, np.ndarray]:
+    """Return X and y as they can be fitted, X without a copy if its type is one of DTYPES. Raises ValueError if unfit.
+
+    svm: is told the number and the names of the features, as scikit-learn does.
+    """
+    if not isinstance(X, Tensor):
+        how = {"dtype": DTYPES, "ensure_all_finite": False}
+        return check_X_y(X, y, **how) if svm is None else validate_data(svm, X, y, **how)
+    _check_tensor(X)
+    y = column_or_1d(y, warn=True)
+    check_consistent_length(X, y)
+    return X, y
+
+
+def _check_scored(X: Features, svm: L2SVM) -> Features:
+    """Return X as it can be scored. Raises ValueError if it cannot."""
+    if not isinstance(X, Tensor):
+        return validate_data(svm, X, dtype=DTYPES, ensure_all_finite=False, reset=False)
+    _check_tensor(X)
+    if X.shape[1] != svm.n_features_in_:
+        raise ValueError(f"X has {X.shape[1]} features, but L2SVM is expecting {svm.n_features_in_} features as input")
+    return X
+
+
+def _check_tensor(X: Tensor) -> None:
+    """Raise ValueError unless it is a matrix that can be fitted: nothing is converted where a GPU's memory is short."""
+    if X.ndim != 2 or 0 in X.shape or X.dtype not in (torch.float16, torch.float32, torch.float64):
+        raise ValueError(f"X must be float16, float32 or float64 [n, D], got {X.dtype} {list(X.shape)}")
+
+
 def pose(
-    X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, *, device: torch.device | str | None
+    X: Features, y: np.ndarray, sample_weight: np.ndarray | None, *, device: torch.device | str | None
 ) -> tuple[Problem, np.ndarray]:
     """Return (the one-vs-rest problems over X, the sorted classes [K]). Raises ValueError for unfit rows and labels."""
     check_classification_targets(y)
     classes, class_index = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"labels must hold at least two classes, got one class only: {classes.tolist()}")
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
     if not weight.any():
         raise ValueError("sample_weight must be positive for some row, got zero for all")
     rows = Rows(X, device=device)

@@ -1,8 +1,9 @@
 """The feature matrix, read in blocks of rows where it lies.
 
-X is never copied. An array or memory map stays where it is and passes block by block through the processor's cache, or
-through the GPU, where it stays if it fits. A pass makes both products of the L2-SVM's Hessian, W [X 1]' and the product
-of the weighted scores with [X 1], while a block is in the cache, so every row is read from memory once.
+X is never copied. An array, memory map or tensor stays where it is and passes block by block through the processor's
+cache, or through the GPU, where it stays if it fits; float16 becomes float32 in passing. A pass makes both products of
+the L2-SVM's Hessian, W [X 1]' and the product of the weighted scores with [X 1], while a block is in the cache, so
+every row is read from memory once.
 """
 
 import warnings
@@ -13,13 +14,15 @@ import torch
 from torch import Tensor
 
 FEW_ROWS = 2500  # with at most so many rows, their inner products are cheap
-SMALL_BYTES = 2**22  # float32 X of at most so many bytes is computed in float64: free, and better for unscaled features
+SMALL_BYTES = 2**22  # X of at most so many bytes in float32 is computed in float64: free, better for unscaled features
 BLOCK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # about the last-level cache; on a GPU, enough to hide the launches
 RESIDENT_SHARE = 0.7  # X stays on the GPU if it takes less than this share of the free memory; else it is streamed
 
+Features = np.ndarray | Tensor  # X [n, D]
+
 
 class Rows:
-    """float32 or float64 X [n, D] with an implied column of ones, so that W [k, D + 1] ends in intercepts.
+    """float16, float32 or float64 X [n, D] with an implied column of ones, so that W [k, D + 1] ends in intercepts.
 
     Products with X run in `dtype`; everything of size [k, .] is float64.
 
@@ -28,22 +31,20 @@ class Rows:
         n, width: the number of rows, and D + 1.
         few: whether the rows are few enough to be solved by their inner products.
         dtype: float64 for float64 X, for small X, and if `double` asks for it; else float32.
-        device: where the products run: the device asked for, or the CPU if that one has no float64.
+        device: where the products run: the device asked for (by default a tensor's own, and the CPU for an array), or
+            the CPU if that one has no float64.
     """
 
-    def __init__(self, X: np.ndarray, *, device: torch.device | str | None = None, double: bool = False) -> None:
+    def __init__(self, X: Features, *, device: torch.device | str | None = None, double: bool = False) -> None:
         self.X = X
-        self.device = _usable(device)
-        if min(X.strides, default=0) < 0:  # torch has no negative strides
-            X = np.ascontiguousarray(X)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # torch warns about read-only memory, but nothing is written
-            self._X = torch.from_numpy(X)
+        self._X = _as_tensor(X)
+        self.device = _usable(self._X.device if device is None else device)
         self.n, self.width = X.shape[0], X.shape[1] + 1
         self.few = self.n <= FEW_ROWS
-        self.dtype = torch.float64 if double or X.nbytes <= SMALL_BYTES else self._X.dtype
+        small = self._X.numel() * torch.float32.itemsize <= SMALL_BYTES
+        self.dtype = torch.float64 if double or small else torch.promote_types(self._X.dtype, torch.float32)
         if self.device.type == "cuda" and X.nbytes < RESIDENT_SHARE * torch.cuda.mem_get_info(self.device)[0]:
-            self._X = self._X.to(self.device)
+            self._X = self._X.to(self.device)  # a tensor that is there already is not copied
         row_bytes = max(1, X.shape[1]) * self.dtype.itemsize
         self._block = max(16, BLOCK_BYTES.get(self.device.type, BLOCK_BYTES["cpu"]) // row_bytes)
 
@@ -100,6 +101,17 @@ class Rows:
                         f"feature row {rows.start + i} has {what}; every feature must be finite (no NaN, no inf): "
                         "leave such rows out or extract them again"
                     )
+
+
+def _as_tensor(X: Features) -> Tensor:
+    """Return X as a tensor of the same memory."""
+    if isinstance(X, Tensor):
+        return X.detach()
+    if min(X.strides, default=0) < 0:  # torch has no negative strides
+        X = np.ascontiguousarray(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch warns about read-only memory, but nothing is written
+        return torch.from_numpy(X)
 
 
 def _usable(device: torch.device | str | None) -> torch.device:

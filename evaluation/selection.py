@@ -11,11 +11,11 @@ from typing import TypedDict
 
 import numpy as np
 import torch
-from sklearn.utils import check_X_y
 
-from evaluation.l2svm import DTYPES, L2SVM, Progress, check_options, pose, run, winners
+from evaluation.l2svm import L2SVM, Progress, check_fit, check_options, pose, run, winners
 from evaluation.newton import newton
 from evaluation.problem import Problem, Solution
+from evaluation.rows import Features
 from evaluation.splits import check_rows
 
 DEFAULT_GRID = (1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3)
@@ -49,7 +49,7 @@ class Selection:
 
 
 def select_C(
-    X: np.ndarray,
+    X: Features,
     y: np.ndarray,
     holdout: np.ndarray,
     Cs: Sequence[float] = DEFAULT_GRID,
@@ -64,7 +64,7 @@ def select_C(
     While the best value is the smallest or the largest tried, the next value three times beyond it is tried, at most
     eight on either side.
 
-    X: float32 or float64 [n, D]; a memory map is allowed. Hold-out rows stay in it, with weight zero.
+    X: as for L2SVM.fit. Hold-out rows stay in it, with weight zero.
     y: labels [n].
     holdout: distinct row indices, as `stratified_holdout` gives them.
     tol: relative duality gap of these fits; the accuracy of DCGAN features does not change below 1e-3.
@@ -74,7 +74,7 @@ def select_C(
     check_options(Cs, tol=tol, max_iter=max_iter)
     if len(Cs) == 0:
         raise ValueError("Cs must hold at least one value, got none")
-    X, y = check_X_y(X, y, dtype=DTYPES, ensure_all_finite=False)
+    X, y = check_fit(X, y)
     weight = np.ones(len(y))
     weight[_checked(holdout, y)] = 0
     problem, classes = pose(X, y, weight, device=device)
@@ -86,7 +86,7 @@ def select_C(
 
 
 def fit_selected(
-    X: np.ndarray,
+    X: Features,
     y: np.ndarray,
     selection: Selection,
     *,
@@ -102,7 +102,7 @@ def fit_selected(
     """
     check_options([selection.C], tol=tol, max_iter=max_iter)
     posed = selection.problem
-    X, y = check_X_y(X, y, dtype=DTYPES, ensure_all_finite=False)
+    X, y = check_fit(X, y)
     shape = posed.rows.n, posed.rows.width - 1
     if X.shape != shape or not np.array_equal(np.unique(y), selection.classes):
         raise ValueError(f"X and y must be those of the selection, {shape} of its classes, got {X.shape}")

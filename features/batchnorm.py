@@ -22,7 +22,10 @@ from features.taps import tapped
 
 @dataclass
 class BatchStatistics:
-    """What a batch norm layer has seen: sums, float64 [C] on the CPU, of the batches' means and biased variances."""
+    """What a batch norm layer has seen: sums of the batches' means and biased variances.
+
+    The sums are float64 [C], on the device where the layer runs, or on the CPU if that device has no float64.
+    """
 
     batches: int
     mean_sum: Tensor
@@ -132,13 +135,18 @@ def _normalise_by_batch(layer: _BatchNorm, seen: dict[nn.Module, BatchStatistics
             for name, value in before.items():
                 setattr(layer, name, value)
         values = x.numel() // layer.num_features
-        biased = variance.cpu().double() * ((values - 1) / values)  # torch keeps the unbiased estimate
+        biased = _double(variance) * ((values - 1) / values)  # torch keeps the unbiased estimate
         if layer in seen:
             seen[layer].batches += 1
-            seen[layer].mean_sum += mean.cpu().double()
+            seen[layer].mean_sum += _double(mean)
             seen[layer].variance_sum += biased
         else:
-            seen[layer] = BatchStatistics(1, mean.cpu().double(), biased)
+            seen[layer] = BatchStatistics(1, _double(mean), biased)
         return y
 
     return forward
+
+
+def _double(x: Tensor) -> Tensor:
+    """Return x in float64, where it is: a copy to the host would wait for the batch."""
+    return (x.cpu() if x.device.type == "mps" else x).double()

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from features.backbone import Backbone, blank_images, feature_width
-from features.extract import feature_blocks
+from features.blocks import device_blocks, host_blocks
 from features.images import Progress
 from features.pooling import PAPER_GRID, Pool
 from features.taps import tapped
@@ -67,7 +68,8 @@ def _batch_seconds(backbone: Backbone, pool: Pool, batch: int, count: int) -> It
     channels, height, width = backbone.image_shape
     noise = np.random.default_rng(0).integers(0, 256, (batch, height, width, channels), dtype=np.uint8)
     last = time.perf_counter()
-    for _ in feature_blocks(backbone, (noise for _ in range(count)), pool, batch):
+    computed = device_blocks(backbone, ((row * batch, noise) for row in range(count)), pool)
+    for _ in host_blocks(computed, torch.float32, backbone.device):
         now = time.perf_counter()
         yield now - last
         last = time.perf_counter()

@@ -1,18 +1,49 @@
-"""Extract features float32 [N, D] from images, batch by batch; a FeatureStore can be continued after a stop."""
+"""Extract features [N, D] from images, batch by batch; a FeatureStore can be continued after a stop."""
 
 import itertools
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from features.backbone import Backbone, feature_width, layer_widths
+from features.backbone import Backbone, layer_widths
+from features.blocks import HostBlock, device_blocks, host_blocks
 from features.images import Images, Progress, batches, count
 from features.pooling import PAPER_GRID, Pool
 from features.store import FeatureStore
-from features.taps import tapped
+
+FLOAT32, FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
+DTYPES = {FLOAT32: torch.float32, FLOAT16: torch.float16}  # types that features are kept in
+
+
+@overload
+def extract(
+    backbone: Backbone,
+    images: Images,
+    *,
+    pool: Pool = ...,
+    batch_size: int = ...,
+    mirrored: bool = ...,
+    device: torch.device | str | None = ...,
+    out: np.ndarray | FeatureStore | None = ...,
+    progress: Progress | None = ...,
+) -> np.ndarray: ...
+
+
+@overload
+def extract(
+    backbone: Backbone,
+    images: Images,
+    *,
+    pool: Pool = ...,
+    batch_size: int = ...,
+    mirrored: bool = ...,
+    device: torch.device | str | None = ...,
+    out: Tensor,
+    progress: Progress | None = ...,
+) -> Tensor: ...
 
 
 def extract(
@@ -21,90 +52,74 @@ def extract(
     *,
     pool: Pool = PAPER_GRID,
     batch_size: int = 128,
+    mirrored: bool = False,
     device: torch.device | str | None = None,
-    out: np.ndarray | FeatureStore | None = None,
+    out: np.ndarray | FeatureStore | Tensor | None = None,
     progress: Progress | None = None,
-) -> np.ndarray:
+) -> np.ndarray | Tensor:
     """Extract features float32 [N, D]: the layers in the backbone's order, each pooled to [N, d], side by side.
 
     images: uint8 [N, H, W, C] (array or memory map) or an iterable of such batches. They are scaled, and resized if
     needed, as features.images describes. Batch norm uses the statistics in the model (see features.batchnorm).
+    mirrored: the rows are means of the features of an image and of its mirror image.
     device: where to run; the model is moved there and stays there. By default it runs where it is.
-    out: where the rows go: a float32 array or memory map [N, D], or a FeatureStore, in which only missing chunks are
-    computed. By default they go into a new array; the rows of a stream are held twice while they are joined.
+    out: where the rows go: a float32 or float16 array or memory map [N, D], a FeatureStore, in which only missing
+    chunks are computed, or a tensor [N, D] of these types on the device where the model runs, which the features then
+    never leave. By default they go into a new array; the rows of a stream are held twice while they are joined.
+    float16 rows are rounded to nearest.
     Batches begin at multiples of batch_size whether the images come as an array, as a stream, or again after a stop, so
     the rows are the same to the last bit.
     Returns out, or for a FeatureStore its read-only memory map.
-    Raises ValueError for images, out or batch_size that do not fit, and for features that are not finite, with the row
-    and the layer.
+    Raises ValueError for images, out or batch_size that do not fit, and for features that are not finite or beyond the
+    range of float16 rows, with the row and the layer; for a tensor this is found at the end.
     """
     if device is not None:
         backbone.model.to(device)
-    rows, width = count(images), feature_width(backbone, pool=pool)
+    rows, widths = count(images), layer_widths(backbone, pool=pool)
+    width = sum(widths.values())
     if out is None and rows is not None:
-        out = np.empty((rows, width), np.float32)
+        out = np.empty((rows, width), FLOAT32)
     if out is not None:
-        rows = _check_out(out, rows, width)
+        rows = _check_out(out, rows, width, backbone.device)
     store = out if isinstance(out, FeatureStore) else None
     if store is not None and store.chunk_rows % batch_size:
         raise ValueError(f"batch_size must divide the store's chunk of {store.chunk_rows} rows, got {batch_size}")
-
     if store is not None and store.complete:
         return store.array()
-    blocks: list[np.ndarray] = []
-    for start, block in feature_blocks(backbone, images, pool, batch_size, rows=rows, store=store, progress=progress):
-        if store is not None:
-            store.write(start, block)
-        elif isinstance(out, np.ndarray):
-            out[start : start + len(block)] = block
-        else:
-            blocks.append(block.copy())
-    if store is not None:
-        return store.array()
-    if isinstance(out, np.ndarray):
-        return out
-    return np.concatenate(blocks) if blocks else np.empty((0, width), np.float32)
-
-
-def feature_blocks(
-    backbone: Backbone,
-    images: Images,
-    pool: Pool,
-    batch_size: int,
-    *,
-    rows: int | None = None,
-    store: FeatureStore | None = None,
-    progress: Progress | None = None,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first row, float32 [n, D]) for every batch that the store does not hold yet.
-
-    An array is valid only until the next one is taken.
-    """
-    widths = layer_widths(backbone, pool=pool)
-    ends = dict(zip(widths, itertools.accumulate(widths.values()), strict=True))
-    # One buffer serves all batches: fresh memory for every batch would cost more than the copy into the buffer.
-    buffer = torch.empty(min(batch_size, rows or batch_size), sum(widths.values()), device=backbone.device)
-    nothing = torch.empty(0)
-
-    def pooled(layer: str, output: Any) -> Tensor:
-        part = pool(backbone.maps(layer, output))
-        buffer[: len(part), ends[layer] - widths[layer] : ends[layer]] = part
-        return nothing
 
     held = store.has if store is not None else lambda row: False
     steps = _missing(images, batch_size, rows, held)
     if progress is not None:
         total = None if rows is None else sum(not held(start) for start in range(0, rows, batch_size))
         steps = progress(steps, total=total, desc="extract", unit="batch")
-    with tapped(backbone.model, backbone.layers, pooled) as forward:
-        for start, block in steps:
-            forward(backbone.prepare(block))
-            features = buffer[: len(block)].cpu().numpy()
-            if not np.isfinite(features).all():
-                row, column = np.argwhere(~np.isfinite(features))[0]
-                layer = next(name for name, end in ends.items() if column < end)
-                raise ValueError(f"features must be finite, got NaN or infinity in row {start + row}, layer {layer!r}")
-            yield start, features
+    computed = device_blocks(backbone, steps, pool, mirrored=mirrored)
+    if isinstance(out, Tensor):
+        for start, features in computed:
+            out[start : start + len(features)] = features
+        _check_finite(out, widths)
+        return out
+    dtype = DTYPES[FLOAT32 if out is None else out.dtype]
+    return _to_host(host_blocks(computed, dtype, backbone.device), out, widths)
+
+
+def _to_host(
+    blocks: Iterable[HostBlock], out: np.ndarray | FeatureStore | None, widths: Mapping[str, int]
+) -> np.ndarray:
+    """Put the blocks where they go, each once it has been found finite."""
+    parts: list[Tensor] = [torch.empty(0, sum(widths.values()))]
+    into = torch.from_numpy(out) if isinstance(out, np.ndarray) else None
+    for start, block, finite in blocks:
+        if not finite:
+            _check_finite(block, widths, start)
+        if isinstance(out, FeatureStore):
+            out.write(start, block.numpy())
+        elif into is not None:
+            into[start : start + len(block)] = block  # torch copies with several threads
+        else:
+            parts.append(block.clone())
+    if isinstance(out, FeatureStore):
+        return out.array()
+    return torch.cat(parts).numpy() if out is None else out
 
 
 def _missing(
@@ -122,10 +137,32 @@ def _missing(
         raise ValueError(f"images must number {rows}, the rows of out; got {'at least ' * (stop > rows)}{stop}")
 
 
-def _check_out(out: np.ndarray | FeatureStore, rows: int | None, width: int) -> int:
-    """Return the number of rows of out. Raises ValueError unless it is float32 [rows, width]."""
+def _check_out(out: np.ndarray | FeatureStore | Tensor, rows: int | None, width: int, device: torch.device) -> int:
+    """Return the number of rows of out. Raises ValueError unless it is float32 or float16 [rows, width]."""
     if len(out.shape) != 2 or out.shape[1] != width or rows not in (None, out.shape[0]):
         raise ValueError(f"out must have shape [{'N' if rows is None else rows}, {width}], got {list(out.shape)}")
-    if isinstance(out, np.ndarray) and out.dtype != np.float32:
-        raise ValueError(f"out must be float32, got {out.dtype}")
+    if out.dtype not in (DTYPES.values() if isinstance(out, Tensor) else DTYPES):
+        raise ValueError(f"out must be float32 or float16, got {out.dtype}")
+    if isinstance(out, np.ndarray) and not out.flags.writeable:
+        raise ValueError("out must be writable, got a read-only array")
+    if isinstance(out, Tensor) and out.device != device:
+        raise ValueError(f"out must be on {device}, where the network runs, got {out.device}")
     return out.shape[0]
+
+
+def _check_finite(block: Tensor, widths: Mapping[str, int], start: int = 0) -> None:
+    """Raise ValueError, with its row and layer, for the first value that is not finite. start: number of row 0."""
+    suspects = torch.nonzero(~torch.isfinite(block.sum(1, dtype=torch.float32)))[:, 0]  # finite sums may overflow, too
+    for row in suspects.tolist():
+        bad = torch.nonzero(~torch.isfinite(block[row]))[:, 0].tolist()
+        if not bad:
+            continue
+        ends = zip(widths, itertools.accumulate(widths.values()), strict=True)
+        layer = next(name for name, end in ends if bad[0] < end)
+        where = f"in row {start + row}, layer {layer!r}"
+        if block.dtype == torch.float16 and not torch.isnan(block[row, bad[0]]):
+            raise ValueError(
+                f"features must lie within +-65,504 to be stored as float16, got a larger one {where}; use float32 "
+                "(--store float32)"
+            )
+        raise ValueError(f"features must be finite, got NaN or infinity {where}")

@@ -38,6 +38,7 @@ def feature_key(
     data_digest: str,
     batchnorm: Mapping[str, Any],
     pool: Pool = PAPER_GRID,
+    mirrored: bool = False,
     device: torch.device | str | None = None,
 ) -> dict[str, Any]:
     """Return a JSON-able dictionary that differs whenever the features would differ.
@@ -46,13 +47,14 @@ def feature_key(
     example {"mode": "calibrated", "data": digest, "batches": 80, "batch_size": 128}, {"mode": "running"} or
     {"mode": "batch", "batch_size": 128}. Take the key before calibrating: the digest of the weights covers the model's
     statistics, and so the key of finished features is known without a calibration pass.
+    mirrored: as in extract. Only a key of mirrored features names it.
     device: where features will be extracted; by default where the model is. Kinds of device round differently, and so
     do releases of torch.
     The weights do not say how a network computes with them. So the key also holds its printed structure (strides,
     slopes, eps) and the source files of its own modules (those outside torch), of to_maps and of pool. What these files
     import is not followed.
     """
-    return {
+    key = {
         "version": VERSION,
         "weights": weights_digest(backbone.model),
         "structure": hashlib.sha256(_printed(backbone.model).encode()).hexdigest(),
@@ -67,6 +69,7 @@ def feature_key(
         "torch": torch.__version__,
         "device": torch.device(backbone.device if device is None else device).type,
     }
+    return key | {"mirrored": True} if mirrored else key
 
 
 def _code_digest(backbone: Backbone, pool: Pool) -> str:

@@ -1,7 +1,8 @@
-"""Features on disk: one float32 matrix, filled by chunks, resumable after any stop, verified before it is used.
+"""Features on disk: one matrix, filled by chunks, resumable after any stop, verified before it is used.
 
 Layout of <root>/<key hash>/:
     features.f32   float32 [N, D], C order, little endian, no header; sparse until written
+    features.f16   the same as float16, in a store of that type
     key.json       what the features depend on (features.key), with the shape and the chunk size
     chunks.json    the CRC-32 of each finished chunk of rows, null for the others; replaced whole after each chunk
 
@@ -28,16 +29,18 @@ import numpy as np
 from features.images import Progress
 
 _FORMAT = 1
+_FILES = {"float32": "features.f32", "float16": "features.f16"}
 _PIECE_BYTES = 1 << 24  # read at a time when verifying: long enough for full disk speed, small in memory
 
 
 class FeatureStore:
-    """A float32 matrix [rows, width] on disk under a key. Opening a store that exists verifies and continues it.
+    """A matrix [rows, width] on disk under a key. Opening a store that exists verifies and continues it.
 
     root: the folder of all stores. key: a JSON-able mapping (see features.key.feature_key); each key has its own store.
     chunk_rows: rows per checksum, the most that a stop can lose.
+    dtype: "float32", or "float16" for half the disk; each has its own store.
     progress: shows the verification of an existing store.
-    Raises ValueError for an impossible shape or key, and OSError (one line) when the disk is too full or the root
+    Raises ValueError for an impossible shape, type or key, and OSError (one line) when the disk is too full or the root
     cannot be written.
     """
 
@@ -49,22 +52,30 @@ class FeatureStore:
         rows: int,
         width: int,
         chunk_rows: int = 1024,
+        dtype: str = "float32",
         progress: Progress | None = None,
     ) -> None:
         if min(rows, width, chunk_rows) < 1:
             raise ValueError(f"rows, width and chunk_rows must be at least 1, got {rows}, {width}, {chunk_rows}")
+        if dtype not in _FILES:
+            raise ValueError(f"dtype must be one of {', '.join(_FILES)}, got {dtype!r}")
         self.shape = (rows, width)
+        self.dtype = np.dtype(dtype).newbyteorder("<")
         self.chunk_rows = chunk_rows
-        whole = {**key, "store": {"format": _FORMAT, "rows": rows, "width": width, "chunk_rows": chunk_rows}}
+        layout: dict[str, Any] = {"format": _FORMAT, "rows": rows, "width": width, "chunk_rows": chunk_rows}
+        if dtype != "float32":  # stores that were made before there was another type do not name theirs
+            layout["dtype"] = dtype
+        whole = {**key, "store": layout}
         try:
             text = json.dumps(whole, sort_keys=True, allow_nan=False, indent=1)
         except (TypeError, ValueError) as error:
             raise ValueError(f"key must be made of JSON values, got {error}") from error
         self.key_hash = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.folder = Path(root) / self.key_hash
-        self._data = self.folder / "features.f32"
+        self._data = self.folder / _FILES[dtype]
         self._journal = self.folder / "chunks.json"
-        self._bytes = rows * width * 4
+        self._row_bytes = width * self.dtype.itemsize
+        self._bytes = rows * self._row_bytes
         self._checksums: list[int | None] = [None] * -(-rows // chunk_rows)
         self._running = 0  # checksum of the rows of the chunk being written
         self._next = -1  # the row that continues it
@@ -88,7 +99,7 @@ class FeatureStore:
         return self._checksums[row // self.chunk_rows] is not None
 
     def write(self, start: int, block: np.ndarray) -> None:
-        """Store float32 [n, width] as rows start .. start + n - 1.
+        """Store [n, width] of the store's type as rows start .. start + n - 1.
 
         A block must lie within one chunk. Chunks may come in any order; the rows of a chunk must come in sequence, from
         its first row on. A chunk is held once its last row is written. Raises ValueError for other blocks.
@@ -96,18 +107,18 @@ class FeatureStore:
         rows, width = self.shape
         stop, chunk = start + len(block), start // self.chunk_rows
         end = min((chunk + 1) * self.chunk_rows, rows)
-        if block.dtype != np.float32 or block.shape[1:] != (width,) or not 0 <= start < stop <= end:
+        if block.dtype != self.dtype or block.shape[1:] != (width,) or not 0 <= start < stop <= end:
             raise ValueError(
-                f"block must be float32 [n, {width}] within rows {chunk * self.chunk_rows}..{end - 1}, "
+                f"block must be {self.dtype.name} [n, {width}] within rows {chunk * self.chunk_rows}..{end - 1}, "
                 f"got {block.dtype} {list(block.shape)} at row {start}"
             )
         if start % self.chunk_rows == 0:
             self._running, self._checksums[chunk] = 0, None
         elif start != self._next:
             raise ValueError(f"rows of a chunk must be written in sequence, expected row {self._next}, got {start}")
-        content = np.ascontiguousarray(block, dtype="<f4").data.cast("B")
+        content = np.ascontiguousarray(block).data.cast("B")
         with self._data.open("r+b") as file:
-            file.seek(start * width * 4)
+            file.seek(start * self._row_bytes)
             file.write(content)
         self._running, self._next = zlib.crc32(content, self._running), stop
         if stop == end:
@@ -115,9 +126,9 @@ class FeatureStore:
             _replace(self._journal, json.dumps({"crc32": self._checksums}))
 
     def array(self) -> np.ndarray:
-        """Return the features as a read-only memory map, float32 [rows, width]. Raises ValueError while incomplete."""
+        """Return the features as a read-only memory map [rows, width]. Raises ValueError while incomplete."""
         self._require_complete()
-        return np.memmap(self._data, dtype="<f4", mode="r", shape=self.shape)
+        return np.memmap(self._data, dtype=self.dtype, mode="r", shape=self.shape)
 
     def _require_complete(self) -> None:
         """Raise ValueError, with how much is missing, unless every row is held."""
@@ -160,9 +171,9 @@ class FeatureStore:
 
     def _checksum(self, descriptor: int, chunk: int) -> int:
         """Return the CRC-32 of the chunk's bytes on disk (fewer than its length if the file ends early)."""
-        row_bytes = self.shape[1] * 4
-        offset = chunk * self.chunk_rows * row_bytes
-        end = min(offset + self.chunk_rows * row_bytes, self._bytes)
+        chunk_bytes = self.chunk_rows * self._row_bytes
+        offset = chunk * chunk_bytes
+        end = min(offset + chunk_bytes, self._bytes)
         checksum = 0
         while offset < end and (piece := os.pread(descriptor, min(_PIECE_BYTES, end - offset), offset)):
             checksum = zlib.crc32(piece, checksum)

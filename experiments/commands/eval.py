@@ -12,6 +12,7 @@ from experiments.run.files import check_writable
 
 EXAMPLE = """dcgan-eval eval imagenet32-half --subset 1000
   dcgan-eval eval torchvision:resnet18,size=64 --layers 'layer[34]'
+  dcgan-eval eval imagenet32-half --mirrored --store float16
   dcgan-eval eval supervised:svhn32 --table svhn --trials 16
   dcgan-eval eval real --table mnist
   dcgan-eval eval runs/train/mnist-conditional/generator.safetensors --table mnist --samples 1000000"""
@@ -85,7 +86,7 @@ def _mnist_spec(arguments: argparse.Namespace) -> tuple[ModuleType, Any]:
     if source is None:
         raise UserError("name the file of a class-conditional generator, or real: dcgan-eval eval real --table mnist")
     _refuse(arguments, "--table mnist", layers=None, subset=None, C=None, protocol=None, trials=None)
-    _refuse(arguments, "--table mnist", batchnorm="calibrated")
+    _refuse(arguments, "--table mnist", batchnorm="calibrated", mirrored=False, store="float32")
     if source == "real" and arguments.samples is not None:
         raise UserError("--samples has no meaning for real digits, which are all used; leave it out")
     from experiments.measure import nearest_digits
@@ -96,7 +97,7 @@ def _mnist_spec(arguments: argparse.Namespace) -> tuple[ModuleType, Any]:
 
 def _supervised_spec(arguments: argparse.Namespace, network: str) -> tuple[ModuleType, Any]:
     _refuse(arguments, SUPERVISED_PREFIX, layers=None, subset=None, C=None, samples=None)
-    _refuse(arguments, SUPERVISED_PREFIX, batchnorm="calibrated", classifier="l2-svm")
+    _refuse(arguments, SUPERVISED_PREFIX, batchnorm="calibrated", classifier="l2-svm", mirrored=False, store="float32")
     protocol = protocol_of(arguments.table, arguments.protocol, SUPERVISED)
     from experiments.measure import supervised
 

@@ -22,5 +22,5 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         print("\n".join(svm.describe(spec, run)))
         return 0
     for X in svm.extract_features(svm.prepare(spec, run), run):
-        print(f"float32 {list(X.shape)} {getattr(X, 'filename', '')}")
+        print(f"{X.dtype} {list(X.shape)} {getattr(X, 'filename', '')}")
     return 0

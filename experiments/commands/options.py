@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.measure.protocols import BATCHNORM
+from experiments.measure.protocols import BATCHNORM, MIRRORED, STORES
 from experiments.networks.kinds import LAYERS_HELP, listing, parse_layers
 from experiments.run import console
 from experiments.run.context import RESULTS, Run
@@ -69,10 +69,10 @@ def make_run(arguments: argparse.Namespace, command: Sequence[str] = (), results
     )
 
 
-def add_choice(parser: argparse.ArgumentParser, option: str, names: Sequence[str]) -> None:
-    """Add an option that takes one of `names`, by default the first."""
-    known = ", ".join(names)
-    parser.add_argument(option, type=one_of(names), default=names[0], help=f"one of {known} (default: %(default)s)")
+def add_choice(parser: argparse.ArgumentParser, option: str, names: Sequence[str], what: str = "") -> None:
+    """Add an option that takes one of `names`, by default the first. what: begins its help."""
+    known = f"{what}: one of {', '.join(names)}" if what else f"one of {', '.join(names)}"
+    parser.add_argument(option, type=one_of(names), default=names[0], help=f"{known} (default: %(default)s)")
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
@@ -91,10 +91,16 @@ def add_network(parser: argparse.ArgumentParser, more: str = "", *, default: str
 
 
 def add_features(parser: argparse.ArgumentParser, more: str = "") -> None:
-    """Add the options that decide features (network, layers, batch norm, subset, seed), --dry-run, roots and device."""
+    """Add the options that decide features, from the network to their stored type, --dry-run, roots and device."""
     add_network(parser, more)
     parser.add_argument("--backbone", help="the network, instead of the argument")
     add_choice(parser, "--batchnorm", BATCHNORM)
+    parser.add_argument(
+        "--mirrored",
+        action="store_true",
+        help=f"features are means over an image and its mirror image; {MIRRORED} is appended to the protocol",
+    )
+    add_choice(parser, "--store", STORES, "type of stored features; float16 takes half the disk")
     parser.add_argument("--subset", type=int, metavar="N", help="use N training images, and N/5 test images")
     add_seed(parser)
     add_dry_run(parser)
@@ -116,5 +122,5 @@ def layers_of(arguments: argparse.Namespace) -> tuple[str, ...] | None:
 
 def feature_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the options of `add_features` decide besides the network, as fields of `measure.svm.EvalSpec`."""
-    settings = {name: getattr(arguments, name) for name in ("batchnorm", "seed", "subset")}
+    settings = {name: getattr(arguments, name) for name in ("batchnorm", "mirrored", "store", "seed", "subset")}
     return settings | {"layers": layers_of(arguments)}

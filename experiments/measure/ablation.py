@@ -25,7 +25,7 @@ import evaluation
 import features
 import results
 from experiments.measure.classify import Split, all_labels
-from experiments.measure.extraction import extract_stored
+from experiments.measure.extraction import Extraction
 from experiments.measure.labelled_images import (
     BATCH,
     Labelled,
@@ -168,10 +168,8 @@ class Ablation(Measurement):
     def _extracted(self, mode: str, run: Run) -> np.ndarray:
         """Return the stored features of all images, float32 [N, D]."""
         images, backbone = self.train.images, self.contender.backbone
-        (stored,) = extract_stored(
-            backbone, [images], [self.keys[mode]], lambda: images[self.shown], run, pool=_pool(mode)
-        )
-        return stored
+        wanted = Extraction(backbone, _pool(mode), [images], [self.keys[mode]], lambda: images[self.shown])
+        return wanted.stored(run)[0]
 
     @contextmanager
     def _features(self, variant: Variant, stored: np.ndarray, run: Run) -> Iterator[np.ndarray]:

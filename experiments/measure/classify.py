@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
+from torch import Tensor
 
 import evaluation
 from experiments.measure.protocols import FewLabels
@@ -20,11 +21,14 @@ ROWS = 1024  # rows standardised at once
 
 @dataclass(frozen=True)
 class Split:
-    """Features float32 [N, D] and [m, D], labels [N] and [m]. holdout: the training rows on which C is chosen."""
+    """Features [N, D] and [m, D], labels [N] and [m]. holdout: the training rows on which C is chosen.
 
-    X: np.ndarray
+    Features are float32 or float16, in memory, on disk, or tensors on the device where they are classified.
+    """
+
+    X: np.ndarray | Tensor
     y: np.ndarray
-    X_test: np.ndarray
+    X_test: np.ndarray | Tensor
     y_test: np.ndarray
     holdout: NDArray[np.int64]
 
@@ -44,11 +48,11 @@ class Answer:
 
 
 def score_neighbours(
-    X: np.ndarray,
+    X: np.ndarray | Tensor,
     y: np.ndarray,
     draws: NDArray[np.int64],
     ks: Sequence[int],
-    X_scored: np.ndarray,
+    X_scored: np.ndarray | Tensor,
     y_scored: np.ndarray,
     *,
     device: torch.device | str = "cpu",
@@ -58,10 +62,14 @@ def score_neighbours(
 
     The second value, the duality gap, is 0.
     """
-    queries = torch.from_numpy(np.array(X_scored)).to(device)
+
+    def on_device(rows: np.ndarray | Tensor) -> Tensor:
+        return (rows if isinstance(rows, Tensor) else torch.from_numpy(np.array(rows))).to(device, torch.float32)
+
+    queries = on_device(X_scored)
     right = np.zeros((len(draws), len(ks), len(y_scored)), np.bool_)
     for r, rows in enumerate(progress(draws, total=len(draws), desc="draws of labels", unit="draw")):
-        references = torch.from_numpy(X[rows]).to(device)
+        references = on_device(X[rows])
         for i, k in enumerate(ks):
             right[r, i] = evaluation.knn_predict(queries, references, y[rows], k=k) == y_scored
     return right, 0.0
@@ -88,10 +96,8 @@ def standardised(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     This is what Coates & Ng's demo does.
     """
-    mean, square = (
-        sum(f(X[i : i + ROWS]).sum(0, dtype=np.float64) for i in range(0, len(X), ROWS)) / len(X)
-        for f in (np.asarray, np.square)
-    )
+    blocks = lambda: (np.asarray(X[i : i + ROWS], np.float32) for i in range(0, len(X), ROWS))  # noqa: E731
+    mean, square = (sum(f(x).sum(0, dtype=np.float64) for x in blocks()) / len(X) for f in (np.asarray, np.square))
     scale = 1 / np.sqrt(square - mean**2 + 0.01)
     out = np.empty(X.shape, np.float32), np.empty(X_test.shape, np.float32)
     for whole, to in zip((X, X_test), out, strict=True):
@@ -139,11 +145,11 @@ def few_labels(
         return pool[evaluation.label_draws(y[pool], draws, seed=seed, per_class=few.per_class, size=few.size)]
 
     if few.select:
-        held = np.asarray(X[split.holdout])
+        held = X[split.holdout]
         right, gap = classifier.score(X, y, drawn(few.select, seed), grid, held, y[split.holdout], **how)
         scores = right.mean(2)  # [draws, values]
     else:
-        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(X, y)
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(y, y)
         parts = [classifier.score(X, y, fit[None], grid, X[held], y[held], device=run.device) for fit, held in folds]
         scores, gap = np.stack([part[0].mean((0, 2)) for part in parts]), max(part[1] for part in parts)
     means = scores.mean(0)

@@ -16,6 +16,10 @@ from experiments.run.environment import circumstances
 SOURCE = ("gan", "features", "evaluation", *(f"experiments/{room}" for room in ("run", "data", "networks", "measure")))
 
 
+# metadata of a spec's field that older records lack: left out while it has its default, so that their specs still fit
+ADDED = {"added": True}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """One measured figure: the fields of a `results.Record` that the measurement itself decides."""
@@ -70,7 +74,11 @@ class Measurement:
 def identity(measurement: Measurement, run: Run) -> tuple[dict[str, Any], dict[str, str]]:
     """Return (resolved spec, digests of inputs and source). Measurements that agree in both give the same figures."""
     source = results.source_digest(ROOT / package for package in SOURCE)
-    return run.portable(dataclasses.asdict(measurement.spec)), {**measurement.inputs, "source": source}
+    spec = dataclasses.asdict(measurement.spec)
+    for added in dataclasses.fields(measurement.spec):
+        if added.metadata == ADDED and spec[added.name] == added.default:
+            del spec[added.name]
+    return run.portable(spec), {**measurement.inputs, "source": source}
 
 
 def recorded(measurement: Measurement, run: Run, *, fresh: bool = False) -> list[results.Record]:

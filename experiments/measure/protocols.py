@@ -69,6 +69,8 @@ TABLES = tuple(dict.fromkeys(protocol.table for protocol in PROTOCOLS.values()))
 LEADERBOARD, ABLATION = "leaderboard", "ablation"  # tables that no TOML describes
 BATCHNORM = ("calibrated", "running", "batch")  # ways to evaluate batch norm; the first is the paper's
 CLASSIFIERS = ("l2-svm", "k-nn")
+STORES = ("float32", "float16")  # types in which features are stored; the first is what the network gives
+MIRRORED = "-mirrored"  # after a protocol's name: features are means over an image and its mirror image
 WITHOUT_LEAKED = "cifar10/full-without-leaked"  # these two are computed from the scoring of cifar10/full
 WITHOUT_TRAIN = "cifar10/full-without-train-duplicates"
 
@@ -79,6 +81,8 @@ def protocol_of(table: str, name: str | None, protocols: Mapping[str, Protocol] 
     kind = "for supervised: networks" if protocols is SUPERVISED else "for features"
     if not known:
         raise UserError(f"table {table} has no protocol {kind}; choose --table {next(iter(protocols.values())).table}")
+    if name is not None and name.removesuffix(MIRRORED) in known and name not in known:
+        raise UserError(f"write --protocol {name.removesuffix(MIRRORED)} --mirrored for {name}")
     if name is not None and name not in known:
         raise UserError(
             f"table {table} has no protocol {name!r}; {kind} it has {', '.join(known)}{closest(name, known)}"

@@ -8,7 +8,7 @@ from typing import Any
 import results
 from experiments.measure.nearest_digits import curve_csv
 from experiments.measure.paired_tests import has_outcomes
-from experiments.measure.protocols import LEADERBOARD, PROTOCOLS, SUPERVISED
+from experiments.measure.protocols import LEADERBOARD, MIRRORED, PROTOCOLS, SUPERVISED
 from experiments.measure.svm import EvalSpec, method
 from experiments.measure.tables import committed, regenerate, table_names
 from experiments.networks.resolve import resolve
@@ -17,7 +17,8 @@ from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
 from results.records import RUN_ID
 
-KEPT = PROTOCOLS | SUPERVISED  # protocols whose records say which images were right
+# protocols whose records say which images were right
+KEPT = (*PROTOCOLS, *SUPERVISED, *(protocol + MIRRORED for protocol in PROTOCOLS))
 
 
 def publish(table: results.Table, measured: Sequence[results.Record], run: Run, *, commit: bool) -> list[Path]:
@@ -104,16 +105,18 @@ def _of_run(found: Sequence[results.Record], protocol: str) -> list[results.Reco
 
 def _of_network(text: str, protocol: str, known: Sequence[results.Record]) -> list[results.Record]:
     """Find the records that `dcgan-eval eval` would make of a network by default: same name, weights and protocol."""
-    if protocol not in PROTOCOLS or text.startswith("supervised:"):
+    usual = protocol.removesuffix(MIRRORED)
+    if usual not in PROTOCOLS or text.startswith("supervised:"):
         raise UserError(f"{text!r} by {protocol} must be named by its run id, which tables show as provenance")
     contender = resolve(text)
-    name = method(contender, EvalSpec(text, protocol=protocol))
+    name = method(contender, EvalSpec(text, protocol=usual))
     fits = [r for r in known if (r.method, r.protocol) == (name, protocol)]
     if not text.startswith("kmeans:"):  # its centroids are learned from the table's own images
         fits = [r for r in fits if r.inputs.get("weights") == contender.weights]
     if not fits:
-        measure = shlex.join(["dcgan-eval", "eval", text, "--table", PROTOCOLS[protocol].table, "--protocol", protocol])
-        raise UserError(f"{name} has no record of {protocol}; measure it first: {measure}")
+        mirrored = ["--mirrored"] if protocol != usual else []
+        words = ["dcgan-eval", "eval", text, "--table", PROTOCOLS[usual].table, "--protocol", usual, *mirrored]
+        raise UserError(f"{name} has no record of {protocol}; measure it first: {shlex.join(words)}")
     return fits
 
 

@@ -9,17 +9,19 @@ import hashlib
 import json
 import math
 import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 import evaluation
 import features
 from experiments.data.leakage import find_audit
 from experiments.measure.classify import CLASSIFIER, Split, all_labels, few_labels, standardised
-from experiments.measure.extraction import extract_stored
+from experiments.measure.extraction import Extraction
 from experiments.measure.labelled_images import (
     BATCH,
     Labelled,
@@ -28,10 +30,12 @@ from experiments.measure.labelled_images import (
     load_labelled,
     rows_digest,
 )
-from experiments.measure.measurement import Figure, Measurement
+from experiments.measure.measurement import ADDED, Figure, Measurement
 from experiments.measure.protocols import (
     BATCHNORM,
+    MIRRORED,
     PROTOCOLS,
+    STORES,
     WITHOUT_LEAKED,
     WITHOUT_TRAIN,
     Protocol,
@@ -59,10 +63,14 @@ class EvalSpec:
     subset: int | None = None  # training images in a trial run; it has its own protocol, and is never a committed row
     protocol: str = PROTOCOL
     classifier: str = "l2-svm"
+    mirrored: bool = field(default=False, metadata=ADDED)  # means over an image and its mirror image
+    store: str = field(default=STORES[0], metadata=ADDED)  # the type in which features are kept
 
     def __post_init__(self) -> None:
         if self.batchnorm not in BATCHNORM:
             raise ValueError(f"batchnorm must be one of {', '.join(BATCHNORM)}, got {self.batchnorm!r}")
+        if self.store not in STORES:
+            raise ValueError(f"store must be one of {', '.join(STORES)}, got {self.store!r}")
         if self.grid is None:
             grid = CLASSIFIER[self.classifier].grid or self.rules.grid or evaluation.DEFAULT_GRID
             object.__setattr__(self, "grid", grid)
@@ -83,8 +91,9 @@ class EvalSpec:
     @property
     def column(self) -> str:
         """The text of the protocol column; deviations from the paper's protocol have names of their own."""
+        whole = self.protocol if self.subset is None else f"cifar10/subset-{self.subset}"
         other = "" if self.batchnorm == BATCHNORM[0] else f"-batchnorm-{self.batchnorm}"
-        return (self.protocol if self.subset is None else f"cifar10/subset-{self.subset}") + other
+        return whole + other + MIRRORED * self.mirrored
 
     @property
     def rows(self) -> list[str]:
@@ -127,12 +136,10 @@ class FeatureClassification(Measurement):
         """Extract, choose, fit, and score the test images once."""
         spec, backbone, rules, seconds = self.spec, self.contender.backbone, self.spec.rules, dict[str, float]()
         with timed(seconds, "extract"):
-            X_train, X_test = extract_features(self, run)
+            X_train, X_test = self._features(run)
         max_units = features.max_units(backbone)
         run.say(f"features: {X_train.shape[1]:,} an image from {', '.join(backbone.layers)}")
         backbone.model.cpu()
-        if self.contender.standardised:
-            X_train, X_test = standardised(X_train, X_test)
         split = Split(X_train, self.train.labels, X_test, self.test.labels, self.holdout)
         with timed(seconds, "classify"):
             if rules.few is None:
@@ -157,6 +164,12 @@ class FeatureClassification(Measurement):
             for protocol, left_out in self.leaked.items()
         ]
 
+    def _features(self, run: Run) -> Sequence[np.ndarray | Tensor]:
+        """Return the features of the training and the test images, [N, D], as they are classified."""
+        if self.contender.standardised:
+            return standardised(*extract_features(self, run))
+        return extraction(self).for_classifier(run)
+
 
 def prepare(spec: EvalSpec, run: Run) -> FeatureClassification:
     """Load both parts and the network, and draw the hold-out. Raises UserError if one cannot be loaded."""
@@ -171,7 +184,8 @@ def prepare(spec: EvalSpec, run: Run) -> FeatureClassification:
         fit, held = evaluation.stratified_holdout(train.labels, spec.held_out, seed=spec.seed)
     shown = calibration_rows(fit, spec.calibration_batches, spec.seed)
     norm = batchnorm_key(spec.batchnorm, train.digest, shown)
-    key = partial(features.feature_key, contender.backbone, batchnorm=norm, pool=contender.pool, device=run.device)
+    how: dict[str, Any] = {"pool": contender.pool, "mirrored": spec.mirrored, "device": run.device}
+    key = partial(features.feature_key, contender.backbone, batchnorm=norm, **how)
     keys = key(data_digest=train.digest), key(data_digest=test.digest)
     leaked = leaked_rows(contender, train, test, run) if spec.column == PROTOCOL else {}
     if spec.column == PROTOCOL and WITHOUT_LEAKED not in leaked:
@@ -209,11 +223,21 @@ def leaked_rows(contender: Contender, train: Labelled, test: Labelled, run: Run)
 
 
 def extract_features(measurement: FeatureClassification, run: Run) -> list[np.ndarray]:
-    """Extract the features of the training and the test images: float32 [N, D], memory maps."""
-    train, test, contender = measurement.train, measurement.test, measurement.contender
-    calibration = lambda: train.images[measurement.shown]  # noqa: E731  the images are read only if they are needed
-    return extract_stored(
-        contender.backbone, [train.images, test.images], measurement.keys, calibration, run, pool=contender.pool
+    """Extract the features of the training and the test images, and store them: [N, D], memory maps."""
+    return extraction(measurement).stored(run)
+
+
+def extraction(measurement: FeatureClassification) -> Extraction:
+    """Return the extraction of the features of the training and the test images."""
+    spec, contender, train = measurement.spec, measurement.contender, measurement.train
+    return Extraction(
+        contender.backbone,
+        contender.pool,
+        [train.images, measurement.test.images],
+        measurement.keys,
+        lambda: train.images[measurement.shown],
+        spec.mirrored,
+        spec.store,
     )
 
 
@@ -227,8 +251,8 @@ def describe(spec: EvalSpec, run: Run) -> list[str]:
     layers, values = ", ".join(contender.backbone.layers), ", ".join(f"{C:g}" for C in spec.grid or ())
     return [
         f"{method(contender, spec)}: layers {layers}, {width:,} features, {spec.column}",
-        f"features: {images * width * 4 / 1e9:.1f} GB under {run.runs_root / 'features'} "
-        f"({shutil.disk_usage(parent).free / 1e9:.0f} GB free)",
+        f"features: {images * width * np.dtype(spec.store).itemsize / 1e9:.1f} GB ({spec.store}) under "
+        f"{run.runs_root / 'features'} ({shutil.disk_usage(parent).free / 1e9:.0f} GB free)",
         f"{CLASSIFIER[spec.classifier].setting} from {values} on {where}",
     ]
 

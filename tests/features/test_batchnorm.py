@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from features import Backbone, batch_statistics, calibrate_batchnorm, extract
+from features import Backbone, batch_statistics, calibrate_batchnorm, extract, feature_width
 
 EPS = 1e-8
 
@@ -189,3 +189,18 @@ def test_progress_counts_the_batches(images):
 
     calibrate_batchnorm(a_backbone(), images, batch_size=16, progress=progress)
     assert calls == [(4, "calibrate batch norm", "batch")]
+
+
+def test_sums_stay_in_float64_where_the_layer_is(images, monkeypatch):
+    """A copy to the host would make a GPU's host wait for every batch."""
+    backbone = a_backbone()
+
+    def refused(*_):
+        raise AssertionError("copied to the host")
+
+    monkeypatch.setattr(torch.Tensor, "cpu", refused)
+    with batch_statistics(backbone.model) as seen:
+        extract(backbone, images, out=torch.empty(len(images), feature_width(backbone)))
+    for statistics in seen.values():
+        assert statistics.mean_sum.dtype == statistics.variance_sum.dtype == torch.float64
+    assert seen and calibrate_batchnorm(backbone, images, batch_size=8)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from features import Backbone, extract, max_grid
+from features import Backbone, FeatureStore, extract, max_grid
 
 
 def a_backbone(layers=("1", "4"), image_shape=(3, 16, 16)):
@@ -118,7 +118,10 @@ def test_nan_is_refused_with_its_row_and_layer(images):
     [
         (np.empty((36, 320), np.float32), r"out must have shape \[37, 320\], got \[36, 320\]"),
         (np.empty((37, 319), np.float32), r"out must have shape \[37, 320\], got \[37, 319\]"),
-        (np.empty((37, 320), np.float64), "out must be float32, got float64"),
+        (np.empty((37, 320), np.float64), "out must be float32 or float16, got float64"),
+        (np.broadcast_to(np.float32(0), (37, 320)), "out must be writable"),
+        (torch.empty(37, 320, dtype=torch.int32), "out must be float32 or float16, got torch.int32"),
+        (torch.empty(37, 320, device="meta"), "out must be on cpu, where the network runs, got meta"),
     ],
 )
 def test_out_must_fit(images, out, message):
@@ -147,3 +150,95 @@ def test_progress_counts_the_batches(images):
 
     extract(a_backbone(), images, batch_size=8, progress=progress)
     assert calls == [(5, 5, "extract", "batch")]
+
+
+@pytest.mark.parametrize("layers", [("1", "4"), ("0", "1")])
+def test_mirrored_is_the_mean_of_an_image_and_its_mirror_image(images, layers, tmp_path):
+    backbone, how = a_backbone(layers), {"batch_size": 8}
+    there, mirror = (extract(backbone, x, **how) for x in (images, images[:, :, ::-1]))
+    mean = (there + mirror) / 2
+    assert not np.array_equal(mean, there)
+    for given in (images, iter(np.split(images, [3, 4, 30]))):
+        assert np.array_equal(extract(backbone, given, mirrored=True, **how), mean)
+    assert np.array_equal(extract(backbone, images[:, :, ::-1], mirrored=True, **how), mean)
+    store = FeatureStore(tmp_path, {}, rows=37, width=mean.shape[1], chunk_rows=8)
+    assert np.array_equal(extract(backbone, images, mirrored=True, out=store, **how), mean)
+
+
+def test_a_network_that_changes_its_input_in_place_is_mirrored_all_the_same(images):
+    def backbone(inplace):
+        return Backbone(nn.Sequential(nn.ReLU(inplace), nn.Conv2d(3, 4, 3)), ["1"], (3, 16, 16), (-1, 1))
+
+    torch.manual_seed(0)
+    model = backbone(inplace=False)
+    changing = backbone(inplace=True)
+    changing.model.load_state_dict(model.model.state_dict())
+    assert np.array_equal(extract(changing, images, mirrored=True), extract(model, images, mirrored=True))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_every_out_holds_the_rounded_rows(images, dtype, mirrored, tmp_path):
+    how = {"batch_size": 8, "mirrored": mirrored}
+    expected = extract(a_backbone(), images, **how).astype(dtype)
+    array, tensor = np.empty(expected.shape, dtype), torch.from_numpy(np.empty(expected.shape, dtype))
+    assert extract(a_backbone(), images, out=array, **how) is array
+    assert extract(a_backbone(), iter([images]), out=tensor, **how) is tensor
+    store = FeatureStore(tmp_path, {}, rows=37, width=320, chunk_rows=8, dtype=np.dtype(dtype).name)
+    for found in (array, tensor.numpy(), extract(a_backbone(), images, out=store, **how)):
+        assert found.dtype == dtype
+        assert np.array_equal(found, expected)
+
+
+def test_features_in_a_tensor_never_go_through_the_host(images, monkeypatch):
+    """A copy to the host would make the host wait; the check at the end needs the only ones."""
+    out, copies = torch.empty(37, 320), []
+    for name in ("cpu", "item", "tolist", "numpy", "__bool__", "__float__"):
+        real = getattr(torch.Tensor, name)
+
+        def counted(tensor, *arguments, real=real, name=name, **options):
+            if tensor.is_floating_point():
+                copies.append(name)
+            return real(tensor, *arguments, **options)
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    extract(a_backbone(), images, batch_size=8, out=out)
+    assert copies == []
+    extract(a_backbone(), images, batch_size=8)
+    assert copies
+
+
+class Bright(nn.Module):
+    """Puts a value in place of images that are white all over."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, x):
+        return torch.where((x == 1).all(dim=(1, 2, 3), keepdim=True), self.value, x)
+
+
+def outs(kind, dtype, root):
+    if kind == "store":
+        return FeatureStore(root, {}, rows=37, width=96, chunk_rows=8, dtype=dtype)
+    array = np.empty((37, 96), dtype)
+    return array if kind == "array" else torch.from_numpy(array)
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "store"])
+def test_values_beyond_float16_are_refused_with_row_layer_and_fix(images, kind, tmp_path):
+    images[[21, 30]] = 255
+    how = {"batch_size": 8}
+
+    def backbone(value):
+        return Backbone(nn.Sequential(nn.Identity(), Bright(value)), ["0", "1"], (3, 16, 16), (-1, 1))
+
+    text = r"within \+-65,504 to be stored as float16, got a larger one in row 21, layer '1'; use float32 \(--store float32\)"
+    with pytest.raises(ValueError, match=text):
+        extract(backbone(7e4), images, out=outs(kind, "float16", tmp_path), **how)
+    for value, dtype in ((7e4, "float32"), (6e4, "float16"), (3e38, "float32")):  # row 21's sum overflows in the last
+        rows = np.asarray(extract(backbone(value), images, out=outs(kind, dtype, tmp_path / f"{value}"), **how))
+        np.testing.assert_allclose(rows[21, -1], value, rtol=1e-3)
+    with pytest.raises(ValueError, match="features must be finite, got NaN or infinity in row 21, layer '1'"):
+        extract(backbone(np.nan), images, out=outs(kind, "float16", tmp_path / "nan"), **how)

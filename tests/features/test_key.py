@@ -62,6 +62,7 @@ def test_key_is_json_and_differs_where_features_would():
         a_key(pool=max_grid(2)),
         a_key(data_digest="e"),
         a_key(batchnorm={"mode": "batch", "batch_size": 128}),
+        a_key(mirrored=True),
     ]
     assert len({json.dumps(key, sort_keys=True) for key in keys}) == len(keys)
     assert a_key() == a_key()
@@ -108,3 +109,11 @@ def test_key_follows_the_source_behind_a_partial(tmp_path):
         return a_key(to_maps=partial(namespace["f"], 2))
 
     assert key("def f(n, x):\n    return x\n")["code"] != key("def f(n, x):\n    return -x\n")["code"]
+
+
+def test_only_keys_of_mirrored_features_say_so():
+    """Features that were stored before there were mirrored ones are found: their keys have these names."""
+    names = ["version", "weights", "structure", "code", "layers", "image_shape", "value_range", "pool", "to_maps"]
+    names += ["batchnorm", "data", "torch", "device"]
+    assert list(a_key()) == list(a_key(mirrored=False)) == names
+    assert a_key(mirrored=True) == {**a_key(), "mirrored": True}

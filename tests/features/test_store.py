@@ -208,3 +208,61 @@ def test_keys_must_be_json(tmp_path, key):
 def test_shape_must_be_positive(tmp_path):
     with pytest.raises(ValueError, match="rows, width and chunk_rows must be at least 1, got 0, 96, 8"):
         open_store(tmp_path, rows=0)
+
+
+def test_the_folder_of_a_key_is_the_same_as_ever(tmp_path):
+    """Features that were stored before there were other types are found."""
+    assert open_store(tmp_path).key_hash == "ec6bafef915cf693"
+    assert open_store(tmp_path, dtype="float32").key_hash == "ec6bafef915cf693"
+
+
+@pytest.fixture
+def halves(backbone, images):
+    return extract(backbone, images, batch_size=BATCH).astype(np.float16)
+
+
+def test_a_store_of_float16_takes_half_the_disk_and_is_another_store(backbone, images, halves, tmp_path):
+    store = open_store(tmp_path, dtype="float16")
+    features = extract(backbone, images, batch_size=BATCH, out=store)
+    assert isinstance(features, np.memmap)
+    assert features.dtype == np.float16
+    assert np.array_equal(features, halves)
+    assert sorted(f.name for f in store.folder.iterdir()) == ["chunks.json", "features.f16", "key.json"]
+    assert (store.folder / "features.f16").stat().st_size == ROWS * WIDTH * 2
+    assert json.loads((store.folder / "key.json").read_text())["store"]["dtype"] == "float16"
+    again = open_store(tmp_path, dtype="float16")
+    assert again.complete
+    assert again.digest == store.digest
+    assert not open_store(tmp_path).complete
+
+
+@pytest.mark.parametrize("batches", [1, 4, 7])
+def test_a_store_of_float16_is_resumed_and_repaired(backbone, images, halves, tmp_path, batches):
+    with pytest.raises(Stop):
+        store = open_store(tmp_path, dtype="float16")
+        extract(backbone, images, batch_size=BATCH, out=store, progress=stop_after(batches))
+    features, again = computed(backbone, images, open_store(tmp_path, dtype="float16"))
+    assert again == 13 - batches // 2 * 2
+    assert np.array_equal(features, halves)
+    with next(tmp_path.glob("*/features.f16")).open("r+b") as file:
+        file.seek(30 * WIDTH * 2 + 5)
+        file.write(b"?")
+    store = open_store(tmp_path, dtype="float16")
+    assert store.rejected == 1
+    assert not store.has(30)
+    assert np.array_equal(computed(backbone, images, store)[0], halves)
+
+
+def test_space_is_counted_in_the_bytes_of_the_type(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**6, 10**6 - 9600, 9600))
+    open_store(tmp_path / "half", dtype="float16")
+    with pytest.raises(OSError, match=r"needs 19,200 bytes, 9,600 are free"):
+        open_store(tmp_path / "whole")
+
+
+def test_types_do_not_mix(tmp_path):
+    with pytest.raises(ValueError, match=r"block must be float16 \[n, 96\] .* got float32"):
+        open_store(tmp_path, dtype="float16").write(0, np.zeros((4, WIDTH), np.float32))
+    with pytest.raises(ValueError, match="dtype must be one of float32, float16, got 'float64'"):
+        open_store(tmp_path, dtype="float64")
