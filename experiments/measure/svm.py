@@ -5,6 +5,7 @@ once, at the end. For CIFAR-10, this one scoring answers several rows: all test 
 was not trained on, and those without a near-duplicate among CIFAR-10's own training images.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -38,12 +39,14 @@ from experiments.measure.protocols import (
     check_images,
 )
 from experiments.networks.contender import NOTHING, Contender
+from experiments.networks.kinds import QUICK, SHIPPED
 from experiments.networks.resolve import resolve
 from experiments.run.context import Run
 from experiments.run.environment import timed
-from experiments.run.errors import UserError
+from experiments.run.errors import UserError, one_line
 
 PROTOCOL = "cifar10/full"
+LARGE = 1e9  # bytes of features; a plan for more says how to need less
 
 
 @dataclass(frozen=True)
@@ -209,12 +212,25 @@ def leaked_rows(contender: Contender, train: Labelled, test: Labelled, run: Run)
 
 
 def extract_features(measurement: FeatureClassification, run: Run) -> list[np.ndarray]:
-    """Extract the features of the training and the test images: float32 [N, D], memory maps."""
+    """Extract the features of the training and the test images: float32 [N, D], memory maps.
+
+    Raises UserError if the disk is too full.
+    """
     train, test, contender = measurement.train, measurement.test, measurement.contender
     calibration = lambda: train.images[measurement.shown]  # noqa: E731  the images are read only if they are needed
-    return extract_stored(
-        contender.backbone, [train.images, test.images], measurement.keys, calibration, run, pool=contender.pool
-    )
+    images, keys = [train.images, test.images], measurement.keys
+    try:
+        return extract_stored(contender.backbone, images, keys, calibration, run, pool=contender.pool)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(f"{one_line(error)}; {_half(measurement.spec)}") from error
+
+
+def _half(spec: EvalSpec) -> str:
+    """Say how to need half of the space of the features."""
+    full = spec.backbone in SHIPPED and spec.backbone != QUICK and spec.rules.table == PROTOCOLS[PROTOCOL].table
+    return f"half is enough with --store float16{f' or BACKBONE={QUICK}, which also takes less memory' if full else ''}"
 
 
 def describe(spec: EvalSpec, run: Run) -> list[str]:
@@ -222,13 +238,14 @@ def describe(spec: EvalSpec, run: Run) -> list[str]:
     contender = resolve(spec.backbone, layers=spec.layers, seed=spec.seed)
     width = features.feature_width(contender.backbone, pool=contender.pool)
     images = spec.rules.images + spec.rules.tested if spec.subset is None else spec.subset + spec.subset // 5
+    size = images * width * 4
     parent = next(p for p in (run.runs_root.resolve(), *run.runs_root.resolve().parents) if p.exists())
     where = f"{spec.held_out:,} held-out training images" if spec.held_out else "folds of the training images"
     layers, values = ", ".join(contender.backbone.layers), ", ".join(f"{C:g}" for C in spec.grid or ())
     return [
         f"{method(contender, spec)}: layers {layers}, {width:,} features, {spec.column}",
-        f"features: {images * width * 4 / 1e9:.1f} GB under {run.runs_root / 'features'} "
-        f"({shutil.disk_usage(parent).free / 1e9:.0f} GB free)",
+        f"features: {size / 1e9:.1f} GB under {run.runs_root / 'features'} "
+        f"({shutil.disk_usage(parent).free / 1e9:.0f} GB free){f'; {_half(spec)}' if size > LARGE else ''}",
         f"{CLASSIFIER[spec.classifier].setting} from {values} on {where}",
     ]
 
