@@ -7,7 +7,7 @@ import pytest
 PUBLIC = {
     "gan": """CONDITIONAL_PRESETS PRESETS Architecture ConditionalArchitecture ConditionalDiscriminator
         ConditionalGenerator Discriminator Generator Port Step TrainingConfig TrainingState analogy
-        architecture around draw drop_maps freeze initialise interpolate interpolate_on_sphere load
+        architecture around draw drop_maps freeze full_view initialise interpolate interpolate_on_sphere load
         load_port load_state load_theano new_state sample sample_z save save_state train""",
     "features": """Backbone BackboneError Costs FeatureStore Finding MaxGrid NestedGrids Survey ValueRange
         batch_statistics calibrate_batchnorm check_backbone choose_layers concentration default_stages

@@ -12,7 +12,7 @@ from experiments.run import console
 from experiments.run.context import RESULTS, Run
 from experiments.run.errors import UserError, closest
 
-DEFAULTS = {"cifar10": "imagenet32-half", "svhn": "svhn32"}  # table -> the network that is measured by default
+DEFAULTS = {"cifar10": "imagenet32-contrast", "svhn": "svhn32"}  # table -> the network that is measured by default
 USUAL = f"the variable BACKBONE, else {DEFAULTS['cifar10']}, or {DEFAULTS['svhn']} for SVHN"
 
 

@@ -10,7 +10,7 @@ import json
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 import evaluation
 import features
@@ -37,6 +35,7 @@ from experiments.measure.labelled_images import (
 from experiments.measure.measurement import Figure, Measurement, identity
 from experiments.measure.protocols import ABLATION, PROTOCOLS
 from experiments.measure.svm import runnable
+from experiments.measure.variants import CALIBRATED, PAPER, RUNNING, Variant, finest_grid, stored_pool, variants
 from experiments.networks.contender import Contender
 from experiments.networks.resolve import resolve
 from experiments.run import kept
@@ -48,9 +47,6 @@ from results.figures import bar_plot
 PROTOCOL = "cifar10/ablation"
 DATA = "cifar10-train"
 SHARE = 5  # one image in five is scored; C is chosen on as many others
-PAPER, GRIDS = 4, (1, 2, 4, 8)
-CALIBRATED, RUNNING = "calibrated", "running"  # the modes of batch norm in which images of a batch are independent
-POOL = features.NestedGrids(max(GRIDS))
 ROWS = 1024  # rows of stored features handled at once
 
 
@@ -76,29 +72,13 @@ class AblationSpec:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """A row of the table. One choice differs from the protocol; `kind` says which."""
-
-    kind: str
-    name: str
-    layers: tuple[str, ...]
-    grid: int = PAPER
-    pooling: str = "max"
-    batchnorm: str = CALIBRATED
-
-    @property
-    def setting(self) -> str:
-        """What decides the figures: rows with the same setting have the same figures."""
-        return json.dumps([self.layers, self.grid, self.pooling, self.batchnorm])
-
-
-@dataclass(frozen=True)
 class Ablation(Measurement):
     """All variants of a network's protocol, for `measurement.recorded`; see `prepare`."""
 
     spec: AblationSpec
     contender: Contender
     variants: tuple[Variant, ...]
+    finest: int  # the finest grid that the stored features contain
     train: Labelled  # the scored images come last
     fitted: int  # number of images before the scored ones
     holdout: np.ndarray  # indices of the images on which C is chosen
@@ -168,7 +148,8 @@ class Ablation(Measurement):
     def _extracted(self, mode: str, run: Run) -> np.ndarray:
         """Return the stored features of all images, float32 [N, D]."""
         images, backbone = self.train.images, self.contender.backbone
-        wanted = Extraction(backbone, _pool(mode), [images], [self.keys[mode]], lambda: images[self.shown])
+        pool = stored_pool(mode, self.finest)
+        wanted = Extraction(backbone, pool, [images], [self.keys[mode]], lambda: images[self.shown])
         return wanted.stored(run)[0]
 
     @contextmanager
@@ -177,8 +158,8 @@ class Ablation(Measurement):
         if variant.batchnorm != CALIBRATED:
             yield stored
             return
-        shapes = features.layer_shapes(self.contender.backbone)
-        widths = features.layer_widths(self.contender.backbone, pool=POOL)
+        shapes, pool = features.layer_shapes(self.contender.backbone), features.NestedGrids(self.finest)
+        widths = features.layer_widths(self.contender.backbone, pool=pool)
         ends = dict(zip(widths, np.cumsum(list(widths.values())), strict=True))
         with tempfile.TemporaryFile(dir=run.runs_root / "features") as file:
             for start in range(0, len(stored), ROWS):
@@ -186,7 +167,7 @@ class Ablation(Measurement):
                 for layer in variant.layers:
                     columns = slice(ends[layer] - widths[layer], ends[layer])
                     pooled = torch.from_numpy(np.array(stored[start : start + ROWS, columns]))
-                    parts.append(POOL.grid(pooled, shapes[layer], size=variant.grid, kind=variant.pooling))
+                    parts.append(pool.grid(pooled, shapes[layer], size=variant.grid, kind=variant.pooling))
                 file.write(torch.cat(parts, 1).numpy().data)
             file.flush()
             yield np.memmap(file, np.float32, "r").reshape(len(stored), -1)
@@ -207,11 +188,14 @@ class Ablation(Measurement):
 def prepare(spec: AblationSpec, run: Run) -> Ablation:
     """Load the network and the training images, and split the images. Raises UserError if either cannot be loaded."""
     contender = with_layers(runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=None), spec)
-    rows = variants(contender.backbone)
     train = load_labelled(DATA, run)
     used = np.arange(len(train.labels))
     if spec.subset is not None:
         used = subset_rows(train.labels, spec.subset, spec.seed)
+    finest, why = finest_grid(contender.backbone, len(used))
+    if why:
+        run.say(why)
+    rows = variants(contender.backbone, finest)
     part = len(used) // SHARE
     rest, scored = evaluation.stratified_holdout(train.labels[used], part, seed=spec.seed)
     train = train.rows(used[np.concatenate([rest, scored])])
@@ -222,13 +206,13 @@ def prepare(spec: AblationSpec, run: Run) -> Ablation:
             contender.backbone,
             data_digest=train.digest,
             batchnorm=batchnorm_key(mode, train.digest, shown),
-            pool=_pool(mode),
+            pool=stored_pool(mode, finest),
             device=run.device,
         )
         for mode in (RUNNING, CALIBRATED)
         if mode in {variant.batchnorm for variant in rows}
     }
-    return Ablation(spec, contender, rows, train, len(rest), holdout, shown, keys)
+    return Ablation(spec, contender, rows, finest, train, len(rest), holdout, shown, keys)
 
 
 def with_layers(contender: Contender, spec: AblationSpec) -> Contender:
@@ -241,35 +225,17 @@ def with_layers(contender: Contender, spec: AblationSpec) -> Contender:
 def describe(spec: AblationSpec, run: Run) -> list[str]:
     """Return lines that say what a long run would do and need."""
     contender = with_layers(resolve(spec.backbone, layers=spec.layers, seed=spec.seed), spec)
-    rows = variants(contender.backbone)
     images = spec.subset or PROTOCOLS["cifar10/full"].images
-    width = sum(
-        features.feature_width(contender.backbone, pool=_pool(mode)) for mode in {row.batchnorm for row in rows}
-    )
+    finest, why = finest_grid(contender.backbone, images)
+    rows = variants(contender.backbone, finest)
+    pools = {stored_pool(row.batchnorm, finest) for row in rows}
+    width = sum(features.feature_width(contender.backbone, pool=pool) for pool in pools)
     return [
         *(f"{row.kind}: {row.name}" for row in rows),
+        *([why] if why else []),
         f"{contender.name}: {len({row.setting for row in rows})} classifiers, {images // SHARE:,} images scored",
         f"features: {images * width * 4 / 1e9:.1f} GB under {run.runs_root / 'features'}",
     ]
-
-
-def variants(backbone: features.Backbone) -> tuple[Variant, ...]:
-    """List the rows in order. A kind is left out if the network allows only one variant of it."""
-    shapes, layers = features.layer_shapes(backbone), tuple(backbone.layers)
-    rows = [Variant("protocol", "protocol", layers)]
-    if len(layers) > 1:
-        rows += [Variant("layer", name, (name,)) for name in layers]
-        rows += [Variant("first layers", layers[0], layers[:1])]
-        rows += [Variant("first layers", f"{layers[0]} to {layers[k]}", layers[: k + 1]) for k in range(1, len(layers))]
-    smaller = [name for name, (_, *size) in shapes.items() if min(size) < max(GRIDS)]
-    for grid in GRIDS:
-        if grid <= PAPER or len(smaller) < len(layers):
-            but = f" ({PAPER}x{PAPER} of {', '.join(smaller)})" if grid > PAPER and smaller else ""
-            rows.append(Variant("grid", f"{grid}x{grid}{but}", layers, grid=grid))
-    rows += [Variant("pooling", kind, layers, pooling=kind) for kind in ("max", "mean")]
-    if _has_running_statistics(backbone.model):
-        rows += [Variant("batch norm", mode, layers, batchnorm=mode) for mode in (CALIBRATED, RUNNING)]
-    return tuple(rows)
 
 
 def read_found(file: Path) -> dict[str, dict[str, Any]]:
@@ -288,19 +254,6 @@ def _row(variant: Variant, found: dict[str, Any], scored: int) -> dict[str, Any]
     figures = {"accuracy_percent": interval.estimate, "ci95_low": interval.low, "ci95_high": interval.high}
     varied = {name: getattr(variant, name) for name in ("kind", "layers", "grid", "pooling", "batchnorm")}
     return {"variant": variant.name} | varied | figures | found
-
-
-def _pool(mode: str) -> Callable:
-    return POOL if mode == CALIBRATED else features.max_grid(PAPER)
-
-
-def _has_running_statistics(model: nn.Module) -> bool:
-    """Return whether training left running statistics, other than the initial mean 0 and variance 1."""
-    return any(
-        bool(norm.running_mean.any()) or bool((norm.running_var != 1).any())
-        for norm in model.modules()
-        if isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None
-    )
 
 
 def picture(record: results.Record) -> bytes:

@@ -5,11 +5,13 @@ once, at the end. For CIFAR-10, this one scoring answers several rows: all test 
 was not trained on, and those without a near-duplicate among CIFAR-10's own training images.
 """
 
+import errno
 import hashlib
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -42,12 +44,14 @@ from experiments.measure.protocols import (
     check_images,
 )
 from experiments.networks.contender import NOTHING, Contender
+from experiments.networks.kinds import QUICK, SHIPPED
 from experiments.networks.resolve import resolve
 from experiments.run.context import Run
 from experiments.run.environment import timed
-from experiments.run.errors import UserError
+from experiments.run.errors import UserError, one_line
 
 PROTOCOL = "cifar10/full"
+LARGE = 1e9  # bytes of features; a plan for more says how to need less
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,8 @@ class FeatureClassification(Measurement):
         """Return the features of the training and the test images, [N, D], as they are classified."""
         if self.contender.standardised:
             return standardised(*extract_features(self, run))
-        return extraction(self).for_classifier(run)
+        with _room_explained(self.spec):
+            return extraction(self).for_classifier(run)
 
 
 def prepare(spec: EvalSpec, run: Run) -> FeatureClassification:
@@ -223,8 +228,12 @@ def leaked_rows(contender: Contender, train: Labelled, test: Labelled, run: Run)
 
 
 def extract_features(measurement: FeatureClassification, run: Run) -> list[np.ndarray]:
-    """Extract the features of the training and the test images, and store them: [N, D], memory maps."""
-    return extraction(measurement).stored(run)
+    """Extract the features of the training and the test images, and store them: [N, D], memory maps.
+
+    Raises UserError if the disk is too full.
+    """
+    with _room_explained(measurement.spec):
+        return extraction(measurement).stored(run)
 
 
 def extraction(measurement: FeatureClassification) -> Extraction:
@@ -241,18 +250,38 @@ def extraction(measurement: FeatureClassification) -> Extraction:
     )
 
 
+@contextmanager
+def _room_explained(spec: EvalSpec) -> Iterator[None]:
+    """Turn the error of a full disk within the block into a UserError that says how to need less."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(f"{one_line(error)}{_less(spec)}") from error
+
+
+def _less(spec: EvalSpec) -> str:
+    """Say how to need less space for the features; nothing if there is no way."""
+    full = spec.backbone in SHIPPED and spec.backbone != QUICK and spec.rules.table == PROTOCOLS[PROTOCOL].table
+    ways = ["--store float16"] if spec.store == STORES[0] else []
+    ways += [f"BACKBONE={QUICK}, which also takes less memory"] if full else []
+    return f"; half is enough with {' or '.join(ways)}" if ways else ""
+
+
 def describe(spec: EvalSpec, run: Run) -> list[str]:
     """Return lines that say what a long run would do and need."""
     contender = resolve(spec.backbone, layers=spec.layers, seed=spec.seed)
     width = features.feature_width(contender.backbone, pool=contender.pool)
     images = spec.rules.images + spec.rules.tested if spec.subset is None else spec.subset + spec.subset // 5
+    size = images * width * np.dtype(spec.store).itemsize
     parent = next(p for p in (run.runs_root.resolve(), *run.runs_root.resolve().parents) if p.exists())
     where = f"{spec.held_out:,} held-out training images" if spec.held_out else "folds of the training images"
     layers, values = ", ".join(contender.backbone.layers), ", ".join(f"{C:g}" for C in spec.grid or ())
     return [
         f"{method(contender, spec)}: layers {layers}, {width:,} features, {spec.column}",
-        f"features: {images * width * np.dtype(spec.store).itemsize / 1e9:.1f} GB ({spec.store}) under "
-        f"{run.runs_root / 'features'} ({shutil.disk_usage(parent).free / 1e9:.0f} GB free)",
+        f"features: {size / 1e9:.1f} GB ({spec.store}) under {run.runs_root / 'features'} "
+        f"({shutil.disk_usage(parent).free / 1e9:.0f} GB free){_less(spec) if size > LARGE else ''}",
         f"{CLASSIFIER[spec.classifier].setting} from {values} on {where}",
     ]
 

@@ -11,6 +11,7 @@ from experiments.run.context import RESULTS
 
 WEIGHTS = RESULTS / "weights"
 SHIPPED = tuple(sorted(file.parent.name for file in WEIGHTS.glob("*/discriminator.safetensors")))
+QUICK = "imagenet32-half"  # half as many features as the full-width networks, for small disks and small memory
 
 LAYERS_HELP = (
     "comma-separated layers or patterns, e.g. conv1,conv2 or 'layer*'; relu@2 is the second run of the module relu "

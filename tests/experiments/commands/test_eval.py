@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -107,6 +108,25 @@ def test_extract_and_dry_run(roots: Path, capsys: pytest.CaptureFixture) -> None
     assert "896 features" in capsys.readouterr().out and not (roots / "runs" / "features").exists()
     assert cli.main(["extract", *RANDOM]) == 0
     assert "float32 [640, 896]" in capsys.readouterr().out
+
+
+def test_the_default_is_at_full_width_and_a_full_disk_names_less(
+    roots: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.delenv("BACKBONE", raising=False)
+    assert cli.main(["eval", "--table", "cifar10", "--dry-run"]) == 0
+    plan = capsys.readouterr().out
+    assert "DCGAN imagenet32-contrast + L2-SVM" in plan and "28,672 features" in plan and "features: 6.9 GB" in plan
+    assert "half is enough with --store float16 or BACKBONE=imagenet32-half, which also takes less memory" in plan
+    assert cli.main(["eval", "imagenet32-half", "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith("half is enough with --store float16")
+    assert cli.main(["eval", *RANDOM, "--dry-run"]) == 0
+    assert "half is enough" not in capsys.readouterr().out  # a few megabytes
+    usage = type(shutil.disk_usage("."))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**6, 10**6 - 100, 100))
+    assert cli.main(["eval", *RANDOM]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "needs 2,293,760 bytes, 100 are free" in error and error.endswith("half is enough with --store float16")
 
 
 def test_table_is_made_of_records_alone(roots: Path) -> None:

@@ -13,9 +13,11 @@ import features
 from evaluation import selection
 from experiments import cli
 from experiments.measure import ablation
-from experiments.measure.ablation import Ablation, AblationSpec, Variant, prepare, read_found, variants
+from experiments.measure import variants as variants_of
+from experiments.measure.ablation import Ablation, AblationSpec, prepare, read_found
 from experiments.measure.classify import Split, all_labels
 from experiments.measure.measurement import recorded
+from experiments.measure.variants import Variant, variants
 from experiments.networks.resolve import resolve
 from experiments.run.context import Run
 from tests.workplace import learnable
@@ -200,6 +202,29 @@ def test_dry_run_says_what_would_be_done(roots: Path, capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert "layer: conv6\n" in printed and "15 classifiers, 10,000 images scored" in printed
     assert not (roots / "runs" / "ablations").exists()
+
+
+def test_the_finest_grid_is_left_out_where_its_features_are_too_many(
+    roots: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Its row is missing, every other row is as with it, and a line says so, also in a plan."""
+    whole, said = run(prepared_for(roots), roots)
+    assert not any("left out" in text for text in said)
+    width = 2 * (64 + 16) + 2 * (16 + 16)  # of layer 2 maxima at 8x8, of layer 3 at 4x4; of both means at 4x4
+    monkeypatch.setattr(variants_of, "LIMIT", 700 * width * 4)
+    assert prepared_for(roots).finest == 8
+    monkeypatch.setattr(variants_of, "LIMIT", 700 * width * 4 - 1)
+    less, _ = run(prepared_for(roots), roots)
+    rows, fewer = ([r | {"seconds": 0} for r in record.solver["variants"]] for record in (whole, less))
+    assert fewer == [row for row in rows if row["grid"] != 8] and len(fewer) == len(rows) - 1
+    stored = sorted(file.stat().st_size for file in (roots / "runs" / "features").rglob("features.f32"))
+    assert stored == [700 * 4 * d for d in (64, 2 * (16 + 16) * 2, width)]  # running statistics, without 8x8, with it
+    assert main(roots, "ablate", f"{roots / 'mine.py'}:make", "--subset", "699", "--dry-run") == 0
+    assert "grid: 8x8" in capsys.readouterr().out  # fewer images fit
+    for plan in (["--dry-run"], []):
+        assert main(roots, "ablate", f"{roots / 'mine.py'}:make", *plan) == 0
+        told = capsys.readouterr()
+        assert "the 8x8 grid is left out" in told.out + told.err and "(--subset 699 includes it)" in told.out + told.err
 
 
 def test_one_layer_has_no_layers_to_vary() -> None:

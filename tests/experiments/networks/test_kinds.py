@@ -43,7 +43,14 @@ def test_prefixes() -> None:
 
 
 def test_networks_that_come_with_the_project_lie_alike() -> None:
-    assert SHIPPED == ("faces-64", "imagenet32-half", "svhn32", "svhn32-half")
+    assert SHIPPED == (
+        "faces-64",
+        "imagenet32-contrast",
+        "imagenet32-half",
+        "imagenet32-views",
+        "svhn32",
+        "svhn32-half",
+    )
     assert sorted(path.name for path in WEIGHTS.iterdir()) == list(SHIPPED)
     for name in SHIPPED:
         for file in ("discriminator.safetensors", "training.json", "card.md"):
