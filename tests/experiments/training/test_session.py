@@ -176,6 +176,21 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(tmp_path
     assert len(same) == 8 and {n: files(tmp_path)[n] for n in same} == {n: files(whole)[n] for n in same}
 
 
+def test_views_of_a_larger_set_go_on_as_if_nothing_had_happened(tmp_path, place):
+    fine = np.random.default_rng(1).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+    pack(tmp_path / "packed" / "tiny-imagenet-64", [fine], shape=fine.shape, source="made up", transform="none")
+    place = dataclasses.replace(place, runs_root=tmp_path)
+    config = dataclasses.replace(RECIPE.training, crop=0.75, mirror=True, rotation=1.0, contrast=1.0)
+    views = dataclasses.replace(RECIPE, dataset="tiny-imagenet-64", training=config)
+    whole = run(tmp_path / "whole", place, views)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", place, views, progress=stop_after(5))
+    run(tmp_path / "stopped", place, views)
+    assert same_networks(tmp_path / "stopped", whole) and curve(tmp_path / "stopped") == curve(whole)
+    pictures = [name for name in files(whole) if name.endswith((".png", ".webp"))]
+    assert all(files(tmp_path / "stopped")[name] == files(whole)[name] for name in pictures)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_loses_nothing(tmp_path, place, whole, monkeypatch, number):
     """The signal arrives in the middle of step 5. That step is finished and saved, though no checkpoint was due."""
