@@ -117,9 +117,13 @@ def test_extract_and_dry_run(roots: Path, capsys: pytest.CaptureFixture) -> None
 
 
 @pytest.mark.parametrize(("store", "size"), [("float32", "1.7 GB (float32)"), ("float16", "0.9 GB (float16)")])
-def test_a_dry_run_states_the_disk_that_the_type_needs(store: str, size: str, capsys: pytest.CaptureFixture) -> None:
+def test_a_dry_run_states_the_disk_that_the_type_needs(
+    workplace, store: str, size: str, capsys: pytest.CaptureFixture
+) -> None:
     assert cli.main(["eval", "random:imagenet32,width=32", "--dry-run", "--store", store]) == 0
-    assert f"features: {size} under" in capsys.readouterr().out
+    assert f"features: {size} under" in (plan := capsys.readouterr().out) and "GPU" not in plan
+    assert cli.main(["eval", "random:imagenet32,width=32", "--dry-run", "--device", "cuda"]) == 0
+    assert "GB free), unless they fit into the GPU's memory" in capsys.readouterr().out
 
 
 def test_mirrored_rows_are_rows_of_their_own(roots: Path, capsys: pytest.CaptureFixture) -> None:
