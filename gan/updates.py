@@ -133,9 +133,7 @@ def _draw_z(state: TrainingState, config: TrainingConfig) -> Tensor:
 
 
 def _precision(config: TrainingConfig, device: torch.device) -> AbstractContextManager:
-    # on a GPU without the cache of converted weights: a replayed update would go on reading its first contents
-    enabled, cached = config.precision == "bfloat16", device.type != "cuda"
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=cached)
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
 
 
 def _step(optimizer: torch.optim.Optimizer, objective: Tensor) -> None:

@@ -278,10 +278,11 @@ def describe(spec: EvalSpec, run: Run) -> list[str]:
     parent = next(p for p in (run.runs_root.resolve(), *run.runs_root.resolve().parents) if p.exists())
     where = f"{spec.held_out:,} held-out training images" if spec.held_out else "folds of the training images"
     layers, values = ", ".join(contender.backbone.layers), ", ".join(f"{C:g}" for C in spec.grid or ())
+    unless = "" if run.device_asked == "cpu" else ", unless they fit into the GPU's memory"
     return [
         f"{method(contender, spec)}: layers {layers}, {width:,} features, {spec.column}",
         f"features: {size / 1e9:.1f} GB ({spec.store}) under {run.runs_root / 'features'} "
-        f"({shutil.disk_usage(parent).free / 1e9:.0f} GB free){_less(spec) if size > LARGE else ''}",
+        f"({shutil.disk_usage(parent).free / 1e9:.0f} GB free){unless}{_less(spec) if size > LARGE else ''}",
         f"{CLASSIFIER[spec.classifier].setting} from {values} on {where}",
     ]
 

@@ -36,6 +36,7 @@ SAMPLES = 1_000  # samples for which the nearest images are searched
 REFERENCES = 10_000  # training images that are searched if none is held out; takes one core a second at 32x32
 PAIRED, SEARCHED = 32, 50_000  # samples shown next to their nearest training image, and training images searched
 SLOW = 0.03  # part of the time that the slow pictures may take
+DRAWING = 1.5  # seconds that they are expected to take the first time
 CHUNK = 128  # samples drawn at once; batch norm uses the statistics of a chunk
 UNIT = 127.5  # uint8 steps for a distance of 1 in the networks' range [-1, 1]
 
@@ -100,7 +101,7 @@ class Monitor:
         self._order = data.rows[torch.randperm(len(data.rows), generator=seeded)]
         self._detector = CollapseDetector(young)
         self._rows = self._resume()
-        self._drawn, self._cost = -math.inf, 0.0  # when the slow pictures were last drawn, and seconds needed
+        self._drawn, self._cost = time.monotonic(), DRAWING  # when the slow pictures were last drawn, seconds needed
 
     def look(self, seconds: float) -> None:
         """Draw, measure and write. `losses` must hold every minibatch up to the state's step.
@@ -207,7 +208,7 @@ class Monitor:
             gan.save(file, self.state.discriminator, dtype=torch.float16)
 
     def _draw(self, samples: Tensor) -> None:
-        """Draw the slow pictures at the first look and at the end; between them as often as `SLOW` allows."""
+        """Draw the slow pictures at the end, and before it as often as `SLOW` allows."""
         started = time.monotonic()
         if self.state.step < self.config.steps and started - self._drawn < self._cost / SLOW:
             return

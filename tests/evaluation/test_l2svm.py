@@ -12,7 +12,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import check_estimator
 
-from evaluation import L2SVM, l2svm_path, newton, rows, subspace
+from evaluation import (
+    L2SVM,
+    fit_selected,
+    l2svm_path,
+    label_draws,
+    newton,
+    rows,
+    score_draws,
+    select_C,
+    stratified_holdout,
+    subspace,
+)
 from evaluation.l2svm import pose, run
 
 SHAPES = {  # rows, columns, classes, C, weights of the classes, largest feature scale
@@ -210,3 +221,70 @@ def test_falling_short_warns(features: tuple) -> None:
     with pytest.warns(ConvergenceWarning, match="above tol"):
         model = L2SVM(10.0, tol=1e-12, max_iter=1).fit(X, y)
     assert model.duality_gap_.max() > 1e-12 and model.n_iter_.max() == 1
+
+
+def answers(X: np.ndarray | torch.Tensor, y: np.ndarray) -> list[np.ndarray]:
+    """What everything that takes X says of it."""
+    _, held = stratified_holdout(y, 200, seed=0)
+    svm, chosen = L2SVM(1e-3).fit(X, y), select_C(X, y, held, (1e-4, 1e-3))
+    found = [svm.coef_, svm.intercept_, svm.decision_function(X[::7]), svm.predict(X[:50])]
+    found += [path.coef_ for path in l2svm_path(X, y, (1e-4, 1e-3))]
+    found += [np.array([entry["accuracy"] for entry in chosen.grid]), fit_selected(X, y, chosen).coef_]
+    right, _ = score_draws(X, y, label_draws(y, 2, seed=0, per_class=20), (1e-3,), X[:100], y[:100])
+    return [*found, right]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("kind", ["memory map", "tensor"])
+def test_X_of_any_kind_and_type_gives_the_same_bits(features: tuple, dtype: type, kind: str, tmp_path: Path) -> None:
+    """float16 is computed in float32, as the float32 of the same values is; nothing makes float64 of it."""
+    X, y = features
+    X = X.astype(dtype)
+    X.tofile(tmp_path / "X")
+    given = torch.from_numpy(X) if kind == "tensor" else np.memmap(tmp_path / "X", dtype, "r", shape=X.shape)
+    for found, expected in zip(answers(given, y), answers(X.astype(np.float32), y), strict=True):
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_X_is_not_copied_on_its_way_to_the_solver(features: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = features
+    seen = []
+    real = rows.Rows.__init__
+
+    def spied(self, given, **options):
+        seen.append(given)
+        real(self, given, **options)
+
+    monkeypatch.setattr(rows.Rows, "__init__", spied)
+    for given in (X.astype(np.float16), torch.from_numpy(X).half()):
+        svm = L2SVM(1e-3).fit(given, y)
+        svm.predict(given)
+        list(l2svm_path(given, y, (1e-3,)))
+        select_C(given, y, np.arange(100), (1e-3,))
+        if isinstance(given, torch.Tensor):
+            assert all(x is given for x in seen[-4:])
+        else:
+            assert all(np.shares_memory(x, given) for x in seen[-4:])
+        assert len(seen) >= 4
+
+
+@pytest.mark.parametrize(
+    ("X", "text"),
+    [
+        (torch.zeros(50), r"X must be float16, float32 or float64 \[n, D\], got torch.float32 \[50\]"),
+        (torch.zeros(50, 3, dtype=torch.int64), "got torch.int64"),
+        (torch.zeros(50, 0), r"got torch.float32 \[50, 0\]"),
+        (torch.zeros(49, 3), "inconsistent numbers of samples"),
+        (torch.full((50, 3), torch.nan, dtype=torch.float16), "feature row 0 has NaN"),
+    ],
+)
+def test_unfit_tensors_are_named(X: torch.Tensor, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        L2SVM().fit(X, np.arange(50) % 2)
+
+
+def test_a_tensor_of_another_width_is_not_scored() -> None:
+    svm = L2SVM().fit(torch.randn(50, 3), np.arange(50) % 2)
+    with pytest.raises(ValueError, match="X has 4 features, but L2SVM is expecting 3 features"):
+        svm.predict(torch.randn(5, 4))

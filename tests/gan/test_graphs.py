@@ -148,17 +148,19 @@ def test_without_graphs_updates_run_one_by_one(monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_cuda_graphs_equal_the_same_steps_one_by_one():
-    config = dataclasses.replace(CONFIG, crop=0.75, mirror=True, rotation=1.0, contrast=1.0)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_cuda_graphs_equal_the_same_steps_one_by_one(monkeypatch, precision):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    config = dataclasses.replace(CONFIG, crop=0.75, mirror=True, rotation=1.0, contrast=1.0, precision=precision)
     ended = []
-    for graphs_used in (True, False):
+    for replayed in (True, False):
         state = gan.new_state(ARCH, config, "cuda")
-        losses = [float(step.loss) for step in gan.train(state, LARGER.cuda(), config, graphs=graphs_used)]
-        ended.append((torch.tensor(losses), tensors(state)))
+        losses = [float(step.loss) for step in gan.train(state, LARGER.cuda(), config, graphs=replayed)]
+        ended.append((losses, tensors(state)))
     (losses, ours), (others, theirs) = ended
-    torch.testing.assert_close(losses, others, rtol=1e-3, atol=1e-3)
+    assert losses == pytest.approx(others, rel=1e-5)
     for key in ours:
-        torch.testing.assert_close(ours[key], theirs[key], rtol=2e-2, atol=2e-3)
+        torch.testing.assert_close(ours[key], theirs[key], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -115,6 +115,23 @@ def test_a_target_is_its_newest_record_of_these_weights(roots: Path, capsys: pyt
     assert "20260106-00000000" in "\n".join(told(capsys)[0])
 
 
+def test_mirrored_records_are_compared_with_each_other(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test = results.read_records(records(roots))[0].inputs["test"]
+    target, mirrored = "random:imagenet32,width=2", "cifar10/full-mirrored"
+    contender = resolve(target)
+    named = {"method": f"{contender.name} + L2-SVM", "test": test, "weights": contender.weights}
+    assert compare(roots, target, target, "--protocol", mirrored) == 2
+    said = told(capsys)[1]
+    assert "has no record of cifar10/full-mirrored; measure it first: dcgan-eval eval" in said
+    assert said.endswith("--table cifar10 --protocol cifar10/full --mirrored")
+    add(roots, "r", GOOD, protocol="cifar10/full", run_id="20260111-00000000", **named)
+    add(roots, "r", BAD, protocol=mirrored, run_id="20260112-00000000", **named)
+    assert compare(roots, target, target, "--protocol", mirrored) == 0
+    assert "20260112-00000000" in (text := "\n".join(told(capsys)[0])) and "20260111-00000000" not in text
+    assert compare(roots, "20260112-00000000", target) == 0  # the named run's protocol
+    assert compare(roots, "20260112-00000000", RUNS["good"]) == 2
+
+
 def test_classes_are_left_out_where_their_labels_are_not_at_hand(
     roots: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,9 @@ import gan
 from experiments import cli
 from experiments.data.packed import pack
 from experiments.measure import svm
+from experiments.measure.records import check_recordable
+from experiments.measure.tables import load_table
+from experiments.run.errors import UserError
 from tests.workplace import learnable
 
 RANDOM = ["--backbone", "random:imagenet32,width=4", "--subset", "640"]
@@ -108,6 +111,41 @@ def test_extract_and_dry_run(roots: Path, capsys: pytest.CaptureFixture) -> None
     assert "896 features" in capsys.readouterr().out and not (roots / "runs" / "features").exists()
     assert cli.main(["extract", *RANDOM]) == 0
     assert "float32 [640, 896]" in capsys.readouterr().out
+    assert cli.main(["extract", *RANDOM, "--store", "float16"]) == 0
+    assert "float16 [640, 896]" in capsys.readouterr().out
+    sizes = [sum(f.stat().st_size for f in roots.rglob(f"features.{kind}")) for kind in ("f32", "f16")]
+    assert sizes[0] == 2 * sizes[1] > 0
+
+
+@pytest.mark.parametrize(("store", "size"), [("float32", "1.7 GB (float32)"), ("float16", "0.9 GB (float16)")])
+def test_a_dry_run_states_the_disk_that_the_type_needs(
+    workplace, store: str, size: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert cli.main(["eval", "random:imagenet32,width=32", "--dry-run", "--store", store]) == 0
+    assert f"features: {size} under" in (plan := capsys.readouterr().out) and "GPU" not in plan
+    assert cli.main(["eval", "random:imagenet32,width=32", "--dry-run", "--device", "cuda"]) == 0
+    assert "GB free), unless they fit into the GPU's memory" in capsys.readouterr().out
+
+
+def test_mirrored_rows_are_rows_of_their_own(roots: Path, capsys: pytest.CaptureFixture) -> None:
+    mirrored = [*RANDOM, "--mirrored", "--store", "float16"]
+    for arguments in (RANDOM, mirrored, mirrored):
+        assert cli.main(["eval", *arguments]) == 0
+    assert "measured before" in capsys.readouterr().err
+    plain, other = records(roots)
+    assert (plain["protocol"], other["protocol"]) == ("cifar10/subset-640", "cifar10/subset-640-mirrored")
+    assert other["spec"] == plain["spec"] | {"mirrored": True, "store": "float16"}
+    assert plain["run_id"] != other["run_id"] and plain["inputs"]["features"] != other["inputs"]["features"]
+    assert len(list((roots / "runs" / "features").iterdir())) == 4
+    assert cli.main(["eval", *RANDOM, "--mirrored", "--record"]) == 2
+    assert "cifar10/subset-640-mirrored cannot be recorded" in capsys.readouterr().err
+
+
+def test_a_mirrored_row_of_the_whole_set_can_be_recorded() -> None:
+    table = load_table("cifar10")
+    check_recordable(svm.EvalSpec("pixels", mirrored=True), table)
+    with pytest.raises(UserError, match="cifar10/400-per-class-mirrored cannot be recorded"):
+        check_recordable(svm.EvalSpec("pixels", mirrored=True, protocol="cifar10/400-per-class"), table)
 
 
 def test_the_default_is_at_full_width_and_a_full_disk_names_less(
@@ -152,6 +190,9 @@ def test_table_is_made_of_records_alone(roots: Path) -> None:
         (["eval", *RANDOM, "--record"], "cifar10/subset-640 cannot be recorded among the committed results"),
         (["eval", "pixels", "--batchnorm", "batch", "--record"], "cifar10/full-batchnorm-batch cannot be recorded"),
         (["eval", *RANDOM, "--device", "nogpu"], "set DEVICE=cpu"),
+        (["eval", "real", "--table", "mnist", "--mirrored"], "--mirrored has no meaning for --table mnist"),
+        (["eval", "supervised:svhn32", "--table", "svhn", "--store", "float16"], "--store has no meaning for"),
+        (["eval", "pixels", "--protocol", "cifar10/full-mirrored"], "write --protocol cifar10/full --mirrored"),
         (["eval", "pixels", "--subset", "2000"], "a subset must be smaller"),
         (["data", "cifar11"], "the data set must be one of cifar10-train"),
         (["train", "nothing"], "unknown recipe 'nothing'; the recipes are"),
@@ -173,6 +214,7 @@ def test_mistakes_are_one_line_and_exit_2(
         (["evil"], "no command 'evil'; did you mean 'eval'?"),
         ([], "name a command: data"),
         (["eval", "--subset", "many"], "argument --subset: invalid int value: 'many'"),
+        (["eval", "--store", "float8"], "invalid choice: 'float8' (choose from float32, float16)"),
     ],
 )
 def test_a_wrong_command_is_one_line_and_exit_2(capsys: pytest.CaptureFixture, arguments: list[str], text: str) -> None:
@@ -259,6 +301,14 @@ def test_another_figure_of_the_same_run_is_told(
     )
     assert cli.main(["eval", *RANDOM, "--fresh"]) == 0
     assert re.search(r"already holds run .* so the new 1\.00 %", capsys.readouterr().err) and len(records(roots)) == 1
+
+
+def test_features_beyond_float16_are_one_line(roots: Path, capsys: pytest.CaptureFixture) -> None:
+    (roots / "mine.py").write_text(USERS.replace("(-1, 1))", "(0, 1e6))"))
+    assert cli.main(["eval", f"{roots / 'mine.py'}:make", "--subset", "640", "--store", "float16"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(r"float16, got a larger one in row \d+, layer '1'; use float32 \(--store float32\)$", error)
+    assert cli.main(["eval", f"{roots / 'mine.py'}:make", "--subset", "640"]) == 0
 
 
 def test_skipped_files_are_listed_and_exit_1(roots: Path, capsys: pytest.CaptureFixture) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 import evaluation
@@ -68,6 +69,34 @@ def test_neighbours_go_through_the_same_protocol(split: Split) -> None:
         np.testing.assert_array_equal(right, theirs == split.y_test)
     with pytest.raises(ValueError, match="k-nn needs a protocol with few labels"):
         EvalSpec("pixels", classifier="k-nn")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_features_in_tensors_give_the_same_answers(split: Split, dtype: torch.dtype) -> None:
+    """As they come from a GPU: in any classifier, with draws or folds or all labels."""
+    X, X_test = (torch.from_numpy(x).to(dtype) for x in (split.X, split.X_test))
+    tensors = dataclasses.replace(split, X=X, X_test=X_test)
+    arrays = dataclasses.replace(split, X=X.float().numpy(), X_test=X_test.float().numpy())
+    folds = FewLabels(size=30, select=0, score=6)
+    for ask in (
+        lambda s: all_labels(s, GRID, RUN),
+        lambda s: few_labels(s, GRID, FewLabels(per_class=10, select=4, score=6), 0, RUN),
+        lambda s: few_labels(dataclasses.replace(s, holdout=np.empty(0, np.int64)), GRID, folds, 0, RUN),
+        lambda s: few_labels(s, (1, 5), FewLabels(per_class=10), 0, RUN, classify.CLASSIFIER["k-nn"]),
+    ):
+        found, expected = ask(tensors), ask(arrays)
+        np.testing.assert_array_equal(found.right, expected.right)
+        accuracies = [[entry["accuracy"] for entry in answer.selection["grid"]] for answer in (found, expected)]
+        assert accuracies[0] == accuracies[1]
+
+
+def test_float16_features_are_standardised_in_float32(split: Split) -> None:
+    """Their squares are beyond float16."""
+    X, X_test = ((1000 + 100 * x).astype(np.float16) for x in (split.X, split.X_test))
+    for found, expected in zip(
+        standardised(X, X_test), standardised(X.astype(np.float32), X_test.astype(np.float32)), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_standardised_features_keep_the_training_rows_measure(split: Split) -> None:

@@ -4,13 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 import evaluation
+import features
 from dedup.confirm import settings
 from experiments.data.leakage import Audit, write_audit
-from experiments.measure import svm
+from experiments.measure import extraction, svm
 from experiments.measure.labelled_images import BATCH, Labelled
-from experiments.measure.measurement import Figure, recorded
+from experiments.measure.measurement import Figure, identity, recorded
 from experiments.measure.protocols import WITHOUT_LEAKED, WITHOUT_TRAIN
 from experiments.measure.svm import EvalSpec, FeatureClassification, leaked_rows, prepare
 from experiments.networks.contender import NOTHING
@@ -108,3 +110,72 @@ def test_what_is_left_out_comes_from_the_audits_at_hand(workplace) -> None:
     assert protocols(None) == {WITHOUT_TRAIN: [3]}
     assert protocols("photos") == {WITHOUT_LEAKED: [4, 6], WITHOUT_TRAIN: [3]}
     assert protocols("never audited") == {WITHOUT_TRAIN: [3]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "column"),
+    [
+        ({}, "cifar10/full"),
+        ({"store": "float16"}, "cifar10/full"),
+        ({"mirrored": True}, "cifar10/full-mirrored"),
+        ({"mirrored": True, "subset": 1000}, "cifar10/subset-1000-mirrored"),
+        ({"mirrored": True, "batchnorm": "running"}, "cifar10/full-batchnorm-running-mirrored"),
+        ({"mirrored": True, "protocol": "cifar10/400-per-class"}, "cifar10/400-per-class-mirrored"),
+        ({"mirrored": True, "protocol": "svhn/1000-balanced"}, "svhn/1000-balanced-mirrored"),
+    ],
+)
+def test_the_column_names_what_departs_from_the_protocol(changes: dict, column: str) -> None:
+    assert EvalSpec("pixels", **changes).column == column
+
+
+def test_records_made_before_there_was_a_choice_keep_their_identity(prepared: FeatureClassification, workplace) -> None:
+    spec, inputs = identity(prepared, workplace.run)
+    assert list(spec) == [
+        *("backbone", "layers", "batchnorm", "calibration_batches", "grid"),
+        *("seed", "subset", "protocol", "classifier"),
+    ]
+    for changes in ({"mirrored": True}, {"store": "float16"}):
+        other = dataclasses.replace(prepared, spec=dataclasses.replace(SPEC, **changes))
+        assert identity(other, workplace.run) == (spec | changes, inputs)
+    with pytest.raises(ValueError, match="store must be one of float32, float16, got 'float64'"):
+        EvalSpec("pixels", store="float64")
+
+
+def test_mirrored_features_have_keys_of_their_own(prepared: FeatureClassification, workplace) -> None:
+    mirrored = prepare(dataclasses.replace(SPEC, mirrored=True), workplace.run)
+    assert mirrored.keys == tuple({**key, "mirrored": True} for key in prepared.keys)
+    assert mirrored.leaked == {}
+    stored = svm.extract_features(prepared, workplace.run), svm.extract_features(mirrored, workplace.run)
+    images, backbone = prepared.train.images, mirrored.contender.backbone  # calibrated by now
+    views = [features.extract(backbone, view, pool=mirrored.contender.pool) for view in (images, images[:, :, ::-1])]
+    np.testing.assert_array_equal(stored[0][0], views[0])
+    np.testing.assert_array_equal(stored[1][0], (views[0] + views[1]) / 2)
+
+
+@pytest.mark.parametrize(("store", "batchnorm"), [("float32", "calibrated"), ("float16", "batch")])
+def test_features_that_fit_beside_the_solver_stay_on_the_device(
+    prepared: FeatureClassification, workplace, monkeypatch: pytest.MonkeyPatch, store: str, batchnorm: str
+) -> None:
+    """The figure is that of stored ones, and nothing is stored."""
+    prepared, said = prepare(dataclasses.replace(SPEC, store=store, batchnorm=batchnorm), workplace.run), []
+    run = dataclasses.replace(workplace.run, say=said.append)
+    folder = run.runs_root / "features"
+    monkeypatch.setattr(extraction, "free_bytes", lambda device: 2**40)
+    (resident,) = prepared.measure(run)
+    assert not folder.exists() and sum("stay on cpu" in text and "none are stored" in text for text in said) == 1
+    monkeypatch.undo()
+    (stored,) = prepared.measure(run)
+    assert len(list(folder.glob(f"*/features.{'f32' if store == 'float32' else 'f16'}"))) == 2
+    for name in ("value", "outcomes", "solver", "features"):
+        assert getattr(resident, name) == getattr(stored, name), name
+
+
+def test_features_are_stored_where_they_leave_the_solver_no_room(
+    prepared: FeatureClassification, workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = svm.extraction(prepared)
+    width = features.feature_width(prepared.contender.backbone)
+    needed = (640 + 128) * width * 4 + extraction.SOLVER_BYTES + width * extraction.SOLVER_COLUMN_BYTES
+    for free, kind in ((needed / extraction.SHARE + 1, torch.Tensor), (needed / extraction.SHARE - 1, np.memmap)):
+        monkeypatch.setattr(extraction, "free_bytes", lambda device, free=free: free)
+        assert all(isinstance(part, kind) for part in wanted.for_classifier(workplace.run))
