@@ -16,11 +16,11 @@ from sklearn.utils import check_X_y
 
 from evaluation.l2svm import DTYPES, L2SVM, Progress, check_options, pose, run, winners
 from evaluation.newton import newton
-from evaluation.problem import Problem, Solution
+from evaluation.problem import Problem, Solution, extrapolate
 from evaluation.splits import check_rows
 
 DEFAULT_GRID = (1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3)
-ROUGH = 20.0  # the first fit of a value ends at so many times tol; from there on the accuracy moves by 0.1 points
+ROUGH = 30.0  # the first fit of a value ends at so many times tol; from there on the accuracy moves by 0.1 points
 BEYOND = 3.0  # factor between an edge of the grid and the next value tried beyond it
 MAX_BEYOND = 8  # largest number of such values on either side: one narrow layer of small activations needs seven
 
@@ -125,16 +125,12 @@ def fit_selected(
 def _try(
     problem: Problem, grid: Sequence[float], holdout: np.ndarray, truth: np.ndarray, tol: float, max_iter: int
 ) -> Generator[None, None, tuple[dict[float, Tried], dict[float, Solution]]]:
-    """Fit and score what `_next` says, until it says nothing; yield after every fit.
-
-    Each fit starts at the solution of the nearest C.
-    """
+    """Fit and score what `_next` says, until it says nothing; yield after every fit."""
     tried: dict[float, Tried] = {}
     solutions: dict[float, Solution] = {}
     while step := _next(tried, grid, len(truth), tol):
         (C, to), begun = step, time.monotonic()
-        start = solutions[min(solutions, key=lambda c: max(c / C, C / c))] if solutions else None
-        solution = run(newton(problem, C, tol=to, max_iter=max_iter, start=start))
+        solution = run(newton(problem, C, tol=to, max_iter=max_iter, start=_start(problem, C, solutions)))
         before = tried.get(C, {"passes": 0, "seconds": 0.0})
         solutions[C] = solution
         tried[C] = Tried(
@@ -147,6 +143,14 @@ def _try(
         )
         yield
     return tried, solutions
+
+
+def _start(problem: Problem, C: float, solutions: dict[float, Solution]) -> Solution | None:
+    """Return the solution for C if there is one, else the best point for C on the line through those nearest to it."""
+    near = sorted(solutions, key=lambda c: max(c / C, C / c))
+    if len(near) < 2 or near[0] == C:
+        return solutions[near[0]] if near else None
+    return extrapolate(problem, C, solutions[near[0]], solutions[near[1]])
 
 
 def _next(tried: dict[float, Tried], grid: Sequence[float], held: int, tol: float) -> tuple[float, float] | None:
