@@ -5,6 +5,7 @@ the whole training set is fitted. No function here takes test data.
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Generator, Sequence
 from typing import TypedDict
@@ -14,20 +15,25 @@ import torch
 
 from evaluation.l2svm import L2SVM, Progress, check_fit, check_options, pose, run, winners
 from evaluation.newton import newton
-from evaluation.problem import Problem, Solution
+from evaluation.problem import Problem, Solution, extrapolate
 from evaluation.rows import Features
 from evaluation.splits import check_rows
 
 DEFAULT_GRID = (1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3)
+ROUGH = 30.0  # the first fit of a value ends at so many times tol; from there on the accuracy moves by 0.1 points
 BEYOND = 3.0  # factor between an edge of the grid and the next value tried beyond it
 MAX_BEYOND = 8  # largest number of such values on either side: one narrow layer of small activations needs seven
 
 
 class Tried(TypedDict):
-    """One value of C: accuracy on the hold-out in [0, 1], largest relative duality gap, passes over X, seconds."""
+    """One value of C: accuracy on the hold-out in [0, 1], largest relative duality gap, passes over X, seconds.
+
+    tol: the gap that was asked of its last fit.
+    """
 
     C: float
     accuracy: float
+    tol: float
     duality_gap: float
     passes: int
     seconds: float
@@ -38,11 +44,13 @@ class Selection:
     """The chosen C and how it was chosen.
 
     grid: every value tried, ascending in C.
+    skipped: the values asked for that were not tried, ascending.
     classes ([K]), problem, solution: where the final fit starts.
     """
 
     C: float
     grid: tuple[Tried, ...]
+    skipped: tuple[float, ...]
     classes: np.ndarray = dataclasses.field(repr=False)
     problem: Problem = dataclasses.field(repr=False)
     solution: Solution = dataclasses.field(repr=False)
@@ -61,14 +69,16 @@ def select_C(
 ) -> Selection:
     """Choose the C of highest accuracy on the hold-out, after fits on all other rows; among equals, the smallest.
 
-    While the best value is the smallest or the largest tried, the next value three times beyond it is tried, at most
-    eight on either side.
+    Values are tried in ascending order, by rough fits. The first one that is worse than the best by more than one
+    standard error (of the best accuracy, binomial) is the last: larger values take the most passes. Those within one
+    standard error of the best are then fitted to `tol`. While the best value is the smallest or the largest tried, the
+    next value three times beyond it is tried, at most eight on either side.
 
     X: as for L2SVM.fit. Hold-out rows stay in it, with weight zero.
     y: labels [n].
     holdout: distinct row indices, as `stratified_holdout` gives them.
     tol: relative duality gap of these fits; the accuracy of DCGAN features does not change below 1e-3.
-    progress: shows the values of C as they are done, as tqdm would.
+    progress: shows the fits as they are done, as tqdm would.
     Raises ValueError as L2SVM.fit does, and for indices that leave nothing to fit or to score.
     """
     check_options(Cs, tol=tol, max_iter=max_iter)
@@ -80,9 +90,9 @@ def select_C(
     problem, classes = pose(X, y, weight, device=device)
     grid = sorted(set(Cs))
     steps = _try(problem, grid, holdout, np.searchsorted(classes, y[holdout]), tol, max_iter)
-    tried, solutions = run(steps, progress=progress, total=len(grid), desc="select C", unit="C")
-    C = _best(tried)
-    return Selection(C, tuple(tried[c] for c in sorted(tried)), classes, problem, solutions[C])
+    tried, solutions = run(steps, progress=progress, total=None, desc="select C", unit="fit")
+    C, skipped = _best(tried), tuple(c for c in grid if c not in tried)
+    return Selection(C, tuple(tried[c] for c in sorted(tried)), skipped, classes, problem, solutions[C])
 
 
 def fit_selected(
@@ -115,28 +125,52 @@ def fit_selected(
 def _try(
     problem: Problem, grid: Sequence[float], holdout: np.ndarray, truth: np.ndarray, tol: float, max_iter: int
 ) -> Generator[None, None, tuple[dict[float, Tried], dict[float, Solution]]]:
-    """Fit and score the grid, then values beyond its edges; yield after every value.
-
-    Each fit starts at the solution of the nearest C.
-    """
+    """Fit and score what `_next` says, until it says nothing; yield after every fit."""
     tried: dict[float, Tried] = {}
     solutions: dict[float, Solution] = {}
-    queue = list(grid)
-    while queue:
-        C, begun = queue.pop(0), time.monotonic()
-        start = solutions[min(solutions, key=lambda c: max(c / C, C / c))] if solutions else None
-        solution = run(newton(problem, C, tol=tol, max_iter=max_iter, start=start))
+    while step := _next(tried, grid, len(truth), tol):
+        (C, to), begun = step, time.monotonic()
+        solution = run(newton(problem, C, tol=to, max_iter=max_iter, start=_start(problem, C, solutions)))
+        before = tried.get(C, {"passes": 0, "seconds": 0.0})
         solutions[C] = solution
         tried[C] = Tried(
             C=C,
             accuracy=holdout_accuracy(solution.scores[:, holdout].cpu().numpy(), truth),
+            tol=to,
             duality_gap=float(solution.gap.max()),
-            passes=solution.passes,
-            seconds=round(time.monotonic() - begun, 1),
+            passes=before["passes"] + solution.passes,
+            seconds=round(before["seconds"] + time.monotonic() - begun, 1),
         )
         yield
-        queue = queue or _beyond(tried, grid)
     return tried, solutions
+
+
+def _start(problem: Problem, C: float, solutions: dict[float, Solution]) -> Solution | None:
+    """Return the solution for C if there is one, else the best point for C on the line through those nearest to it."""
+    near = sorted(solutions, key=lambda c: max(c / C, C / c))
+    if len(near) < 2 or near[0] == C:
+        return solutions[near[0]] if near else None
+    return extrapolate(problem, C, solutions[near[0]], solutions[near[1]])
+
+
+def _next(tried: dict[float, Tried], grid: Sequence[float], held: int, tol: float) -> tuple[float, float] | None:
+    """Return the next C to fit and the gap to fit it to, or None if the choice is made. held: rows of the hold-out."""
+    if not tried:
+        return grid[0], ROUGH * tol
+    best, low, high = _best(tried), min(tried), max(tried)
+    top = tried[best]["accuracy"]
+    near = [C for C in tried if tried[C]["accuracy"] >= top - math.sqrt(top * (1 - top) / held)]
+    if high < grid[-1] and high in near:
+        return next(C for C in grid if C > high), ROUGH * tol
+    rough = [C for C in near if min(tried[C]["tol"], tried[C]["duality_gap"]) > tol]
+    if rough:
+        return max(rough, key=lambda C: tried[C]["accuracy"]), tol
+    reach = BEYOND ** (MAX_BEYOND - 0.5)
+    if best == low and low > grid[0] / reach:
+        return low / BEYOND, ROUGH * tol
+    if best == high and high < grid[-1] * reach:
+        return high * BEYOND, ROUGH * tol
+    return None
 
 
 def holdout_accuracy(scores: np.ndarray, truth: np.ndarray) -> float:
@@ -147,15 +181,6 @@ def holdout_accuracy(scores: np.ndarray, truth: np.ndarray) -> float:
 def _best(tried: dict[float, Tried]) -> float:
     """Return the C of highest accuracy; among equals, the smallest."""
     return max(sorted(tried), key=lambda C: tried[C]["accuracy"])
-
-
-def _beyond(tried: dict[float, Tried], grid: Sequence[float]) -> list[float]:
-    """Return the next values to try, if the best is the smallest or largest tried so far."""
-    best, low, high = _best(tried), min(tried), max(tried)
-    reach = BEYOND ** (MAX_BEYOND - 0.5)
-    below = [low / BEYOND] if best == low and low > grid[0] / reach else []
-    above = [high * BEYOND] if best == high and high < grid[-1] * reach else []
-    return below + above
 
 
 def _checked(holdout: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -112,6 +112,8 @@ def all_labels(split: Split, grid: tuple[float, ...], run: Run) -> Answer:
     chosen = evaluation.select_C(split.X, split.y, split.holdout, grid, **how)
     for entry in chosen.grid:
         run.say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of {len(split.holdout):,} held-out training images")
+    if chosen.skipped:
+        run.say(f"C {', '.join(f'{C:g}' for C in chosen.skipped)}: not tried, the accuracy had clearly fallen before")
     svm = evaluation.fit_selected(split.X, split.y, chosen, **how)
     solver = {
         "C": svm.C,
@@ -120,7 +122,12 @@ def all_labels(split: Split, grid: tuple[float, ...], run: Run) -> Answer:
         "objective": np.asarray(svm.objective_).tolist(),
         "duality_gap": np.asarray(svm.duality_gap_).tolist(),
     }
-    selection = {"C": chosen.C, "holdout": len(split.holdout), "grid": list(chosen.grid)}
+    selection = {
+        "C": chosen.C,
+        "holdout": len(split.holdout),
+        "grid": list(chosen.grid),
+        "skipped": list(chosen.skipped),
+    }
     right = svm.predict(split.X_test) == split.y_test
     return Answer(right[None], np.arange(len(split.y))[None], selection, solver)
 

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from evaluation.l2svm import pose
-from evaluation.problem import evaluate, line_search, slack
+from evaluation.l2svm import pose, run
+from evaluation.newton import newton
+from evaluation.problem import evaluate, extrapolate, line_search, slack
 
 
 def posed(seed, classes=3):
@@ -46,3 +47,22 @@ def test_line_search_finds_the_minimum(seed, C):
     for c in range(3):
         brute = minimize_scalar(lambda x, c=c: objective(x * float(t[c]), c), bracket=(0, 1))
         assert objective(float(t[c]), c) <= brute.fun * (1 + 1e-10)
+
+
+def test_extrapolation_is_the_best_point_on_the_line_and_near_the_solution():
+    """Solutions for C and 2C foretell most of the way to 4C."""
+    _, problem = posed(3)
+    far, near, aim = (run(newton(problem, C, tol=1e-12, max_iter=100)) for C in (0.1, 0.2, 0.4))
+    start = extrapolate(problem, 0.4, near, far)
+    scores, _, objective, gap = evaluate(problem, 0.4, start.weights)
+    torch.testing.assert_close(start.scores, scores)
+    for moved in (-0.01, 0.01):
+        beside = start.weights + moved * (near.weights - far.weights)
+        assert (evaluate(problem, 0.4, beside)[2] > objective).all()
+    assert (gap < 0.2 * evaluate(problem, 0.4, near.weights)[3]).all() and (objective >= aim.objective).all()
+
+
+def test_extrapolation_stays_where_two_solutions_are_one():
+    _, problem = posed(3)
+    near = run(newton(problem, 0.2, tol=1e-6, max_iter=100))
+    torch.testing.assert_close(extrapolate(problem, 0.4, near, near).weights, near.weights)

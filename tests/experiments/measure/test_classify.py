@@ -112,6 +112,14 @@ def test_all_labels_is_one_draw(split: Split) -> None:
     assert answer.right.shape == (1, 80) and answer.solver["C"] == answer.selection["C"]
 
 
+def test_values_that_were_not_tried_are_recorded_and_said(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    select, said = evaluation.select_C, list[str]()
+    monkeypatch.setattr(evaluation, "select_C", lambda *a, **o: dataclasses.replace(select(*a, **o), skipped=(1.0, 2)))
+    answer = all_labels(split, GRID, dataclasses.replace(RUN, say=said.append))
+    assert answer.selection["skipped"] == [1.0, 2] and said[-1].startswith("C 1, 2: not tried")
+    assert len(said) == len(answer.selection["grid"]) + 1
+
+
 def test_figures_of_draws() -> None:
     right = np.array([[True, True, True, False], [True, False, False, False]])  # 75 and 25 %
     error = scored(right, PROTOCOLS["svhn/1000-balanced"])
