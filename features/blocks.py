@@ -1,8 +1,8 @@
 """The features of batches: computed on the network's device, then carried to the host.
 
-A GPU computes the next batch while the last one is copied to pinned memory by a stream of its own. Three
-places take turns, so the host waits for a copy only, never for what it has just started, and may still read one block
-while it takes the next.
+A GPU computes the next batch while the last one is copied to pinned memory by a stream of its own. Three places take
+turns, so the host waits for a copy only, never for what it has just started, and may still read one block while it
+takes the next.
 """
 
 import itertools

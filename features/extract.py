@@ -116,7 +116,8 @@ def joined_size(backbone: Backbone, batch_size: int, chunk_rows: int | None) -> 
     It is batch_size itself for large images, and where a batch norm has no statistics but those of the batch.
     """
     norms = (module for module in backbone.model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
-    if batch_size < 1 or any(norm.running_mean is None for norm in norms):
+    by_batch = any(norm.running_mean is None or "forward" in vars(norm) for norm in norms)  # see batch_statistics
+    if batch_size < 1 or by_batch:
         return batch_size
     _, height, width = backbone.image_shape
     joined = batch_size * max(1, GPU_PIXELS // (height * width * batch_size))
