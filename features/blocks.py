@@ -1,7 +1,8 @@
 """The features of batches: computed on the network's device, then carried to the host.
 
-A GPU computes the next batch while the last one is copied to pinned memory by a stream of its own. Two places take
-turns, so the host waits for a copy only, never for what it has just started.
+A GPU computes the next batch while the last one is copied to pinned memory by a stream of its own. Three places take
+turns, so the host waits for a copy only, never for what it has just started, and may still read one block while it
+takes the next.
 """
 
 import itertools
@@ -59,7 +60,10 @@ def device_blocks(
 
 
 def host_blocks(blocks: Iterable[tuple[int, Tensor]], dtype: torch.dtype, device: torch.device) -> Iterator[HostBlock]:
-    """Bring blocks on `device` to the host, rounded to `dtype`. A block is valid only until the next one is taken."""
+    """Bring blocks on `device` to the host, rounded to `dtype`.
+
+    A block is valid only until the next one is taken; from a GPU, until the one after that.
+    """
     if device.type == "cuda":
         return carried(blocks, dtype, torch.cuda.Stream(device))
     there = ((start, features.to("cpu", dtype)) for start, features in blocks)
@@ -69,16 +73,17 @@ def host_blocks(blocks: Iterable[tuple[int, Tensor]], dtype: torch.dtype, device
 def carried(
     blocks: Iterable[tuple[int, Tensor]], dtype: torch.dtype, stream: torch.cuda.Stream | None
 ) -> Iterator[HostBlock]:
-    """As `host_blocks`, through two places in turn: a block is yielded once the next one has been computed.
+    """As `host_blocks`, through three places in turn: a block is yielded once the next one has been computed.
 
+    A block stays valid while the next one is taken.
     stream: copies to pinned memory. If None, whoever computes copies, to memory that is not pinned.
     """
     places: list[_Place] = []
     waiting: _Place | None = None
     for number, (start, features) in enumerate(blocks):
-        if number < 2:
+        if number < 3:
             places.append(_Place(features, dtype, stream))
-        place = places[number % 2]
+        place = places[number % 3]
         place.send(start, features)
         if waiting is not None:
             yield waiting.receive()

@@ -1,12 +1,14 @@
 """Extract features [N, D] from images, batch by batch; a FeatureStore can be continued after a stop."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import overload
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from features.backbone import Backbone, layer_widths
 from features.blocks import HostBlock, device_blocks, host_blocks
@@ -16,6 +18,7 @@ from features.store import FeatureStore
 
 FLOAT32, FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
 DTYPES = {FLOAT32: torch.float32, FLOAT16: torch.float16}  # types that features are kept in
+GPU_PIXELS = 512 * 32 * 32  # of the images in a forward pass: a GPU runs fewer of them faster than the host starts it
 
 
 @overload
@@ -69,6 +72,7 @@ def extract(
     float16 rows are rounded to nearest.
     Batches begin at multiples of batch_size whether the images come as an array, as a stream, or again after a stop, so
     the rows are the same to the last bit.
+    A GPU joins batches of small images into one forward pass where no batch norm uses the statistics of the batch.
     Returns out, or for a FeatureStore its read-only memory map.
     Raises ValueError for images, out or batch_size that do not fit, and for features that are not finite or beyond the
     range of float16 rows, with the row and the layer; for a tensor this is found at the end.
@@ -87,6 +91,9 @@ def extract(
     if store is not None and store.complete:
         return store.array()
 
+    if backbone.device.type == "cuda":
+        batch_size = joined_size(backbone, batch_size, None if store is None else store.chunk_rows)
+
     held = store.has if store is not None else lambda row: False
     steps = _missing(images, batch_size, rows, held)
     if progress is not None:
@@ -99,24 +106,59 @@ def extract(
         _check_finite(out, widths)
         return out
     dtype = DTYPES[FLOAT32 if out is None else out.dtype]
-    return _to_host(host_blocks(computed, dtype, backbone.device), out, widths)
+    blocks = host_blocks(computed, dtype, backbone.device)
+    return _to_host(blocks, out, widths, beside=backbone.device.type == "cuda")
+
+
+def joined_size(backbone: Backbone, batch_size: int, chunk_rows: int | None) -> int:
+    """Return the multiple of batch_size, dividing chunk_rows if given, that a GPU takes in one forward pass.
+
+    It is batch_size itself for large images, and where a batch norm has no statistics but those of the batch.
+    """
+    norms = (module for module in backbone.model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+    by_batch = any(norm.running_mean is None or "forward" in vars(norm) for norm in norms)  # see batch_statistics
+    if batch_size < 1 or by_batch:
+        return batch_size
+    _, height, width = backbone.image_shape
+    joined = batch_size * max(1, GPU_PIXELS // (height * width * batch_size))
+    return joined if chunk_rows is None else math.gcd(joined, chunk_rows)
 
 
 def _to_host(
-    blocks: Iterable[HostBlock], out: np.ndarray | FeatureStore | None, widths: Mapping[str, int]
+    blocks: Iterable[HostBlock],
+    out: np.ndarray | FeatureStore | None,
+    widths: Mapping[str, int],
+    *,
+    beside: bool = False,
 ) -> np.ndarray:
-    """Put the blocks where they go, each once it has been found finite."""
+    """Put the blocks where they go, each once it has been found finite.
+
+    beside: a thread puts each block while the next one is taken, so it must stay valid until the one after that.
+    """
     parts: list[Tensor] = [torch.empty(0, sum(widths.values()))]
     into = torch.from_numpy(out) if isinstance(out, np.ndarray) else None
-    for start, block, finite in blocks:
-        if not finite:
-            _check_finite(block, widths, start)
+
+    def put(start: int, block: Tensor) -> None:
         if isinstance(out, FeatureStore):
             out.write(start, block.numpy())
         elif into is not None:
             into[start : start + len(block)] = block  # torch copies with several threads
         else:
             parts.append(block.clone())
+
+    last: Future[None] | None = None
+    with ThreadPoolExecutor(1) as thread:
+        for start, block, finite in blocks:
+            if last is not None:
+                last.result()
+            if not finite:
+                _check_finite(block, widths, start)
+            if beside:
+                last = thread.submit(put, start, block)
+            else:
+                put(start, block)
+        if last is not None:
+            last.result()
     if isinstance(out, FeatureStore):
         return out.array()
     return torch.cat(parts).numpy() if out is None else out

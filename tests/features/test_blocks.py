@@ -1,4 +1,4 @@
-"""What goes through two places in turn: the same blocks, each handed on while the next one is computed."""
+"""What goes through three places in turn: the same blocks, each handed on while the next one is computed."""
 
 import numpy as np
 import pytest
@@ -49,9 +49,16 @@ def test_a_block_is_handed_on_once_the_next_is_under_way_and_not_overwritten():
     ]
 
 
-def test_host_memory_is_that_of_two_blocks():
+def test_a_block_stays_valid_while_the_next_one_is_taken():
+    blocks, before = some(7), None
+    for number, (_, block, _) in enumerate(carried(computed(blocks), torch.float32, None)):
+        assert before is None or torch.equal(before, blocks[number - 1])
+        before = block
+
+
+def test_host_memory_is_that_of_three_blocks():
     addresses = {block.data_ptr() for _, block, _ in carried(computed(some(7)), torch.float32, None)}
-    assert len(addresses) == 2
+    assert len(addresses) == 3
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(np.nan, torch.float32), (np.inf, torch.float16), (7e4, torch.float16)])
