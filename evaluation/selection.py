@@ -131,15 +131,15 @@ def _try(
     while step := _next(tried, grid, len(truth), tol):
         (C, to), begun = step, time.monotonic()
         solution = run(newton(problem, C, tol=to, max_iter=max_iter, start=_start(problem, C, solutions)))
-        before = tried.get(C, {"passes": 0, "seconds": 0.0})
+        passes, seconds = (tried[C]["passes"], tried[C]["seconds"]) if C in tried else (0, 0.0)
         solutions[C] = solution
         tried[C] = Tried(
             C=C,
             accuracy=holdout_accuracy(solution.scores[:, holdout].cpu().numpy(), truth),
             tol=to,
             duality_gap=float(solution.gap.max()),
-            passes=before["passes"] + solution.passes,
-            seconds=round(before["seconds"] + time.monotonic() - begun, 1),
+            passes=passes + solution.passes,
+            seconds=round(seconds + time.monotonic() - begun, 1),
         )
         yield
     return tried, solutions
