@@ -103,7 +103,7 @@ def test_a_C_far_beyond_the_grid_is_found() -> None:
 class Fits:
     """Stands in for `newton`: fits whose accuracy on the hold-out is that of a curve, and which notes them.
 
-    curve: C -> accuracy. rough: the same for fits that end at a gap above TOL, if other. gap: of these fits.
+    curve: C -> accuracy. rough: the same for rough fits, if other. gap: of these fits.
     """
 
     def __init__(self, curve: dict[float, float], rough: dict[float, float] | None = None, gap: float = 0.01) -> None:
@@ -114,12 +114,13 @@ class Fits:
         yield
         at = min(self.curve, key=lambda c: abs(c / C - 1))
         assert at == pytest.approx(C), f"{C} is not on the curve"
-        self.calls.append((at, tol > TOL))
-        accuracy = (self.rough if tol > TOL else self.curve)[at]
+        rough = max_iter == selection_module.ROUGH
+        self.calls.append((at, rough))
+        accuracy = (self.rough if rough else self.curve)[at]
         right = torch.arange(problem.rows.n) < round(accuracy * problem.rows.n)
         scores = torch.where(right, problem.signs, -problem.signs)
         one = torch.ones(1)
-        return Solution(problem.signs[:, :2], scores, one, one * (self.gap if tol > TOL else TOL / 2), one, passes=1)
+        return Solution(problem.signs[:, :2], scores, one, one * (self.gap if rough else TOL / 2), one, passes=1)
 
     def select(self, monkeypatch: pytest.MonkeyPatch, Cs: Iterable[float] = DEFAULT_GRID) -> Selection:
         """Choose C; all rows are held out but two."""
@@ -134,7 +135,7 @@ def test_larger_values_are_skipped_after_a_clearly_worse_one(monkeypatch: pytest
     assert selection.C == 1e-4 and selection.skipped == (1e-3,)
     assert [entry["C"] for entry in selection.grid] == [1e-5, 3e-5, 1e-4, 2e-4, 5e-4]
     assert fits.calls == [(C, True) for C in DEFAULT_GRID[:5]] + [(1e-4, False), (2e-4, False)]
-    assert [entry["tol"] == TOL for entry in selection.grid] == [False, False, True, True, False]
+    assert [entry["rough"] for entry in selection.grid] == [True, True, False, False, True]
     assert [entry["passes"] for entry in selection.grid] == [1, 1, 2, 2, 1]
 
 
@@ -151,8 +152,16 @@ def test_a_rough_fit_that_is_exact_is_not_repeated(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_walk_goes_on_when_the_second_fits_undo_a_clear_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    fits = Fits({1e-4: 0.740, 2e-4: 0.738, 5e-4: 0.75, 1e-3: 0.74}, rough={1e-4: 0.75})
-    assert fits.select(monkeypatch, (1e-4, 2e-4, 5e-4, 1e-3)).C == 5e-4
+    fits = Fits({3e-5: 0.70, 1e-4: 0.740, 2e-4: 0.738, 5e-4: 0.75, 1e-3: 0.74}, rough={1e-4: 0.75})
+    assert fits.select(monkeypatch, (3e-5, 1e-4, 2e-4, 5e-4, 1e-3)).C == 5e-4
+
+
+def test_two_worse_in_a_row_end_the_walk_only_after_a_clear_rise(monkeypatch: pytest.MonkeyPatch) -> None:
+    falls = {1e-4: 0.75, 2e-4: 0.749, 5e-4: 0.748, 1e-3: 0.76, 3e-3: 0.7}
+    fits = Fits({3e-5: 0.70} | falls)
+    assert fits.select(monkeypatch, (3e-5, 1e-4, 2e-4, 5e-4, 1e-3)).C == 1e-4 and max(fits.calls)[0] == 5e-4
+    fits = Fits({3e-5: 0.748} | falls)
+    assert fits.select(monkeypatch, (3e-5, 1e-4, 2e-4, 5e-4, 1e-3)).C == 1e-3
 
 
 @pytest.mark.parametrize("dip", [0.003, 0.004])
