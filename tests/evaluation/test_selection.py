@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 import evaluation.selection as selection_module
-from evaluation import DEFAULT_GRID, L2SVM, Selection, fit_selected, select_C, stratified_holdout
+from evaluation import DEFAULT_GRID, L2SVM, Selection, fit_selected, rows, select_C, stratified_holdout, subspace
 from evaluation.problem import Solution
 
 RUNS = Path(__file__).parents[2] / "results" / "runs"
@@ -22,6 +23,13 @@ def noisy(n: int = 600, D: int = 40) -> tuple[np.ndarray, np.ndarray]:
     y = rng.integers(0, 3, n)
     X = rng.standard_normal((n, D)) + np.eye(3, D)[y]
     return X, y
+
+
+def solved_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have small sets solved as large ones are: by conjugate gradients beyond a few directions."""
+    monkeypatch.setattr(rows, "FEW_ROWS", 0)
+    for name, value in (("FULL_COST", 0), ("SAMPLE", 300), ("LEADING", 5), ("RANK", 10)):
+        monkeypatch.setattr(subspace, name, value)
 
 
 def test_every_score_is_that_of_a_fit_on_the_other_rows() -> None:
@@ -189,11 +197,14 @@ def test_edges(monkeypatch: pytest.MonkeyPatch, Cs: tuple, curve: dict[float, fl
     assert {at for at, _ in fits.calls} == set(curve)
 
 
-def test_a_fit_that_cannot_reach_tol_is_not_tried_for_ever() -> None:
-    X, y = noisy(3000, 200)
-    _, held = stratified_holdout(y, 750, seed=0)
-    selection = select_C(X.astype(np.float32), y, held, (1e-5, 1e-4), tol=1e-15, max_iter=2)
-    assert selection.grid
+@pytest.mark.parametrize("max_iter", [1, 2, 3])
+def test_a_fit_that_cannot_reach_tol_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch, max_iter: int) -> None:
+    X, y = noisy()
+    _, held = stratified_holdout(y, 150, seed=0)
+    solved_by_steps(monkeypatch)
+    selection = select_C(X, y, held, (1e-5, 1e-4), tol=1e-30, max_iter=max_iter)
+    assert all(entry["duality_gap"] > 1e-30 for entry in selection.grid)
+    assert not next(entry["rough"] for entry in selection.grid if entry["C"] == selection.C)
 
 
 def recorded() -> list[tuple[str, float, dict[float, float]]]:
@@ -222,3 +233,17 @@ def test_recorded_choices_are_made_again(monkeypatch: pytest.MonkeyPatch, moved:
         assert selection.C == pytest.approx(C), name
         skipped += bool(selection.skipped)
     assert skipped > len(choices) / 3
+
+
+@pytest.mark.parametrize("columns", [slice(0, 64), slice(0, 24), slice(20, 44)])
+def test_the_choice_is_that_of_exact_fits_of_every_value(monkeypatch: pytest.MonkeyPatch, columns: slice) -> None:
+    """On scikit-learn's digits, with noise."""
+    solved_by_steps(monkeypatch)
+    X, y = load_digits(return_X_y=True)
+    X = X[:, columns] + np.random.default_rng(0).normal(0, 4, X[:, columns].shape)
+    fit, held = stratified_holdout(y, 600, seed=0)
+    grid = tuple(10.0**i for i in range(-8, 1))
+    chosen = select_C(X, y, held, grid)
+    exact = {C: L2SVM(C, tol=1e-6).fit(X[fit], y[fit]).score(X[held], y[held]) for C in grid}
+    assert chosen.C == max(grid, key=lambda C: exact[C])
+    assert any(entry["rough"] for entry in chosen.grid) or not chosen.skipped
