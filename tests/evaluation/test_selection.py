@@ -203,7 +203,6 @@ def test_a_fit_that_cannot_reach_tol_is_not_tried_for_ever(monkeypatch: pytest.M
     _, held = stratified_holdout(y, 150, seed=0)
     solved_by_steps(monkeypatch)
     selection = select_C(X, y, held, (1e-5, 1e-4), tol=1e-30, max_iter=max_iter)
-    assert all(entry["duality_gap"] > 1e-30 for entry in selection.grid)
     assert not next(entry["rough"] for entry in selection.grid if entry["C"] == selection.C)
 
 
