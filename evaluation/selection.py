@@ -20,7 +20,9 @@ from evaluation.rows import Features
 from evaluation.splits import check_rows
 
 DEFAULT_GRID = (1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3)
-ROUGH = 30.0  # the first fit of a value ends at so many times tol; from there on the accuracy moves by 0.1 points
+ROUGH = 2  # Newton iterations of the first fit of a value: free steps, then a full one; the rest moves 0.1 points
+CLEAR = 1.0  # standard errors of the best accuracy; after a value that is worse by more, no larger one is tried
+CLOSE = 0.5  # the same; only values that are no worse than this are fitted to tol
 BEYOND = 3.0  # factor between an edge of the grid and the next value tried beyond it
 MAX_BEYOND = 8  # largest number of such values on either side: one narrow layer of small activations needs seven
 
@@ -28,12 +30,12 @@ MAX_BEYOND = 8  # largest number of such values on either side: one narrow layer
 class Tried(TypedDict):
     """One value of C: accuracy on the hold-out in [0, 1], largest relative duality gap, passes over X, seconds.
 
-    tol: the gap that was asked of its last fit.
+    rough: whether the fit was ended before it reached tol.
     """
 
     C: float
     accuracy: float
-    tol: float
+    rough: bool
     duality_gap: float
     passes: int
     seconds: float
@@ -69,15 +71,16 @@ def select_C(
 ) -> Selection:
     """Choose the C of highest accuracy on the hold-out, after fits on all other rows; among equals, the smallest.
 
-    Values are tried in ascending order, by rough fits. The first one that is worse than the best by more than one
-    standard error (of the best accuracy, binomial) is the last: larger values take the most passes. Those within one
-    standard error of the best are then fitted to `tol`. While the best value is the smallest or the largest tried, the
-    next value three times beyond it is tried, at most eight on either side.
+    Values are tried in ascending order, by rough fits, since the largest take the most passes and seldom win. The walk
+    ends at a value that is worse than the best by more than one standard error of the best accuracy (binomial), or at
+    the second in a row that is worse, if the accuracy had risen by more than that before. While the best value is the
+    smallest or the largest tried, the next value three times beyond it is tried, at most eight on either side. Values
+    within half a standard error of the best are then fitted to `tol`.
 
     X: as for L2SVM.fit. Hold-out rows stay in it, with weight zero.
     y: labels [n].
     holdout: distinct row indices, as `stratified_holdout` gives them.
-    tol: relative duality gap of these fits; the accuracy of DCGAN features does not change below 1e-3.
+    tol: relative duality gap of the fits that decide; the accuracy of DCGAN features does not change below 1e-3.
     progress: shows the fits as they are done, as tqdm would.
     Raises ValueError as L2SVM.fit does, and for indices that leave nothing to fit or to score.
     """
@@ -125,21 +128,22 @@ def fit_selected(
 def _try(
     problem: Problem, grid: Sequence[float], holdout: np.ndarray, truth: np.ndarray, tol: float, max_iter: int
 ) -> Generator[None, None, tuple[dict[float, Tried], dict[float, Solution]]]:
-    """Fit and score what `_next` says, until it says nothing; yield after every fit."""
+    """Fit and score what `_next` says, until it says nothing; yield after every fit. The second fit of a C goes on."""
     tried: dict[float, Tried] = {}
     solutions: dict[float, Solution] = {}
-    while step := _next(tried, grid, len(truth), tol):
-        (C, to), begun = step, time.monotonic()
-        solution = run(newton(problem, C, tol=to, max_iter=max_iter, start=_start(problem, C, solutions)))
-        passes, seconds = (tried[C]["passes"], tried[C]["seconds"]) if C in tried else (0, 0.0)
+    while (C := _next(tried, grid, len(truth))) is not None:
+        begun = time.monotonic()
+        limit = max_iter if C in tried or problem.rows.few else min(ROUGH, max_iter)
+        solution = run(newton(problem, C, tol=tol, max_iter=limit, start=_start(problem, C, solutions)))
+        before, gap = tried.get(C), float(solution.gap.max())
         solutions[C] = solution
         tried[C] = Tried(
             C=C,
             accuracy=holdout_accuracy(solution.scores[:, holdout].cpu().numpy(), truth),
-            tol=to,
-            duality_gap=float(solution.gap.max()),
-            passes=passes + solution.passes,
-            seconds=round(seconds + time.monotonic() - begun, 1),
+            rough=gap > tol and limit < max_iter,
+            duality_gap=gap,
+            passes=solution.passes + (before["passes"] if before else 0),
+            seconds=round(time.monotonic() - begun + (before["seconds"] if before else 0), 1),
         )
         yield
     return tried, solutions
@@ -153,24 +157,24 @@ def _start(problem: Problem, C: float, solutions: dict[float, Solution]) -> Solu
     return extrapolate(problem, C, solutions[near[0]], solutions[near[1]])
 
 
-def _next(tried: dict[float, Tried], grid: Sequence[float], held: int, tol: float) -> tuple[float, float] | None:
-    """Return the next C to fit and the gap to fit it to, or None if the choice is made. held: rows of the hold-out."""
+def _next(tried: dict[float, Tried], grid: Sequence[float], held: int) -> float | None:
+    """Return the next C to fit, or None if the choice is made. held: number of rows of the hold-out."""
     if not tried:
-        return grid[0], ROUGH * tol
+        return grid[0]
     best, low, high = _best(tried), min(tried), max(tried)
     top = tried[best]["accuracy"]
-    near = [C for C in tried if tried[C]["accuracy"] >= top - math.sqrt(top * (1 - top) / held)]
-    if high < grid[-1] and high in near:
-        return next(C for C in grid if C > high), ROUGH * tol
-    rough = [C for C in near if min(tried[C]["tol"], tried[C]["duality_gap"]) > tol]
-    if rough:
-        return max(rough, key=lambda C: tried[C]["accuracy"]), tol
+    error = math.sqrt(top * (1 - top) / held)
+    lost = {C: top - tried[C]["accuracy"] for C in sorted(tried)}
+    fallen = lost[low] > CLEAR * error and all(list(lost.values())[-2:])
+    if high < grid[-1] and not fallen and lost[high] <= CLEAR * error:
+        return next(C for C in grid if C > high)
     reach = BEYOND ** (MAX_BEYOND - 0.5)
     if best == low and low > grid[0] / reach:
-        return low / BEYOND, ROUGH * tol
+        return low / BEYOND
     if best == high and high < grid[-1] * reach:
-        return high * BEYOND, ROUGH * tol
-    return None
+        return high * BEYOND
+    rough = [C for C in tried if tried[C]["rough"] and lost[C] <= CLOSE * error]
+    return min(rough, key=lambda C: lost[C], default=None)
 
 
 def holdout_accuracy(scores: np.ndarray, truth: np.ndarray) -> float:

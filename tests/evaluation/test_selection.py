@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 import evaluation.selection as selection_module
-from evaluation import DEFAULT_GRID, L2SVM, Selection, fit_selected, select_C, stratified_holdout
+from evaluation import DEFAULT_GRID, L2SVM, Selection, fit_selected, rows, select_C, stratified_holdout, subspace
 from evaluation.problem import Solution
 
 RUNS = Path(__file__).parents[2] / "results" / "runs"
@@ -22,6 +23,13 @@ def noisy(n: int = 600, D: int = 40) -> tuple[np.ndarray, np.ndarray]:
     y = rng.integers(0, 3, n)
     X = rng.standard_normal((n, D)) + np.eye(3, D)[y]
     return X, y
+
+
+def solved_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have small sets solved as large ones are: by conjugate gradients beyond a few directions."""
+    monkeypatch.setattr(rows, "FEW_ROWS", 0)
+    for name, value in (("FULL_COST", 0), ("SAMPLE", 300), ("LEADING", 5), ("RANK", 10)):
+        monkeypatch.setattr(subspace, name, value)
 
 
 def test_every_score_is_that_of_a_fit_on_the_other_rows() -> None:
@@ -103,7 +111,7 @@ def test_a_C_far_beyond_the_grid_is_found() -> None:
 class Fits:
     """Stands in for `newton`: fits whose accuracy on the hold-out is that of a curve, and which notes them.
 
-    curve: C -> accuracy. rough: the same for fits that end at a gap above TOL, if other. gap: of these fits.
+    curve: C -> accuracy. rough: the same for rough fits, if other. gap: of these fits.
     """
 
     def __init__(self, curve: dict[float, float], rough: dict[float, float] | None = None, gap: float = 0.01) -> None:
@@ -114,12 +122,13 @@ class Fits:
         yield
         at = min(self.curve, key=lambda c: abs(c / C - 1))
         assert at == pytest.approx(C), f"{C} is not on the curve"
-        self.calls.append((at, tol > TOL))
-        accuracy = (self.rough if tol > TOL else self.curve)[at]
+        rough = max_iter == selection_module.ROUGH
+        self.calls.append((at, rough))
+        accuracy = (self.rough if rough else self.curve)[at]
         right = torch.arange(problem.rows.n) < round(accuracy * problem.rows.n)
         scores = torch.where(right, problem.signs, -problem.signs)
         one = torch.ones(1)
-        return Solution(problem.signs[:, :2], scores, one, one * (self.gap if tol > TOL else TOL / 2), one, passes=1)
+        return Solution(problem.signs[:, :2], scores, one, one * (self.gap if rough else TOL / 2), one, passes=1)
 
     def select(self, monkeypatch: pytest.MonkeyPatch, Cs: Iterable[float] = DEFAULT_GRID) -> Selection:
         """Choose C; all rows are held out but two."""
@@ -134,7 +143,7 @@ def test_larger_values_are_skipped_after_a_clearly_worse_one(monkeypatch: pytest
     assert selection.C == 1e-4 and selection.skipped == (1e-3,)
     assert [entry["C"] for entry in selection.grid] == [1e-5, 3e-5, 1e-4, 2e-4, 5e-4]
     assert fits.calls == [(C, True) for C in DEFAULT_GRID[:5]] + [(1e-4, False), (2e-4, False)]
-    assert [entry["tol"] == TOL for entry in selection.grid] == [False, False, True, True, False]
+    assert [entry["rough"] for entry in selection.grid] == [True, True, False, False, True]
     assert [entry["passes"] for entry in selection.grid] == [1, 1, 2, 2, 1]
 
 
@@ -151,8 +160,16 @@ def test_a_rough_fit_that_is_exact_is_not_repeated(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_walk_goes_on_when_the_second_fits_undo_a_clear_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    fits = Fits({1e-4: 0.740, 2e-4: 0.738, 5e-4: 0.75, 1e-3: 0.74}, rough={1e-4: 0.75})
-    assert fits.select(monkeypatch, (1e-4, 2e-4, 5e-4, 1e-3)).C == 5e-4
+    fits = Fits({3e-5: 0.70, 1e-4: 0.740, 2e-4: 0.738, 5e-4: 0.75, 1e-3: 0.74}, rough={1e-4: 0.75})
+    assert fits.select(monkeypatch, (3e-5, 1e-4, 2e-4, 5e-4, 1e-3)).C == 5e-4
+
+
+def test_two_worse_in_a_row_end_the_walk_only_after_a_clear_rise(monkeypatch: pytest.MonkeyPatch) -> None:
+    falls = {1e-4: 0.75, 2e-4: 0.749, 5e-4: 0.748, 1e-3: 0.76, 3e-3: 0.7}
+    fits = Fits({3e-5: 0.70} | falls)
+    assert fits.select(monkeypatch, (3e-5, 1e-4, 2e-4, 5e-4, 1e-3)).C == 1e-4 and max(fits.calls)[0] == 5e-4
+    fits = Fits({3e-5: 0.748} | falls)
+    assert fits.select(monkeypatch, (3e-5, 1e-4, 2e-4, 5e-4, 1e-3)).C == 1e-3
 
 
 @pytest.mark.parametrize("dip", [0.003, 0.004])
@@ -180,11 +197,13 @@ def test_edges(monkeypatch: pytest.MonkeyPatch, Cs: tuple, curve: dict[float, fl
     assert {at for at, _ in fits.calls} == set(curve)
 
 
-def test_a_fit_that_cannot_reach_tol_is_not_tried_for_ever() -> None:
-    X, y = noisy(3000, 200)
-    _, held = stratified_holdout(y, 750, seed=0)
-    selection = select_C(X.astype(np.float32), y, held, (1e-5, 1e-4), tol=1e-15, max_iter=2)
-    assert selection.grid
+@pytest.mark.parametrize("max_iter", [1, 2, 3])
+def test_a_fit_that_cannot_reach_tol_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch, max_iter: int) -> None:
+    X, y = noisy()
+    _, held = stratified_holdout(y, 150, seed=0)
+    solved_by_steps(monkeypatch)
+    selection = select_C(X, y, held, (1e-5, 1e-4), tol=1e-30, max_iter=max_iter)
+    assert not next(entry["rough"] for entry in selection.grid if entry["C"] == selection.C)
 
 
 def recorded() -> list[tuple[str, float, dict[float, float]]]:
@@ -213,3 +232,17 @@ def test_recorded_choices_are_made_again(monkeypatch: pytest.MonkeyPatch, moved:
         assert selection.C == pytest.approx(C), name
         skipped += bool(selection.skipped)
     assert skipped > len(choices) / 3
+
+
+@pytest.mark.parametrize("columns", [slice(0, 64), slice(0, 24), slice(20, 44)])
+def test_the_choice_is_that_of_exact_fits_of_every_value(monkeypatch: pytest.MonkeyPatch, columns: slice) -> None:
+    """On scikit-learn's digits, with noise."""
+    solved_by_steps(monkeypatch)
+    X, y = load_digits(return_X_y=True)
+    X = X[:, columns] + np.random.default_rng(0).normal(0, 4, X[:, columns].shape)
+    fit, held = stratified_holdout(y, 600, seed=0)
+    grid = tuple(10.0**i for i in range(-8, 1))
+    chosen = select_C(X, y, held, grid)
+    exact = {C: L2SVM(C, tol=1e-6).fit(X[fit], y[fit]).score(X[held], y[held]) for C in grid}
+    assert chosen.C == max(grid, key=lambda C: exact[C])
+    assert any(entry["rough"] for entry in chosen.grid) or not chosen.skipped
