@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gan.state import TrainingState
+
 WARM = 3  # updates of each network that run one by one first; they settle memory and the choice of convolutions
 
 Update = Callable[[], Tensor]  # does one update, and returns its loss
@@ -57,14 +59,14 @@ class CudaRecorder:
 
 
 class Recorded:
-    """Updates by name. Each runs one by one `WARM` times; then all are recorded, and replayed from then on.
+    """Updates of a training state, by name. Each runs one by one `WARM` times; then all are recorded, and replayed.
 
     The first updates are steps of the run like all others. If an update cannot be recorded, all go on one by one, and a
-    warning says so. noise: the generator of the updates' draws.
+    warning says so.
     """
 
-    def __init__(self, updates: Mapping[str, Update], noise: torch.Generator, recorder: Recorder) -> None:
-        self._updates, self._noise, self._recorder = updates, noise, recorder
+    def __init__(self, updates: Mapping[str, Update], state: TrainingState, recorder: Recorder) -> None:
+        self._updates, self._state, self._recorder = updates, state, recorder
         self._done = dict.fromkeys(updates, 0)
         self._replays: dict[str, Update] | None = None
 
@@ -78,13 +80,16 @@ class Recorded:
         return self._recorder.once(self._updates[name])
 
     def _record(self) -> dict[str, Update]:
-        before = self._noise.get_state()
+        state = self._state
+        draws = state.noise.get_state()
         try:
-            return {name: self._recorder.record(update, self._noise) for name, update in self._updates.items()}
+            return {name: self._recorder.record(update, state.noise) for name, update in self._updates.items()}
         except RuntimeError as error:
             why = " ".join(str(error).split())[:200]
             warnings.warn(f"training goes on without CUDA graphs, more slowly: {why}", stacklevel=4)
-            self._noise.set_state(before)
+            # a capture that failed leaves its generator unusable, so another one continues the draws
+            state.noise = torch.Generator(state.noise.device)
+            state.noise.set_state(draws)
             return {}
 
 

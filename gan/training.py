@@ -80,7 +80,7 @@ def train(
     }
     optimizers = {"generator": state.generator_optimizer, "discriminator": state.discriminator_optimizer}
     needed = {name: update for name, update in updates.items() if name == "discriminator" or config.adversarial}
-    recorded = Recorded(needed, state.noise, recorder) if recorder is not None else None
+    recorded = Recorded(needed, state, recorder) if recorder is not None else None
     while state.step < config.steps:
         lr, updated = config.lr_at(state.step), config.updated(state.step)
         set_rate(optimizers[updated], lr)
