@@ -58,9 +58,10 @@ lint: $(READY)
 test: $(READY)
 	$(BIN)/pytest
 
-# This takes a few minutes. Longer studies, each with --help: experiments.studies.benchmark_few_labels (the SVHN protocol
-# at its true sizes), false_alarms (of compare), benchmark_search (against faiss and imagededup, which you install by
-# hand) and planted_copies (recall on altered copies, on Tiny-ImageNet).
+# This takes a few minutes. Where there is a GPU: python -m experiments.studies.gpu (under three minutes). Longer studies,
+# each with --help: experiments.studies.benchmark_few_labels (the SVHN protocol at its true sizes), false_alarms (of
+# compare), benchmark_search (against faiss and imagededup, which you install by hand) and planted_copies (recall on
+# altered copies, on Tiny-ImageNet).
 bench: $(READY)
 	$(BIN)/python -m experiments.studies.benchmark_features_and_svm
 	$(BIN)/python -m experiments.studies.benchmark_hashing
