@@ -71,7 +71,7 @@ def save_state(file: str | os.PathLike[str], state: TrainingState, config: Train
         tensors |= {f"{name}.{key}": t for key, t in network.state_dict().items()}
     for name, optimizer in state.optimizers.items():
         for index, slots in optimizer.state_dict()["state"].items():
-            tensors |= {f"{name}.{index}.{slot}": torch.as_tensor(t) for slot, t in slots.items()}
+            tensors |= {f"adam_{name}.{index}.{slot}": torch.as_tensor(t) for slot, t in slots.items()}
     header = {
         "kind": "training-state",
         "architecture": dataclasses.asdict(state.generator.arch),
@@ -109,7 +109,7 @@ def load_state(
             network.load_state_dict(_under(tensors, f"{name}."))
         for name, optimizer in state.optimizers.items():
             slots: dict[int, dict[str, Tensor]] = {}
-            for key, t in _under(tensors, f"{name}.").items():
+            for key, t in _under(tensors, f"adam_{name}.").items():
                 index, slot = key.split(".")
                 # the weights' layout (see `new_state`), so that a resumed run equals an uninterrupted one
                 t = t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t

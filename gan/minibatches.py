@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gan.config import TrainingConfig
-from gan.parallel import share
+from gan.parallel import processes, share
 
 AHEAD = 256  # steps whose indices are copied to a GPU at once
 
@@ -34,62 +34,44 @@ def _order(n: int, seed: int) -> Tensor:
 class Minibatches:
     """The minibatches of a run. `load` names a step; `images` and `labels` then read that step's.
 
-    Where they are buffered, as on a GPU, `load` only writes into buffers, so that what reads them can be recorded:
-    indices of many steps are copied there at once, and read at a position. Images that do not fit on the GPU are copied
-    for each step, from pinned memory.
+    `load` only writes into buffers on the networks' device, so that what reads them can be recorded: indices of many
+    steps are copied there at once, and read at a position. Images that lie elsewhere are copied for each step. Copies
+    to a GPU are made from pinned memory, so that the host goes on.
 
     images: uint8 [N, S, S, C]. labels: int64 [N] or None. rows: int64 [M] on the CPU, the images to train on. device:
-    where the networks are. buffered: whether to read through buffers.
+    where the networks are.
     """
 
     def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor | None,
-        rows: Tensor,
-        config: TrainingConfig,
-        device: torch.device,
-        *,
-        buffered: bool,
+        self, images: Tensor, labels: Tensor | None, rows: Tensor, config: TrainingConfig, device: torch.device
     ) -> None:
-        self._images, self._rows, self._config, self._device = images, rows, config, device
+        n = config.batch_size // processes()
+        self._images, self._rows, self._config = images, rows, config
         self._labels = None if labels is None else labels.to(device)
-        self._chosen = torch.empty(0, dtype=torch.int64)  # of the step, on the CPU
-        self._buffered = buffered
-        if buffered:
-            n = len(share(torch.empty(config.batch_size)))
-            self._first: int | None = None  # step of the buffer's first row
-            self._ahead = torch.zeros(AHEAD, n, dtype=torch.int64, device=device)
-            self._position = torch.zeros(1, dtype=torch.int64, device=device)
-            self._resident = images.device.type == device.type
-            if not self._resident:
-                self._batch = torch.zeros(n, *images.shape[1:], dtype=torch.uint8, device=device)
+        self._steps = range(0)  # those whose indices are in the buffer
+        self._ahead = torch.zeros(AHEAD, n, dtype=torch.int64, device=device)
+        self._position = torch.zeros(1, dtype=torch.int64, device=device)
+        self._batch: Tensor | None = None  # of images that lie elsewhere
+        if images.device.type != device.type:
+            self._batch = torch.zeros(n, *images.shape[1:], dtype=torch.uint8, device=device)
 
     def load(self, step: int) -> None:
         """Make `images` and `labels` those of 0-based `step`."""
-        if not self._buffered:
-            self._chosen = self._indices(step)
-            return
-        if self._first is None or not self._first <= step < self._first + AHEAD:
-            steps = range(step, min(step + AHEAD, max(step + 1, self._config.steps)))
-            ahead = torch.stack([self._indices(s) for s in steps])
-            self._ahead[: len(ahead)].copy_(_pinned(ahead, self._device), non_blocking=True)
-            self._first = step
-        self._position.fill_(step - self._first)
-        if not self._resident and self._config.updated(step) == "discriminator":
-            self._batch.copy_(_pinned(self._images[self._indices(step)], self._device), non_blocking=True)
+        if step not in self._steps:
+            self._steps = range(step, min(step + AHEAD, max(step + 1, self._config.steps)))
+            ahead = torch.stack([self._indices(s) for s in self._steps])
+            _send(ahead, self._ahead[: len(ahead)])
+        self._position.fill_(step - self._steps.start)
+        if self._batch is not None and self._config.updated(step) == "discriminator":
+            _send(self._images[self._indices(step)], self._batch)
 
     def images(self) -> Tensor:
         """Return the step's images, uint8 [n, S, S, C], on the networks' device; n is this process's share."""
-        if not self._buffered:
-            return self._images[self._chosen.to(self._images.device)].to(self._device)
-        return self._images.index_select(0, self._now()) if self._resident else self._batch
+        return self._images.index_select(0, self._now()) if self._batch is None else self._batch
 
     def labels(self) -> tuple[Tensor, ...]:
         """Return the step's labels, (int64 [n],), or nothing for a set without."""
-        if self._labels is None:
-            return ()
-        return (self._labels.index_select(0, self._now() if self._buffered else self._chosen.to(self._device)),)
+        return () if self._labels is None else (self._labels.index_select(0, self._now()),)
 
     def _indices(self, step: int) -> Tensor:
         return self._rows[share(minibatch_indices(len(self._rows), self._config, step))]
@@ -98,6 +80,7 @@ class Minibatches:
         return self._ahead.index_select(0, self._position)[0]
 
 
-def _pinned(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return the tensor in memory from which a GPU copies while the host goes on."""
-    return tensor.pin_memory() if device.type == "cuda" else tensor
+def _send(values: Tensor, to: Tensor) -> None:
+    """Copy values from the CPU; to a GPU from pinned memory, so that the host goes on."""
+    gpu = to.device.type == "cuda"
+    to.copy_(values.pin_memory() if gpu else values, non_blocking=gpu)

@@ -36,8 +36,8 @@ class TrainingState:
 
     @property
     def optimizers(self) -> dict[str, torch.optim.Adam]:
-        """Name -> optimiser."""
-        return {"adam_generator": self.generator_optimizer, "adam_discriminator": self.discriminator_optimizer}
+        """Name of the network -> its optimiser; the discriminator's also updates the heads."""
+        return {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
 
 
 def new_state(
@@ -58,13 +58,12 @@ def new_state(
                 raise ValueError(f"{name} must be 0 for class-conditional networks, got {getattr(config, name)}")
     else:
         generator, discriminator = Generator(arch), Discriminator(arch)
+    initialise(generator, seeded)
+    initialise(discriminator, seeded)
     rotation_head = contrast_head = None
     if config.rotation:
         assert isinstance(discriminator, Discriminator)
         rotation_head = nn.Linear(discriminator.logit.in_features, 4)
-    initialise(generator, seeded)
-    initialise(discriminator, seeded)
-    if rotation_head is not None:
         initialise(rotation_head, seeded)
     if config.contrast:
         assert isinstance(arch, Architecture)

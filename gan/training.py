@@ -71,19 +71,18 @@ def train(
         raise ValueError(f"batch_size must be a multiple of the {processes()} processes, got {config.batch_size}")
     state.generator.train()
     state.discriminator.train()
-    recorder = recorder_for(device) if graphs else None
-    buffered = device.type == "cuda" or recorder is not None
-    minibatches = Minibatches(images, labels, rows, config, device, buffered=buffered)
+    minibatches = Minibatches(images, labels, rows, config, device)
     updates: dict[str, Update] = {
         "generator": partial(update_generator, state, config, minibatches),
         "discriminator": partial(update_discriminator, state, config, minibatches),
     }
-    optimizers = {"generator": state.generator_optimizer, "discriminator": state.discriminator_optimizer}
-    needed = {name: update for name, update in updates.items() if name == "discriminator" or config.adversarial}
-    recorded = Recorded(needed, state, recorder) if recorder is not None else None
+    if not config.adversarial:
+        del updates["generator"]
+    recorder = recorder_for(device) if graphs else None
+    recorded = Recorded(updates, state, recorder) if recorder is not None else None
     while state.step < config.steps:
         lr, updated = config.lr_at(state.step), config.updated(state.step)
-        set_rate(optimizers[updated], lr)
+        set_rate(state.optimizers[updated], lr)
         minibatches.load(state.step)
         loss = updates[updated]() if recorded is None else recorded(updated)
         state.step += 1

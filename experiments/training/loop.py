@@ -66,10 +66,8 @@ def run_steps(steps: Iterable[gan.Step], monitor: Monitor, run: Run, *, checkpoi
 
 def finite(state: gan.TrainingState) -> bool:
     """Return whether every weight, batch-norm statistic and Adam moment is a finite number. It waits for a GPU once."""
-    networks = [state.generator, state.discriminator, state.rotation_head, state.contrast_head]
-    tensors = [t for network in networks if network is not None for t in network.state_dict().values()]
-    for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
-        tensors += [t for slots in optimizer.state.values() for t in slots.values() if isinstance(t, torch.Tensor)]
+    tensors = [t for network in state.networks.values() for t in network.state_dict().values()]
+    tensors += [t for adam in state.optimizers.values() for slots in adam.state.values() for t in slots.values()]
     found = defaultdict(list)  # by device: Adam may count its steps on the CPU
     for tensor in tensors:
         found[tensor.device].append(tensor.isfinite().all())
