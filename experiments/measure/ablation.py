@@ -34,10 +34,9 @@ from experiments.measure.labelled_images import (
 )
 from experiments.measure.measurement import Figure, Measurement, identity
 from experiments.measure.protocols import ABLATION, PROTOCOLS
-from experiments.measure.svm import runnable
 from experiments.measure.variants import CALIBRATED, PAPER, RUNNING, Variant, finest_grid, stored_pool, variants
 from experiments.networks.contender import Contender
-from experiments.networks.resolve import resolve
+from experiments.networks.resolve import resolve, runnable
 from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.environment import timed

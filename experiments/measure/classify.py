@@ -11,7 +11,8 @@ from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
 import evaluation
-from experiments.measure.protocols import FewLabels
+from experiments.measure.labelled_images import rows_digest
+from experiments.measure.protocols import FewLabels, Protocol
 from experiments.run.context import Run
 from experiments.run.progress import Progress, silent
 
@@ -172,3 +173,33 @@ def few_labels(
     right, last_gap = classifier.score(X, y, fresh, [best], split.X_test, split.y_test, **how)
     selection = {setting: best, "holdout": len(split.holdout), "scored on": where, "grid": tried}
     return Answer(right[:, 0], fresh, selection, {setting: best, "duality_gap": max(gap, last_gap)})
+
+
+def scored(right: np.ndarray, rules: Protocol) -> dict[str, Any]:
+    """Return a figure's value, error bar over draws and number of test images, from what was right: bool [R, m]."""
+    accuracy = 100 * right.mean(1)
+    percent = accuracy if rules.metric == "accuracy_percent" else 100 - accuracy
+    figure = {"value": float(percent.mean()), "n_test": right.shape[1]}
+    if len(right) > 1:
+        sd = float(percent.std(ddof=1))
+        figure |= {"error_bar": 1.96 * sd if rules.bar == "1.96sd" else sd, "error_bar_kind": rules.bar}
+    return figure
+
+
+def outcomes(drawn: np.ndarray, right: np.ndarray, y_test: np.ndarray) -> dict[str, Any]:
+    """Return what paired tests compare: the labels used, and which test images were right, in hexadecimal.
+
+    drawn: int64 [R, n], the labelled rows of each draw. right: bool [R, m]. y_test: [m].
+    One fit gives `right`, a bit for each image. R <= 255 draws give `right_draws`, a byte for each image, the number of
+    draws that got it right. They also give `accuracy_percent`, one value for each draw, and `class_accuracy_percent`,
+    one list for each draw, with the classes in ascending order.
+    """
+    labels = {"labels": rows_digest(drawn)}
+    if len(right) == 1:
+        return labels | {"right": np.packbits(right[0]).tobytes().hex()}
+    by_class = np.stack([right[:, y_test == c].mean(1) for c in np.unique(y_test)], axis=1)
+    return labels | {
+        "right_draws": right.sum(0).astype(np.uint8).tobytes().hex(),
+        "accuracy_percent": (100 * right.mean(1)).round(4).tolist(),
+        "class_accuracy_percent": (100 * by_class).round(2).tolist(),
+    }

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 
 import evaluation
 import gan
+from experiments.measure.classify import outcomes, scored
 from experiments.measure.labelled_images import load_labelled
 from experiments.measure.measurement import Figure, Measurement
 from experiments.measure.protocols import SUPERVISED, Protocol, check_images
-from experiments.measure.svm import outcomes, scored
 from experiments.networks.project import architecture
 from experiments.run import kept
 from experiments.run.context import Run

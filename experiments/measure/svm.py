@@ -22,7 +22,7 @@ from torch import Tensor
 import evaluation
 import features
 from experiments.data.leakage import find_audit
-from experiments.measure.classify import CLASSIFIER, Split, all_labels, few_labels, standardised
+from experiments.measure.classify import CLASSIFIER, Split, all_labels, few_labels, outcomes, scored, standardised
 from experiments.measure.extraction import Extraction
 from experiments.measure.labelled_images import (
     BATCH,
@@ -45,7 +45,7 @@ from experiments.measure.protocols import (
 )
 from experiments.networks.contender import NOTHING, Contender
 from experiments.networks.kinds import QUICK, SHIPPED
-from experiments.networks.resolve import resolve
+from experiments.networks.resolve import resolve, runnable
 from experiments.run.context import Run
 from experiments.run.environment import timed
 from experiments.run.errors import UserError, one_line
@@ -198,20 +198,6 @@ def prepare(spec: EvalSpec, run: Run) -> FeatureClassification:
     return FeatureClassification(spec, contender, train, test, shown, held, keys, leaked)
 
 
-def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, data: str | None) -> Contender:
-    """Load the network that `text` names, on the run's device. Raises UserError if it cannot run.
-
-    data: the labelled set from whose training images K-means features are learned. If None, they are not learned.
-    """
-    contender = resolve(text, run if data else None, layers=layers, seed=seed, learn_from=f"{data}-train")
-    contender.backbone.model.to(run.device)
-    try:
-        features.layer_shapes(contender.backbone)
-    except ValueError as error:
-        raise UserError(f"backbone {text!r}: {error}; dcgan-eval check names the fix") from error
-    return contender
-
-
 def leaked_rows(contender: Contender, train: Labelled, test: Labelled, run: Run) -> dict[str, np.ndarray]:
     """Return protocol -> test images that it leaves out. A protocol without an audit of its training set is missing."""
     leaked = {}
@@ -291,33 +277,3 @@ def method(contender: Contender, spec: EvalSpec) -> str:
     """Name the method for the table. The name of a k-nearest-neighbour row begins with k-nn, as a control."""
     name = CLASSIFIER[spec.classifier].name
     return f"{contender.name} + {name}" if spec.classifier == "l2-svm" else f"{name}, {contender.name}"
-
-
-def scored(right: np.ndarray, rules: Protocol) -> dict[str, Any]:
-    """Return a figure's value, error bar over draws and number of test images, from what was right: bool [R, m]."""
-    accuracy = 100 * right.mean(1)
-    percent = accuracy if rules.metric == "accuracy_percent" else 100 - accuracy
-    figure = {"value": float(percent.mean()), "n_test": right.shape[1]}
-    if len(right) > 1:
-        sd = float(percent.std(ddof=1))
-        figure |= {"error_bar": 1.96 * sd if rules.bar == "1.96sd" else sd, "error_bar_kind": rules.bar}
-    return figure
-
-
-def outcomes(drawn: np.ndarray, right: np.ndarray, y_test: np.ndarray) -> dict[str, Any]:
-    """Return what paired tests compare: the labels used, and which test images were right, in hexadecimal.
-
-    drawn: int64 [R, n], the labelled rows of each draw. right: bool [R, m]. y_test: [m].
-    One fit gives `right`, a bit for each image. R <= 255 draws give `right_draws`, a byte for each image, the number of
-    draws that got it right. They also give `accuracy_percent`, one value for each draw, and `class_accuracy_percent`,
-    one list for each draw, with the classes in ascending order.
-    """
-    labels = {"labels": rows_digest(drawn)}
-    if len(right) == 1:
-        return labels | {"right": np.packbits(right[0]).tobytes().hex()}
-    by_class = np.stack([right[:, y_test == c].mean(1) for c in np.unique(y_test)], axis=1)
-    return labels | {
-        "right_draws": right.sum(0).astype(np.uint8).tobytes().hex(),
-        "accuracy_percent": (100 * right.mean(1)).round(4).tolist(),
-        "class_accuracy_percent": (100 * by_class).round(2).tolist(),
-    }

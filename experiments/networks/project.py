@@ -101,15 +101,8 @@ def _trained_on(file: Path) -> str | None:
     """
     try:
         written = json.loads(file.with_name("training.json").read_text())
-        if written["discriminator"] == hashlib.sha256(file.read_bytes()).hexdigest():
-            data = written["data"]
-            return str(data.get("at_network_size", data["digest"]))
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ):  # there is none, or it is some other JSON of the user
-        pass
-    return None
+        own = written["discriminator"] == hashlib.sha256(file.read_bytes()).hexdigest()
+        data = written["data"]
+        return str(data.get("at_network_size", data["digest"])) if own else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # there is none, or it is some other JSON of the user

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+import features
 import gan
 from experiments.networks.contender import Contender, Request
 from experiments.networks.kinds import CHECKPOINT, KINDS, SHIPPED, Kind, refuse_old_path
@@ -37,6 +38,20 @@ def resolve(
         return resolver(name, Request(seed, run, learn_from)).contender(layers)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(f"backbone {text!r}: {error}") from error
+
+
+def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, data: str | None) -> Contender:
+    """Load the network that `text` names, on the run's device. Raises UserError if it cannot run.
+
+    data: the labelled set from whose training images K-means features are learned. If None, they are not learned.
+    """
+    contender = resolve(text, run if data else None, layers=layers, seed=seed, learn_from=f"{data}-train")
+    contender.backbone.model.to(run.device)
+    try:
+        features.layer_shapes(contender.backbone)
+    except ValueError as error:
+        raise UserError(f"backbone {text!r}: {error}; dcgan-eval check names the fix") from error
+    return contender
 
 
 def _kind_of(text: str) -> tuple[Kind, str]:

@@ -10,9 +10,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import evaluation
 from experiments.measure import classify
-from experiments.measure.classify import Split, all_labels, few_labels, standardised
+from experiments.measure.classify import Split, all_labels, few_labels, scored, standardised
 from experiments.measure.protocols import PROTOCOLS, FewLabels, check_images, protocol_of
-from experiments.measure.svm import EvalSpec, scored
+from experiments.measure.svm import EvalSpec
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
