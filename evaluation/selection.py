@@ -158,15 +158,20 @@ def _start(problem: Problem, C: float, solutions: dict[float, Solution]) -> Solu
 
 
 def _next(tried: dict[float, Tried], grid: Sequence[float], held: int) -> float | None:
-    """Return the next C to fit, or None if the choice is made. held: number of rows of the hold-out."""
+    """Return the next C to fit, or None if the choice is made. held: number of rows of the hold-out.
+
+    First, the grid is walked upwards until the accuracy has fallen. Then a best value at an edge calls for the next one
+    beyond it. At last, rough fits that are close to the best are finished, the best first; this may reopen the rest.
+    """
     if not tried:
         return grid[0]
     best, low, high = _best(tried), min(tried), max(tried)
     top = tried[best]["accuracy"]
     error = math.sqrt(top * (1 - top) / held)
     lost = {C: top - tried[C]["accuracy"] for C in sorted(tried)}
-    fallen = lost[low] > CLEAR * error and all(list(lost.values())[-2:])
-    if high < grid[-1] and not fallen and lost[high] <= CLEAR * error:
+    risen, fallen = lost[low] > CLEAR * error, lost[high] > CLEAR * error
+    twice_worse = min(list(lost.values())[-2:]) > 0
+    if high < grid[-1] and not (fallen or (risen and twice_worse)):
         return next(C for C in grid if C > high)
     reach = BEYOND ** (MAX_BEYOND - 0.5)
     if best == low and low > grid[0] / reach:

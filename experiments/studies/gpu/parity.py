@@ -14,7 +14,7 @@ import evaluation
 import features
 import gan
 from experiments.run.context import Run
-from experiments.studies.gpu.table import BATCH, SEED, Row, photographs
+from experiments.studies.gpu.table import BATCH, RECIPE, SEED, Row, photographs
 from experiments.training.recipe import load_recipe
 
 BEGUN, TRAINED = 10, 40  # steps before both ways part, and steps after that; the rate falls in half of these
@@ -23,7 +23,7 @@ PARITY_BATCH = 32
 
 def training(run: Run) -> Iterator[Row]:
     """Compare replayed steps with steps one by one, from one state, with every objective, in float32."""
-    recipe = load_recipe("imagenet32-contrast")
+    recipe = load_recipe(RECIPE)
     steps = BEGUN + TRAINED
     config = dataclasses.replace(
         recipe.training,
@@ -56,7 +56,7 @@ def training(run: Run) -> Iterator[Row]:
 
 def synchronisations(run: Run) -> Iterator[Row]:
     """Train with synchronisation forbidden: any in a step would raise RuntimeError."""
-    recipe = load_recipe("imagenet32-contrast")
+    recipe = load_recipe(RECIPE)
     config = dataclasses.replace(recipe.training, batch_size=PARITY_BATCH, augment=("color", "translation", "cutout"))
     images = torch.from_numpy(photographs(512, 64)).to(run.device)
     done = 0

@@ -6,6 +6,7 @@ import numpy as np
 
 SEED = 0
 BATCH = 128
+RECIPE = "imagenet32-contrast"  # with every objective but R1 and DiffAugment; its network comes with the project
 
 
 @dataclasses.dataclass(frozen=True)

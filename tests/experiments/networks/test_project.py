@@ -34,9 +34,9 @@ def test_a_network_that_comes_with_the_project(name: str) -> None:
 def test_the_newest_record_of_before_is_of_this_network(name: str) -> None:
     """The record names the old path of the file; method and weights are the same."""
     contender, records = resolve(name), results.read_records(RECORDS / f"{TABLES[name]}.jsonl")
-    newest = [record for record in records if record.method == f"{contender.name} + L2-SVM"][-1]
-    assert newest.inputs["weights"] == contender.weights
-    assert newest.spec["backbone"].endswith(f"results/weights/{name}.safetensors")
+    own = [record for record in records if record.method == f"{contender.name} + L2-SVM"]
+    before = [record for record in own if record.spec["backbone"].endswith(f"results/weights/{name}.safetensors")]
+    assert before[-1].inputs["weights"] == contender.weights
 
 
 def test_a_file_is_named_after_itself_or_its_run(tmp_path: Path) -> None:
