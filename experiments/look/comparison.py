@@ -65,7 +65,7 @@ def training_images(file: Path, named: str | None, run: Run, shape: Sequence[int
         return TrainingImages(packed, packed.images, rows, held_out)
     channels, side, _ = shape
     height, width, has = packed.images.shape[1:]
-    if has != channels or (height, width) != (max(height, side),) * 2:
+    if has != channels or height != width or height < side:
         raise UserError(
             f"the images of {packed.name} are {[height, width, has]}, but {file} has {[side, side, channels]}; name "
             "the set that it was trained on with --data"

@@ -1,8 +1,8 @@
 """Ablation: a network's CIFAR-10 accuracy with one choice of the protocol varied at a time.
 
 Only training images are used: a fifth of them is held out and scored, C is chosen on another fifth, and the test images
-are never loaded. The images pass through the network once for each mode of batch norm. The maps
-are pooled so that the features of every variant can be computed from what is stored (features.NestedGrids).
+are never loaded. The images pass through the network once for each mode of batch norm. The maps are pooled so that the
+features of every variant can be computed from what is stored (features.NestedGrids).
 """
 
 import hashlib

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,26 +14,7 @@ import gan
 from experiments import cli
 from experiments.data.packed import pack
 from experiments.measure import svm
-from experiments.measure.records import check_recordable
-from experiments.measure.tables import load_table
-from experiments.run.errors import UserError
-from tests.workplace import learnable
-
-RANDOM = ["--backbone", "random:imagenet32,width=4", "--subset", "640"]
-
-
-@pytest.fixture
-def roots(workplace) -> Path:
-    """A workplace whose RUNS_ROOT holds a packed CIFAR-10 of 2,000 + 500 images that a linear classifier can learn."""
-    rng = np.random.default_rng(0)
-    for split, n in (("train", 2000), ("test", 500)):
-        workplace.pack(f"cifar10-{split}", *learnable(n, rng))
-    return workplace.root
-
-
-def records(root: Path) -> list[dict]:
-    file = root / "runs" / "records" / "cifar10.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+from tests.experiments.commands.small import RANDOM, USERS, records
 
 
 def test_eval_measures_records_and_prints(roots: Path, capsys: pytest.CaptureFixture) -> None:
@@ -117,56 +97,6 @@ def test_extract_and_dry_run(roots: Path, capsys: pytest.CaptureFixture) -> None
     assert sizes[0] == 2 * sizes[1] > 0
 
 
-@pytest.mark.parametrize(("store", "size"), [("float32", "1.7 GB (float32)"), ("float16", "0.9 GB (float16)")])
-def test_a_dry_run_states_the_disk_that_the_type_needs(
-    workplace, store: str, size: str, capsys: pytest.CaptureFixture
-) -> None:
-    assert cli.main(["eval", "random:imagenet32,width=32", "--dry-run", "--store", store]) == 0
-    assert f"features: {size} under" in (plan := capsys.readouterr().out) and "GPU" not in plan
-    assert cli.main(["eval", "random:imagenet32,width=32", "--dry-run", "--device", "cuda"]) == 0
-    assert "GB free), unless they fit into the GPU's memory" in capsys.readouterr().out
-
-
-def test_mirrored_rows_are_rows_of_their_own(roots: Path, capsys: pytest.CaptureFixture) -> None:
-    mirrored = [*RANDOM, "--mirrored", "--store", "float16"]
-    for arguments in (RANDOM, mirrored, mirrored):
-        assert cli.main(["eval", *arguments]) == 0
-    assert "measured before" in capsys.readouterr().err
-    plain, other = records(roots)
-    assert (plain["protocol"], other["protocol"]) == ("cifar10/subset-640", "cifar10/subset-640-mirrored")
-    assert other["spec"] == plain["spec"] | {"mirrored": True, "store": "float16"}
-    assert plain["run_id"] != other["run_id"] and plain["inputs"]["features"] != other["inputs"]["features"]
-    assert len(list((roots / "runs" / "features").iterdir())) == 4
-    assert cli.main(["eval", *RANDOM, "--mirrored", "--record"]) == 2
-    assert "cifar10/subset-640-mirrored cannot be recorded" in capsys.readouterr().err
-
-
-def test_a_mirrored_row_of_the_whole_set_can_be_recorded() -> None:
-    table = load_table("cifar10")
-    check_recordable(svm.EvalSpec("pixels", mirrored=True), table)
-    with pytest.raises(UserError, match="cifar10/400-per-class-mirrored cannot be recorded"):
-        check_recordable(svm.EvalSpec("pixels", mirrored=True, protocol="cifar10/400-per-class"), table)
-
-
-def test_the_default_is_at_full_width_and_a_full_disk_names_less(
-    roots: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.delenv("BACKBONE", raising=False)
-    assert cli.main(["eval", "--table", "cifar10", "--dry-run"]) == 0
-    plan = capsys.readouterr().out
-    assert "DCGAN imagenet32-contrast + L2-SVM" in plan and "28,672 features" in plan and "features: 6.9 GB" in plan
-    assert "half is enough with --store float16 or BACKBONE=imagenet32-half, which also takes less memory" in plan
-    assert cli.main(["eval", "imagenet32-half", "--dry-run"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].endswith("half is enough with --store float16")
-    assert cli.main(["eval", *RANDOM, "--dry-run"]) == 0
-    assert "half is enough" not in capsys.readouterr().out  # a few megabytes
-    usage = type(shutil.disk_usage("."))
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**6, 10**6 - 100, 100))
-    assert cli.main(["eval", *RANDOM]) == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert "needs 2,293,760 bytes, 100 are free" in error and error.endswith("half is enough with --store float16")
-
-
 def test_table_is_made_of_records_alone(roots: Path) -> None:
     assert cli.main(["table", "cifar10"], results=roots / "results") == 0
     csv = (roots / "results" / "tables" / "cifar10.csv").read_text()
@@ -222,16 +152,6 @@ def test_a_wrong_command_is_one_line_and_exit_2(capsys: pytest.CaptureFixture, a
         cli.main(arguments)
     error = capsys.readouterr().err.strip()
     assert stopped.value.code == 2 and text in error and "\n" not in error and "--help" in error
-
-
-USERS = """import torch
-import features
-
-def make():
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.ReLU())
-    return features.Backbone(model, ["1"], (3, 32, 32), (-1, 1))
-"""
 
 
 def test_the_variable_names_the_network(
@@ -301,14 +221,6 @@ def test_another_figure_of_the_same_run_is_told(
     )
     assert cli.main(["eval", *RANDOM, "--fresh"]) == 0
     assert re.search(r"already holds run .* so the new 1\.00 %", capsys.readouterr().err) and len(records(roots)) == 1
-
-
-def test_features_beyond_float16_are_one_line(roots: Path, capsys: pytest.CaptureFixture) -> None:
-    (roots / "mine.py").write_text(USERS.replace("(-1, 1))", "(0, 1e6))"))
-    assert cli.main(["eval", f"{roots / 'mine.py'}:make", "--subset", "640", "--store", "float16"]) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert re.search(r"float16, got a larger one in row \d+, layer '1'; use float32 \(--store float32\)$", error)
-    assert cli.main(["eval", f"{roots / 'mine.py'}:make", "--subset", "640"]) == 0
 
 
 def test_skipped_files_are_listed_and_exit_1(roots: Path, capsys: pytest.CaptureFixture) -> None:
