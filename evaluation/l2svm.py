@@ -153,6 +153,8 @@ def _check_scored(X: Features, svm: L2SVM) -> Features:
 
 def _check_tensor(X: Tensor) -> None:
     """Raise ValueError unless it is a matrix that can be fitted: nothing is converted where a GPU's memory is short."""
+    if X.layout != torch.strided or X.is_meta:
+        raise ValueError(f"X must be a dense tensor that has data, got {X.layout} on {X.device}")
     if X.ndim != 2 or 0 in X.shape or X.dtype not in (torch.float16, torch.float32, torch.float64):
         raise ValueError(f"X must be float16, float32 or float64 [n, D], got {X.dtype} {list(X.shape)}")
 

@@ -102,8 +102,8 @@ def extract(
     computed = device_blocks(backbone, steps, pool, mirrored=mirrored)
     if isinstance(out, Tensor):
         for start, features in computed:
-            out[start : start + len(features)] = features
-        _check_finite(out, widths)
+            out.detach()[start : start + len(features)] = features
+        _check_finite(out.detach(), widths)
         return out
     dtype = DTYPES[FLOAT32 if out is None else out.dtype]
     blocks = host_blocks(computed, dtype, backbone.device)
@@ -187,6 +187,8 @@ def _check_out(out: np.ndarray | FeatureStore | Tensor, rows: int | None, width:
         raise ValueError(f"out must be float32 or float16, got {out.dtype}")
     if isinstance(out, np.ndarray) and not out.flags.writeable:
         raise ValueError("out must be writable, got a read-only array")
+    if isinstance(out, Tensor) and out.layout != torch.strided:
+        raise ValueError(f"out must be dense, got {out.layout}")
     if isinstance(out, Tensor) and out.device != device:
         raise ValueError(f"out must be on {device}, where the network runs, got {out.device}")
     return out.shape[0]

@@ -47,15 +47,13 @@ def new_state(
 
     Weights are drawn on the CPU, so that every device gets the same; a GPU makes the later draws itself.
     """
+    config.check_fits(arch)
     device = torch.device(device)
     seeded = torch.Generator().manual_seed(config.seed)
     generator: Generator | ConditionalGenerator
     discriminator: Discriminator | ConditionalDiscriminator
     if isinstance(arch, ConditionalArchitecture):
         generator, discriminator = ConditionalGenerator(arch), ConditionalDiscriminator(arch)
-        for name in ("rotation", "contrast"):
-            if getattr(config, name):
-                raise ValueError(f"{name} must be 0 for class-conditional networks, got {getattr(config, name)}")
     else:
         generator, discriminator = Generator(arch), Discriminator(arch)
     initialise(generator, seeded)

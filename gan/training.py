@@ -55,8 +55,8 @@ def train(
     [N], only for class-conditional networks. `rows`: int64 [M], the images to train on; all when None. When several
     processes train together, every process makes the same call. `graphs`: whether a single process on a GPU replays its
     updates as CUDA graphs.
-    Raises ValueError for images of another shape or type, for fewer images than one minibatch, and for missing or
-    superfluous labels.
+    Raises ValueError for images of another shape or type, for fewer images than one minibatch, for rows that
+    are not there, and for missing or superfluous labels.
     """
     arch, device = state.discriminator.arch, next(state.generator.parameters()).device
     check_squares(images, arch.size, arch.channels)
@@ -66,6 +66,8 @@ def train(
     if labels is not None and not (len(labels) == len(images) and 0 <= labels.min() <= labels.max() < (classes or 0)):
         raise ValueError(f"labels must be int64 [{len(images)}] in [0, {classes}), got {tuple(labels.shape)}")
     rows = torch.arange(len(images)) if rows is None else rows.cpu()
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(images):
+        raise ValueError(f"rows must lie in [0, {len(images)}), got {int(rows.min())} to {int(rows.max())}")
     minibatch_indices(len(rows), config, state.step)  # refuses too few images before the first step
     if config.batch_size % processes():
         raise ValueError(f"batch_size must be a multiple of the {processes()} processes, got {config.batch_size}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from experiments.commands.options import add_dry_run, add_record, add_roots
 from experiments.run.context import Run
+from experiments.run.errors import UserError
 from experiments.training.files import STATE
 from experiments.training.recipe import load_recipe, recipe_names
 
@@ -40,6 +41,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Train, and print the path of the discriminator."""
     recipe = load_recipe(arguments.recipe, arguments.set)
+    if arguments.checkpoint_images is not None and arguments.checkpoint_images < 1:
+        raise UserError(f"--checkpoint-images must be at least 1, got {arguments.checkpoint_images}")
     out = arguments.out or run.runs_root / "train" / recipe.name
     if arguments.dry_run:
         print(json.dumps(dataclasses.asdict(recipe), indent=2))

@@ -8,7 +8,12 @@ from typing import Any
 
 from experiments.run.errors import UserError, closest
 
-PLAIN: dict[str, Any] = {"int": int, "float": (int, float), "str": str}  # only these types are checked here
+PLAIN: dict[str, Any] = {
+    "int": int,
+    "float": (int, float),
+    "str": str,
+    "bool": bool,
+}  # only these types are checked here
 
 
 def names(folder: str) -> list[str]:
@@ -45,8 +50,9 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
             f"unknown key {unknown[0]!r} in {where}; known: {', '.join(known)}{closest(unknown[0], known)}"
         )
     for key, value in values.items():
-        kind = str(getattr(known[key].type, "__name__", known[key].type))
-        if (plain := PLAIN.get(kind)) and (not isinstance(value, plain) or isinstance(value, bool)):
+        kind = str(getattr(known[key].type, "__name__", known[key].type)).removesuffix(" | None")
+        plain = PLAIN.get(kind)
+        if plain and (not isinstance(value, plain) or isinstance(value, bool) != (plain is bool)):
             raise ValueError(f"{key} in {where} must be of type {kind}, got {value!r}")
     required = (dataclasses.MISSING, dataclasses.MISSING)
     missing = [k for k, f in known.items() if (f.default, f.default_factory) == required and k not in values]

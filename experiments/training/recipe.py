@@ -92,7 +92,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         if "dedup" in values:
             values["dedup"] = build(DedupSpec, values["dedup"], f"{source.name} [dedup]")
         recipe: Recipe = build(Recipe, {"name": source.stem} | values, source.name)
-        recipe.architecture  # noqa: B018  raises for impossible networks
+        recipe.training.check_fits(recipe.architecture)  # raises for impossible networks, too
     except ValueError as error:
         raise UserError(f"{source.name}: {error}") from error
     return recipe

@@ -272,6 +272,8 @@ def test_X_is_not_copied_on_its_way_to_the_solver(features: tuple, monkeypatch: 
 @pytest.mark.parametrize(
     ("X", "text"),
     [
+        (torch.zeros(50, 4).to_sparse(), "X must be a dense tensor that has data, got torch.sparse_coo"),
+        (torch.zeros(50, 4, device="meta"), "X must be a dense tensor that has data, got torch.strided on meta"),
         (torch.zeros(50), r"X must be float16, float32 or float64 \[n, D\], got torch.float32 \[50\]"),
         (torch.zeros(50, 3, dtype=torch.int64), "got torch.int64"),
         (torch.zeros(50, 0), r"got torch.float32 \[50, 0\]"),

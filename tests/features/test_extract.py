@@ -121,12 +121,19 @@ def test_nan_is_refused_with_its_row_and_layer(images):
         (np.empty((37, 320), np.float64), "out must be float32 or float16, got float64"),
         (np.broadcast_to(np.float32(0), (37, 320)), "out must be writable"),
         (torch.empty(37, 320, dtype=torch.int32), "out must be float32 or float16, got torch.int32"),
+        (torch.zeros(37, 320).to_sparse(), "out must be dense, got torch.sparse_coo"),
         (torch.empty(37, 320, device="meta"), "out must be on cpu, where the network runs, got meta"),
     ],
 )
 def test_out_must_fit(images, out, message):
     with pytest.raises(ValueError, match=message):
         extract(a_backbone(), images, out=out)
+
+
+def test_a_tensor_that_requires_gradients_may_be_filled(images):
+    out = torch.empty(37, 320, requires_grad=True)
+    assert extract(a_backbone(), images, out=out) is out
+    assert np.array_equal(out.detach().numpy(), extract(a_backbone(), images))
 
 
 @pytest.mark.parametrize("rows, got", [(36, "at least 37"), (38, "37")])

@@ -171,6 +171,12 @@ def test_other_images_are_refused_before_the_first_step(images, text):
     assert state.step == 0
 
 
+@pytest.mark.parametrize("rows", [[-1, *range(9)], [*range(9), 37]])
+def test_rows_that_are_not_there_are_refused_before_the_first_step(rows):
+    with pytest.raises(ValueError, match=r"rows must lie in \[0, 37\), got"):
+        next(gan.train(gan.new_state(ARCH, CONFIG), IMAGES, CONFIG, rows=torch.tensor(rows)))
+
+
 @pytest.mark.parametrize(
     "fields, text",
     [
@@ -181,6 +187,14 @@ def test_other_images_are_refused_before_the_first_step(images, text):
         ({"lr": float("nan")}, "need lr > 0"),
         ({"beta1": 1.0}, "beta1 < 1"),
         ({"weight_decay": -1.0}, "weight_decay >= 0"),
+        ({"lr": float("inf")}, "all finite, got inf"),
+        ({"weight_decay": float("inf")}, "all finite"),
+        ({"seed": -1}, r"seed must lie in \[0, 2\*\*40\), got -1"),
+        ({"seed": 2**70}, r"seed must lie in \[0, 2\*\*40\)"),
+        ({"contrast": "yes"}, "contrast must be a number, got 'yes'"),
+        ({"crop": True}, "crop must be a number, got True"),
+        ({"images": 1000.5}, "images must be a whole number, got 1000.5"),
+        ({"augment": 3}, "augment must be a list of color, translation, cutout, got 3"),
     ],
 )
 def test_impossible_configurations_are_refused(fields, text):

@@ -145,6 +145,7 @@ def test_help_names_the_recipes_without_torch():
         (["--set", "discriminator=results/weights/svhn32.safetensors"], "write svhn32: networks that come with"),
         (["--set", "discriminator=svhn32"], "svhn32 is not a discriminator of this recipe's architecture"),
         (["--device", "nogpu"], "set DEVICE=cpu"),
+        (["--checkpoint-images", "0"], "--checkpoint-images must be at least 1, got 0"),
     ],
 )
 def test_a_mistake_is_one_line_and_begins_no_run(workplace, recipe, capsys, arguments, text):

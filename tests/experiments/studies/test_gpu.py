@@ -9,11 +9,20 @@ from experiments.studies.gpu.table import Row, photographs
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so_and_exits_with_2(capsys):
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "this study needs a GPU that torch can use"),
+        (["--device", "cpu"], "this study needs a GPU that torch can use"),
+        (["--device", "cuda"], "device 'cuda' cannot be used; set DEVICE=cpu"),
+        (["--bogus"], "unrecognized arguments: --bogus"),
+    ],
+)
+def test_without_a_gpu_it_says_so_in_one_line_and_exits_with_2(capsys, arguments, text):
     with pytest.raises(SystemExit) as ended:
-        main([])
-    assert ended.value.code == 2
-    assert "this study needs a GPU that torch can use" in capsys.readouterr().err.splitlines()[-1]
+        main(arguments)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and text in line
 
 
 def test_a_line_shows_the_figure_what_stands_beside_it_and_their_ratio():
