@@ -28,7 +28,7 @@ class StandIn:
     """Records updates on the CPU. `state`: the training state, put back after recording."""
 
     def __init__(self, state):
-        self._state = state
+        self.state = state
         self.recorded, self.alone, self.replayed = [], 0, 0
 
     def once(self, update):
@@ -36,8 +36,8 @@ class StandIn:
         return update()
 
     def record(self, update, noise):
-        held = [t for network in self._state.networks.values() for t in network.state_dict(keep_vars=True).values()]
-        held += [t for o in self._state.optimizers.values() for slots in o.state.values() for t in slots.values()]
+        held = [t for network in self.state.networks.values() for t in network.state_dict(keep_vars=True).values()]
+        held += [t for o in self.state.optimizers.values() for slots in o.state.values() for t in slots.values()]
         before, draws = [t.detach().clone() for t in held], noise.get_state()
         with _Tape() as tape:
             loss = update()
