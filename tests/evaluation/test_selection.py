@@ -206,17 +206,23 @@ def test_a_fit_that_cannot_reach_tol_is_not_tried_for_ever(monkeypatch: pytest.M
     assert not next(entry["rough"] for entry in selection.grid if entry["C"] == selection.C)
 
 
+EXHAUSTIVE = (
+    "2026-11-27"  # up to then every value of a grid was fitted exactly; later curves have rough values, and gaps
+)
+
+
 def recorded() -> list[tuple[str, float, dict[float, float]]]:
-    """Return (name, chosen C, C -> accuracy) of all committed choices on a hold-out of 10,000 CIFAR-10 images."""
+    """Return (name, chosen C, C -> accuracy) of the exhaustive choices on a hold-out of 10,000 CIFAR-10 images."""
     found = []
     for line in (RUNS / "cifar10.jsonl").read_text().splitlines():
         record = json.loads(line)
-        if record["protocol"] == "cifar10/full" and "grid" in record["selection"]:
+        if record["protocol"] == "cifar10/full" and "grid" in record["selection"] and record["started"] < EXHAUSTIVE:
             grid = record["selection"]["grid"]
             found.append((record["method"], record["selection"]["C"], {t["C"]: t["accuracy"] for t in grid}))
     for line in (RUNS / "ablation.jsonl").read_text().splitlines():
-        for row in json.loads(line)["solver"]["variants"]:
-            found.append((f"{row['kind']} {row['variant']}", row["C"], dict(row["tried"])))
+        if (record := json.loads(line))["started"] < EXHAUSTIVE:
+            for row in record["solver"]["variants"]:
+                found.append((f"{row['kind']} {row['variant']}", row["C"], dict(row["tried"])))
     return found
 
 
