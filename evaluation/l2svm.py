@@ -6,6 +6,7 @@ so the intercept is penalised). LinearSVC holds X seven times over; this module 
 """
 
 import math
+import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from numbers import Integral, Real
@@ -206,7 +207,7 @@ def winners(scores: np.ndarray) -> np.ndarray:
 def check_options(Cs: Sequence[float], *, tol: float, max_iter: int) -> None:
     """Raise ValueError unless every option is in its range."""
     for name, value in [*(("C", C) for C in Cs), ("tol", tol)]:
-        if not isinstance(value, Real) or not 0 < value < math.inf:
+        if not isinstance(value, Real) or not 0 < value <= sys.float_info.max:  # larger whole numbers are no float64
             raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
     if not isinstance(max_iter, Integral) or max_iter < 1:
         raise ValueError(f"max_iter must be a whole number, at least 1, got {max_iter!r}")

@@ -127,6 +127,8 @@ def _usable(device: torch.device | str | None) -> torch.device:
         wanted = torch.device("cpu" if device is None else device)
         if wanted.type == "cuda":
             torch.cuda.get_device_properties(wanted)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f"device must be 'cpu' or a 'cuda' device that is there, got {device!r}: {error}") from None
+    if wanted.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device must be 'cpu' or a 'cuda' device that is there, got {device!r}")
     return torch.device("cpu") if wanted.type == "mps" else wanted

@@ -198,6 +198,9 @@ def test_rows_of_weight_zero_take_no_part() -> None:
         ({"tol": 0}, "tol must be a positive"),
         ({"max_iter": 0}, "max_iter must be a whole number"),
         ({"device": "abacus"}, "device must be 'cpu' or a 'cuda' device that is there, got 'abacus'"),
+        ({"device": "meta"}, "device must be 'cpu' or a 'cuda' device that is there, got 'meta'"),
+        ({"device": 3.5}, "device must be 'cpu' or a 'cuda' device that is there, got 3.5"),
+        ({"C": 10**400}, "C must be a positive, finite number"),
     ],
 )
 def test_options_out_of_range(change: dict, text: str) -> None:
