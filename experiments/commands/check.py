@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from experiments.commands import options as shared
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable
@@ -53,13 +54,14 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         return _print_checks(features.run_checks(error.__cause__.backbone))  # they say what is wrong with it
     backbone, rules = contender.backbone, PROTOCOLS[PROTOCOL]
     backbone.model.to(device)
-    print(f"{contender.name}, on {device}", flush=True)
+    console.answer(f"{contender.name}, on {device}")
     rows = rules.images + rules.tested
     if _print_checks(features.run_checks(backbone, pool=contender.pool, rows=rows, folder=run.runs_root)):
         return 1
-    print(_layers(features.layer_shapes(backbone), features.layer_widths(backbone, pool=contender.pool)))
+    table = _layers(features.layer_shapes(backbone), features.layer_widths(backbone, pool=contender.pool))
+    console.answer(*table.split("\n"))
     costs = features.measure_costs(backbone, pool=contender.pool, progress=run.progress)
-    print("\n".join(_costs(costs)))
+    console.answer(*_costs(costs))
     if arguments.record:
         file = run.records / "costs.jsonl"
         record = results.CostRecord(
@@ -83,7 +85,7 @@ def _print_checks(checks: Iterator[features.Finding]) -> int:
     """Print a line for each check as it comes; return 1 if one failed."""
     failed = 0
     for found in checks:
-        print(f"{WORDS[found.ok]:5}  {found.check:13}  {found.seen}{'; ' if found.fix else ''}{found.fix}", flush=True)
+        console.answer(f"{WORDS[found.ok]:5}  {found.check:13}  {found.seen}{'; ' if found.fix else ''}{found.fix}")
         failed |= found.ok is False
     return int(failed)
 

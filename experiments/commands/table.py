@@ -4,6 +4,7 @@ import argparse
 
 from experiments.commands.options import add_roots, one_of
 from experiments.measure.protocols import ABLATION, LEADERBOARD
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
@@ -41,5 +42,5 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         write_bytes(file, content)
         run.say(f"written {file}")
     if arguments.name:
-        print(files[run.tables / f"{arguments.name}.md"].decode())
+        console.answer(*files[run.tables / f"{arguments.name}.md"].decode().split("\n"))
     return 0
