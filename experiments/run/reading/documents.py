@@ -26,23 +26,25 @@ class DamagedError(UserError, ValueError):
     """A file that does not hold what it should; the message names the file and the fix."""
 
 
-def read_json(file: Path, shape: Any = dict, *, fix: str = RESTORE) -> Any:
+def read_json(file: Path, shape: Any = dict, *, what: str = "damaged", fix: str = RESTORE) -> Any:
     """Return the content of a JSON file in the form of `shape` (see `shapes.build`); other keys are left out.
 
-    Raises FileNotFoundError if there is no file, and DamagedError, which ends with `fix`, for any other content.
+    Raises FileNotFoundError if there is no file, and DamagedError, "FILE is WHAT (...); FIX", for any other content.
     """
     try:
         value = unsealed(parse(read_text(file)))
-        return build(shape, value, "it" if type(value) is dict else "the whole", closed=False)
+        if shape is not Any and not isinstance(value, dict):
+            raise ValueError(f"it holds a {type(value).__name__}, not a table")
+        return build(shape, value, "it", closed=False)
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
-        raise DamagedError(f"{file} is damaged ({one_line(error)}); {fix}") from error
+        raise DamagedError(f"{file} is {what} ({one_line(error)}); {fix}") from error
 
 
 def write_json(file: Path, value: Mapping[str, Any]) -> None:
     """Write a table of JSON values, sealed, whole or not at all."""
-    write_bytes(file, (json.dumps({**value, SEAL: _digest(value)}, indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(file, (json.dumps({**value, SEAL: seal_of(value)}, indent=2, allow_nan=False) + "\n").encode())
 
 
 def unsealed(value: Any) -> Any:
@@ -51,7 +53,7 @@ def unsealed(value: Any) -> Any:
         return value
     last = next(reversed(value))
     rest = {key: of for key, of in value.items() if key != last}
-    matches = isinstance(value[last], str) and len(value[last]) == 64 and value[last] == _digest(rest)
+    matches = isinstance(value[last], str) and len(value[last]) == 64 and value[last] == seal_of(rest)
     if last == SEAL and matches:
         return rest
     if SEAL in value or matches:  # the seal matches, but is called otherwise: its name was changed
@@ -98,7 +100,8 @@ def check_plain(value: Any) -> None:
     raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
 
 
-def _digest(value: Mapping[str, Any]) -> str:
+def seal_of(value: Mapping[str, Any]) -> str:
+    """Return the SHA-256 (hex) of JSON values: the entry `SEAL` of a sealed file, which must be its last."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
