@@ -12,10 +12,12 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 import gan
-from experiments.networks.contender import NOTHING, Network, Request, split_settings
+from experiments.networks.contender import BATCH, NOTHING, Network, Request, split_settings
 from experiments.networks.kinds import WEIGHTS
+from experiments.networks.sizes import sizes
 from experiments.run.errors import closest
 from experiments.run.files import file_digest
+from experiments.run.memory import check_memory
 from experiments.run.reading.documents import read_json
 from gan.theano_weights import complete_stages
 
@@ -57,6 +59,8 @@ def open_checkpoint(text: str, request: Request) -> Network:
 def draw_random(text: str, request: Request) -> Network:
     """Make the discriminator PRESET[,width=N,...], freshly initialised from the seed."""
     arch, name = architecture(text)
+    size, _ = sizes(arch)
+    check_memory(size.weights + 2 * BATCH * size.largest, f"random:{text}", "name a smaller width")
     net = gan.Discriminator(arch)
     gan.initialise(net, torch.Generator().manual_seed(request.seed))
     return _discriminator(f"random-init {name}", net, arch.stage_names, NOTHING)

@@ -17,6 +17,8 @@ from experiments.run.reading.toml import file_of, names, parse_toml, read_toml
 if TYPE_CHECKING:
     import gan
 
+MOST_IMAGES = 10**12  # shown in a run: years at any rate
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -38,6 +40,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.held_out < 0:
             raise ValueError(f"held_out must be 0 or more images, got {self.held_out}")
+        if self.training.images > MOST_IMAGES:
+            raise ValueError(f"images in [training] must be at most {MOST_IMAGES:,}, got {self.training.images:,}")
 
     @property
     def architecture(self) -> gan.Architecture | gan.ConditionalArchitecture:

@@ -16,13 +16,14 @@ from experiments.data.load import load
 from experiments.networks.kinds import SHIPPED, WEIGHTS, refuse_old_path
 from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
-from experiments.run.files import file_digest, write_bytes
+from experiments.run.files import check_place, file_digest, write_bytes
 from experiments.run.progress import silent
 from experiments.run.reading.documents import read_json, write_json
 from experiments.run.torchrun import broadcast
 from experiments.training import loop
 from experiments.training.files import DATA, DISCRIMINATOR, EPOCHS, GENERATOR, REMOVED, STATE, SUMMARY
-from experiments.training.images import TrainingSet, to_tensors, training_set
+from experiments.training.images import TrainingSet, check_set, to_tensors, training_set
+from experiments.training.limits import check_limits
 from experiments.training.monitor import LOOKS, Monitor
 from experiments.training.recipe import Recipe
 from experiments.training.resume import Notes, read_notes
@@ -43,6 +44,7 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
     last checkpoint kept, if a loss or a weight is not finite.
     """
     config = recipe.training
+    check_limits(recipe, run)
     if config.batch_size % parallel.processes():
         raise UserError(
             f"batch_size {config.batch_size} must be divisible by the number of processes, {parallel.processes()}"
@@ -73,6 +75,15 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
         seconds = loop.run_steps(shown, monitor, run, checkpoint_images=checkpoint_images)
         _finish(recipe, out, state, data, seconds, run)
     return out / DISCRIMINATOR
+
+
+def check(recipe: Recipe, out: Path, run: Run) -> None:
+    """Raise UserError as `train` would, as far as that can be told without the images; write nothing."""
+    check_place(out)
+    check_limits(recipe, run)
+    check_set(recipe, run)
+    if (out / STATE).exists() or recipe.discriminator or recipe.generator:
+        _begin(recipe, out, dataclasses.replace(run, say=lambda text: None))
 
 
 def record(out: Path, folder: Path) -> None:
