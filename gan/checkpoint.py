@@ -116,7 +116,7 @@ def load_state(
         raise ValueError(f"{path} was written by another version: {_first_line(error)}") from error
     for name, ours, theirs in (("architecture", arch, theirs_arch), ("config", config, theirs_config)):
         if ours != theirs:
-            raise ValueError(f"{path} belongs to another run: its {name} is {theirs}, this run's is {ours}")
+            raise ValueError(f"{path} belongs to another run: its {name} {_difference(theirs, ours)}")
     state = new_state(arch, config, device)
     try:
         for name, network in state.networks.items():
@@ -186,6 +186,15 @@ def _restore_noise(
         f"made on the {where}",
         stacklevel=3,
     )
+
+
+def _difference(theirs: Any, ours: Any) -> str:
+    """Say in which fields two architectures, or two configs, differ."""
+    if type(theirs) is not type(ours):
+        return f"is {type(theirs).__name__}, this run's is {type(ours).__name__}"
+    names = [f.name for f in dataclasses.fields(ours) if getattr(theirs, f.name) != getattr(ours, f.name)]
+    told = [", ".join(f"{name}={getattr(of, name)!r}" for name in names) for of in (theirs, ours)]
+    return f"is {told[0]}, this run's is {told[1]}"
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

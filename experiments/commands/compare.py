@@ -34,8 +34,6 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     from experiments.measure import paired_tests
     from experiments.measure.records import records_named
 
-    if not 0 < arguments.alpha < 1:
-        raise UserError(f"--alpha must lie in (0, 1), got {arguments.alpha:g}")
     usual = protocol_of(arguments.table, None)
     a, b = records_named((arguments.A, arguments.B), arguments.protocol, usual, run)
     if what := paired_tests.unlike(a, b):

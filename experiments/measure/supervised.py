@@ -63,6 +63,9 @@ class SupervisedSpec:
             arch, _ = architecture(self.network)
         except ValueError as error:
             raise UserError(f"{PREFIX}{self.network}: {error}") from error
+        if arch.image_shape != IMAGE_SHAPE:
+            has = f"{self.rules.data}-train has {IMAGE_SHAPE}"
+            raise UserError(f"{PREFIX}{self.network} takes {arch.image_shape}, {has}")
         size, _ = sizes(arch)
         largest = max(self.space.batch_size)
         check_memory(4 * size.weights + largest * size.maps // 2, f"{PREFIX}{self.network}", "name a smaller width")
@@ -184,8 +187,6 @@ def prepare(spec: SupervisedSpec, run: Run) -> SupervisedSearch:
     train, test = (load_labelled(f"{spec.rules.data}-{part}", run) for part in ("train", "test"))
     check_images(spec.protocol, len(train.images), len(test.images), SUPERVISED)
     arch, _ = architecture(spec.network)
-    height, width, channels = train.images.shape[1:]
-    _check_shape(spec, (channels, height, width))
     fit, held = evaluation.stratified_holdout(train.labels, spec.rules.holdout, seed=spec.seed)
     if (few := spec.rules.few) is not None:
         draw = evaluation.label_draws(train.labels[fit], 1, seed=spec.seed, per_class=few.per_class, size=few.size)
@@ -203,16 +204,8 @@ def prepare(spec: SupervisedSpec, run: Run) -> SupervisedSearch:
     return SupervisedSearch(spec, data, {"train": train.digest, "test": test.digest}, folder)
 
 
-def _check_shape(spec: SupervisedSpec, shape: tuple[int, int, int]) -> None:
-    """Raise UserError unless the network takes images of the shape (C, H, W)."""
-    takes = architecture(spec.network)[0].image_shape
-    if takes != shape:
-        raise UserError(f"{PREFIX}{spec.network} takes {takes}, {spec.rules.data}-train has {shape}")
-
-
 def describe(spec: SupervisedSpec, run: Run) -> list[str]:
-    """Return a line that says what a long run would do. Raises UserError for a network of other images."""
-    _check_shape(spec, IMAGE_SHAPE)
+    """Return a line that says what a long run would do."""
     return [f"{spec.method}: {spec.epochs} epochs each, {spec.protocol}, on {run.device}"]
 
 

@@ -20,7 +20,7 @@ VERSION = 2  # raise it when learning gives other centroids than before
 
 def make_kmeans(text: str, request: Request) -> Network:
     """Return features of K centroids, learned from the images that the request names; not learned if it has no run."""
-    if not text.isdigit() or int(text) < 2:
+    if not text.isdecimal() or int(text) < 2:
         raise ValueError(f"write kmeans:K, K >= 2 centroids, got {text!r}")
     check_memory(4 * BATCH * PLACES * int(text), f"kmeans:{text}", "name fewer centroids")
     if request.run is not None:

@@ -38,8 +38,8 @@ def _size(kind: Callable[[Any], nn.Module], arch: Any, inputs: Tensor, labels: l
     with torch.device("meta"):
         network = kind(arch)
     seen = [inputs.nbytes]
-    for module in network.modules():
-        if not list(module.children()):
+    for name, module in network.named_modules():
+        if not list(module.children()) and "parametrizations" not in name:  # those return weights, not maps
             module.register_forward_hook(lambda _, __, output: seen.append(output.nbytes))
     with torch.no_grad():
         network(inputs, *labels)

@@ -94,9 +94,10 @@ def _check_fits(packed: PackedSet, recipe: Recipe) -> None:
     """Raise UserError unless the set holds squares of the network's size or larger, with the network's channels."""
     arch, (height, width, channels) = recipe.architecture, packed.images.shape[1:]
     if height != width or height < arch.size or channels != arch.channels:
+        fix = f", or --set channels={channels}" if height == width >= arch.size and not recipe.conditional else ""
         raise UserError(
             f"{recipe.dataset} holds images of {height}x{width} with {channels} channels, but {recipe.name} needs "
-            f"squares of {arch.size}x{arch.size} or larger with {arch.channels}; name another dataset or preset"
+            f"squares of {arch.size}x{arch.size} or larger with {arch.channels}; name another dataset or preset{fix}"
         )
 
 
