@@ -84,7 +84,7 @@ def _files(source: Path) -> dict[File, str]:
     """Return training photograph -> wnid, in the order of the inner paths. If two zips hold a path, the first wins."""
     is_zipped = source.is_dir() and not (source / "train").is_dir()
     found: dict[str, tuple[File, str]] = {}
-    for file in members(source) if is_zipped else list_images(source)[0]:
+    for file in members(source) if is_zipped else list_images(source, every_name=True).files:
         if match := MEMBER.fullmatch(file.path):
             found.setdefault(match[1], (file, match[2]))
     return dict(found.values())
