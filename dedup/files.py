@@ -99,7 +99,8 @@ def hash_files(
                 skipped.append(Skipped(index, one_line(error), unread))
                 continue
             kept.append(index)
-            treated.update(picture.done)
+            if picture.done:
+                treated.update(picture.done)
             if thumbnail is not None:
                 thumbnails.append(thumbnail)
             yield gray

@@ -49,6 +49,9 @@ def as_seen(image: ImageFile.ImageFile) -> Picture:
 
     Raises ValueError for other integers and floats, and any error of Pillow's plugins for a malformed file.
     """
+    # nothing applies to a JPEG without EXIF and XMP, and to look for an orientation would take a tenth of the time
+    if image.format == "JPEG" and "exif" not in image.info and "xmp" not in image.info:
+        return Picture(image, ())
     done = []
     seen: Image.Image = image
     if (turn := _TURNS.get(_orientation(image))) is not None:
@@ -76,9 +79,7 @@ def describe(treated: Mapping[str, int]) -> str:
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
-    # a JPEG without EXIF and XMP has no orientation, and reading it would take a tenth of the time; TIFF is turned by
-    # Pillow when it is decoded
-    if image.format == "TIFF" or (image.format == "JPEG" and "exif" not in image.info and "xmp" not in image.info):
+    if image.format == "TIFF":  # Pillow turns it when it decodes it
         return 1
     with contextlib.suppress(Exception):  # Pillow raises nearly anything for malformed EXIF
         return int(image.getexif().get(ORIENTATION, 1))

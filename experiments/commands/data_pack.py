@@ -37,8 +37,8 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if arguments.dry_run:
         size = planned.count * spec.side**2 * spec.channels / 1e6
         print(f"would pack {planned.count:,} images of {source} into {folder}: {size:,.0f} MB, double while packing")
-        if planned.skipped:
-            print(f"would leave out {len(planned.skipped):,} files, such as {': '.join(planned.skipped[0])}")
+        if n := len(planned.skipped):
+            print(f"would leave out {n:,} file{'s' * (n > 1)}, such as {': '.join(planned.skipped[0])}")
         return 0
     return 1 if print_set(pack_images(planned, folder, spec, run), run) else 0
 

@@ -124,7 +124,7 @@ def describe(name: str, run: Run) -> str:
         files, skipped, _ = list_images(Path(name))
         size = sum(file.version[0] for file in files)
         kept = "; chunks finished before are not read again" if (run.runs_root / "photos").exists() else ""
-        left_out = f"; {len(skipped):,} files are left out ({': '.join(skipped[0])})" if skipped else ""
+        left_out = f"; left out: {len(skipped):,}, such as {': '.join(skipped[0])}" if skipped else ""
         return f"{name}: {len(files):,} image files, {size / 1e6:,.1f} MB, decoded on all cores{kept}{left_out}"
     for root in (run.data_root, run.runs_root):
         sidecar = root / "packed" / name / "meta.json"

@@ -58,7 +58,8 @@ def decode_squares(
                 square, done = _square(image, side, channels)
                 sheet.paste(square, (0, side * len(places)))
                 places.append(place)
-                treated.update(done)
+                if done:
+                    treated.update(done)
                 header["gray"] += is_gray
             except MemoryError:
                 header["skipped"].append((name, "not enough memory"))

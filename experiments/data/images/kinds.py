@@ -91,7 +91,7 @@ def refusal(file: Path) -> str | None:
         if file.name.lower().endswith(kind.suffixes) or any(start[at:].startswith(magic) for at, magic in kind.starts):
             return f"is {kind.what}, which is not read: {kind.fix}, and name the folder"
     if is_image(file.name):
-        return "is one file: name the folder that holds it"
+        return "is one image: name the folder that holds it"
     if is_zip(file.name):
         return None
     what = "a text file" if start and start.isascii() and b"\0" not in start else "neither a folder nor a zip"

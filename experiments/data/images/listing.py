@@ -207,6 +207,7 @@ def list_folder(folder: Path, *, every_name: bool = False) -> Listing:
             skipped.append((path, error.strerror or str(error)))
     files: list[File] = []
     archives: list[list[File]] = []
+    broken: UserError | None = None
     for path, status, _ in found if every_name else _distinct(found, same):
         if kinds.is_image(path):
             files.append(File(path, (status.st_size, status.st_mtime_ns), _node(status)))
@@ -216,7 +217,10 @@ def list_folder(folder: Path, *, every_name: bool = False) -> Listing:
             archives.append(inside)
             skipped.extend(others)
         except ValueError as error:
-            skipped.append((path, str(error)))
+            skipped.append((path, f"is not {error}"))
+            broken = broken or UserError(f"{folder / path} is neither a folder nor {error}")
+    if broken and not files:  # images that are only in zips are one set, which would lack a part
+        raise broken
     return Listing([*sorted(files), *_in_order(archives)], sorted(skipped), sorted(same))
 
 
@@ -249,7 +253,7 @@ def _whole(archive: Path, path: str = "") -> tuple[list[File], list[tuple[str, s
     try:
         return _members(archive, path)
     except ValueError as error:
-        raise UserError(f"{archive} {error}") from error
+        raise UserError(f"{archive} is neither a folder nor {error}") from error
 
 
 def _in_order(archives: Iterable[list[File]]) -> list[File]:

@@ -24,12 +24,12 @@ class Contents(NamedTuple):
 
 
 def contents(archive: Path) -> Contents:
-    """List a zip. Raises ValueError if it is not a complete zip."""
+    """List a zip. Raises ValueError, "a complete zip (why not): the fix", if it is not one."""
     try:
         with zipfile.ZipFile(archive) as opened:
             members = [info for info in opened.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:  # also names and versions it cannot read
-        raise ValueError(f"is not a complete zip ({error}): fetch it again") from error
+        raise ValueError(f"a complete zip ({error}): fetch it again") from error
     found = Contents([], [])
     later = Counter(info.filename for info in members)
     for info in members:
