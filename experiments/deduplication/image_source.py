@@ -35,7 +35,7 @@ class Source:
     picture: index -> the image to show to a person; None if its file can no longer be read.
     names: the photographs' files, in the order of the indices; None for a packed set.
     skipped: (file, reason) for each file that may hold images but could not be used.
-    same: (file, reason) for each further name of a file that is read.
+    noted: (file, reason) for each file that is left out without the loss of an image (see `images.listing`).
     treated: treatment -> the number of photographs that it changed (see `dedup.pictures`).
     packed: the packed set; None for photographs.
     """
@@ -46,7 +46,7 @@ class Source:
     picture: Callable[[int], Image.Image | None]
     names: list[str] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
-    same: tuple[tuple[str, str], ...] = ()
+    noted: tuple[tuple[str, str], ...] = ()
     treated: Mapping[str, int] = field(default_factory=dict)
     packed: PackedSet | None = None
 
@@ -114,7 +114,7 @@ def _open_photographs(path: str, spec: DedupSpec, run: Run, apart_from: str | No
         except Exception:  # the file could be read before, but has been removed or changed since
             return None
 
-    left_out = tuple(read.skipped), tuple(read.same)
+    left_out = tuple(read.skipped), tuple(read.noted)
     return Source(plain_name(path), read.digest, compared, picture, read.names, *left_out, read.treated)
 
 

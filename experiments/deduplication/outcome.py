@@ -82,7 +82,7 @@ class Outcome:
             "groups": len(self.groups),
             "removed": int((~self.keep).sum()),
             "skipped": sum(len(source.skipped) for source in self.sources),
-            "same_files": sum(len(source.same) for source in self.sources),
+            "noted": sum(len(source.noted) for source in self.sources),
             "treated": dict(sum((Counter(source.treated) for source in self.sources), Counter[str]())),
             "digest": hashlib.sha256(json.dumps(inputs).encode()).hexdigest(),
             "versions": results.versions(),

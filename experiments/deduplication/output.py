@@ -22,7 +22,7 @@ def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> No
     keep.npy              bool [N], which images are kept
     groups.csv            the pairs: group (the first index), index, distance; for photographs also their files
     keep.txt              for photographs: the files that are kept, one on each line
-    skipped.csv           for photographs: file, reason and source of each file that was not read, and of further names
+    skipped.csv           for photographs: file, reason and source of each file that is listed but not read
     gallery.html          the page on which a person judges the groups
     groups.png            for packed sets of one shape: pairs from the farthest apart to the nearest
     semantic.safetensors  for the method "semantic": the hash that was learnt
@@ -35,7 +35,7 @@ def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> No
     if names is not None:
         files["keep.txt"] = "".join(f"{names[i]}\n" for i in np.flatnonzero(outcome.keep)).encode()
     if any(source.names is not None for source in outcome.sources):
-        rows = [(*file, source.name) for source in outcome.sources for file in (*source.skipped, *source.same)]
+        rows = [(*file, source.name) for source in outcome.sources for file in (*source.skipped, *source.noted)]
         files[SKIPPED] = _csv(pd.DataFrame(rows, columns=["file", "reason", "source"]))
     files[GALLERY] = gallery.page(outcome, progress).encode()
     if (picture := gallery.picture(outcome)) is not None:

@@ -21,7 +21,7 @@ import dedup
 from dedup.pictures import describe
 from experiments.data.images.chunks import Outcome, work_through
 from experiments.data.images.decode import MAX_FILE_BYTES
-from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_images, tell_same, without
+from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_images, tell_noted, without
 from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -40,7 +40,7 @@ class Photos:
     for treated images.
     skipped: (name, reason) of every file that may hold images but could not be used, sorted.
     digest: SHA-256 over all of the above (64 hex digits).
-    same: (name, reason) of every further name of a file that is read, sorted.
+    noted: (name, reason) of what is left out without the loss of an image (see `listing`), sorted.
     treated: treatment -> how many images it changed (see `dedup.pictures`).
     files: for each photograph, where it can be read again (see `listing.FileChunk.readers`).
     """
@@ -50,7 +50,7 @@ class Photos:
     codes: dict[str, np.ndarray]
     skipped: list[tuple[str, str]]
     digest: str
-    same: list[tuple[str, str]]
+    noted: list[tuple[str, str]]
     treated: dict[str, int]
     files: list[dedup.File]
 
@@ -110,10 +110,10 @@ def read(
     skipped.sort()
     digest.update(json.dumps([names, skipped]).encode())
     whole = {name: np.concatenate(parts) for name, parts in codes.items()}
-    tell_same(listing.same, run)
+    tell_noted(listing.noted, run)
     if treated:
         run.say(f"{source.name}: of {len(names):,} images {describe(treated)}")
-    return Photos(names, images, whole, skipped, digest.hexdigest(), listing.same, dict(treated), readers)
+    return Photos(names, images, whole, skipped, digest.hexdigest(), listing.noted, dict(treated), readers)
 
 
 def _hashed(chunk: FileChunk, *, hashes: Sequence[str], side: int | None) -> Outcome:

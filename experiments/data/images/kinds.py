@@ -21,6 +21,7 @@ class Kind(NamedTuple):
 
 
 UNPACK = "unpack it into a folder"
+TABLES = (".npy", ".npz", ".parquet", ".h5", ".hdf5")  # beside images they rarely hold others
 TO_FILES = "save its images as .png files in a folder"
 KINDS = (
     Kind("a tar archive", UNPACK, (".tar",), ((257, b"ustar"),)),
@@ -70,6 +71,11 @@ def is_zip(path: str) -> bool:
 def is_image(path: str) -> bool:
     """Whether a file of that name is an image."""
     return os.path.splitext(path.rsplit("/", 1)[-1])[1].lower() in IMAGES
+
+
+def is_table(path: str) -> bool:
+    """Whether a file of that name holds numbers that belong to the images more likely than further images."""
+    return path.lower().endswith(TABLES)
 
 
 def not_read(path: str) -> str | None:

@@ -22,7 +22,7 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 
 CHUNK_IMAGES, CHUNK_BYTES = 256, 32 * 2**20  # about a second's work
-NAMED = 3  # number of links that a note names
+NAMED = 3  # number of names in a note
 NODE = tuple[int, int]  # device and inode
 
 
@@ -83,14 +83,15 @@ class FileChunk(NamedTuple):
 class Listing(NamedTuple):
     """What a source holds.
 
-    files: the image files, in order. skipped: (name, reason) of each file that may hold images but is not read, and of
-    each folder that cannot be listed. same: (name, reason) of each further name (a link) of a file or folder that is
-    read; nothing is lost with it. Both are sorted.
+    files: the image files, in order.
+    skipped: (name, reason) of each other file that may hold images, and of each folder that cannot be listed, sorted.
+    noted: (name, reason) of what is left out without the loss of an image, sorted: further names (links) of files and
+    folders that are read, and tables of numbers.
     """
 
     files: list[File]
     skipped: list[tuple[str, str]]
-    same: list[tuple[str, str]]
+    noted: list[tuple[str, str]]
 
 
 def cut(source: Path, files: list[File], most: int = CHUNK_IMAGES) -> Iterator[FileChunk]:
@@ -128,11 +129,12 @@ def list_images(source: Path, *, every_name: bool = False) -> Listing:
     elif stat.S_ISREG(mode):
         if (reason := kinds.refusal(source)) is not None:
             raise UserError(f"{source} {reason}")
-        listing = Listing(*_whole(source), [])
+        listing = _listing(*_whole(source), [])
     else:
         raise UserError(f"{source} is not a regular file: name a folder or a zip of images")
     if not listing.files:
-        why = f" ({listing.skipped[0][0]}: {listing.skipped[0][1]})" if listing.skipped else ""
+        left_out = [*listing.skipped, *listing.noted]
+        why = f" ({': '.join(left_out[0])})" if left_out else ""
         raise UserError(
             f"no images in {source}{why}: name a folder or a zip that holds .jpg, .png or other image files"
         )
@@ -152,15 +154,15 @@ def without(listing: Listing, source: Path, other: Path) -> Listing:
             f"out --against; to find images of {source} elsewhere in {other}, exchange the two"
         )
     both = [(file.name, f"is also a file of {other}") for file in listing.files if identity(file) in theirs]
-    return Listing(files, listing.skipped, sorted([*listing.same, *both]))
+    return Listing(files, listing.skipped, sorted([*listing.noted, *both]))
 
 
-def tell_same(same: Sequence[tuple[str, str]], run: Run) -> None:
-    """Say which names of files are left out because the files are read under other names."""
-    if same:
-        more = f" and {len(same) - NAMED:,} more" if len(same) > NAMED else ""
-        named = ", ".join(f"{name} {reason}" for name, reason in same[:NAMED])
-        run.say(f"left out {len(same):,} further name{'s' * (len(same) > 1)} of what is read: {named}{more}")
+def tell_noted(noted: Sequence[tuple[str, str]], run: Run) -> None:
+    """Say what was left out without the loss of an image."""
+    if noted:
+        more = f" and {len(noted) - NAMED:,} more" if len(noted) > NAMED else ""
+        named = ", ".join(f"{name} {reason}" for name, reason in noted[:NAMED])
+        run.say(f"left out {len(noted):,}, without the loss of an image: {named}{more}")
 
 
 def members(folder: Path) -> list[File]:
@@ -221,7 +223,13 @@ def list_folder(folder: Path, *, every_name: bool = False) -> Listing:
             broken = broken or UserError(f"{folder / path} is neither a folder nor {error}")
     if broken and not files:  # images that are only in zips are one set, which would lack a part
         raise broken
-    return Listing([*sorted(files), *_in_order(archives)], sorted(skipped), sorted(same))
+    return _listing([*sorted(files), *_in_order(archives)], skipped, same)
+
+
+def _listing(files: list[File], left_out: list[tuple[str, str]], same: list[tuple[str, str]]) -> Listing:
+    tables = [file for file in left_out if kinds.is_table(file[0])]
+    skipped = [file for file in left_out if not kinds.is_table(file[0])]
+    return Listing(files, sorted(skipped), sorted([*same, *tables]))
 
 
 def _distinct(found: list[_Found], same: list[tuple[str, str]]) -> Iterator[_Found]:

@@ -19,7 +19,7 @@ from dedup.pictures import describe
 from experiments.data.images import lmdb
 from experiments.data.images.chunks import Outcome, work_through
 from experiments.data.images.decode import DECODER, decode_squares, describe_transform
-from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_folder, list_images, tell_same
+from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_folder, list_images, tell_noted
 from experiments.data.packed import PackedSet, pack
 from experiments.run import kept
 from experiments.run.context import Run
@@ -34,14 +34,14 @@ FORMAT = 3  # raise it when the pixels or the chunks' layout change: older chunk
 class Plan:
     """The images to pack.
 
-    skipped: (name, reason) of each file and folder that may hold images but is not read. same: (name, reason) of each
-    further name of a file that is read. labels: one for each image; None if unlabelled.
+    skipped, noted: (name, reason) of what is not read, and of what is left out without the loss of an image (see
+    `listing.Listing`). labels: one for each image; None if unlabelled.
     """
 
     source: Path
     chunks: Sequence[FileChunk | lmdb.RecordChunk]
     skipped: Sequence[tuple[str, str]] = ()
-    same: Sequence[tuple[str, str]] = ()
+    noted: Sequence[tuple[str, str]] = ()
     labels: Sequence[int] | None = None
 
     @property
@@ -69,8 +69,8 @@ class PackSpec:
 def plan(source: Path, *, chunk_images: int = CHUNK_IMAGES) -> Plan:
     """List the images of `source` by their names or keys, unread, in chunks. Raises UserError if it holds no images."""
     if not lmdb.is_lmdb(source):
-        files, skipped, same = list_images(source)
-        return Plan(source, list(cut(source, files, chunk_images)), skipped, same)
+        files, skipped, noted = list_images(source)
+        return Plan(source, list(cut(source, files, chunk_images)), skipped, noted)
     try:
         (chunks,) = in_processes(partial(lmdb.cut, size=chunk_images), [str(source)], workers=1)
     except WorkerDied as error:
@@ -83,7 +83,7 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
     """Pack the plan's images into `folder`, in the order of their names or keys.
 
     workers: see `work_through`. Images that cannot be decoded are left out, and the sidecar lists them as
-    `skipped_files`. Further names of files that are packed are left out too, as `same_files`; what was done to pixels
+    `skipped_files`. What is left out without the loss of an image is in `noted_files`; what was done to pixels
     (see `dedup.pictures`) is in `treated`.
 
     Raises UserError if nothing can be decoded, a worker dies, the disk is too small or another run packs this source.
@@ -96,8 +96,8 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
     skipped = [f"{name}: {reason}" for name, reason in planned.skipped]
     treated: Counter[str] = Counter()
     details = {"decoder": DECODER, "gray_files": 0, **spec.details, "skipped_files": skipped}
-    if planned.same:
-        details["same_files"] = [f"{name}: {reason}" for name, reason in planned.same]
+    if planned.noted:
+        details["noted_files"] = [f"{name}: {reason}" for name, reason in planned.noted]
 
     def batches() -> Iterator[np.ndarray]:
         """Yield the images; `labels` and `details` are filled meanwhile."""
@@ -129,7 +129,7 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
             labels=None if planned.labels is None else labels,
             details=details,
         )
-    tell_same(planned.same, run)
+    tell_noted(planned.noted, run)
     if treated:
         run.say(f"{packed.name}: of {len(packed.images):,} images {describe(treated)}")
     return packed

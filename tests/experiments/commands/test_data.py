@@ -286,9 +286,9 @@ def test_a_folder_named_like_a_zip_is_a_folder(album: Path, run: Run, tmp_path: 
 def test_what_is_left_out_is_said(album: Path, run: Run, capsys: pytest.CaptureFixture) -> None:
     (album / "again.jpg").symlink_to("0.jpg")
     assert cli.main(["data", "pack", "album", "--size", "32"]) == 0
-    assert "left out 1 further name of what is read: again.jpg is the same file as 0.jpg" in capsys.readouterr().err
+    assert "left out 1, without the loss of an image: again.jpg is the same file as 0.jpg" in capsys.readouterr().err
     meta = load("album-32", run).meta
-    assert meta["same_files"] == ["again.jpg: is the same file as 0.jpg"] and meta["skipped_files"] == []
+    assert meta["noted_files"] == ["again.jpg: is the same file as 0.jpg"] and meta["skipped_files"] == []
     (album / "shot.nef").write_bytes(b"")
     assert cli.main(["data", "pack", "album", "--size", "32", "--dry-run"]) == 0
     assert "would leave out 1 file, such as shot.nef: is a camera's raw file" in capsys.readouterr().out
@@ -301,7 +301,7 @@ def test_a_set_says_what_was_done_to_its_pixels(
 ) -> None:
     assert cli.main(["data", "pack", "album", "--size", "32"]) == 0
     plain = load("album-32", run)
-    assert "treated" not in plain.meta and "same_files" not in plain.meta
+    assert "treated" not in plain.meta and "noted_files" not in plain.meta
     art = tmp_path / "art"
     art.mkdir()
     for file in album.iterdir():

@@ -64,8 +64,8 @@ def test_links_are_listed_and_no_reason_for_exit_code_1(
     assert workplace.main("dedup", str(album), "--method", "phash", "--out", str(album / "out")) == 0
     told = capsys.readouterr()
     summary = json.loads(told.out)
-    assert (summary["images"], summary["removed"], summary["skipped"], summary["same_files"]) == (3, 0, 0, 2)
-    assert "left out 2 further names of what is read: first.png is the same file as 0.png" in told.err
+    assert (summary["images"], summary["removed"], summary["skipped"], summary["noted"]) == (3, 0, 0, 2)
+    assert "left out 2, without the loss of an image: first.png is the same file as 0.png" in told.err
     assert [(row["file"], row["reason"]) for row in rows(album / "out" / "skipped.csv")] == [
         ("first.png", "is the same file as 0.png"),
         ("second.png", "is the same file as 1.png"),
@@ -122,7 +122,7 @@ def test_a_folder_does_not_meet_itself_in_another(
     for source in (inner, linked):
         assert workplace.main("dedup", source, "--against", str(album), "--method", "phash", "--out", out) == 0
         assert removed(Path(out)) == [1]  # for copy.png
-        assert json.loads(capsys.readouterr().out)["same_files"] == 2
+        assert json.loads(capsys.readouterr().out)["noted"] == 2
     assert workplace.main("dedup", str(album), "--against", inner, "--method", "phash") == 2
     assert "lies in" in capsys.readouterr().err
     assert workplace.main("dedup", str(album), "--against", linked, "--method", "phash") == 2

@@ -148,7 +148,7 @@ def test_what_cannot_be_read_is_skipped_and_tried_again(folder: Path, runs: Path
     (folder / "nowhere.jpg").write_bytes(CONTENT["a/1.jpg"])
     os.utime(folder / "nowhere.jpg", ns=(0, 0))
     again = read(folder, runs)
-    assert again.names == [*GOOD, "nowhere.jpg"] and again.same == [("link.jpg", "is the same file as nowhere.jpg")]
+    assert again.names == [*GOOD, "nowhere.jpg"] and again.noted == [("link.jpg", "is the same file as nowhere.jpg")]
 
 
 def test_a_folder_that_cannot_be_looked_into_is_told(folder: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_linked_folders_are_followed(tmp_path: Path) -> None:
     (view / "b").symlink_to(tmp_path / "store" / "b")
     found = list_images(view)
     assert [file.path for file in found.files] == ["a/1.png", "a/deep/2.png", "b/3.png", "own.png"]
-    assert found.skipped == found.same == []
+    assert found.skipped == found.noted == []
     (tmp_path / "link").symlink_to(view)
     assert names(tmp_path / "link") == names(view)
 
@@ -56,7 +56,7 @@ def test_loops_are_cut_and_listed(tmp_path: Path) -> None:
     (view / "self").symlink_to("self")
     found = list_images(view)
     assert [file.path for file in found.files] == ["a/1.png", "b/2.png"]
-    assert dict(found.same) == {
+    assert dict(found.noted) == {
         "a/round": "is the same folder as the source",
         "a/up": "leads to a folder above the source",
         "b/again": "is the same folder as a",
@@ -72,7 +72,7 @@ def test_two_links_to_a_folder_are_one(tmp_path: Path) -> None:
         (view / name).symlink_to(tmp_path / target)
     found = list_images(view)
     assert [file.path for file in found.files] == ["a/1.png"]
-    assert found.same == [("b/in", "is the same folder as a"), ("c", "is the same folder as b")]
+    assert found.noted == [("b/in", "is the same folder as a"), ("c", "is the same folder as b")]
 
 
 def test_the_real_file_stays(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_real_file_stays(tmp_path: Path) -> None:
     (source / "copy.png").write_bytes(PNG)  # the same bytes in another file
     found = list_images(source)
     assert [file.path for file in found.files] == ["blob.png", "copy.png", "m.png", "y.png", "z/n.png"]
-    assert found.same == [
+    assert found.noted == [
         ("a.png", "is the same file as m.png"),
         ("b.png", "is the same file as z/n.png"),
         ("n.png", "is the same file as m.png"),
@@ -121,9 +121,9 @@ def test_a_folder_within_another(tmp_path: Path) -> None:
     for inner in (outer / "in", tmp_path / "view"):
         rest = without(list_images(outer), outer, inner)
         assert [file.path for file in rest.files] == ["2.png", "z.zip/3.png", "z.zip/4.png"]
-        assert rest.same == [("in/1.png", f"is also a file of {inner}")]
+        assert rest.noted == [("in/1.png", f"is also a file of {inner}")]
     rest = without(list_images(outer), outer, archive)
-    assert [file.path for file in rest.files] == ["2.png", "in/1.png"] and len(rest.same) == 2
+    assert [file.path for file in rest.files] == ["2.png", "in/1.png"] and len(rest.noted) == 2
     with pytest.raises(UserError, match=r"every image of .*view is a file of .*outer too"):
         without(list_images(tmp_path / "view"), tmp_path / "view", outer)
 
@@ -148,7 +148,7 @@ def test_zips_are_read_as_part_of_the_folder(tmp_path: Path) -> None:
     assert [read() for _, read in chunk.records()] == [PNG, b"own", b"1", b"1!", b"2", b"3"]
     (source / "again.zip").symlink_to("b.zip")
     assert names(source) == expected
-    assert list_images(source).same == [("again.zip", "is the same file as b.zip")]
+    assert list_images(source).noted == [("again.zip", "is the same file as b.zip")]
 
 
 def test_what_a_zip_holds_is_accounted_for(tmp_path: Path) -> None:
@@ -213,11 +213,13 @@ def test_what_macos_notes_is_no_image(tmp_path: Path) -> None:
 )
 def test_files_that_may_hold_images_are_listed(tmp_path: Path, name: str, reason: str | None) -> None:
     fill(tmp_path, {"a/1.png": PNG, f"a/{name}": b""})
-    skipped = list_images(tmp_path).skipped
+    _, skipped, noted = list_images(tmp_path)
+    assert bool(noted) == name.endswith((".npy", ".parquet"))  # labels, for example: no reason for the exit code 1
     if reason is None:
         assert skipped == []
     else:
-        assert [file for file, _ in skipped] == [f"a/{name}"] and skipped[0][1].startswith(reason)
+        ((file, why),) = skipped + noted
+        assert file == f"a/{name}" and why.startswith(reason)
 
 
 def test_what_is_no_file_is_listed_unopened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
