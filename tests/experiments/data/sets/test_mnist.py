@@ -41,9 +41,7 @@ def digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     monkeypatch.setattr(mnist, "torchvision_datasets", lambda: SimpleNamespace(MNIST=nowhere, FashionMNIST=nowhere))
     monkeypatch.setenv("PATH", "")
     for which in ("MNIST", "FASHION"):
-        own = dataclasses.replace(getattr(mnist, which), sha256=sha256)
-        own = dataclasses.replace(own, folders=tuple(f for f in own.folders if not f.is_absolute()))
-        monkeypatch.setattr(mnist, which, own)
+        monkeypatch.setattr(mnist, which, dataclasses.replace(getattr(mnist, which), sha256=sha256, installed=None))
 
     def write(folder: Path, *, zipped: bool = False) -> Path:
         folder.mkdir(parents=True)
