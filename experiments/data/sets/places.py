@@ -30,13 +30,19 @@ def is_twin(path: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) and part != "." for part in path.split("/"))
 
 
-def places(root: Path, names: Sequence[str], *, beside: bool) -> list[Path]:
+def places(root: Path, names: Sequence[str], *, beside: bool, deeper: int = DEEPER) -> list[Path]:
     """Return the folders in which a set's files may lie, the most likely first.
 
     names: of the set's folder. beside: whether files may also lie in `root` itself and in its folders of any name;
-    the names of the files must then tell which set they belong to.
+    the names of the files must then tell which set they belong to. deeper: levels of folders to search in the set's.
     """
-    return list(dict.fromkeys([*_homes(root, names), *([root, *_folders(root)] if beside else [])]))
+    return list(dict.fromkeys([*_homes(root, names, deeper), *([root, *folders(root)] if beside else [])]))
+
+
+def folders(folder: Path) -> list[Path]:
+    """Return the folders in it, sorted; links to folders count."""
+    scanned = _scanned(folder)
+    return [folder / name for name, kind in scanned.items() if kind or (kind is None and os.path.isdir(folder / name))]
 
 
 def file_in(folder: Path, *names: str) -> Path | None:
@@ -62,7 +68,7 @@ def archives_in(folder: Path, stems: Sequence[str]) -> list[Path]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether an existing entry of a folder is a file (True) or a folder (False). Raises UserError for anything else."""
+    """Whether an entry of a folder is a file (True) or a folder (False). Raises UserError for anything else."""
     try:
         path.stat()
     except OSError as error:
@@ -90,21 +96,16 @@ def say_which(run: Run, taken: Path, found: Sequence[Path]) -> None:
         run.say(f"reading {taken}, not {', '.join(others)}")
 
 
-def _homes(root: Path, names: Sequence[str]) -> Iterator[Path]:
+def _homes(root: Path, names: Sequence[str], deeper: int) -> Iterator[Path]:
     """Yield the folders called one of `names`, in the order of the names, each level before the next deeper one."""
     wanted = [plain(name) for name in names]
-    for around in (root, *_folders(root)):
-        level = [folder for folder in _folders(around) if plain(folder.name) in wanted]
+    for around in (root, *folders(root)):
+        level = [folder for folder in folders(around) if plain(folder.name) in wanted]
         level.sort(key=lambda folder: wanted.index(plain(folder.name)))
-        for _ in range(DEEPER + 1):
+        yield from level
+        for _ in range(deeper):
+            level = [inner for folder in level for inner in folders(folder)]
             yield from level
-            level = [inner for folder in level for inner in _folders(folder)]
-
-
-def _folders(folder: Path) -> list[Path]:
-    """Return the folders in it, sorted; links to folders count."""
-    scanned = _scanned(folder)
-    return [folder / name for name, kind in scanned.items() if kind or (kind is None and os.path.isdir(folder / name))]
 
 
 def _entries(folder: Path) -> list[Path]:
