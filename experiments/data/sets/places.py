@@ -50,13 +50,12 @@ def file_in(folder: Path, *names: str) -> Path | None:
 
     Raises UserError if the name is that of a named pipe, of a device or of a link to nothing.
     """
-    listed = _entries(folder)
     for name in names:
-        for path in sorted((path for path in listed if plain(path.name) == plain(name)), key=lambda p: p.name != name):
+        named = _named(folder, name)
+        inside = [path for own in named if own.is_dir() for path in _named(own, name)]
+        for path in (*named, *inside):
             if is_file(path):
                 return path
-            if inner := file_in(path, name):
-                return inner
     return None
 
 
@@ -106,6 +105,12 @@ def _homes(root: Path, names: Sequence[str], deeper: int) -> Iterator[Path]:
         for _ in range(deeper):
             level = [inner for folder in level for inner in folders(folder)]
             yield from level
+
+
+def _named(folder: Path, name: str) -> list[Path]:
+    """Return what the folder holds under a name, as it is written first."""
+    found = [path for path in _entries(folder) if plain(path.name) == plain(name)]
+    return sorted(found, key=lambda path: path.name != name)
 
 
 def _entries(folder: Path) -> list[Path]:
