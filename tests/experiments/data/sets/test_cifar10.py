@@ -153,7 +153,7 @@ def test_a_named_pipe_is_refused(cifar: SimpleNamespace, tmp_path: Path) -> None
 
 def test_another_version_is_named(cifar: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "data" / "cifar-10" / "cifar-10-batches-bin").mkdir(parents=True)
-    with pytest.raises(UserError, match="no CIFAR-10: .*cifar-10-batches-bin is there: the version for Python is need"):
+    with pytest.raises(UserError, match=r"no CIFAR-10: .*cifar-10-batches-bin is there: the version for Python"):
         build("test", tmp_path)
 
 
