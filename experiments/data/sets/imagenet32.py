@@ -17,7 +17,7 @@ import numpy as np
 from experiments.data.dataset import Dataset
 from experiments.data.packed import PackedSet, pack
 from experiments.data.sets.pickles import read_batch
-from experiments.data.sets.places import file_in, found_instead, places, say_which
+from experiments.data.sets.places import file_in, found_instead, places, plain, say_which
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
@@ -45,8 +45,6 @@ class ImageNet32(Dataset):
             raise UserError(f"no ImageNet-32: put {names}, pickles or .npz, in {run.data_root / FOLDER}{instead}")
         files = found[0]
         say_which(run, files[0].parent, [batches[0].parent for batches in found])
-        if missing := len(BATCHES[self.split]) - len(files):
-            run.say(f"{missing} of {len(BATCHES[self.split])} batches are missing in {files[0].parent}")
         most = sum(_most(file) for file in files)
         labels: list[int] = []
 
@@ -60,7 +58,12 @@ class ImageNet32(Dataset):
                 for start in range(0, len(planes), 4096):
                     yield planes[start : start + 4096].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
-        return pack(folder, batches(), shape=(most, 32, 32, 3), labels=labels, source=_source(files), transform="none")
+        size = (most, 32, 32, 3)
+        packed = pack(folder, batches(), shape=size, labels=labels, source=_source(files), transform="none")
+        there = {plain(file.stem if _is_npz(file) else file.name) for file in files}
+        if missing := [name for name in BATCHES[self.split] if plain(name) not in there]:
+            run.say(f"without {', '.join(missing)}, which {files[0].parent} does not hold")
+        return packed
 
     def source_at(self, data_root: Path) -> str | None:
         found = self._found(data_root)
@@ -83,13 +86,17 @@ class ImageNet32(Dataset):
         return [*places(data_root, (FOLDER, *self._archives()), beside=False), data_root]
 
 
+def _is_npz(file: Path) -> bool:
+    return file.suffix.lower() == ".npz"
+
+
 def _source(files: list[Path]) -> str:
     return f"ImageNet-32: {', '.join(file.name for file in files)}"
 
 
 def _most(file: Path) -> int:
     """Return the largest number of images that the file can hold, without reading it."""
-    if file.suffix != ".npz":
+    if not _is_npz(file):
         return file.stat().st_size // PIXELS
     try:
         with zipfile.ZipFile(file) as archive:
@@ -100,7 +107,7 @@ def _most(file: Path) -> int:
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return uint8 [n, 3072] in plane order and int64 [n] in 0 to 999. Raises ValueError, OSError, EOFError."""
-    if file.suffix == ".npz":
+    if _is_npz(file):
         planes, labels = _read_npz(file)
     else:
         if file.stat().st_size > LARGEST * (PIXELS + 16):

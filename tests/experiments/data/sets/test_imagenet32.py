@@ -90,11 +90,18 @@ def test_the_folder_with_the_most_batches_is_taken_and_said(run: Run) -> None:
     said: list[str] = []
     saying = Run(run.data_root, run.runs_root, say=said.append)
     assert load("imagenet32-train", saying).meta["source"].endswith("train_data_batch_10")
-    assert said == [f"reading {first}, not {second}", f"7 of 10 batches are missing in {first}"]
+    missing = ", ".join(f"train_data_batch_{n}" for n in range(3, 10))
+    assert said == [f"reading {first}, not {second}", f"without {missing}, which {first} does not hold"]
     (first / "train_data_batch_10").unlink()
     with pytest.warns(UserWarning, match="building imagenet32-train again"):
         assert load("imagenet32-train", saying).meta["source"].endswith("train_data_batch_10.npz")
     assert said[2] == f"reading {second}, not {first}"
+
+
+def test_either_case(run: Run) -> None:
+    file = _write(run.data_root / "imagenet32", "npz", val=True) / "val_data.npz"
+    file.rename(file.with_name("Val_Data.NPZ"))
+    assert load("imagenet32-val", run).meta["source"] == "ImageNet-32: Val_Data.NPZ"
 
 
 def test_other_sizes_zips_and_pipes(run: Run) -> None:
