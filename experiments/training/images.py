@@ -69,6 +69,15 @@ def training_set(recipe: Recipe, run: Run) -> TrainingSet:
     return TrainingSet(images, labels, torch.from_numpy(rows), torch.from_numpy(held_out), pairs, summary)
 
 
+def with_removed(data: TrainingSet, removed: np.ndarray, recipe: Recipe) -> TrainingSet:
+    """Return the training set with other images `removed`, int64 [R, 2], for a run that was begun with these."""
+    rows, held_out = split(len(data.images), removed[:, 1], recipe.held_out, recipe.training.seed)
+    summary = {**data.summary, "kept": len(rows)}
+    return dataclasses.replace(
+        data, rows=torch.from_numpy(rows), held_out=torch.from_numpy(held_out), removed=removed, summary=summary
+    )
+
+
 def _check_fits(packed: PackedSet, recipe: Recipe) -> None:
     """Raise UserError unless the set holds squares of the network's size or larger, with the network's channels."""
     arch, (height, width, channels) = recipe.architecture, packed.images.shape[1:]
