@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import gan
@@ -23,7 +22,7 @@ from experiments.run.progress import silent
 from experiments.run.torchrun import broadcast
 from experiments.training import loop
 from experiments.training.files import DATA, DISCRIMINATOR, EPOCHS, GENERATOR, REMOVED, STATE, SUMMARY
-from experiments.training.images import TrainingSet, to_tensors, training_set, with_removed
+from experiments.training.images import TrainingSet, as_begun, to_tensors, training_set
 from experiments.training.monitor import LOOKS, Monitor
 from experiments.training.recipe import Recipe
 from gan import parallel
@@ -56,10 +55,11 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
     with locked(out):
         state = _begin(recipe, out, run)
-        data = _claim(recipe, out, run)
+        data = as_begun(training_set(recipe, run), out, recipe)
         if config.mirror and recipe.dataset.startswith(CHARACTERS):
             run.say(f"warning: mirror = true trains on mirrored characters; leave it out for {recipe.dataset}")
         run.say(f"{data.summary['name']}: {data.summary['kept']} images, {len(data.removed)} near-duplicates removed")
+        _claim(out, data)
         broadcast(data.rows)
         if state.step == config.steps and (out / DISCRIMINATOR).exists() and (out / SUMMARY).exists():
             run.say(f"trained before; delete {out} to train again, or choose another folder with --out")
@@ -130,16 +130,10 @@ def _begin(recipe: Recipe, out: Path, run: Run) -> gan.TrainingState:
     return state
 
 
-def _claim(recipe: Recipe, out: Path, run: Run) -> TrainingSet:
-    """Return the images that the run uses, and write into `out` which they are.
-
-    Raises UserError if a run on other images has a checkpoint there.
-    """
-    data = training_set(recipe, run)
+def _claim(out: Path, data: TrainingSet) -> None:
+    """Write into `out` which images the run uses. Raises UserError if a run on other images has a checkpoint there."""
     if (out / STATE).exists() and (out / DATA).exists():
         theirs = json.loads((out / DATA).read_text())
-        if theirs != data.summary:
-            data = with_removed(data, _removed_before(out / REMOVED, data), recipe)
         if theirs != data.summary:
             raise UserError(
                 f"{out} holds a run on {theirs}, but this run is on {data.summary}; choose another folder with --out"
@@ -147,22 +141,6 @@ def _claim(recipe: Recipe, out: Path, run: Run) -> TrainingSet:
     rows = "".join(f"{index},{kept}\n" for kept, index in data.removed.tolist())
     write_bytes(out / REMOVED, f"index,kept\n{rows}".encode())
     write_bytes(out / DATA, (json.dumps(data.summary, indent=2) + "\n").encode())
-    return data
-
-
-def _removed_before(file: Path, data: TrainingSet) -> np.ndarray:
-    """Return the images that a run removed by an earlier rule, which also removed images near none that stays.
-
-    Such a run removed all images that `data` lacks, and more. If `file` says otherwise, returns `data.removed`.
-    """
-    try:
-        lines = [line.split(",") for line in file.read_text().split()[1:]]
-        pairs = np.array([(int(kept), int(index)) for index, kept in lines], np.int64).reshape(-1, 2)
-    except (OSError, ValueError, OverflowError):
-        return data.removed
-    removed = pairs[:, 1]
-    inside = ((pairs >= 0) & (pairs < len(data.images))).all() and len(np.unique(removed)) == len(removed)
-    return pairs if inside and np.isin(data.removed[:, 1], removed).all() else data.removed
 
 
 def _with_progress(steps: Iterable[gan.Step], done: int, recipe: Recipe, run: Run) -> Iterable[gan.Step]:
