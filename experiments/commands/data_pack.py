@@ -28,6 +28,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Pack the images, or say what would be done; return 1 if files could not be decoded."""
     from experiments.data.images.pack import PackSpec, pack_images, plan
+    from experiments.run.filenames import shown
 
     source: Path = arguments.source
     name = arguments.name or f"{_own_name(source)}-{arguments.size}"
@@ -38,7 +39,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         size = planned.count * spec.side**2 * spec.channels / 1e6
         print(f"would pack {planned.count:,} images of {source} into {folder}: {size:,.0f} MB, double while packing")
         if n := len(planned.skipped):
-            print(f"would leave out {n:,} file{'s' * (n > 1)}, such as {': '.join(planned.skipped[0])}")
+            print(f"would leave out {n:,} file{'s' * (n > 1)}, such as {shown(': '.join(planned.skipped[0]))}")
         return 0
     return 1 if print_set(pack_images(planned, folder, spec, run), run) else 0
 

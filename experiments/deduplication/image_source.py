@@ -20,6 +20,7 @@ from experiments.deduplication.methods import comparable
 from experiments.deduplication.spec import HASHES, DedupSpec
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.run.filenames import shown
 
 THUMBNAIL_SIDE = 64  # pixels; photographs are compared as squares of this side
 SHOWN_SIDE = 160  # largest height and width of a photograph in the gallery, in pixels
@@ -33,7 +34,8 @@ class Source:
     compared: what the pass compares, one entry for each image, see `methods.comparable`; hashes of photographs are
     taken from the full photographs.
     picture: index -> the image to show to a person; None if its file can no longer be read.
-    names: the photographs' files, in the order of the indices; None for a packed set.
+    names: the photographs' files as the system spells them (`run.filenames`), in the order of the indices; None for a
+    packed set.
     skipped: (file, reason) for each file that may hold images but could not be used.
     noted: (file, reason) for each file that is left out without the loss of an image (see `images.listing`).
     treated: treatment -> the number of photographs that it changed (see `dedup.pictures`).
@@ -66,7 +68,7 @@ def check(name: str, run: Run) -> None:
 
 
 def plain_name(name: str) -> str:
-    """Return the name for the output's folder: the set's name, or the last part of the path."""
+    """Return the set's name, or the last part of the path."""
     return name if is_name(name) else Path(name).resolve().name or "photos"
 
 
@@ -115,7 +117,7 @@ def _open_photographs(path: str, spec: DedupSpec, run: Run, apart_from: str | No
             return None
 
     left_out = tuple(read.skipped), tuple(read.noted)
-    return Source(plain_name(path), read.digest, compared, picture, read.names, *left_out, read.treated)
+    return Source(shown(plain_name(path)), read.digest, compared, picture, read.names, *left_out, read.treated)
 
 
 def describe(name: str, run: Run) -> str:
@@ -124,7 +126,7 @@ def describe(name: str, run: Run) -> str:
         files, skipped, _ = list_images(Path(name))
         size = sum(file.version[0] for file in files)
         kept = "; chunks finished before are not read again" if (run.runs_root / "photos").exists() else ""
-        left_out = f"; left out: {len(skipped):,}, such as {': '.join(skipped[0])}" if skipped else ""
+        left_out = f"; left out: {len(skipped):,}, such as {shown(': '.join(skipped[0]))}" if skipped else ""
         return f"{name}: {len(files):,} image files, {size / 1e6:,.1f} MB, decoded on all cores{kept}{left_out}"
     for root in (run.data_root, run.runs_root):
         sidecar = root / "packed" / name / "meta.json"

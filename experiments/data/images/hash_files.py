@@ -33,7 +33,7 @@ FORMAT = 3  # raise it when hashes, thumbnails or the chunks' layout change: old
 class Photos:
     """The photographs that were read, in the order of their listing (see `listing`).
 
-    names: paths inside the source of the files that could be read as images.
+    names: paths inside the source of the files that could be read as images, as the system spells them.
     images: uint8 [N, side, side, 3], RGB thumbnails, each photograph squashed to a square, a read-only memory map; None
     if no thumbnails were wanted.
     codes: uint64 [N] for each hash, taken from the full photographs; equal to those of imagehash bit for bit, except
@@ -93,9 +93,9 @@ def read(
             hash_chunk, chunks, folder, run, made_by=made_by, title=title, workers=workers
         ):
             places, chunk_readers = outcome.arrays["kept"].tolist(), chunk.readers()
-            names.extend(chunk.files[place].name for place in places)
+            names.extend(chunk.files[place].path for place in places)
             readers.extend(chunk_readers[place] for place in places)
-            skipped.extend((chunk.files[place].name, reason) for place, reason in outcome.header["skipped"])
+            skipped.extend((chunk.files[place].path, reason) for place, reason in outcome.header["skipped"])
             treated.update(outcome.header["treated"])
             for name in hashes:
                 codes[name].append(outcome.arrays[name])

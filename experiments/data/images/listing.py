@@ -20,6 +20,7 @@ from experiments.data.images.walk import IGNORED_PREFIX, walk
 from experiments.data.images.zips import contents, read_member
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.run.filenames import shown
 
 CHUNK_IMAGES, CHUNK_BYTES = 256, 32 * 2**20  # about a second's work
 NAMED = 3  # number of names in a note
@@ -36,14 +37,8 @@ class File(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The path as text on one line, whatever characters the system allows in names."""
-        return printable(self.path.encode("utf-8", "surrogateescape"))
-
-
-def printable(name: bytes) -> str:
-    """A name as text on one line; what cannot be shown is escaped."""
-    text = name.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        """The path as text on one line, for people; `path` is what opens the file."""
+        return shown(self.path)
 
 
 class FileChunk(NamedTuple):
@@ -134,7 +129,7 @@ def list_images(source: Path, *, every_name: bool = False) -> Listing:
         raise UserError(f"{source} is not a regular file: name a folder or a zip of images")
     if not listing.files:
         left_out = [*listing.skipped, *listing.noted]
-        why = f" ({': '.join(left_out[0])})" if left_out else ""
+        why = f" ({shown(': '.join(left_out[0]))})" if left_out else ""
         raise UserError(
             f"no images in {source}{why}: name a folder or a zip that holds .jpg, .png or other image files"
         )
@@ -153,7 +148,7 @@ def without(listing: Listing, source: Path, other: Path) -> Listing:
             f"every image of {source} is a file of {other} too, and would meet itself: to search within {other}, leave "
             f"out --against; to find images of {source} elsewhere in {other}, exchange the two"
         )
-    both = [(file.name, f"is also a file of {other}") for file in listing.files if identity(file) in theirs]
+    both = [(file.path, f"is also a file of {other}") for file in listing.files if identity(file) in theirs]
     return Listing(files, listing.skipped, sorted([*listing.noted, *both]))
 
 
@@ -161,7 +156,7 @@ def tell_noted(noted: Sequence[tuple[str, str]], run: Run) -> None:
     """Say what was left out without the loss of an image."""
     if noted:
         more = f" and {len(noted) - NAMED:,} more" if len(noted) > NAMED else ""
-        named = ", ".join(f"{name} {reason}" for name, reason in noted[:NAMED])
+        named = ", ".join(shown(f"{name} {reason}") for name, reason in noted[:NAMED])
         run.say(f"left out {len(noted):,}, without the loss of an image: {named}{more}")
 
 

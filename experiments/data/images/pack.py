@@ -24,6 +24,7 @@ from experiments.data.packed import PackedSet, pack
 from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.run.filenames import shown
 from experiments.run.files import writing
 from experiments.run.workers import WorkerDied, in_processes
 
@@ -75,7 +76,7 @@ def plan(source: Path, *, chunk_images: int = CHUNK_IMAGES) -> Plan:
         (chunks,) = in_processes(partial(lmdb.cut, size=chunk_images), [str(source)], workers=1)
     except WorkerDied as error:
         raise UserError(f"{source} is not a complete LMDB ({error} while reading it): fetch it again") from error
-    beside = [(file.name, "lies beside an LMDB, which is packed instead") for file in list_folder(source).files]
+    beside = [(file.path, "lies beside an LMDB, which is packed instead") for file in list_folder(source).files]
     return Plan(source, chunks, beside)
 
 
@@ -93,11 +94,11 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
     finished = run.runs_root / "packing" / kept.key(str(planned.source.resolve()), made_by)
     job = partial(_decoded, side=side, channels=channels, exact=exact)
     labels: list[int] = []
-    skipped = [f"{name}: {reason}" for name, reason in planned.skipped]
+    skipped = [shown(f"{name}: {reason}") for name, reason in planned.skipped]
     treated: Counter[str] = Counter()
     details = {"decoder": DECODER, "gray_files": 0, **spec.details, "skipped_files": skipped}
     if planned.noted:
-        details["noted_files"] = [f"{name}: {reason}" for name, reason in planned.noted]
+        details["noted_files"] = [shown(f"{name}: {reason}") for name, reason in planned.noted]
 
     def batches() -> Iterator[np.ndarray]:
         """Yield the images; `labels` and `details` are filled meanwhile."""

@@ -49,7 +49,7 @@ def walk(folder: Path, skipped: list[tuple[str, str]], links: list[tuple[str, st
             continue
         for name, entry in entries.items():
             path = os.path.join(inner, name)
-            if name == IGNORED_FOLDER or is_twin(name, entries):
+            if name == IGNORED_FOLDER or is_mac_note(name, entries):
                 continue
             if not _is_folder(entry):
                 yield Entry(path, entry, is_linked or entry.is_symlink())
@@ -59,7 +59,7 @@ def walk(folder: Path, skipped: list[tuple[str, str]], links: list[tuple[str, st
             (linked if entry.is_symlink() else folders).append(path)
 
 
-def is_twin(path: str, beside: Container[str]) -> bool:
+def is_mac_note(path: str, beside: Container[str]) -> bool:
     """Whether macOS put this file beside the one that it describes. `beside` holds the paths in the same folder."""
     folder, slash, name = path.rpartition("/")
     return name.startswith(IGNORED_PREFIX) and folder + slash + name.removeprefix(IGNORED_PREFIX) in beside

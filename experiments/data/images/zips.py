@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from experiments.data.images import kinds
 from experiments.data.images.decode import MAX_FILE_BYTES
-from experiments.data.images.walk import IGNORED_FOLDER, is_twin
+from experiments.data.images.walk import IGNORED_FOLDER, is_mac_note
 
 
 class Contents(NamedTuple):
@@ -35,7 +35,7 @@ def contents(archive: Path) -> Contents:
     for info in members:
         path = info.filename
         later[path] -= 1
-        if IGNORED_FOLDER in path.split("/") or is_twin(path, later):
+        if IGNORED_FOLDER in path.split("/") or is_mac_note(path, later):
             continue
         if (reason := _not_read(info, later[path])) is not None:
             found.skipped.append((path, reason))

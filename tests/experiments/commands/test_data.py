@@ -254,7 +254,8 @@ def test_a_folder_of_zips_is_one_source(zips: Path, run: Run, tmp_path: Path) ->
     made = load("zips-32", run).images
     np.testing.assert_array_equal(made, [_square(data, 32) for data in expected])
     assert cli.main(["dedup", "zips", "--method", "phash"]) == 0
-    kept = (tmp_path / "runs" / "dedup" / "zips" / "keep.txt").read_text().splitlines()
+    (out,) = (tmp_path / "runs" / "dedup").iterdir()
+    kept = (out / "keep.txt").read_text().splitlines()
     assert kept == ["a.zip/x/0.jpg", *(f"{'ba'[i % 2]}.zip/x/{i}.jpg" for i in range(5))]
 
 
