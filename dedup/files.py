@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from dedup.hashes import HASHES, batches, gray_codes
-from dedup.pictures import Picture, as_seen
+from dedup.pictures import as_seen
 
 MAX_FILE_BYTES = 64 * 2**20
 POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
@@ -81,7 +81,7 @@ def hash_files(
     kept: list[int] = []
     thumbnails: list[NDArray[np.uint8]] = []
     skipped: list[Skipped] = []
-    treated: Counter[str] = Counter()
+    treated: list[str] = []
 
     def grays() -> Iterator[Image.Image]:
         for index, file in enumerate(files):
@@ -89,9 +89,7 @@ def hash_files(
             try:
                 data = read_file(file, max_file_bytes)
                 unread = False
-                picture = as_seen(open_image(data))
-                gray = picture.image.convert("L")
-                thumbnail = None if side is None else _thumbnail(picture, gray, side)
+                gray, thumbnail, done = _decode(data, side)
             except MemoryError:  # a later try may succeed
                 skipped.append(Skipped(index, "not enough memory", True))
                 continue
@@ -99,8 +97,7 @@ def hash_files(
                 skipped.append(Skipped(index, one_line(error), unread))
                 continue
             kept.append(index)
-            if picture.done:
-                treated.update(picture.done)
+            treated.extend(done)
             if thumbnail is not None:
                 thumbnails.append(thumbnail)
             yield gray
@@ -116,7 +113,7 @@ def hash_files(
         {name: np.concatenate(pieces) for name, pieces in codes.items()},
         None if side is None else np.array(thumbnails, np.uint8).reshape(-1, side, side, 3),
         skipped,
-        dict(treated),
+        dict(Counter(treated)),
     )
 
 
@@ -145,6 +142,13 @@ def read_file(file: File, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     return file.read_bytes()
 
 
+def _decode(data: bytes, side: int | None) -> tuple[Image.Image, NDArray[np.uint8] | None, tuple[str, ...]]:
+    """Return (the image in mode L, its thumbnail if one is asked for, what was done to its pixels)."""
+    image, done = as_seen(open_image(data))
+    gray = image.convert("L")
+    return gray, None if side is None else _thumbnail(image, gray, side), done
+
+
 def open_image(data: bytes) -> ImageFile.ImageFile:
     """Open the image in a file's bytes, without decoding it.
 
@@ -169,9 +173,8 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     return image
 
 
-def _thumbnail(picture: Picture, gray: Image.Image, side: int) -> NDArray[np.uint8]:
+def _thumbnail(image: Image.Image, gray: Image.Image, side: int) -> NDArray[np.uint8]:
     """Squash the image to a thumbnail: uint8 [side, side, 3]. `gray` is the image in mode L."""
-    image = picture.image
     if image.mode != "RGB":
         image = gray if Image.getmodebase(image.mode) == "L" else image.convert("RGB")
     small = image.resize((side, side), Image.Resampling.BOX, reducing_gap=1.0)

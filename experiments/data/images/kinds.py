@@ -93,6 +93,8 @@ def refusal(file: Path) -> str | None:
         start = opened.read(FIRST_BYTES)
     if start.startswith(b"PK") and not file.name.lower().endswith(".npz"):
         return None
+    if file.name.lower() == LMDB:
+        return "is the file of an LMDB: name the folder that holds it"
     for kind in KINDS:
         if file.name.lower().endswith(kind.suffixes) or any(start[at:].startswith(magic) for at, magic in kind.starts):
             return f"is {kind.what}, which is not read: {kind.fix}, and name the folder"

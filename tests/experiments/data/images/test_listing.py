@@ -257,6 +257,7 @@ def _starting(start: bytes) -> Callable[[Path], None]:
             _starting(bytes(16) + b"\xde\xc0\xef\xbe"),
             r"is an LMDB, .*folder of its own, under the name data\.mdb",
         ),
+        ("data.mdb", _starting(b""), "is the file of an LMDB: name the folder that holds it"),
         ("a.png", _starting(PNG), "is one image: name the folder that holds it"),
         ("a.nef", _starting(b"II*\0"), "is a camera's raw file"),
         ("list.txt", _starting(b"a.png\n"), "is a text file: name a folder or a zip of images"),
