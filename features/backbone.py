@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from features.errors import one_line
 from features.images import ValueRange, to_input
 from features.pooling import PAPER_GRID, Pool
 from features.survey import as_maps
@@ -107,8 +108,7 @@ def layer_shapes(backbone: Backbone) -> dict[str, tuple[int, int, int]]:
             maps = forward(backbone.prepare(blank_images(backbone, 1)))
         except Exception as error:  # the network may raise anything
             raise ValueError(
-                f"the network cannot run on one image of image_shape {backbone.image_shape}: "
-                f"{type(error).__name__}: {error}"
+                f"the network cannot run on one image of image_shape {backbone.image_shape}: {one_line(error)}"
             ) from error
     return {name: (m.shape[1], m.shape[2], m.shape[3]) for name, m in zip(backbone.layers, maps, strict=True)}
 

@@ -17,6 +17,7 @@ from features.backbone import Backbone, blank_images, misfits
 from features.pooling import Pool
 from features.survey import Survey, survey
 from features.taps import tapped
+from features.weights import as_bytes, check_readable, tensors
 
 IMAGES = 8  # a black, a white and six random ones
 
@@ -35,7 +36,13 @@ class Examination:
     def __init__(self, backbone: Backbone, *, pool: Pool, rows: int, folder: Path) -> None:
         self.backbone, self.pool, self.rows, self.folder = backbone, pool, rows, folder
         self.wrong = misfits(backbone)
-        self.state = {} if "module" in self.wrong else tensor_digests(backbone.model)
+        self.state: dict[str, bytes] = {}
+        if "module" not in self.wrong:
+            try:
+                check_readable(backbone.model)
+                self.state = tensor_digests(backbone.model)
+            except ValueError as error:
+                self.wrong["module"] = str(error)
 
     @cached_property
     def survey(self) -> Survey:
@@ -124,13 +131,7 @@ def distance(a: Tensor, b: Tensor) -> float:
 
 def tensor_digests(model: nn.Module) -> dict[str, bytes]:
     """Return name -> SHA-256 of every parameter and buffer."""
-    both = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return {name: _digest(tensor) for name, tensor in both.items()}
-
-
-def _digest(tensor: Tensor) -> bytes:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return hashlib.sha256(flat.view(torch.uint8).numpy().data).digest()
+    return {name: hashlib.sha256(as_bytes(name, tensor).data).digest() for name, tensor in tensors(model).items()}
 
 
 class _Draws(TorchFunctionMode):

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from features.errors import contained
+
 
 class _AllTapped(Exception):
     """Ends a forward pass once every named layer has given its output."""
@@ -86,12 +88,13 @@ def tapped(
         found.clear()
         runs.update(dict.fromkeys(runs, 0))
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), contained("forward"):
                 model(batch)
         except _AllTapped:
-            return [found.pop(layer) for layer in layers]
-        missed = [layer for layer in layers if layer not in found]
-        raise ValueError(f"layers must run in the forward pass; never reached: {', '.join(missed)}")
+            pass
+        if missed := [layer for layer in layers if layer not in found]:
+            raise ValueError(f"layers must run in the forward pass; never reached: {', '.join(missed)}")
+        return [found.pop(layer) for layer in layers]
 
     hooks = [model.get_submodule(name).register_forward_hook(keep(name)) for name in wanted]
     try:

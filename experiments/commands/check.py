@@ -83,7 +83,8 @@ def _print_checks(checks: Iterator[features.Finding]) -> int:
     """Print a line for each check as it comes; return 1 if one failed."""
     failed = 0
     for found in checks:
-        print(f"{WORDS[found.ok]:5}  {found.check:13}  {found.seen}{'; ' if found.fix else ''}{found.fix}", flush=True)
+        word = "warn" if found.ok and found.fix else WORDS[found.ok]
+        print(f"{word:5}  {found.check:13}  {found.seen}{'; ' if found.fix else ''}{found.fix}", flush=True)
         failed |= found.ok is False
     return int(failed)
 

@@ -154,11 +154,11 @@ BROKEN = {
     ),
     "wants cuda": (
         lambda: around(before=raising(RuntimeError(ON_CUDA))),
-        {"device": r"cuda:0 and cpu; make new tensors on the input's device \(device=x.device\).*--device cuda"},
+        {"device": r"cuda:0 and cpu \(test_checks.py:\d+\); make new tensors on the input's device \(device=x.device\).*--device cuda"},
     ),
     "makes tensors on cuda": (
         lambda: around(before=raising(AssertionError(MADE_ON_CUDA))),
-        {"device": "AssertionError: Torch not compiled with CUDA enabled; make new tensors on the input's device"},
+        {"device": r"AssertionError: Torch not compiled with CUDA enabled \(test_checks.py:\d+\); make new tensors on the input's device"},
     ),
     "no maps": (
         tokens,
