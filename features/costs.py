@@ -68,7 +68,11 @@ def _multiply_adds(backbone: Backbone) -> int:
     Where a weight that wants gradients is the input of a module (of a parametrisation), torch's counter asks for its
     gradient's history, of which inference has none. So no weight wants gradients meanwhile.
     """
-    wanting = [parameter for parameter in backbone.model.parameters() if parameter.requires_grad]
+    wanting = [
+        parameter
+        for parameter in backbone.model.parameters()
+        if parameter.requires_grad and not parameter.is_inference()
+    ]
     counter = FlopCounterMode(display=False)
     try:
         for parameter in wanting:

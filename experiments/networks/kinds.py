@@ -66,6 +66,7 @@ KINDS = (  # a name is of the first kind whose pattern it matches
     Kind("file.py:factory", _FACTORY, r"(.+\.py:.+)", "experiments.networks.factories:call_factory"),
     Kind("module:factory", _MODULE, "([^:]+:.+)", "experiments.networks.factories:call_factory"),
 )
+FACTORIES = KINDS[-2:]  # their patterns match paths with a colon too
 PREFIXES = tuple(start[1] for kind in KINDS if (start := re.match(r"(\w+):", kind.pattern)))
 
 

@@ -30,7 +30,7 @@ def test_a_sound_network_of_a_users_own(place: Workplace, capsys: pytest.Capture
     assert place.main("check", f"{place.root / 'mine.py'}:make") == 0
     printed = capsys.readouterr().out
     assert printed.startswith("mine.py:make, on cpu\nok     module         Sequential\n")
-    assert len(re.findall(r"^ok ", printed, re.MULTILINE)) == 14 and "FAIL" not in printed
+    assert len(re.findall(r"^ok ", printed, re.MULTILINE)) == 15 and "FAIL" not in printed
     assert re.search(r"^1 +5 x 32 x 32 +80\n2 +5 x 8 x 8 +80\nall +160$", printed, re.MULTILINE)
     assert "parameters     140\n" in printed and "multiply-adds  0.1 million an image\n" in printed
     assert re.search(r"^speed +[\d.,]+ ms an image, [\d.,e+]+ a second \(median of 7 batches of \d+\)$", printed, re.M)

@@ -23,12 +23,15 @@ def refusal(text: str) -> str:
 @pytest.mark.parametrize(
     ("target", "text"),
     [
-        ("nonsense", "no network is named like that; write NAME, FILE.safetensors, netD.pth, random:PRESET"),
+        (
+            "nonsense",
+            "no file and no network is named like that; write NAME, FILE.safetensors, netD.pth, random:PRESET",
+        ),
         ("imagenet32-haf", "did you mean 'imagenet32-half'?"),
         ("pixel", "did you mean 'pixels'?"),
         ("random-imagenet32", "did you mean 'random:imagenet32'?"),
-        ("", "no network is named like that"),
-        ("mynet.py", "no network is named like that"),
+        ("", "no file and no network is named like that"),
+        ("mynet.py", "no file and no network is named like that"),
         ("random:imagnet32", "unknown preset 'imagnet32'; the presets are imagenet32, "),
         ("random:imagnet32", "; did you mean 'imagenet32'?"),
         ("supervised:svhn32", "only dcgan-eval eval takes it"),
