@@ -100,9 +100,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Part:
-    """What may be a network: the layers under one name. name: where in the file; empty if that is the whole file."""
+    """What may be a network: the layers under one name.
+
+    name: where in the file; empty if that is the whole file. state_dict: where the state dict is that holds it.
+    """
 
     name: str
+    state_dict: str
     layers: tuple[Layer, ...]
 
     def named(self, words: set[str]) -> bool:
@@ -130,8 +134,8 @@ class Part:
             whole = [any(len(layer.shape) == 4 for layer in group) for group in groups.values()]
             if not all(whole) and not any(_words(_join(*layer.name[depth:])) & _DISCRIMINATOR for layer in self.layers):
                 return []
-            prefix = self.layers[0].name[:depth]
-            return [Part(_join(self.name, *prefix, name), tuple(group)) for name, group in groups.items()]
+            prefix = _join(self.state_dict, *self.layers[0].name[:depth])
+            return [Part(_join(prefix, name), self.state_dict, tuple(group)) for name, group in groups.items()]
         return []
 
 
@@ -184,7 +188,7 @@ def _state_dicts(content: object) -> Iterator[Part]:
         if layers := [
             Layer(name, arrays) for name, arrays in modules.items() if not arrays.keys().isdisjoint(_TELLING)
         ]:
-            yield Part(where, tuple(layers))
+            yield Part(where, where, tuple(layers))
 
 
 def _split(key: str) -> tuple[Name, str]:

@@ -65,7 +65,7 @@ def _assign(target: Tensor, path: Path, *, flip: bool = False, transpose: bool =
     """Copy one array of finite numbers into a parameter of the same shape."""
     try:
         with np.errstate(over="ignore"):  # a shape too large for the file is found, and nothing is allocated for it
-            array = np.lib.format.open_memmap(path, mode="r")
+            array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # damaged headers raise errors of many types
         raise ValueError(f"{path} is not a whole .npy array ({' '.join(str(error).split())})") from error
     if transpose:
@@ -76,7 +76,7 @@ def _assign(target: Tensor, path: Path, *, flip: bool = False, transpose: bool =
         raise ValueError(f"{path} holds {array.dtype}, the network wants real numbers")
     if flip:
         array = array[..., ::-1, ::-1]
-    values = np.ascontiguousarray(array, np.float32)
+    values = np.array(array, np.float32, order="C")
     if not np.isfinite(values).all():
         raise ValueError(f"{path} holds NaN or infinity; fetch the file again")
     with torch.no_grad():
