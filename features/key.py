@@ -28,8 +28,9 @@ def weights_digest(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         if isinstance(value, Tensor):
+            content = as_bytes(name, value)
             digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-            digest.update(as_bytes(name, value).tobytes())
+            digest.update(content.tobytes())
         else:
             digest.update(f"{name} {value!r}\n".encode())
     return digest.hexdigest()

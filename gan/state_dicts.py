@@ -150,14 +150,16 @@ def read_parts(path: Path) -> list[Part]:
 
 
 def _read(path: Path) -> object:
-    with path.open("rb") as file:
-        start = file.read(9)
     try:
-        if start[8:] == b"{":
-            return load_safetensors(path.read_bytes())
-        with warnings.catch_warnings():
+        with path.open("rb") as file, warnings.catch_warnings():
+            start = file.read(9)
+            file.seek(0)
+            if start[8:] == b"{":
+                return load_safetensors(file.read())
             warnings.simplefilter("ignore")  # about archives of TorchScript, and about rare kinds of tensors
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
     except Exception as error:  # damaged archives raise errors of many types
         if held := re.search(r"GLOBAL (\S+)", str(error)):
             what = f"holds an object of {held[1]}, which cannot be read without running code"
