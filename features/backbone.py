@@ -1,6 +1,6 @@
 """A network as a source of features: which layers are read, and which images it takes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -79,7 +79,11 @@ def misfits(backbone: Backbone) -> dict[str, str]:
         except ValueError as error:
             wrong["layers"] = str(error)
     shape, bounds = backbone.image_shape, backbone.value_range
-    if len(shape) != 3 or not all(isinstance(size, Integral) and size >= 1 for size in shape):
+    if (
+        not isinstance(shape, Collection)
+        or len(shape) != 3
+        or not all(isinstance(size, Integral) and size >= 1 for size in shape)
+    ):
         wrong["input"] = f"image_shape must be three positive sizes (C, H, W), got {shape}"
     elif not _is_range(bounds, shape[0]):
         wrong["input"] = (

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from features.errors import one_line
+from features.errors import EndsProgramError, one_line
 from features.examine import Examination, Waits, distance, memory, tensor_digests
 from features.survey import listed
 from features.taps import split_call
@@ -95,6 +95,9 @@ def runs_on_image_shape(exam: Examination) -> str:
         return "two blank images"
     if _DEVICE.search(str(error)):
         raise Waits
+    if isinstance(error, EndsProgramError):
+        seen, _, fix = str(error).rpartition("; ")
+        raise Fails(seen, fix)
     seen = f"on float32 [2, {channels}, {height}, {width}] it raises {one_line(error)}"
     first = next((m for m in exam.backbone.model.modules() if isinstance(m, nn.Conv2d)), None)
     if first is None or first.in_channels == channels:
@@ -252,7 +255,7 @@ CHECKS: dict[str, Callable[[Examination], str]] = {
 def _known(exam: Examination) -> list[str]:
     """Return the named layers that the network has. Raises Waits when it has none of them."""
     there = dict(exam.backbone.model.named_modules(remove_duplicate=False)) if "module" not in exam.wrong else {}
-    if known := [name for name in exam.backbone.layers if split_call(name, there)[0] in there]:
+    if known := [name for name in exam.wanted if split_call(name, there)[0] in there]:
         return known
     raise Waits
 

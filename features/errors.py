@@ -19,13 +19,19 @@ _OWN = {"dedup", "evaluation", "experiments", "features", "gan", "results"}  # p
 def one_line(error: BaseException) -> str:
     """Return the error's type, the beginning of its text, and the last line of the user's own files that it passed."""
     text = " ".join(_text(error).split())
+    if isinstance(error, EndsProgramError):
+        return text
     line = f"{type(error).__name__}: {text[:_LONGEST]}{'...' * (len(text) > _LONGEST)}".removesuffix(": ")
     return line + _place(error)
 
 
+class EndsProgramError(ValueError):
+    """The user's code raised what would end the program. The text ends in `; ` and the fix."""
+
+
 @contextmanager
 def contained(what: str) -> Iterator[None]:
-    """Turn SystemExit, and whatever else is no Exception, into a ValueError that begins with `what`.
+    """Turn SystemExit, and whatever else is no Exception, into an EndsProgramError that begins with `what`.
 
     Only a KeyboardInterrupt stays what it is, because nothing tells it from the user's own Ctrl-C.
     """
@@ -34,7 +40,8 @@ def contained(what: str) -> Iterator[None]:
     except (Exception, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise ValueError(f"{what} raises {one_line(error)}, which would end the program; remove that") from error
+        line = f"{what} raises {one_line(error)}, which would end the program; remove that"
+        raise EndsProgramError(line) from error
 
 
 def _text(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -52,10 +53,16 @@ class Examination:
         images = self.backbone.prepare(blank_images(self.backbone, 2))
         return survey(self.backbone.model, images, self.backbone.to_maps)
 
+    @property
+    def wanted(self) -> list[str]:
+        """The layers as given, existing or not; none if they are no names at all."""
+        given: Any = self.backbone.layers
+        return [name for name in given if isinstance(name, str)] if isinstance(given, Collection) else []
+
     @cached_property
     def layers(self) -> list[str]:
         """The backbone's layers that give maps, for the checks of values. Raises Waits when none does."""
-        if usable := [name for name in self.backbone.layers if self.survey.call(name) in self.survey.maps]:
+        if usable := [name for name in self.wanted if self.survey.call(name) in self.survey.maps]:
             return usable
         raise Waits
 

@@ -4,7 +4,7 @@ The forward pass ends as soon as the last named layer has run. What comes after 
 weights are missing) is never computed.
 """
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,7 +33,8 @@ def find_layers(model: nn.Module, layers: Sequence[str]) -> dict[str, tuple[str,
     Raises ValueError for no names, for repeated names and for unknown names.
     """
     there = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
-    if not layers or isinstance(layers, str):
+    names = not isinstance(layers, str) and isinstance(layers, Collection) and all(isinstance(n, str) for n in layers)
+    if not names or not layers:
         raise ValueError(f"layers must be a sequence of distinct module names, at least one, got {layers!r}")
     found = {layer: split_call(layer, there) for layer in layers}
     if len(set(found.values())) != len(layers):

@@ -181,7 +181,13 @@ BROKEN = {
         lambda: around(before=raising(AssertionError(MADE_ON_CUDA))),
         {"device": r"AssertionError: Torch not .* \(test_checks.py:\d+\); make new tensors"},
     ),
-    "exits": (lambda: around(before=raising(SystemExit(0))), {"runs": "forward raises SystemExit: 0 .*; remove that"}),
+    "exits": (
+        lambda: around(before=raising(SystemExit(0))),
+        {"runs": "^runs: forward raises SystemExit: 0 .*; remove that$"},
+    ),
+    "no names": (lambda: backbone(network(), layers=None), {"layers": "names, at least one, got None"}),
+    "a number as a name": (lambda: backbone(network(), layers=(1, "3")), {"layers": r"got \(1, '3'\)"}),
+    "a number as a shape": (lambda: backbone(network(), shape=16), {"input": "three positive sizes .*, got 16; for"}),
     "exits in to_maps": (lambda: tokens(to_maps=raising(SystemExit(0))), {"maps": "to_maps raises SystemExit: 0"}),
     "meta": (
         lambda: backbone(network().to("meta")),
