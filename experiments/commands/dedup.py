@@ -47,5 +47,8 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         return 0
     summary = deduplicate(name, out, spec, run, against=against, record=record)
     console.answer(*json.dumps(summary, indent=2).splitlines())
-    run.say(f"written to {out}; judge the groups in {out / GALLERY}")
+    judge = (
+        f"judge the groups in {out / GALLERY}" if summary["groups"] else "no group was found, so there is none to judge"
+    )
+    run.say(f"written to {out}; {judge}")
     return 1 if summary["skipped"] else 0
