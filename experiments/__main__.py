@@ -1,5 +1,6 @@
 """The process of `dcgan-eval`, which is also `python -m experiments`: from its first signal to its last output."""
 
+import os
 import sys
 
 from experiments.run import safe_path
@@ -8,6 +9,7 @@ from experiments.run import safe_path
 def main() -> int:
     """Run the command that the process was started with, and return its exit code."""
     sys.path[:] = safe_path()  # before anything is imported that a file in the current folder could stand for
+    os.environ["PYTHONSAFEPATH"] = "1"  # for interpreters that libraries start
 
     from experiments.run import signals
 

@@ -17,7 +17,7 @@ EXAMPLE = "dcgan-eval data pack ~/lsun/bedroom_train_lmdb --size 64 --name bedro
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the source, and the properties of the packed set."""
     parser.add_argument(
-        "source", metavar="SOURCE", type=Path, help="folder (of images, or only of zips), zip, or folder of an LMDB"
+        "source", metavar="SOURCE", type=Path, help="folder of images (and zips), zip, or folder of an LMDB"
     )
     parser.add_argument("--size", type=int, choices=(32, 64), required=True, help="width and height in pixels")
     parser.add_argument("--name", help="name of the set, for recipes (default: the source's name and the size)")
@@ -39,6 +39,9 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         size = planned.count * spec.side**2 * spec.channels / 1e6
         images = console.counted(planned.count, "image")
         console.answer(f"would pack {images} of {source} into {folder}: {size:,.0f} MB, double while packing")
+        if n := len(planned.skipped):
+            example = ": ".join(planned.skipped[0])
+            console.answer(f"would leave out {console.counted(n, 'file')}, such as {example}")
         return 0
     return 1 if print_set(pack_images(planned, folder, spec, run), run) else 0
 

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from experiments.data.packed import PackedSet, open_packed
 from experiments.deduplication.methods import find_removed
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.training.files import REMOVED, STATE
 from experiments.training.recipe import Recipe
 
 BLOCK = 4096  # larger images that are gathered at once
@@ -88,6 +90,33 @@ def _check_left(kept: int, recipe: Recipe) -> int:
             f"{recipe.training.batch_size}; lower held_out or batch_size"
         )
     return left
+
+
+def as_begun(data: TrainingSet, out: Path, recipe: Recipe) -> TrainingSet:
+    """Return the training set of the run in `out`; it is `data` unless the run was begun with another rule of removal.
+
+    That rule kept one image of each connected group. It removed all images that `data` lacks, and perhaps more. Such a
+    run goes on without the images in its list. A list that says something else is not believed.
+    """
+    if recipe.dedup is None or not (out / STATE).exists():
+        return data
+    try:
+        lines = [line.split(",") for line in (out / REMOVED).read_text().split()[1:]]
+        pairs = np.array([(int(kept), int(index)) for index, kept in lines], np.int64).reshape(-1, 2)
+    except (OSError, ValueError, OverflowError):
+        return data
+    removed, there = pairs[:, 1], (pairs >= 0) & (pairs < len(data.images))
+    believed = there.all() and len(np.unique(removed)) == len(removed) and np.isin(data.removed[:, 1], removed).all()
+    if not believed or len(removed) == len(data.removed):
+        return data
+    rows, held_out = split(len(data.images), removed, recipe.held_out, recipe.training.seed)
+    return dataclasses.replace(
+        data,
+        rows=torch.from_numpy(rows),
+        held_out=torch.from_numpy(held_out),
+        removed=pairs,
+        summary={**data.summary, "kept": len(rows)},
+    )
 
 
 def _check_fits(packed: PackedSet, recipe: Recipe) -> None:

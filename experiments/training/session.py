@@ -14,6 +14,7 @@ import gan
 import results
 from experiments.data.load import load
 from experiments.networks.kinds import SHIPPED, WEIGHTS, refuse_old_path
+from experiments.run.console import counted
 from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
 from experiments.run.files import check_place, file_digest, write_bytes
@@ -22,7 +23,7 @@ from experiments.run.reading.documents import read_json, write_json
 from experiments.run.torchrun import broadcast
 from experiments.training import loop
 from experiments.training.files import DATA, DISCRIMINATOR, EPOCHS, GENERATOR, REMOVED, STATE, SUMMARY
-from experiments.training.images import TrainingSet, check_set, to_tensors, training_set
+from experiments.training.images import TrainingSet, as_begun, check_set, to_tensors, training_set
 from experiments.training.limits import check_limits
 from experiments.training.monitor import LOOKS, Monitor
 from experiments.training.recipe import Recipe
@@ -58,10 +59,11 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
     with locked(out):
         state = _begin(recipe, out, run)
-        data = training_set(recipe, run)
+        data = as_begun(training_set(recipe, run), out, recipe)
         if config.mirror and recipe.dataset.startswith(CHARACTERS):
             run.say(f"warning: mirror = true trains on mirrored characters; leave it out for {recipe.dataset}")
-        run.say(f"{data.summary['name']}: {data.summary['kept']} images, {len(data.removed)} near-duplicates removed")
+        images, copies = counted(data.summary["kept"], "image"), counted(len(data.removed), "near-duplicate")
+        run.say(f"{data.summary['name']}: {images}, {copies} removed")
         notes = _claim(out, data, state, run)
         broadcast(data.rows)
         if state.step == config.steps and _finished(out):

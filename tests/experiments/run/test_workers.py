@@ -134,7 +134,7 @@ def test_a_stopped_program_leaves_no_process(tmp_path, sent, code):
 
 
 def test_a_worker_imports_nothing_from_the_current_folder(tmp_path, monkeypatch):
-    """Python itself imports before a program can set its path: 3.13 does so for `-c`, and all for PYTHONPATH's sites."""
+    """Python itself imports before a program can set its path: 3.13 for `-c`, and every one for `site`."""
     for name in ("struct", "pickle", "linecache", "collections", "sitecustomize", "usercustomize"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'CANARY')!r}, 'a').write({name!r})")
     monkeypatch.chdir(tmp_path)
