@@ -7,7 +7,6 @@ twice as many, there is a look only after every k-th epoch, so that there are at
 training.
 """
 
-import io
 import math
 import time
 from dataclasses import dataclass
@@ -254,12 +253,11 @@ class Monitor:
         size = None
         for _, file in reversed(self._frames()):
             try:
-                content = file.read_bytes()
-                with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+                with Image.open(file, formats=["PNG"]) as picture:
                     picture.load()
                     if picture.size != (size := size or picture.size):
                         raise ValueError(f"its size is {picture.size}, not {size}")
-                contents.append(content)
+                contents.append(file.read_bytes())
             except (OSError, SyntaxError, ValueError) as error:
                 if file not in self._unreadable:
                     self._run.say(f"warning: {file} is damaged ({one_line(error)}): samples.webp is made without it")

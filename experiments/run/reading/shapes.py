@@ -116,6 +116,8 @@ def _plain(shape: Any, value: Any, where: str) -> Any:
     """Check a value against a type of `_PLAIN`: a bool is no number, and a float is finite."""
     if type(value) not in _PLAIN[shape]:
         raise ValueError(f"{where} must be of type {shape.__name__}, got {shown(value)}")
+    if shape is int and not -(2**63) <= value < 2**64:
+        raise ValueError(f"{where} must fit 64 bits, got {shown(value)}")
     if shape is float and not _finite(value):
         raise ValueError(f"{where} must be a finite number, got {shown(value)}")
     return value

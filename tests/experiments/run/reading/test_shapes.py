@@ -51,6 +51,7 @@ def test_tables_become_dataclasses_and_lists_tuples():
         ({"rate": 1, "inner": {"kind": ["a"]}}, "kind in inner in it must be one of a, b, got ['a']"),
         ({"rate": 1, "scores": {"x": "y"}}, "x in scores in it must be of type float, got 'y'"),
         ({"rate": 1, "count": 0}, "count in it must be a whole number >= 1, got 0"),
+        ({"rate": 1, "count": 2**64}, "count in it must fit 64 bits, got 18446744073709551616"),
         ({"rate": 1, "count": 1.0}, "count in it must be of type int, got 1.0"),
         ({"rate": 1, "pair": ["a"]}, "pair in it must have 2 entries, got 1"),
     ],
