@@ -171,7 +171,10 @@ def append_line(path: str | os.PathLike[str], record: Any, check: Callable[[], o
         text = to_json(record)
         sealed = f'{text[:-1]}, "{SEAL}": "{_digest(text)}"}}\n'
         line = (b"\n" if cut else b"") + sealed.encode("ascii")
-        if os.write(handle, line) != len(line):
-            os.ftruncate(handle, size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        os.fsync(handle)
+        try:
+            if os.write(handle, line) != len(line):
+                os.ftruncate(handle, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(handle)
+        except OSError as error:  # that of a write names no file
+            raise OSError(error.errno, error.strerror, str(path)) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from experiments.commands.data import print_set
 from experiments.commands.options import add_dry_run, add_roots
 from experiments.data.names import is_name
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
@@ -16,7 +17,7 @@ EXAMPLE = "dcgan-eval data pack ~/lsun/bedroom_train_lmdb --size 64 --name bedro
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the source, and the properties of the packed set."""
     parser.add_argument(
-        "source", metavar="SOURCE", type=Path, help="folder (of images, or only of zips), zip, or folder of an LMDB"
+        "source", metavar="SOURCE", type=Path, help="folder of images (and zips), zip, or folder of an LMDB"
     )
     parser.add_argument("--size", type=int, choices=(32, 64), required=True, help="width and height in pixels")
     parser.add_argument("--name", help="name of the set, for recipes (default: the source's name and the size)")
@@ -36,7 +37,11 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     planned, spec = plan(source), PackSpec(arguments.size, channels=1 if arguments.gray else 3)
     if arguments.dry_run:
         size = planned.count * spec.side**2 * spec.channels / 1e6
-        print(f"would pack {planned.count:,} images of {source} into {folder}: {size:,.0f} MB, double while packing")
+        images = console.counted(planned.count, "image")
+        console.answer(f"would pack {images} of {source} into {folder}: {size:,.0f} MB, double while packing")
+        if n := len(planned.skipped):
+            example = ": ".join(planned.skipped[0])
+            console.answer(f"would leave out {console.counted(n, 'file')}, such as {example}")
         return 0
     return 1 if print_set(pack_images(planned, folder, spec, run), run) else 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from experiments.commands.options import add_dry_run, add_record, add_roots, one_of
 from experiments.data.names import NAMES
 from experiments.deduplication.spec import METHODS, DedupSpec
+from experiments.run import console
 from experiments.run.context import Run
 
 EXAMPLE = "dcgan-eval dedup cifar10-test --against cifar10-train\n  dcgan-eval dedup ~/photos --method phash --radius 6"
@@ -22,7 +23,11 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--method", type=one_of(METHODS), default=DedupSpec.method, help=f"{', '.join(METHODS)} (default: %(default)s)"
     )
     parser.add_argument("--radius", type=int, help="for the hashes: greatest Hamming distance in bits (default: 4)")
-    parser.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/dedup/SOURCE[-against-SOURCE])")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder (default: RUNS_ROOT/dedup/SOURCE[-against-SOURCE]; a path adds 8 digits that tell it from others)",
+    )
     add_record(parser, "add the audit to results/leakage")
     add_dry_run(parser)
     add_roots(parser)
@@ -30,21 +35,24 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Run the pass and print its summary, or say what would be done; return 1 if files were skipped."""
-    from experiments.deduplication.image_source import describe, plain_name
+    from experiments.deduplication.image_source import describe
     from experiments.deduplication.output import GALLERY
-    from experiments.deduplication.run_pass import check_pass, deduplicate
+    from experiments.deduplication.run_pass import check_pass, deduplicate, default_folder
 
     name, against, record = arguments.name, arguments.against, arguments.record
     spec = DedupSpec(arguments.method, arguments.radius)
     sources = [name] if against is None else [name, against]
-    out = arguments.out or run.runs_root / "dedup" / "-against-".join(map(plain_name, sources))
+    out = arguments.out or default_folder(name, against, run)
     if arguments.dry_run:
         check_pass(name, spec, run, against=against, record=record)
         for source in sources:
-            print(describe(source, run))
-        print(f"would search by {spec}, which {METHODS[spec.method]}; into {out}")
+            console.answer(describe(source, run))
+        console.answer(f"would search by {spec}, which {METHODS[spec.method]}; into {out}")
         return 0
     summary = deduplicate(name, out, spec, run, against=against, record=record)
-    print(json.dumps(summary, indent=2))
-    run.say(f"written to {out}; judge the groups in {out / GALLERY}")
+    console.answer(*json.dumps(summary, indent=2).splitlines())
+    judge = (
+        f"judge the groups in {out / GALLERY}" if summary["groups"] else "no group was found, so there is none to judge"
+    )
+    run.say(f"written to {out}; {judge}")
     return 1 if summary["skipped"] else 0

@@ -1,6 +1,7 @@
 """Networks of this project: files of training runs, the shipped networks, the authors' arrays, the controls."""
 
 import dataclasses
+import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +47,9 @@ def open_checkpoint(text: str, request: Request) -> Network:
     if _is_port(file):
         port = gan.load_port(file)
         stages = [name for name, _ in port.model.named_children()]
-        return Network(f"DCGAN port {file.stem}", port.model, stages, port.image_shape, only_stages=True)
+        return Network(
+            f"DCGAN port {file.stem}", port.model, stages, port.image_shape, only_stages=True, notes=port.notes
+        )
     net = gan.load(file)
     if not isinstance(net, gan.Discriminator):
         raise ValueError("the file holds a generator; features are taken from a discriminator")
@@ -86,7 +89,7 @@ def _is_port(file: Path) -> bool:
         with safe_open(file, "pt") as opened:
             return "dcgan-eval" not in str(opened.metadata())
     except (OSError, SafetensorError):
-        return file.suffix != ".safetensors"
+        return file.suffix != ".safetensors" or zipfile.is_zipfile(file)  # of torch.save
 
 
 def _preset(name: str) -> gan.Architecture:

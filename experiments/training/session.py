@@ -14,6 +14,7 @@ import gan
 import results
 from experiments.data.load import load
 from experiments.networks.kinds import SHIPPED, WEIGHTS, refuse_old_path
+from experiments.run.console import counted
 from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
 from experiments.run.files import file_digest, write_bytes
@@ -22,7 +23,7 @@ from experiments.run.reading.documents import read_json, write_json
 from experiments.run.torchrun import broadcast
 from experiments.training import loop
 from experiments.training.files import DATA, DISCRIMINATOR, EPOCHS, GENERATOR, REMOVED, STATE, SUMMARY
-from experiments.training.images import TrainingSet, to_tensors, training_set
+from experiments.training.images import TrainingSet, as_begun, to_tensors, training_set
 from experiments.training.monitor import LOOKS, Monitor
 from experiments.training.recipe import Recipe
 from experiments.training.resume import Notes, read_notes
@@ -56,11 +57,13 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
     with locked(out):
         state = _begin(recipe, out, run)
-        data = training_set(recipe, run)
+        notes = _notes(out, state, run)
+        data = as_begun(training_set(recipe, run), out, recipe, notes)
         if config.mirror and recipe.dataset.startswith(CHARACTERS):
             run.say(f"warning: mirror = true trains on mirrored characters; leave it out for {recipe.dataset}")
-        run.say(f"{data.summary['name']}: {data.summary['kept']} images, {len(data.removed)} near-duplicates removed")
-        notes = _claim(out, data, state, run)
+        images, copies = counted(data.summary["kept"], "image"), counted(len(data.removed), "near-duplicate")
+        run.say(f"{data.summary['name']}: {images}, {copies} removed")
+        _claim(out, data, notes)
         broadcast(data.rows)
         if state.step == config.steps and _finished(out):
             run.say(f"trained before; delete {out} to train again, or choose another folder with --out")
@@ -131,28 +134,26 @@ def _begin(recipe: Recipe, out: Path, run: Run) -> gan.TrainingState:
     return state
 
 
-def _claim(out: Path, data: TrainingSet, state: gan.TrainingState, run: Run) -> Notes:
-    """Write into `out` which images the run uses; return the notes of its checkpoint.
+def _notes(out: Path, state: gan.TrainingState, run: Run) -> Notes:
+    """Return the notes of the checkpoint in `out`, empty ones if there is none. Raises UserError for damaged ones."""
+    if not (out / STATE).exists():
+        return Notes()
+    try:
+        return read_notes(state.notes, out, run)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{out / STATE} is damaged ({error}); delete it to start over") from error
 
-    Raises UserError if a run on other images has a checkpoint there.
-    """
-    notes = Notes()
-    if (out / STATE).exists():
-        try:
-            notes = read_notes(state.notes, out, run)
-        except ValueError as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"{out / STATE} is damaged ({error}); delete it to start over") from error
-        if notes.data is not None and notes.data != data.summary:
-            raise UserError(
-                f"{out} holds a run on {notes.data}, but this run is on {data.summary}; choose another folder with "
-                "--out"
-            )
+
+def _claim(out: Path, data: TrainingSet, notes: Notes) -> None:
+    """Write into `out` which images the run uses. Raises UserError if a run on other images has a checkpoint there."""
+    if notes.data is not None and notes.data != data.summary:
+        told = f"{out} holds a run on {notes.data}, but this run is on {data.summary}"
+        raise UserError(f"{told}; choose another folder with --out, or restore {REMOVED} there if it was changed")
     rows = "".join(f"{index},{kept}\n" for kept, index in data.removed.tolist())
     write_bytes(out / REMOVED, f"index,kept\n{rows}".encode())
     write_bytes(out / DATA, (json.dumps(data.summary, indent=2) + "\n").encode())
-    return notes
 
 
 @dataclasses.dataclass(frozen=True)
