@@ -1,0 +1,1 @@
+def verdicts(pool, n, seed): yield from ()
