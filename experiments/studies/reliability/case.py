@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CANARY = "executed.txt"  # a file in the case's folder that only code out of an input would write
-LIMIT = 60.0  # seconds after which a case hangs; nearly all take less than one
+LIMIT = 40.0  # seconds after which a case hangs; nearly all take less than one
 MOST_SHOWN = 600  # characters of what a failed case said
 
 GOOD = ("refused", "answered no", "accepted", "unchanged")
@@ -93,7 +93,7 @@ def classify(case: Case, answer: Answer, folder: Path, result: str, clean: str |
     if answer.hang:
         return "hang", f"after {answer.seconds:.0f} s: {said}"
     if answer.code < 0 or "Traceback (most recent call last)" in answer.err:
-        return "traceback", f"exit {answer.code}: {said}"
+        return "traceback", f"exit {answer.code}: {(answer.err.strip().splitlines() or [''])[-1][:MOST_SHOWN]}"
     if odd := unexplained(answer):
         return "unexplained", f"exit {answer.code}, {odd}: {said}"
     if answer.code:

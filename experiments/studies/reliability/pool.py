@@ -32,7 +32,7 @@ class Pool:
 
     def __init__(self, base: Path, digests: Mapping[str, str], *, workers: int) -> None:
         self.base, self.workers = base, workers
-        self._digests = dict(digests)
+        self.digests = dict(digests)
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         self._all = [_Worker() for _ in range(workers)]
         self._clean: dict[str, str] = {}
@@ -72,11 +72,10 @@ class Pool:
     def run(self, folder: Path, case: Case) -> Answer:
         """Run the case's command in a folder that is ready."""
         argv = [text.replace("{case}", str(folder)) for text in case.argv]
-        env = {"DATA_ROOT": f"{folder}/data", "RUNS_ROOT": f"{folder}/runs", "DEVICE": "cpu", "HOME": str(folder)}
-        env |= NO_NETWORK | {"BACKBONE": "", "LAYERS": ""} | case.env
+        env = environment(folder) | dict(case.env)
         out, err = folder / ".stdout", folder / ".stderr"
         task = {"argv": argv, "call": case.call, "cwd": str(folder), "env": env, "results": f"{folder}/results"}
-        task |= {"out": str(out), "err": str(err), "limit": case.limit, "digests": self._digests}
+        task |= {"out": str(out), "err": str(err), "limit": case.limit, "digests": self.digests}
         if case.fresh:
             made = run_fresh(task)
         else:
@@ -109,6 +108,12 @@ class Pool:
                 shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
             else:
                 shutil.copy2(source, target)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the variables of a command in the folder of a case: its own roots, the CPU, no network."""
+    roots = {"DATA_ROOT": f"{folder}/data", "RUNS_ROOT": f"{folder}/runs", "DEVICE": "cpu", "HOME": str(folder)}
+    return roots | NO_NETWORK | {"BACKBONE": "", "LAYERS": ""}
 
 
 class _Worker:

@@ -20,6 +20,7 @@ from typing import Any
 
 MEMORY = 12 * 2**30  # bytes of address space of a case: a bomb must not take the machine down
 FILE_BYTES = 2**30  # bytes of a file that a case may write
+STARTED = ".started"  # a file in the case's folder: from now on it is the program that decides about signals
 POLL = 0.002  # seconds between looks at the process of a case
 ROOMS = ("run", "data", "networks", "deduplication", "training", "measure", "look", "report", "commands")
 HEAVY = ("scipy.io", "sklearn.svm", "matplotlib.pyplot", "PIL.Image", "jinja2", "lmdb", "tabulate", "tqdm", "torch")
@@ -45,6 +46,7 @@ def program_main(argv: list[str], results: str, digests: dict[str, str]) -> int:
         cifar10.SHA256.update(digests)
     from experiments.cli import main
 
+    Path(STARTED).touch()
     return main(argv, results=Path(results))
 
 

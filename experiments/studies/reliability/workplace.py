@@ -17,7 +17,7 @@ from experiments.studies.reliability.pool import Pool
 
 SIDE = 32
 IMAGES = 48  # of the set "tiny"
-CIFAR = {"train": 700, "test": 140}  # a subset must hold 640
+CIFAR = {"train": 2_700, "test": 520}  # several chunks of features
 NETWORK = "random:imagenet32,width=2"
 RECIPE = """preset = "imagenet32"
 dataset = "tiny"

@@ -92,7 +92,7 @@ def run_folder(rng: Rng) -> Case:
     file = pick(rng, list(files))
     prepare = on(f"train/half/{file}", pick(rng, files[file]), rng)
     argv = ("train", "tiny.toml", "--out", "train/half", *CHECKPOINT_IMAGES)
-    results = tuple(f"train/half/{name}.safetensors" for name in ("discriminator", "generator", "state"))
+    results = (*(f"train/half/{name}.safetensors" for name in ("discriminator", "generator")), "train/half/epochs/*.png")
     needs = ("tiny.toml", "train/half", "runs/packed/tiny")
     return Case("run's folder", file, argv, prepare, "same", "train/half", results, needs)
 
