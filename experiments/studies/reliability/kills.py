@@ -69,16 +69,16 @@ def _without_time(file: Path) -> bytes:
 
 
 SETS = ("runs/packed",)
-MEASURED = ("random:imagenet32,width=8", "--subset", "2500")
+MEASURED = ("random:imagenet32,width=4", "--subset", "1280", "--layers", "conv3,conv4")
 COMMANDS = {
     "pack": Command(
         ("data", "pack", "many", "--size", "32", "--name", "many"), ("many",), ("runs/packed/many/*",), "runs/packed/many"
     ),
     "extract": Command(
-        ("extract", *MEASURED), SETS, ("runs/features/*/*",), "runs/features/none"
+        ("extract", "random:imagenet32,width=8", "--subset", "2500"), SETS, ("runs/features/*/*",), "runs/features/none"
     ),
     "eval": Command(
-        ("eval", *MEASURED, "--C", "0.001"), SETS, ("runs/records/*",), "runs/records/cifar10.jsonl", _without_time
+        ("eval", *MEASURED, "--C", "0.009"), SETS, ("runs/records/*",), "runs/records/cifar10.jsonl", _without_time
     ),
     "dedup": Command(
         ("dedup", "many", "--method", "phash", "--out", "out"), ("many",), ("out/*",), "out/summary.json"
