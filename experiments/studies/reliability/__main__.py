@@ -3,9 +3,9 @@
     python -m experiments.studies.reliability --out results/reliability/campaign.csv
 
 Every case is one command on one input, in a folder of its own (`case.Case`). It may refuse the input in one line, or
-accept what is harmless. The study fails if a case ends in a traceback, a hang, executed code, an accepted change, a loss,
-or an end that nobody can understand. `--case READER:NUMBER` runs one input of a seed again, shows what it printed, and
-leaves its folder.
+accept what is harmless. The study fails if a case ends in a traceback, a hang, executed code, an accepted change, a
+loss, or an end that nobody can understand. `--case READER:NUMBER` runs one input of a seed again, shows what it
+printed, and leaves its folder.
 
     inputs  hostile inputs for every reader and every command (`hostile`), --count in all
     flips   single bits flipped in every cache and state (`caches`), --flips of each

@@ -1,7 +1,7 @@
 """The caches and states that the program reads back: how to make one of each kind, and what reading it gives.
 
-`check` reads one in a worker, as a command would: the digest of what it holds, or one line and exit code 2. A cache that
-is made again when it is damaged gives the digest of the right content.
+`check` reads one in a worker, as a command would: it prints the digest of what the cache holds, or one line, with exit
+code 2. A cache that is made again when it is damaged gives the digest of the right content.
 """
 
 import contextlib
@@ -61,11 +61,8 @@ def files(name: str, folder: Path) -> list[Path]:
     return [file for pattern in FILES[name] for file in sorted(folder.glob(pattern))]
 
 
-def make_all(base: Path) -> None:
-    """Make every cache that can be copied, below `base`/cache; `base` is the workplace, complete."""
-    import torch
-
-    import gan
+def make(base: Path) -> None:
+    """Make the caches that need no run of a command, below `base`/cache; `base` is the workplace."""
     import results
     from experiments.data.packed import pack
     from experiments.run import kept
@@ -73,22 +70,35 @@ def make_all(base: Path) -> None:
     cache = base / "cache"
     for name in FILES:
         (cache / name).mkdir(parents=True, exist_ok=True)
+    for name in MADE_IN_PLACE:
+        shutil.copytree(base / "photos", cache / name / "photos")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
     how = {"shape": images.shape, "source": "made up", "transform": "none", "details": {"class_names": ["a", "b"]}}
     pack(cache / "packed set", [images], labels=np.arange(12) % 2, **how)  # type: ignore[arg-type]
     list(_features(cache / "features"))
-    shutil.copy(base / "train/half/state.safetensors", cache / "state")
-    shutil.copy(base / "tiny.toml", cache / "state")
-    shutil.copy(base / "train/run/discriminator.safetensors", cache / "network/network.safetensors")
-    discriminator = gan.load(base / "train/run/discriminator.safetensors")
-    gan.save(cache / "snapshot/snapshot.safetensors", discriminator, dtype=torch.float16)
-    committed = results.read_records(base / "results/runs/svhn.jsonl")
-    for record in [*committed, *results.read_records(base / "runs/records/cifar10.jsonl")]:
+    for record in results.read_records(base / "results/runs/svhn.jsonl"):
         results.append_record(cache / "records/records.jsonl", record)
     _audit(base, cache / "audit/audit.json")
     kept.write(cache / "kept/kept.safetensors", {"a": np.arange(99.0), "b": images}, {"n": 3, "names": ["x", "y"]})
     kept.write(cache / "ablation/ablation.safetensors", {}, FOUND)
+
+
+def make_of_run(base: Path) -> None:
+    """Make the others, of the run and the record in the workplace."""
+    import torch
+
+    import gan
+    import results
+
+    cache = base / "cache"
+    shutil.copy(base / "train/half/state.safetensors", cache / "state")
+    shutil.copy(base / "tiny.toml", cache / "state")
+    network = base / "train/run/discriminator.safetensors"
+    shutil.copy(network, cache / "network/network.safetensors")
+    gan.save(cache / "snapshot/snapshot.safetensors", gan.load(network), dtype=torch.float16)
+    for record in results.read_records(base / "runs/records/cifar10.jsonl"):
+        results.append_record(cache / "records/records.jsonl", record)
 
 
 def make_in_place(name: str, folder: Path) -> None:
@@ -179,7 +189,8 @@ def _audit(base: Path, file: Path) -> None:
     from experiments.data.packed import open_packed
 
     sets = [open_packed(base / "runs/packed" / name) for name in ("tiny", "cifar10-test")]
-    made = audit(*sets, np.array([[0, 3], [0, 4], [7, 20]]), {"torch": "2.13.0", "commit": None})
+    pairs = np.array([[0, 3], [0, 4], [7, 20]])
+    made = audit(sets[0], sets[1], pairs, {"torch": "2.13.0", "commit": None})
     write_audit(file.parent, made).rename(file)
 
 

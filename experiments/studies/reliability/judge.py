@@ -1,8 +1,8 @@
-"""A judge of `dedup` that shares no code with it: it opens every file itself, and compares every image with every other.
+"""A judge of `dedup` that shares no code with it: it opens every file, and compares every image with every other.
 
 - Every name in keep.txt, its escapes undone, and in keep.txt0 opens, and both name the same files.
-- An image is removed if and only if it is near one that stays: each removed image has a kept one within the radius, no two
-  kept images are within it, and groups.csv gives the right distance.
+- An image is removed if and only if it is near one that stays: each removed image has a kept one within the radius, no
+  two kept images are within it, and groups.csv gives the right distance.
 - Every file is accounted for: kept, removed or listed. An image that can be read is not only listed.
 """
 
@@ -130,7 +130,9 @@ def _unaccounted(source: Path, used: set[bytes], listed: set[bytes], whole: set[
         if name not in used | listed and not inside:
             yield f"{name!r} is neither kept nor removed nor listed"
         if inside and name[-4:].lower() == b".zip":
-            for member in zipfile.ZipFile(os.path.join(os.fsencode(source), name).decode("utf-8", "surrogateescape")).namelist():
+            for member in zipfile.ZipFile(
+                os.path.join(os.fsencode(source), name).decode("utf-8", "surrogateescape")
+            ).namelist():
                 path = name + b"/" + member.encode()
                 if path not in used | listed and not path.lower().endswith(NO_IMAGES):
                     yield f"{path!r}, in a zip, is neither kept nor removed nor listed"

@@ -2,7 +2,8 @@
 
 Each run is a process of its own, started as a person would start it. SIGKILL, SIGTERM and SIGINT take turns, each at a
 moment drawn from the time that the whole run takes. After SIGTERM and SIGINT the exit code must be 130. What a killed
-run leaves must not look finished unless it is. Then the command is run again, and its outputs are compared byte for byte.
+run leaves must not look finished unless it is. Then the command is run again, and its outputs are compared byte for
+byte.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,10 @@ SETS = ("runs/packed",)
 MEASURED = ("random:imagenet32,width=4", "--subset", "1280", "--layers", "conv3,conv4")
 COMMANDS = {
     "pack": Command(
-        ("data", "pack", "many", "--size", "32", "--name", "many"), ("many",), ("runs/packed/many/*",), "runs/packed/many"
+        ("data", "pack", "many", "--size", "32", "--name", "many"),
+        ("many",),
+        ("runs/packed/many/*",),
+        "runs/packed/many",
     ),
     "extract": Command(
         ("extract", "random:imagenet32,width=8", "--subset", "2500"), SETS, ("runs/features/*/*",), "runs/features/none"
@@ -80,9 +84,7 @@ COMMANDS = {
     "eval": Command(
         ("eval", *MEASURED, "--C", "0.009"), SETS, ("runs/records/*",), "runs/records/cifar10.jsonl", _without_time
     ),
-    "dedup": Command(
-        ("dedup", "many", "--method", "phash", "--out", "out"), ("many",), ("out/*",), "out/summary.json"
-    ),
+    "dedup": Command(("dedup", "many", "--method", "phash", "--out", "out"), ("many",), ("out/*",), "out/summary.json"),
     "train": Command(
         ("train", "long.toml", "--out", "run", *CHECKPOINT_IMAGES),
         ("long.toml", "runs/packed/tiny"),
@@ -91,18 +93,26 @@ COMMANDS = {
     ),
     "report": Command(("report", "--out", "out/report.html"), ("results",), ("out/*",), "out/report.html"),
     "look": Command(
-        ("look", "walk", TRAINED, "--out", "out"), (TRAINED, "runs/packed/tiny"), ("out/*",), "out/record.json", _without_time
+        ("look", "walk", TRAINED, "--out", "out"),
+        (TRAINED, "runs/packed/tiny"),
+        ("out/*",),
+        "out/record.json",
+        _without_time,
     ),
 }
 
 
-def verdicts(pool: Pool, kills: int, seed: int) -> Iterator[Verdict]:
+def verdicts(pool: Pool, kills: int, seed: int, *, commands: Sequence[str] = tuple(COMMANDS)) -> Iterator[Verdict]:
     """Yield a verdict for each of `kills` kills, the commands in turn."""
     prepare(pool.base)
     with ThreadPoolExecutor(pool.workers) as threads:
-        wholes = dict(zip(COMMANDS, threads.map(lambda name: _whole(pool, COMMANDS[name]), COMMANDS), strict=True))
-        names = [name for name, _ in zip(_turns(), range(kills), strict=False)]
-        yield from threads.map(lambda n: _killed(pool, names[n], n, *wholes[names[n]], seed), range(kills))
+        whole = dict(zip(commands, threads.map(lambda name: _whole(pool, COMMANDS[name]), commands), strict=True))
+
+        def killed(number: int) -> Verdict:
+            name, turn = commands[number % len(commands)], number // len(commands)
+            return _killed(pool, name, number, SIGNALS[turn % len(SIGNALS)], *whole[name], seed)
+
+        yield from threads.map(killed, range(kills))
 
 
 def prepare(base: Path) -> None:
@@ -112,8 +122,7 @@ def prepare(base: Path) -> None:
     images = workplace.smooth(PHOTOGRAPHS, np.random.default_rng(5), 128)
     for i, image in enumerate(images):
         Image.fromarray(image).save(folder / f"{i:04}.png", compress_level=1)
-    recipe = workplace.RECIPE.replace("images = 64", f"images = {TRAIN_IMAGES}").replace("from = 32", "from = 320")
-    (base / "long.toml").write_text(recipe)
+    (base / "long.toml").write_text(workplace.recipe(images=TRAIN_IMAGES))
 
 
 def start(pool: Pool, folder: Path, command: Command) -> subprocess.Popen[bytes]:
@@ -136,11 +145,6 @@ def outputs(folder: Path, command: Command) -> dict[str, str]:
     return found
 
 
-def _turns() -> Iterator[str]:
-    while True:
-        yield from COMMANDS
-
-
 def _whole(pool: Pool, command: Command) -> tuple[dict[str, str], float]:
     """Return the outputs of a run that nothing interrupts, and its seconds."""
     with tempfile.TemporaryDirectory(prefix="kill-") as name:
@@ -154,9 +158,11 @@ def _whole(pool: Pool, command: Command) -> tuple[dict[str, str], float]:
         return outputs(folder, command), time.monotonic() - began
 
 
-def _killed(pool: Pool, name: str, number: int, whole: dict[str, str], seconds: float, seed: int) -> Verdict:
+def _killed(
+    pool: Pool, name: str, number: int, sent: signal.Signals, whole: dict[str, str], seconds: float, seed: int
+) -> Verdict:
     """Kill a run, look at what it left, run it again and compare."""
-    command, sent = COMMANDS[name], SIGNALS[number // len(COMMANDS) % len(SIGNALS)]
+    command = COMMANDS[name]
     moment = float(np.random.default_rng([seed, number]).uniform(0, seconds))
     what = f"{sent.name} after {moment:.2f} of {seconds:.2f} s"
     began = time.monotonic()

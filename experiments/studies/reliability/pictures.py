@@ -17,9 +17,42 @@ from experiments.studies.reliability.workplace import smooth
 SIDE = 48
 FOLDERS = ("", "", "a", "=b", "c/d", "-e", "f\ng", "h i", "\u202fj", "k.zip folder", "l\udcff")
 STEMS = (
-    *("photo", "=cmd|' /C calc'!A0", "-rf", "+1", "@home", "a b", "new\nline", "return\rhere", "tab\there", "back\\slash"),
-    *("\\n", "\u202fnarrow", "\u00a0space", "\u200djoiner", "\U0001f468\u200d\U0001f469", "\udcff\udcfe", "e\u0301", "\x1b[31m"),
-    *('quote"', "comma,name", "'", "%s", ".hidden", "..twice", "trailing ", " leading", "x" * 200, "\u202eright", "#", "~"),
+    *(
+        "photo",
+        "=cmd|' /C calc'!A0",
+        "-rf",
+        "+1",
+        "@home",
+        "a b",
+        "new\nline",
+        "return\rhere",
+        "tab\there",
+        "back\\slash",
+    ),
+    *(
+        "\\n",
+        "\u202fnarrow",
+        "\u00a0space",
+        "\u200djoiner",
+        "\U0001f468\u200d\U0001f469",
+        "\udcff\udcfe",
+        "e\u0301",
+        "\x1b[31m",
+    ),
+    *(
+        'quote"',
+        "comma,name",
+        "'",
+        "%s",
+        ".hidden",
+        "..twice",
+        "trailing ",
+        " leading",
+        "x" * 200,
+        "\u202eright",
+        "#",
+        "~",
+    ),
 )
 
 
@@ -148,7 +181,9 @@ def _archives(made: Set, photographs: list[Image.Image]) -> None:
     with zipfile.ZipFile(inner, "w") as archive:
         archive.writestr("deep.png", _encoded(photographs[0], "PNG"))
     name = made.name(pick(made.rng, (".zip", ".ZIP")))
-    with zipfile.ZipFile(made.folder / name, "w", pick(made.rng, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
+    with zipfile.ZipFile(
+        made.folder / name, "w", pick(made.rng, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    ) as archive:
         for member in ("one.png", "in a/=two.png", "n\u00e9/three.PNG"):
             archive.writestr(member, _encoded(pick(made.rng, photographs), "PNG"))
             made.whole.add(os.fsencode(name) + b"/" + member.encode())
@@ -169,7 +204,9 @@ def _broken(made: Set, photographs: list[Image.Image]) -> None:
     whole = _encoded(pick(made.rng, photographs), "PNG")
     made.write(whole[: int(made.rng.integers(len(whole)))], ".png", whole=False)
     made.write(b"", ".jpg", whole=False)
-    made.write(made.rng.bytes(99), pick(made.rng, (".nef", ".CR2", ".heic", ".jxl", ".psd", ".dng", ".exr")), whole=False)
+    made.write(
+        made.rng.bytes(99), pick(made.rng, (".nef", ".CR2", ".heic", ".jxl", ".psd", ".dng", ".exr")), whole=False
+    )
     made.write(b"Some words.", pick(made.rng, (".txt", ".md", ".png")), whole=False)
     good = made.folder / pick(made.rng, made.written)
     good.with_name(f"._{good.name}"[:250]).write_bytes(b"\x00\x05\x16\x07")

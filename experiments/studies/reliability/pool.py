@@ -74,7 +74,13 @@ class Pool:
         argv = [text.replace("{case}", str(folder)) for text in case.argv]
         env = environment(folder) | dict(case.env)
         out, err = folder / ".stdout", folder / ".stderr"
-        task = {"argv": argv, "call": case.call, "cwd": str(folder), "env": env, "results": f"{folder}/results"}
+        task: dict[str, Any] = {
+            "argv": argv,
+            "call": case.call,
+            "cwd": str(folder),
+            "env": env,
+            "results": f"{folder}/results",
+        }
         task |= {"out": str(out), "err": str(err), "limit": case.limit, "digests": self.digests}
         if case.fresh:
             made = run_fresh(task)

@@ -1,7 +1,7 @@
-"""A worker imports everything once, then runs each case in a fork of itself: isolated from the others, in milliseconds.
+"""A worker imports everything once, then runs each case in a fork of itself: isolated, in milliseconds.
 
-The study starts it (`pool.Worker`). A task is one line of JSON on standard input, its answer one line on standard output.
-A case whose process outlives its limit is killed, with the processes that it started.
+The study starts it (`pool.Pool`). A task is one line of JSON on standard input, its answer one on standard output. A
+case whose process outlives its limit is killed, with the processes that it started.
 """
 
 import contextlib

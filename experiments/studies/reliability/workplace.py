@@ -24,9 +24,9 @@ dataset = "tiny"
 width = 2
 held_out = 8
 [training]
-images = 64
-decay_from = 32
-batch_size = 8
+images = {images}
+decay_from = {decay_from}
+batch_size = {batch_size}
 """
 TRAINED = "train/run"  # folder of a finished run in the workplace
 CHECKPOINT_IMAGES = ("--checkpoint-images", "16")
@@ -34,14 +34,21 @@ EVAL = ("eval", NETWORK, "--subset", "640", "--C", "0.01")
 RECORDS = 2  # lines that are taken of each file of committed records
 
 
+def recipe(*, images: int = 64, batch_size: int = 8) -> str:
+    """Return the TOML of a recipe that trains on the set "tiny"."""
+    return RECIPE.format(images=images, decay_from=images // 2, batch_size=batch_size)
+
+
 def smooth(n: int, rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
     """Make photograph-like noise: uint8 [n, side, side, 3]."""
     small = rng.integers(0, 256, (n, side // 8, side // 8, 3), dtype=np.uint8)
-    return np.stack([np.asarray(Image.fromarray(image).resize((side, side), Image.BICUBIC)) for image in small])
+    return np.stack(
+        [np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)) for image in small]
+    )
 
 
 def make(base: Path, seed: int = 0) -> dict[str, str]:
-    """Make the packed sets, the photographs and the folder of results; return the digests of the made-up CIFAR-10."""
+    """Make sets, photographs, caches and a folder of results; return the digests of the made-up CIFAR-10."""
     rng = np.random.default_rng(seed)
     images = smooth(IMAGES, rng)
     pack(base / "runs/packed/tiny", [images], shape=images.shape, source="made up", transform="none")
@@ -54,8 +61,9 @@ def make(base: Path, seed: int = 0) -> dict[str, str]:
         digests[f"{split} images"] = hashlib.sha256(images.tobytes()).hexdigest()
         digests[f"{split} labels"] = hashlib.sha256(labels.astype(np.uint8).tobytes()).hexdigest()
     photographs(base / "photos", rng)
-    (base / "tiny.toml").write_text(RECIPE)
+    (base / "tiny.toml").write_text(recipe())
     _results(base / "results")
+    caches.make(base)
     return digests
 
 
@@ -93,9 +101,7 @@ def complete(base: Path, pool: Pool) -> None:
         (base / "results/leakage").mkdir(exist_ok=True)
         shutil.copy(audit, base / "results/leakage")
     _marks(base, run)
-    caches.make_all(base)
-    for name in caches.MADE_IN_PLACE:
-        shutil.copytree(base / "photos", base / "cache" / name / "photos")
+    caches.make_of_run(base)
 
 
 def _results(folder: Path) -> None:

@@ -7,12 +7,60 @@ from experiments.studies.reliability.case import Case
 from experiments.studies.reliability.mutate import Rng, pick
 from experiments.studies.reliability.workplace import NETWORK, TRAINED
 
-NUMBERS = ("0", "-1", "1", "2", "1.5", "nan", "inf", "1e400", "9" * 30, "2147483648", "x", "", " ", "٣", "1_000", "0x10")
+NUMBERS = (
+    "0",
+    "-1",
+    "1",
+    "2",
+    "1.5",
+    "nan",
+    "inf",
+    "1e400",
+    "9" * 30,
+    "2147483648",
+    "x",
+    "",
+    " ",
+    "٣",
+    "1_000",
+    "0x10",
+)
 PATHS = (
-    *("", " ", ".", "/", "..", "/dev/null", "/dev/full", "/proc/self/mem", "/proc/1/x", "pipe", "file", "file/x", "a" * 300),
+    *(
+        "",
+        " ",
+        ".",
+        "/",
+        "..",
+        "/dev/null",
+        "/dev/full",
+        "/proc/self/mem",
+        "/proc/1/x",
+        "pipe",
+        "file",
+        "file/x",
+        "a" * 300,
+    ),
     *("new\nline", "\x1b[31mred", "\udcff", "-x", "=1+1", "~", "$HOME", "%s", "{}", "a/" * 300, "deep/er", "no/../x"),
 )
-WORDS = ("", " ", "x", "--", "-", "-x", "--bogus", "--=3", "\x1b[2J", "\udcff", "a" * 5000, "é", "\u202e", "%s", "help", "0")
+WORDS = (
+    "",
+    " ",
+    "x",
+    "--",
+    "-",
+    "-x",
+    "--bogus",
+    "--=3",
+    "\x1b[2J",
+    "\udcff",
+    "a" * 5000,
+    "é",
+    "\u202e",
+    "%s",
+    "help",
+    "0",
+)
 NETWORKS = (NETWORK, "pixels", "random:imagenet32,width=2", "", " ", "nothing", "imagenet32-half")
 DEVICES = ("cpu", "meta", "cuda", "cuda:99", "cpu:3", "mps", "xla", "", " ", "x", "cpu\n", "-1", "hpu", "auto", "CPU")
 NUMBERED = {  # command -> words before, options that take numbers
@@ -30,7 +78,10 @@ NUMBERED = {  # command -> words before, options that take numbers
     "pack": (("data", "pack", "photos", "--dry-run"), ("--size",)),
 }
 CHOICES = (
-    *(("eval", NETWORK, "--dry-run", f"--{name}") for name in ("table", "protocol", "classifier", "batchnorm", "store")),
+    *(
+        ("eval", NETWORK, "--dry-run", f"--{name}")
+        for name in ("table", "protocol", "classifier", "batchnorm", "store")
+    ),
     *(("eval", NETWORK, "--dry-run", f"--{name}") for name in ("layers", "C", "backbone", "device")),
     *(("dedup", "tiny", "--dry-run", f"--{name}") for name in ("method", "against", "out")),
     *(("table",), ("data",), ("train",), ("look",), ("compare", "a"), ("look", "walk"), ("data", "pack"), ()),
@@ -64,11 +115,17 @@ def command_line(rng: Rng) -> Case:
         if start == ("dedup",) and named in (".", "/", "..", "/dev/null", "~"):  # what it would find there takes long
             argv = (*argv, "--dry-run") if named == "." else (*start, "nothing")
     elif how == "variable":
-        variable = pick(rng, ("DEVICE", "BACKBONE", "LAYERS", "DATA_ROOT", "RUNS_ROOT", "WORLD_SIZE", "RANK", "COLUMNS"))
+        variable = pick(
+            rng, ("DEVICE", "BACKBONE", "LAYERS", "DATA_ROOT", "RUNS_ROOT", "WORLD_SIZE", "RANK", "COLUMNS")
+        )
         env = {variable: pick(rng, (*DEVICES, *NUMBERS, *NETWORKS))}
-        argv = pick(rng, (("eval", "--dry-run"), ("data", "tiny"), ("train", "tiny.toml", "--dry-run"), ("check", NETWORK)))
+        argv = pick(
+            rng, (("eval", "--dry-run"), ("data", "tiny"), ("train", "tiny.toml", "--dry-run"), ("check", NETWORK))
+        )
     else:
-        argv = pick(rng, (("table", "svhn"), ("data", "tiny"), ("report",), ("compare", "a", "b"), ("look", "walk", TRAINED)))
+        argv = pick(
+            rng, (("table", "svhn"), ("data", "tiny"), ("report",), ("compare", "a", "b"), ("look", "walk", TRAINED))
+        )
         argv = (*argv, *(pick(rng, WORDS) for _ in range(int(rng.integers(1, 4)))))
     argv = tuple(word.replace("\x00", "") for word in argv)
     return Case("command line", f"{how}: {' '.join(argv)[-60:]!r} {env or ''}", argv, _entries, needs=NEEDS, env=env)

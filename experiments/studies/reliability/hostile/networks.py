@@ -20,7 +20,24 @@ from experiments.studies.reliability.workplace import CHECKPOINT_IMAGES, TRAINED
 HEADER = "dcgan-eval"  # the entry of the header of a safetensors file that our checkpoints have
 RUN = (f"{TRAINED}/discriminator.safetensors", f"{TRAINED}/generator.safetensors")
 FIELDS = ("width", "kernel", "channels", "nz", "strides", "image_size", "head", "classes", "z")
-SIZES = (0, -1, 1, 3, 2**31, 2**63, 10**30, 0.5, True, None, "4", [], {}, [4], float("nan"), float("inf"))
+SIZES: tuple[Any, ...] = (
+    0,
+    -1,
+    1,
+    3,
+    2**31,
+    2**63,
+    10**30,
+    0.5,
+    True,
+    None,
+    "4",
+    [],
+    {},
+    [4],
+    float("nan"),
+    float("inf"),
+)
 
 
 class Payload:
@@ -33,7 +50,7 @@ class Payload:
 def checkpoint(rng: Rng) -> Case:
     """A network's file: damaged, or with another header."""
     file = pick(rng, RUN)
-    argv = ("look", "walk", file, "--rows", "1", "--steps", "2")
+    argv: tuple[str, ...] = ("look", "walk", file, "--rows", "1", "--steps", "2")
     if file == RUN[0]:
         argv = ("check", file) if rng.random() < 0.1 else ("eval", file, "--dry-run")
     needs = (TRAINED, "runs/packed/tiny")
@@ -96,7 +113,19 @@ def port(rng: Rng) -> Case:
                 wrapped = {key: wrapped}
             torch.save(wrapped, file)
         elif how == "object":
-            made = ({}, [], None, 3, "x", torch.zeros(3), [content], {"a": {}}, {1: 2}, {None: torch.zeros(1)}, 1e400)
+            made: tuple[Any, ...] = (
+                {},
+                [],
+                None,
+                3,
+                "x",
+                torch.zeros(3),
+                [content],
+                {"a": {}},
+                {1: 2},
+                {None: torch.zeros(1)},
+                1e400,
+            )
             torch.save(made[int(own.integers(len(made)))], file)
         else:
             torch.save(content, file)
@@ -107,7 +136,10 @@ def port(rng: Rng) -> Case:
 
 
 def _good_port(ndf: int = 4) -> dict[Any, Any]:
-    made: dict[Any, Any] = {"main.0.weight": torch.randn(ndf, 3, 4, 4), "main.2.weight": torch.randn(2 * ndf, ndf, 4, 4)}
+    made: dict[Any, Any] = {
+        "main.0.weight": torch.randn(ndf, 3, 4, 4),
+        "main.2.weight": torch.randn(2 * ndf, ndf, 4, 4),
+    }
     made |= {"main.3.weight": torch.ones(2 * ndf), "main.3.bias": torch.zeros(2 * ndf)}
     made |= {"main.3.running_mean": torch.zeros(2 * ndf), "main.3.running_var": torch.ones(2 * ndf)}
     return made | {"main.5.weight": torch.randn(1, 2 * ndf, 4, 4)}
@@ -141,7 +173,9 @@ def _spoil(content: dict[Any, Any], rng: Rng) -> str:
     elif kind == "missing":
         del content[key]
     elif kind == "renamed":
-        content[f"main.9.{pick(rng, ('weight', 'weird', 'running_mean', 'weight_orig', 'weight_u'))}"] = content.pop(key)
+        content[f"main.9.{pick(rng, ('weight', 'weird', 'running_mean', 'weight_orig', 'weight_u'))}"] = content.pop(
+            key
+        )
     elif kind == "twice":
         content[f"netG.{key}"] = tensor
     else:
@@ -185,7 +219,9 @@ def arrays(rng: Rng) -> Case:
         elif how == "dtype":
             np.save(file, array.astype(pick(own, ("c8", "S4", "U1", "?", ">f4", "M8[s]", "V4", "f2"))))
         elif how == "header":
-            _npy_header(file, pick(own, ("(2**60,)", "(-1,)", "(1e9,)", "(1,)*99", "((),)", "'a'", "(10**12, 3, 5, 5)")))
+            _npy_header(
+                file, pick(own, ("(2**60,)", "(-1,)", "(1e9,)", "(1,)*99", "((),)", "'a'", "(10**12, 3, 5, 5)"))
+            )
         elif how == "bytes":
             np.save(file, array)
             damage_file(file, own)
@@ -213,12 +249,41 @@ def name(rng: Rng) -> Case:
     text = pick(
         rng,
         (
-            *(f"random:imagenet32,{key}={number}", f"random:{number}", f"random:imagenet32{number}", "random:", "random"),
+            *(
+                f"random:imagenet32,{key}={number}",
+                f"random:{number}",
+                f"random:imagenet32{number}",
+                "random:",
+                "random",
+            ),
             *(f"kmeans:{number}", f"torchvision:resnet18,{key}={number}", "torchvision:", "torchvision:os.system"),
             *("torchvision:get_model", "torchvision:models", "timm:x", "theano:", "theano::", "theano:imagenet32:"),
             *("theano:imagenet32:nowhere", "theano:imagenet32:/dev", "supervised:svhn32", "pixels,", "/dev/null", "/"),
-            *("/dev/zero", "/dev/stdin", ".", "..", "pipe", "pipe.pth", "pipe.safetensors", "a" * 5000, "\x1b[2J", "\n"),
-            *("os:system", "os:nothing", "os:", ":x", "nomodule:x", "a.py:", "pipe.py:f", "x.pt2", "x.ts", "\udcff", "~"),
+            *(
+                "/dev/zero",
+                "/dev/stdin",
+                ".",
+                "..",
+                "pipe",
+                "pipe.pth",
+                "pipe.safetensors",
+                "a" * 5000,
+                "\x1b[2J",
+                "\n",
+            ),
+            *(
+                "os:system",
+                "os:nothing",
+                "os:",
+                ":x",
+                "nomodule:x",
+                "a.py:",
+                "pipe.py:f",
+                "x.pt2",
+                "x.ts",
+                "\udcff",
+                "~",
+            ),
         ),
     )
 

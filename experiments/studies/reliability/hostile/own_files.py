@@ -92,14 +92,19 @@ def run_folder(rng: Rng) -> Case:
     file = pick(rng, list(files))
     prepare = on(f"train/half/{file}", pick(rng, files[file]), rng)
     argv = ("train", "tiny.toml", "--out", "train/half", *CHECKPOINT_IMAGES)
-    results = (*(f"train/half/{name}.safetensors" for name in ("discriminator", "generator")), "train/half/epochs/*.png")
+    results = (
+        *(f"train/half/{name}.safetensors" for name in ("discriminator", "generator")),
+        "train/half/epochs/*.png",
+    )
     needs = ("tiny.toml", "train/half", "runs/packed/tiny")
     return Case("run's folder", file, argv, prepare, "same", "train/half", results, needs)
 
 
 def beside(rng: Rng) -> Case:
     """What lies beside a network: training.json and removed.csv, from which looks and audits learn its images."""
-    file, change = pick(rng, (("training.json", retype_json), ("training.json", damage_file), ("removed.csv", edit_csv)))
+    file, change = pick(
+        rng, (("training.json", retype_json), ("training.json", damage_file), ("removed.csv", edit_csv))
+    )
     generator, discriminator = (f"{TRAINED}/{name}.safetensors" for name in ("generator", "discriminator"))
     command = pick(
         rng,
@@ -150,7 +155,9 @@ def features(rng: Rng) -> Case:
         return change(store / how, own)
 
     reading = ("features", "cache")
-    return Case("stored features", how, reading, prepare, "same", "features", needs=("cache/features",), call=caches.CALL)
+    return Case(
+        "stored features", how, reading, prepare, "same", "features", needs=("cache/features",), call=caches.CALL
+    )
 
 
 def kept_files(rng: Rng) -> Case:

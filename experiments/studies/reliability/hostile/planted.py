@@ -1,4 +1,4 @@
-"""Files planted beside the program: modules in the current folder that must not be executed. Each needs a new process."""
+"""Modules planted in the current folder, which must not be executed. Each case needs a new process."""
 
 from pathlib import Path
 
@@ -12,8 +12,18 @@ MODULES = (
 )
 COMMANDS = (
     *(("data", "pack", "photos", "--size", "32", "--name", "p"), ("dedup", "photos", "--method", "phash")),
-    *(("data", "lsun-room-32"), ("eval", NETWORK, "--dry-run"), ("look", "walk", TRAINED, "--rows", "1", "--steps", "2")),
-    *(("report",), ("table", "svhn"), ("train", "tiny.toml", "--dry-run"), ("--version",), ("eval", "os:getcwd", "--dry-run")),
+    *(
+        ("data", "lsun-room-32"),
+        ("eval", NETWORK, "--dry-run"),
+        ("look", "walk", TRAINED, "--rows", "1", "--steps", "2"),
+    ),
+    *(
+        ("report",),
+        ("table", "svhn"),
+        ("train", "tiny.toml", "--dry-run"),
+        ("--version",),
+        ("eval", "os:getcwd", "--dry-run"),
+    ),
 )
 MANY = 2100  # photographs: more than one chunk, so that the program starts workers
 

@@ -4,9 +4,9 @@ import dataclasses
 import os
 from pathlib import Path
 
+from experiments.studies.reliability import workplace
 from experiments.studies.reliability.case import Case
 from experiments.studies.reliability.mutate import DEEP, Rng, damage, pick
-from experiments.studies.reliability.workplace import RECIPE
 from experiments.training.recipe import Recipe
 
 VALUES = (
@@ -28,18 +28,21 @@ TABLES = (
 
 def recipe(rng: Rng) -> Case:
     """A recipe's file, changed, or one of its keys set on the command line."""
-    text, told, words = RECIPE, "", []
+    whole = workplace.recipe()
+    text, told, words = whole, "", []
     how = pick(rng, ("value", "value", "value", "set", "set", "table", "raw", "bytes"))
     place, value = pick(rng, [*KEYS, *(f"training.{key}" for key in TRAINING)]), pick(rng, VALUES)
     if how == "value":
-        text, told = _with(RECIPE, place, value), f"{place} = {value[:30]}"
+        text, told = _with(whole, place, value), f"{place} = {value[:30]}"
     elif how == "set":
         # the operating system ends an argument at a NUL, so there is none in it
-        told = pick(rng, (f"{place}={value}", f"{place} =", f"={value}", f".{place}={value}", f"a.b.c={value}", "x", ""))
+        told = pick(
+            rng, (f"{place}={value}", f"{place} =", f"={value}", f".{place}={value}", f"a.b.c={value}", "x", "")
+        )
         words = ["--set", told]
     elif how == "table":
         told = pick(rng, TABLES)
-        text = f"{told}\n{RECIPE}" if "=" in told.split("\n")[0] else f"{RECIPE}\n{told}\n"
+        text = f"{told}\n{whole}" if "=" in told.split("\n")[0] else f"{whole}\n{told}\n"
     elif how == "raw":
         text = pick(rng, ("", "\x00", "a = " + DEEP, "[" * 5000, "a" * 100_000, "=", "a = 1\na = 2", "a.b = 1\na = 2"))
         told = f"is {text[:12]!r}"

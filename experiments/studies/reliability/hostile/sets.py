@@ -154,7 +154,9 @@ def _batch(file: Path, rng: Rng) -> str:
     file.write_bytes(pickle.dumps(content, protocol))
     if rng.random() < 0.15:
         bombs = (b"\x80\x02" + b"(" * 2_000_000, b"\x80\x04\x8e" + b"\xff" * 8, b"\x80\x02" + b"]" * 10**6 + b".")
-        file.write_bytes(pick(rng, (*bombs, b"\x80\x02r\xff\xff\xff\x7f.", b"cos\nsystem\n(S'echo x'\ntR.", b"I1e400\n.")))
+        file.write_bytes(
+            pick(rng, (*bombs, b"\x80\x02r\xff\xff\xff\x7f.", b"cos\nsystem\n(S'echo x'\ntR.", b"I1e400\n."))
+        )
         told = "hand-made steps"
     return f"{told}, protocol {protocol}"
 
@@ -197,7 +199,12 @@ def _matrix(file: Path, rng: Rng) -> str:
         "large": {"X": X, "y": np.arange(256)[:, None]},
     }
     told = pick(rng, list(odd))
-    scipy.io.savemat(file, odd[told], do_compression=bool(rng.random() < 0.5), format=pick(rng, ("5", "5", "4")) if told in ("flat",) else "5")
+    scipy.io.savemat(
+        file,
+        odd[told],
+        do_compression=bool(rng.random() < 0.5),
+        format=pick(rng, ("5", "5", "4")) if told in ("flat",) else "5",
+    )
     return told
 
 
@@ -205,9 +212,13 @@ def _idx(file: Path, rng: Rng) -> str:
     images = "images" in file.name
     shape: list[int] = [10_000, 28, 28] if images else [10_000]
     kind = pick(rng, ("zeros", "few", "huge", "dimensions", "type", "negative", "bomb"))
-    numbers = {"few": [3, *shape[1:]], "huge": [2**32 - 1] * len(shape), "negative": [2**31, *shape[1:]]}.get(kind, shape)
+    numbers = {"few": [3, *shape[1:]], "huge": [2**32 - 1] * len(shape), "negative": [2**31, *shape[1:]]}.get(
+        kind, shape
+    )
     dims = int(rng.integers(256)) if kind == "dimensions" else len(shape)
-    head = bytes([0, 0, int(rng.integers(256)) if kind == "type" else 8, dims]) + struct.pack(f">{len(shape)}I", *numbers)
+    head = bytes([0, 0, int(rng.integers(256)) if kind == "type" else 8, dims]) + struct.pack(
+        f">{len(shape)}I", *numbers
+    )
     body = bytes(int(np.prod(shape))) if kind != "few" else bytes(3 * 784)
     content = head + (bytes(2**28) if kind == "bomb" and file.suffix == ".gz" else body)
     file.write_bytes(gzip.compress(content, 1) if file.suffix == ".gz" else content)

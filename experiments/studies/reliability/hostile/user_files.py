@@ -9,8 +9,20 @@ IMPORTS = "import os, signal, sys, torch\nfrom torch import nn\nimport features\
 GOOD = "nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())"
 ENDS = (
     *("raise SystemExit", "raise SystemExit(0)", "raise SystemExit('gone')", "sys.exit(3)", "raise KeyboardInterrupt"),
-    *("raise Exception('two\\nlines')", "raise BaseException('x')", "raise UnicodeError('\\x1b[31m')", "1 / 0", "quit()"),
-    *("raise MemoryError", "raise RecursionError", "raise StopIteration", "raise GeneratorExit", "import nothing_there"),
+    *(
+        "raise Exception('two\\nlines')",
+        "raise BaseException('x')",
+        "raise UnicodeError('\\x1b[31m')",
+        "1 / 0",
+        "quit()",
+    ),
+    *(
+        "raise MemoryError",
+        "raise RecursionError",
+        "raise StopIteration",
+        "raise GeneratorExit",
+        "import nothing_there",
+    ),
     *("sys.stdout.close()", "sys.stderr.close()", "os.close(2)", "os.chdir('/')", "print('\\x1b[31m')"),
     *("sys.setrecursionlimit(50)", "sys.argv.clear()", "sys.path.clear()", "torch.set_default_dtype(torch.float64)"),
     *("signal.signal(signal.SIGINT, signal.SIG_IGN)", "torch.set_grad_enabled(True)", "torch.manual_seed(0)"),
@@ -28,21 +40,50 @@ RETURNS = (
 )
 FORWARDS = (
     *ENDS[:14],
-    *("return None", "return 3", "return 'x'", "return []", "return {}", "return {'a': x}", "return (x, x)", "return x[:1]"),
-    *("return x.to(torch.complex64)", "return x.to_sparse()", "return x * float('nan')", "return x.int()", "return x > 0"),
+    *(
+        "return None",
+        "return 3",
+        "return 'x'",
+        "return []",
+        "return {}",
+        "return {'a': x}",
+        "return (x, x)",
+        "return x[:1]",
+    ),
+    *(
+        "return x.to(torch.complex64)",
+        "return x.to_sparse()",
+        "return x * float('nan')",
+        "return x.int()",
+        "return x > 0",
+    ),
     *("return torch.empty(0)", "return torch.zeros(2, 3, 4, 4, 4)", "return x.to('meta')", "x.zero_(); return x"),
-    *("return x.unsqueeze(0).expand(3, *x.shape)", "return torch.rand(len(x), 2, 4, 4)", "return torch.zeros(9, 2, 4, 4)"),
+    *(
+        "return x.unsqueeze(0).expand(3, *x.shape)",
+        "return torch.rand(len(x), 2, 4, 4)",
+        "return torch.zeros(9, 2, 4, 4)",
+    ),
     *("return self.forward(x)", "return x * 1e30", "self.register_buffer(str(len(x)), x); return x"),
 )
-MODULES = (
-    "class Net(nn.Module):\n    def parameters(self, *a, **k): raise RuntimeError('no')\n    def forward(self, x): return x\n",
-    "class Net(nn.Module):\n    def state_dict(self, *a, **k): raise RuntimeError('no')\n    def forward(self, x): return x\n",
-    "class Net(nn.Module):\n    def named_modules(self, *a, **k): return 3\n    def forward(self, x): return x\n",
-    "class Net(nn.Module):\n    def train(self, mode=True): raise SystemExit(0)\n    def forward(self, x): return x\n",
-    "class Net(nn.Module):\n    def to(self, *a, **k): return None\n    def forward(self, x): return x\n",
-    "class Net(nn.Module):\n    def __getattr__(self, name): raise KeyError(name)\n",
-    "class Net(nn.Module):\n    def __init__(self): pass\n    def forward(self, x): return x\n",
+MODULES = tuple(
+    f"class Net(nn.Module):\n    {method}\n    def forward(self, x): return x\n"
+    for method in (
+        *("def parameters(self, *a, **k): raise RuntimeError('no')", "def __init__(self): pass"),
+        *("def state_dict(self, *a, **k): raise RuntimeError('no')", "def named_modules(self, *a, **k): return 3"),
+        *("def train(self, mode=True): raise SystemExit(0)", "def to(self, *a, **k): return None"),
+        *("def __getattr__(self, name): raise KeyError(name)", "def __call__(self, x): raise SystemExit(0)"),
+    )
 )
+FORWARD = """class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+    def forward(self, x):
+        x = self.conv(x)
+        {inside}
+def make():
+    return Net()
+"""
 NAMES = ("net.py", "my net.py", "net:1.py", "-net.py", "nétwörk.py", "torch.py", "a\nb.py", "sub/net.py", "x.py:y.py")
 
 
@@ -61,15 +102,14 @@ def factory(rng: Rng) -> Case:
         body = f"def make():\n    return {told}\n"
     elif where == "forward":
         told = pick(rng, FORWARDS)
-        inside = "\n        ".join(told.split("; "))
-        body = "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        body += f"        self.conv = nn.Conv2d(3, 2, 3)\n    def forward(self, x):\n        x = self.conv(x)\n        {inside}\n"
-        body += "def make():\n    return Net()\n"
+        body = FORWARD.format(inside="\n        ".join(told.split("; ")))
     elif where == "module":
         told = pick(rng, MODULES)
         body = f"{told}def make():\n    return Net()\n"
     else:
-        told = pick(rng, ("", "\x00", "def make(", "make = 3", "def make(x): return x", "class make: pass", "\t\tx", "é = 1"))
+        told = pick(
+            rng, ("", "\x00", "def make(", "make = 3", "def make(x): return x", "class make: pass", "\t\tx", "é = 1")
+        )
         body = told
     name = pick(rng, NAMES) if rng.random() < 0.3 else "net.py"
     named = pick(rng, ("make", "make", "make", "make", "make", "nothing", "", "os.system", "make()", "__name__"))
