@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from dedup.descriptor import WIDTH, CopyDescriptor
 from dedup.groups import collision_groups
 from dedup.pixels import SIDE, small
+from dedup.representatives import pair_representatives
 from dedup.search import radius_pairs_between
 
 Images = NDArray[np.uint8]
@@ -59,11 +60,32 @@ def near_duplicates(
         described = _described(pixels, progress), _described(theirs, progress)
         found = _confirmed(_candidates(*described, progress), pixels, theirs, progress)
         return np.unique(np.concatenate([_equal(pixels, theirs), found]), axis=0)
-    first = collision_groups(_digests(images))
-    kept, later = np.flatnonzero(first == np.arange(len(first))), np.flatnonzero(first != np.arange(len(first)))
-    candidates = kept[_candidates(_described(pixels[kept], progress), None, progress)]
+    first, confirmed = _within(images, pixels, progress)
+    later = np.flatnonzero(first != np.arange(len(first)))
     equal = np.stack([first[later], later], axis=1)
-    return np.unique(np.concatenate([equal, _confirmed(candidates, pixels, pixels, progress)]), axis=0)
+    return np.unique(np.concatenate([equal, confirmed]), axis=0)
+
+
+def near_duplicate_representatives(images: Images, *, progress: Progress | None = None) -> NDArray[np.int64]:
+    """Find which image each of `images` is removed for: int64 [N], its own index if it is kept.
+
+    Image i is removed if and only if a kept image before it is its near-duplicate, see `near_duplicates`; it is removed
+    for the first such. Arguments, cost and errors are those of `near_duplicates`. `keep_mask` makes a mask of the
+    result.
+    """
+    first, confirmed = _within(images, small(images), progress)
+    return pair_representatives(confirmed, len(first))[first]
+
+
+def _within(images: Images, pixels: Images, progress: Progress | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (the first image equal to each, int64 [N]; the confirmed pairs of such first images, int64 [m, 2]).
+
+    pixels: the images at 32x32.
+    """
+    first = collision_groups(_digests(images))
+    distinct = np.flatnonzero(first == np.arange(len(first)))
+    candidates = distinct[_candidates(_described(pixels[distinct], progress), None, progress)]
+    return first, _confirmed(candidates, pixels, pixels, progress)
 
 
 def settings() -> dict[str, str | float]:

@@ -32,19 +32,29 @@ def pair_groups(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
 
     `pairs`: int64 [M, 2] in [0, n), in any order, as `near_duplicates` and `radius_pairs` return them.
     """
+    pairs = checked_pairs(pairs, n)
+    groups = np.arange(n, dtype=np.int64)
+    nodes, component = components(pairs)
+    groups[nodes] = lowest(component, nodes)
+    return groups
+
+
+def checked_pairs(pairs: NDArray[np.integer[Any]], n: int) -> NDArray[np.int64]:
+    """Return the pairs as int64 [M, 2]. Raises ValueError unless they are integers in [0, n)."""
     pairs = np.asarray(pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.issubdtype(pairs.dtype, np.integer):
         raise ValueError(f"pairs must be integers [M, 2], got {pairs.dtype} {pairs.shape}")
     if len(pairs) and not (pairs.min() >= 0 and pairs.max() < n):
         raise ValueError(f"pairs must lie in [0, {n}), got {pairs.min()} .. {pairs.max()}")
-    groups = np.arange(n, dtype=np.int64)
-    nodes, component = components(pairs.astype(np.int64))
-    groups[nodes] = lowest(component, nodes)
-    return groups
+    return pairs.astype(np.int64)
 
 
 def keep_mask(groups: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Keep the lowest index of each group: bool [N]. `groups`: int64 [N], group labels (any integers)."""
+    """Keep the lowest index of each group: bool [N].
+
+    `groups`: int64 [N], group labels (any integers), or what one of the functions `..._representatives` returns. To
+    remove near-duplicates take these: in a group an image may be near the lowest index only through other images.
+    """
     mask = np.zeros(len(groups), bool)
     mask[np.unique(groups, return_index=True)[1]] = True
     return mask

@@ -9,7 +9,6 @@ A piece reads the codes once. It keeps those whose bits common to its masks fall
 """
 
 import functools
-import itertools
 import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,13 +19,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from dedup.compare import ROWS, TILE, Found, between, blocks, within
 from dedup.plan import BITS, Band, Codes, masks
 
-Found = Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]  # positions of pairs, in pieces
-
-_TILE = 1 << 15  # codes handled at once
-_ROWS, _COLUMNS = 64, 4096  # rows and columns compared at once
-_WIDE = 256  # a bucket of at least so many codes is compared in blocks
 _BATCH = 1 << 18  # found pairs are collected up to this number before they are checked further
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that the high bits of its products depend on all lower bits
 
@@ -52,13 +47,13 @@ def pairs_of(
     as connect the same codes.
     """
     every = [(number, mask) for number, band in enumerate(bands) for mask in masks(band)]
-    common = functools.reduce(operator.and_, (mask for _, mask in every[piece.first : piece.last]))
+    common = _common(piece, [mask for _, mask in every])
     x = _part(_opened(a), common, piece)
     y = None if b is None else _part(_opened(b), common, piece)
     found = np.empty((0, 2), np.uint64)
     for k in range(piece.first, piece.last):
         number, mask = every[k]
-        rows = None if mask else range(_ROWS * piece.part, len(x), _ROWS * piece.parts)
+        rows = None if mask else range(ROWS * piece.part, len(x), ROWS * piece.parts)
         before = [earlier for same, earlier in every[:k] if same == number]
         found = np.concatenate([found, _on_mask(x, y, mask, before, bands[: number + 1], rows, radius, limit)])
         if limit is None:
@@ -66,6 +61,31 @@ def pairs_of(
         elif len(found) > limit:
             break
     return found
+
+
+def firsts_of(
+    piece: Piece, *, a: Codes | Path, b: Codes | Path, bands: Sequence[Band], radius: int
+) -> NDArray[np.uint64]:
+    """Find, for codes of `b`, the first code of `a` within `radius` that agrees on one of the piece's masks.
+
+    `a`, `b`: as for `pairs_of`; `a` is in the order that says which is first. Returns uint64 [M, 2]: the code of `a`,
+    the code of `b`; each code of `b` occurs at most once.
+    """
+    every = [mask for band in bands for mask in masks(band)]
+    common = _common(piece, every)
+    x, y = (_part(_opened(codes), common, piece) for codes in (a, b))
+    first = np.full(len(y), len(x))
+    for mask in every[piece.first : piece.last]:
+        order, low = _mask_first(mask), BITS - mask.bit_count()
+        u, v = moved(x, order), moved(y, order)
+        at_u, at_v = np.argsort(u), np.argsort(v)
+        u, v = u[at_u], v[at_v]
+        rows = range(ROWS * piece.part, len(u), ROWS * piece.parts)  # of a mask without bits, as in `pairs_of`
+        found = between(u, v, low, radius) if mask else blocks(u, v, rows, range(len(v)), radius)
+        for i, j in found:
+            np.minimum.at(first, at_v[j], at_u[i])
+    near = np.flatnonzero(first < len(x))
+    return np.stack([x[first[near]], y[near]], axis=1)
 
 
 def components(pairs: NDArray) -> tuple[NDArray, NDArray[np.int32]]:
@@ -100,12 +120,12 @@ def moved(codes: Codes, order: Sequence[int]) -> Codes:
     shift[list(order)] = np.arange(BITS - 1, -1, -1)
     table = np.bitwise_or.reduce(_OCTETS << shift.reshape(8, 1, 8), axis=2)  # [octet, its value]
     out = np.empty(len(codes), np.uint64)
-    for low in range(0, len(codes), _TILE):
-        octets = np.asarray(codes[low : low + _TILE], "<u8").view(np.uint8).reshape(-1, 8)
+    for low in range(0, len(codes), TILE):
+        octets = np.asarray(codes[low : low + TILE], "<u8").view(np.uint8).reshape(-1, 8)
         piece = table[0].take(octets[:, 0])
         for k in range(1, 8):
             piece |= table[k].take(octets[:, k])
-        out[low : low + _TILE] = piece
+        out[low : low + TILE] = piece
     return out
 
 
@@ -113,13 +133,23 @@ def _opened(codes: Codes | Path) -> Codes:
     return np.load(codes, mmap_mode="r") if isinstance(codes, Path) else codes
 
 
+def _common(piece: Piece, every: Sequence[int]) -> int:
+    """Return the bits that all masks of the piece have."""
+    return functools.reduce(operator.and_, every[piece.first : piece.last])
+
+
+def _mask_first(mask: int) -> list[int]:
+    """Return the order of bits that moves the mask's bits to the top, see `moved`."""
+    return sorted(range(BITS - 1, -1, -1), key=lambda bit: not mask >> bit & 1)
+
+
 def _part(codes: Codes, common: int, piece: Piece) -> Codes:
     """Return the codes that fall into the piece's part by their bits in `common`; all if there are no such bits."""
     if piece.parts == 1 or not common:
         return codes
     kept = []
-    for low in range(0, len(codes), _TILE):
-        tile = np.asarray(codes[low : low + _TILE])
+    for low in range(0, len(codes), TILE):
+        tile = np.asarray(codes[low : low + TILE])
         spread = (tile & np.uint64(common)) * _SPREAD >> np.uint64(32)
         kept.append(tile[spread * np.uint64(piece.parts) >> np.uint64(32) == piece.part])
     return np.concatenate(kept)
@@ -138,21 +168,21 @@ def _on_mask(
     """Find the pairs within `radius` that agree on `mask` and on no mask before it: uint64 [M, 2].
 
     `before`: the earlier masks of the same band; that band is the last of `bands`. `rows`: for a mask without bits, the
-    places from which _ROWS codes each are compared with all codes; None for other masks.
+    places from which ROWS codes each are compared with all codes; None for other masks.
     """
-    order = sorted(range(BITS - 1, -1, -1), key=lambda bit: not mask >> bit & 1)  # the mask's bits first
+    order = _mask_first(mask)
     low = BITS - mask.bit_count()  # number of the other bits, below them
     x = y = _in_order(a, order)
     label = np.arange(len(x))  # equal for codes that are connected so far; updated as pairs are found
     if b is None:
         known = label if limit is None else None
         if rows is None:
-            found = _within(x, low, radius, known)
+            found = within(x, low, radius, known)
         else:
-            found = _blocks(x, x, rows, range(len(x)), radius, above=True, label=known)
+            found = blocks(x, x, rows, range(len(x)), radius, above=True, label=known)
     else:
         y = _in_order(b, order)
-        found = _between(x, y, low, radius) if rows is None else _blocks(x, y, rows, range(len(y)), radius)
+        found = between(x, y, low, radius) if rows is None else blocks(x, y, rows, range(len(y)), radius)
     back = [BITS - 1 - order.index(BITS - 1 - place) for place in range(BITS)]
     batches = _new(found, x, y, mask, before, bands, back)
     kept = _forest(batches, label) if limit is None else _all(batches, limit)
@@ -230,111 +260,3 @@ def _forest(batches: Iterator[NDArray], label: NDArray[np.int64]) -> NDArray[np.
         root[edges[:, 0]] = edges[:, 1]
         label[:] = root[label]
     return np.concatenate(kept)
-
-
-def _within(x: Codes, low: int, radius: int, label: NDArray[np.int64] | None) -> Found:
-    """Yield positions i < j within `radius` in the sorted words `x` that agree above bit `low` (and some that do not).
-
-    Pairs with the same `label` are left out.
-    """
-    edges = _edges(x, low)
-    size = np.diff(edges)
-    for bucket in np.flatnonzero(size >= _WIDE).tolist():
-        start, stop = edges[bucket : bucket + 2].tolist()
-        yield from _blocks(x, x, range(start, stop, _ROWS), range(start, stop), radius, above=True, label=label)
-    for first, last in itertools.pairwise(_tiles(edges)):
-        repeated = np.repeat(size[first:last], size[first:last])
-        i = np.flatnonzero((repeated > 1) & (repeated < _WIDE))
-        left, i = repeated[i], i + edges[first]
-        word = x[i]
-        for step in range(1, _WIDE):
-            if step.bit_count() == 1:  # removes whole buckets, so that the codes of a bucket stay side by side
-                stay = left > step
-                left, i, word = left[stay], i[stay], word[stay]
-            if len(i) <= step:
-                break
-            near = np.flatnonzero(np.bitwise_count(word[step:] ^ word[:-step]) <= radius)
-            if len(near):
-                yield from _apart(i[near], i[near + step], label)
-
-
-def _alike(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
-    """Tell whether all labels of both are the same one."""
-    return bool((a == a[0]).all() and (b == a[0]).all())
-
-
-def _apart(
-    i: NDArray[np.int64], j: NDArray[np.int64], label: NDArray[np.int64] | None
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield the pairs whose labels differ."""
-    if label is not None:
-        own = np.flatnonzero(label[i] != label[j])
-        i, j = i[own], j[own]
-    if len(i):
-        yield i, j
-
-
-def _between(x: Codes, y: Codes, low: int, radius: int) -> Found:
-    """Yield positions (i in x, j in y) within `radius` that agree above bit `low`; x and y are sorted."""
-    edges = _edges(x, low)
-    base = x[edges[:-1]] >> np.uint64(low) << np.uint64(low)
-    start = np.searchsorted(y, base)
-    stop = np.searchsorted(y, base + np.uint64((1 << low) - 1), "right")
-    for bucket in np.flatnonzero(stop - start >= _WIDE).tolist():
-        columns = range(int(start[bucket]), int(stop[bucket]))
-        yield from _blocks(x, y, range(int(edges[bucket]), int(edges[bucket + 1]), _ROWS), columns, radius)
-    for first, last in itertools.pairwise(_tiles(edges)):
-        sizes = np.diff(edges[first : last + 1])
-        j, end = np.repeat(start[first:last], sizes), np.repeat(stop[first:last], sizes)
-        stay = np.flatnonzero((j < end) & (end - j < _WIDE))
-        i, j, end = edges[first] + stay, j[stay], end[stay]
-        while len(i):
-            near = np.bitwise_count(x[i] ^ y[j]) <= radius
-            if near.any():
-                yield i[near], j[near]
-            j = j + 1
-            more = j < end
-            i, j, end = i[more], j[more], end[more]
-
-
-def _blocks(
-    x: Codes,
-    y: Codes,
-    rows: range,
-    columns: range,
-    radius: int,
-    *,
-    above: bool = False,
-    label: NDArray[np.int64] | None = None,
-) -> Found:
-    """Yield positions within `radius`: i in the _ROWS words of `x` from each of `rows` on, j in the `columns` of `y`.
-
-    `above`: only pairs with i < j. No row lies beyond `rows.stop`. Pairs with the same `label` are left out, and blocks
-    with only one label are not compared.
-    """
-    for row in rows:
-        block = x[row : min(row + _ROWS, rows.stop), None]
-        for column in range(max(columns.start, row + 1) if above else columns.start, columns.stop, _COLUMNS):
-            words = y[column : min(column + _COLUMNS, columns.stop)]
-            if label is not None and _alike(label[row : row + len(block)], label[column : column + len(words)]):
-                continue
-            near = np.flatnonzero(np.bitwise_count(block ^ words) <= radius)
-            if len(near):
-                i, j = np.divmod(near, len(words))
-                i, j = i + row, j + column
-                own = i < j if above else slice(None)
-                yield from _apart(i[own], j[own], label)
-
-
-def _edges(x: Codes, low: int) -> NDArray[np.int64]:
-    """Return where the sorted words begin to differ above bit `low`, and both ends: int64 [buckets + 1]."""
-    new = [
-        i + 1 + np.flatnonzero((x[i : i + _TILE][: len(x) - 1 - i] ^ x[i + 1 : i + 1 + _TILE]) >> np.uint64(low))
-        for i in range(0, len(x) - 1, _TILE)
-    ]
-    return np.concatenate([[0], *new, [len(x)]]) if len(x) else np.zeros(1, np.int64)
-
-
-def _tiles(edges: NDArray[np.int64]) -> list[int]:
-    """Return the buckets at which to cut, so that pieces of whole buckets begin about every _TILE words."""
-    return np.unique(np.append(np.searchsorted(edges, np.arange(0, edges[-1], _TILE)), len(edges) - 1)).tolist()

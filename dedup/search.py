@@ -11,7 +11,7 @@ Memory of each piece in work: 48 bytes per code, for at most 2**26 codes, or mor
 import itertools
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from dedup.join import Piece, components, lowest, pairs_of, spanning
 from dedup.plan import BITS, Codes, masks, plan
 
 Pairs = NDArray[np.int64]  # [M, 2]
+Job = Callable[..., NDArray[np.uint64]]  # what is done with a piece: `pairs_of` or `firsts_of`
 
 _PART = 1 << 26  # largest number of codes in a piece, if the masks' common bits can split them
 _LEAST = 1 << 18  # smallest number of codes in a piece, if there are so many
@@ -46,7 +47,7 @@ def radius_pairs(
     a temporary file in the folder `shared`, which all of them must see. By default it is the system's temporary folder,
     which suits one machine.
     """
-    distinct = _Distinct(codes)
+    distinct = Distinct(codes)
     between = _listed(distinct, None, radius, max_pairs, executor, shared)
     count = distinct.count
     total = int((count * (count - 1) // 2).sum() + (count[between[:, 0]] * count[between[:, 1]]).sum())
@@ -69,7 +70,7 @@ def radius_pairs_between(
 
     Arguments and errors are those of `radius_pairs`.
     """
-    distinct_a, distinct_b = _Distinct(a), _Distinct(b)
+    distinct_a, distinct_b = Distinct(a), Distinct(b)
     between = _listed(distinct_a, distinct_b, radius, max_pairs, executor, shared)
     total = int((distinct_a.count[between[:, 0]] * distinct_b.count[between[:, 1]]).sum())
     if total > max_pairs:
@@ -84,28 +85,36 @@ def radius_groups(
 
     Memory does not grow with the number of pairs. `executor` and `shared` as for `radius_pairs`.
     """
-    distinct = _Distinct(codes)
+    distinct = Distinct(codes)
+    groups = np.empty(len(codes), np.int64)
+    groups[distinct.order] = np.repeat(connected(distinct, radius, executor, shared), distinct.count)
+    return groups
+
+
+def connected(
+    distinct: "Distinct", radius: int, executor: Executor | None, shared: Path | str | None
+) -> NDArray[np.int64]:
+    """Return the lowest index in the group of each distinct code: int64 [u], see `radius_groups`."""
     forest = np.empty((0, 2), np.uint64)
     pending: list[NDArray[np.uint64]] = []
-    for found in _search(distinct.codes, None, radius, None, executor, shared):
+    for found in search(distinct.codes, None, radius, partial(pairs_of, limit=None), executor, shared):
         pending.append(found)
         if sum(map(len, pending)) > max(_PENDING, len(forest)):
             forest, pending = spanning(np.concatenate([forest, *pending])), []
     nodes, component = components(np.concatenate([forest, *pending]))
-    labels = distinct.order[distinct.start]
+    labels = distinct.first.copy()
     at = np.searchsorted(distinct.codes, nodes)
     labels[at] = lowest(component, labels[at])
-    groups = np.empty(len(codes), np.int64)
-    groups[distinct.order] = np.repeat(labels, distinct.count)
-    return groups
+    return labels
 
 
 def _listed(
-    a: "_Distinct", b: "_Distinct | None", radius: int, limit: int, executor: Executor | None, shared: Path | str | None
+    a: "Distinct", b: "Distinct | None", radius: int, limit: int, executor: Executor | None, shared: Path | str | None
 ) -> Pairs:
     """Find all pairs of positions in the distinct codes. Raises ValueError as soon as more than `limit` are known."""
     found, count = [np.empty((0, 2), np.uint64)], 0
-    for pairs in _search(a.codes, None if b is None else b.codes, radius, limit, executor, shared):
+    job = partial(pairs_of, limit=limit)
+    for pairs in search(a.codes, None if b is None else b.codes, radius, job, executor, shared):
         found.append(pairs)
         count += len(pairs)
         if count > limit:
@@ -114,12 +123,12 @@ def _listed(
     return np.stack([np.searchsorted(a.codes, x), np.searchsorted((a if b is None else b).codes, y)], axis=1)
 
 
-def _search(
-    a: Codes, b: Codes | None, radius: int, limit: int | None, executor: Executor | None, shared: Path | str | None
+def search(
+    a: Codes, b: Codes | None, radius: int, job: Job, executor: Executor | None, shared: Path | str | None
 ) -> Iterator[NDArray[np.uint64]]:
-    """Yield from each piece the pairs of the distinct codes `a`, or `a` and `b`, within `radius`: uint64 [M, 2].
+    """Yield what `job` finds in each piece of a search within `radius`: pairs of distinct codes, uint64 [M, 2].
 
-    Every pair comes once.
+    The pairs are within `a`, or between `a` and `b`. With `pairs_of` every pair comes once.
     """
     if not 0 <= radius < BITS:
         raise ValueError(f"radius must lie in [0, {BITS - 1}], got {radius}")
@@ -130,7 +139,7 @@ def _search(
         len(a) + (0 if b is None else len(b)),
         4 * threads if executor is None else _PIECES,
     )
-    job = partial(pairs_of, bands=bands, radius=radius, limit=limit)
+    job = partial(job, bands=bands, radius=radius)
     if executor is None:
         with ThreadPoolExecutor(threads) as pool:
             yield from pool.map(partial(job, a=a, b=b), work)
@@ -157,11 +166,12 @@ def pieces(every: list[int], codes: int, wanted: int) -> list[Piece]:
     return [Piece(*share, part, parts) for share, part in itertools.product(shares, range(parts))]
 
 
-class _Distinct:
+class Distinct:
     """Codes without repeats.
 
     codes: uint64 [u], ascending. count: int64 [u], how often each occurs.
-    order: int64 [N], the indices with equal codes side by side; those of codes[i] begin at start[i].
+    order: int64 [N], the indices with equal codes side by side, ascending; those of codes[i] begin at start[i].
+    first: int64 [u], the lowest index of each.
     """
 
     def __init__(self, codes: Codes) -> None:
@@ -170,10 +180,11 @@ class _Distinct:
         new = np.flatnonzero(ascending[1:] != ascending[:-1]) + 1
         self.start = np.concatenate([np.arange(min(1, len(codes))), new])
         self.codes = ascending[self.start]
+        self.first = self.order[self.start]
         self.count = np.diff(self.start, append=len(codes))
 
 
-def _members(a: _Distinct, b: _Distinct, between: Pairs) -> Pairs:
+def _members(a: Distinct, b: Distinct, between: Pairs) -> Pairs:
     """Return all (index in a, index in b) of the codes a.codes[u] and b.codes[v] of each pair (u, v): int64 [P, 2]."""
     u, v = between.T
     each = a.count[u] * b.count[v]
@@ -183,7 +194,7 @@ def _members(a: _Distinct, b: _Distinct, between: Pairs) -> Pairs:
     return np.stack([a.order[a.start[u][pair] + row], b.order[b.start[v][pair] + column]], axis=1)
 
 
-def _equal(codes: _Distinct) -> Pairs:
+def _equal(codes: Distinct) -> Pairs:
     """Return all pairs of indices with equal codes: int64 [P, 2]."""
     end = np.repeat(codes.start + codes.count, codes.count)
     later = end - np.arange(len(end)) - 1  # for each index in order, the number of later ones with the same code

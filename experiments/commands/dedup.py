@@ -22,7 +22,11 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--method", type=one_of(METHODS), default=DedupSpec.method, help=f"{', '.join(METHODS)} (default: %(default)s)"
     )
     parser.add_argument("--radius", type=int, help="for the hashes: greatest Hamming distance in bits (default: 4)")
-    parser.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/dedup/SOURCE[-against-SOURCE])")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder (default: RUNS_ROOT/dedup/SOURCE[-against-SOURCE]; a path adds 8 digits that tell it from others)",
+    )
     add_record(parser, "add the audit to results/leakage")
     add_dry_run(parser)
     add_roots(parser)
@@ -30,14 +34,14 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Run the pass and print its summary, or say what would be done; return 1 if files were skipped."""
-    from experiments.deduplication.image_source import describe, plain_name
+    from experiments.deduplication.image_source import describe
     from experiments.deduplication.output import GALLERY
-    from experiments.deduplication.run_pass import check_pass, deduplicate
+    from experiments.deduplication.run_pass import check_pass, deduplicate, default_folder
 
     name, against, record = arguments.name, arguments.against, arguments.record
     spec = DedupSpec(arguments.method, arguments.radius)
     sources = [name] if against is None else [name, against]
-    out = arguments.out or run.runs_root / "dedup" / "-against-".join(map(plain_name, sources))
+    out = arguments.out or default_folder(name, against, run)
     if arguments.dry_run:
         check_pass(name, spec, run, against=against, record=record)
         for source in sources:

@@ -28,7 +28,7 @@ class FetchError(Exception):
 
 
 def obtain(ways: Sequence[Way], run: Run, *, room: int, missing: str) -> Path:
-    """Return the file from DATA_ROOT or from an earlier download; if there is none, try the ways to make it in order.
+    """Return the file of an earlier download; if there is none, try the ways to make it in order.
 
     room: bytes that the largest download takes; they must be free before the first way is tried.
     missing: message if every way fails. It says what the user can do: "no CIFAR-10: put ... in ...".
@@ -36,10 +36,9 @@ def obtain(ways: Sequence[Way], run: Run, *, room: int, missing: str) -> Path:
     Raises UserError if every way fails, or if RUNS_ROOT cannot be written or has no room for the download.
     """
     downloads = run.runs_root / "downloads"
-    for root in (run.data_root, downloads):
-        for name, _ in ways:
-            if (root / name).is_file():
-                return root / name
+    for name, _ in ways:
+        if (downloads / name).is_file():
+            return downloads / name
     failures = []
     with writing(downloads, room, f"download to {downloads}"):
         for name, make in ways:

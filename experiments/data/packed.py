@@ -88,8 +88,11 @@ def open_packed(folder: Path) -> PackedSet:
 
     labels = None
     if expected_labels is not None:
+        labels_file = folder / "labels.npy"
+        if labels_file.exists() and not labels_file.is_file():  # reading a named pipe would wait for ever
+            raise refuse("labels.npy is no file")
         try:
-            labels = np.load(folder / "labels.npy", allow_pickle=False)
+            labels = np.load(labels_file, allow_pickle=False)
         except (OSError, ValueError, EOFError, MemoryError) as error:
             raise refuse(f"labels.npy cannot be read: {error}") from error
         if (

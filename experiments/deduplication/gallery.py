@@ -5,6 +5,7 @@ import numpy as np
 from experiments.deduplication.image_source import Source
 from experiments.deduplication.outcome import Group, Outcome
 from experiments.run import html
+from experiments.run.filenames import shown
 from experiments.run.progress import Progress, silent
 from results import figures
 
@@ -65,5 +66,5 @@ def _entry(group: Group, outcome: Outcome) -> dict[str, object]:
 
 def _picture(source: Source, index: int, role: str, distance: str = "") -> dict[str, str]:
     image = source.picture(index)
-    name = str(index) if source.names is None else source.names[index]
+    name = str(index) if source.names is None else shown(source.names[index])
     return {"url": "" if image is None else html.data_url(image), "name": name, "role": role, "distance": distance}

@@ -18,6 +18,7 @@ from experiments.deduplication.methods import comparable
 from experiments.deduplication.spec import HASHES, DedupSpec
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.run.filenames import shown
 
 THUMBNAIL_SIDE = 64  # pixels; photographs are compared as squares of this side
 SHOWN_SIDE = 160  # largest height and width of a photograph in the gallery, in pixels
@@ -31,7 +32,8 @@ class Source:
     compared: what the pass compares, one entry for each image, see `methods.comparable`; hashes of photographs are
     taken from the full photographs.
     picture: index -> the image to show to a person; None if its file can no longer be read.
-    names: the photographs' files, in the order of the indices; None for a packed set.
+    names: the photographs' files as the system spells them (`run.filenames`), in the order of the indices; None for a
+    packed set.
     skipped: (file, reason) for each file that is named like an image but could not be used.
     packed: the packed set; None for photographs.
     """
@@ -60,7 +62,7 @@ def check(name: str, run: Run) -> None:
 
 
 def plain_name(name: str) -> str:
-    """Return the name for the output's folder: the set's name, or the last part of the path."""
+    """Return the set's name, or the last part of the path."""
     return name if is_name(name) else Path(name).resolve().name or "photos"
 
 
@@ -95,7 +97,7 @@ def _open_photographs(path: str, spec: DedupSpec, run: Run) -> Source:
         except Exception:  # the file could be read before, but has been removed or changed since
             return None
 
-    return Source(plain_name(path), read.digest, compared, picture, read.names, tuple(read.skipped))
+    return Source(shown(plain_name(path)), read.digest, compared, picture, read.names, tuple(read.skipped))
 
 
 def describe(name: str, run: Run) -> str:

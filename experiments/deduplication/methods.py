@@ -21,8 +21,9 @@ _PIECE = 4096  # pairs measured at once: 100 MB of float64
 class Found:
     """Which images are the same.
 
-    pairs: int64 [M, 2], sorted. Within a set: (image that is kept, image that is removed for it), see `removals`.
-    Between two sets: (image of the first, its match in the second).
+    pairs: int64 [M, 2], sorted. Within a set: (image that is kept, image that is removed for it); image i is removed if
+    and only if a kept image before it is the same, and for the first such. Between two sets: (image of the first, its
+    match in the second).
     distances: float64 [M], the distance between the two images of each pair, in `unit`.
     unit: "bits" for a hash, else "gray levels".
     semantic: the hash that was learnt; None for the other methods.
@@ -56,7 +57,7 @@ def find(
     other = compared if against is None else against
     if spec.radius is not None:
         if against is None:
-            pairs = removals(dedup.radius_groups(compared, spec.radius))
+            pairs = removals(dedup.radius_representatives(compared, spec.radius))
         else:
             pairs = dedup.radius_pairs_between(compared, against, spec.radius)
         bits = np.bitwise_count(compared[pairs[:, 0]] ^ other[pairs[:, 1]])
@@ -66,10 +67,10 @@ def find(
         learnt = _learn(compared if against is None else np.concatenate([compared, against]), semantic, progress)
         codes = learnt(compared)
         pairs = removals(dedup.collision_groups(codes)) if against is None else equal_pairs(codes, learnt(against))
+    elif against is None:
+        pairs = removals(dedup.near_duplicate_representatives(compared, progress=progress))
     else:
         pairs = dedup.near_duplicates(compared, against, progress=progress)
-        if against is None:
-            pairs = removals(dedup.pair_groups(pairs, len(compared)))
     pieces = [pairs[i : i + _PIECE] for i in range(0, len(pairs), _PIECE)]
     distances = [mean_difference(compared[piece[:, 0]], other[piece[:, 1]]) for piece in pieces]
     return Found(pairs, np.concatenate([np.empty(0), *distances]), "gray levels", learnt)
@@ -82,16 +83,14 @@ def find_removed(images: Images, spec: DedupSpec | None, progress: Progress = si
     return find(spec, comparable(images, spec), progress=progress).pairs
 
 
-def removals(groups: NDArray[np.int64]) -> Pairs:
-    """Apply the rule of removal: each group keeps its lowest index.
+def removals(representatives: NDArray[np.int64]) -> Pairs:
+    """Return (index that is kept, index that is removed for it), int64 [M, 2], sorted.
 
-    groups: int64 [N], for each image the lowest index in its group.
-
-    Returns (index that is kept, index that is removed for it), int64 [M, 2], sorted.
+    representatives: int64 [N], for each image the kept one that it is removed for, its own index if it is kept.
     """
-    removed = np.flatnonzero(groups != np.arange(len(groups)))
-    order = np.argsort(groups[removed], kind="stable")
-    return np.stack([groups[removed], removed], axis=1)[order]
+    removed = np.flatnonzero(representatives != np.arange(len(representatives)))
+    order = np.argsort(representatives[removed], kind="stable")
+    return np.stack([representatives[removed], removed], axis=1)[order]
 
 
 def equal_pairs(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> Pairs:

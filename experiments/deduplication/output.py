@@ -9,11 +9,12 @@ import pandas as pd
 
 from experiments.deduplication import gallery
 from experiments.deduplication.outcome import Outcome
+from experiments.run.filenames import raw, shown, written
 from experiments.run.files import write_bytes
 from experiments.run.progress import Progress, silent
 
 SUMMARY, SKIPPED, GALLERY = "summary.json", "skipped.csv", "gallery.html"
-OPTIONAL = ("keep.txt", SKIPPED, "groups.png", "semantic.safetensors")  # written by some passes only
+OPTIONAL = ("keep.txt", "keep.txt0", SKIPPED, "groups.png", "semantic.safetensors")  # written by some passes only
 
 
 def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> None:
@@ -21,7 +22,8 @@ def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> No
 
     keep.npy              bool [N], which images are kept
     groups.csv            the pairs: group (the first index), index, distance; for photographs also their files
-    keep.txt              for photographs: the files that are kept, one on each line
+    keep.txt              for photographs: the files that are kept, one on each line, as `run.filenames.written` says
+    keep.txt0             for photographs: the same files, each name followed by a NUL, nothing escaped
     skipped.csv           for photographs: file, reason and source of each file that could not be used
     gallery.html          the page on which a person judges the groups
     groups.png            for packed sets of one shape: pairs from the farthest apart to the nearest
@@ -33,9 +35,15 @@ def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> No
     names = outcome.source.names
     files = {"keep.npy": _npy(outcome.keep), "groups.csv": _groups(outcome)}
     if names is not None:
-        files["keep.txt"] = "".join(f"{names[i]}\n" for i in np.flatnonzero(outcome.keep)).encode()
+        kept = [names[i] for i in np.flatnonzero(outcome.keep)]
+        files["keep.txt"] = b"".join(written(name) + b"\n" for name in kept)
+        files["keep.txt0"] = b"".join(raw(name) + b"\0" for name in kept)
     if any(source.names is not None for source in outcome.sources):
-        rows = [(*skipped, source.name) for source in outcome.sources for skipped in source.skipped]
+        rows = [
+            (_text(name), shown(reason), _text(source.name))
+            for source in outcome.sources
+            for name, reason in source.skipped
+        ]
         files[SKIPPED] = _csv(pd.DataFrame(rows, columns=["file", "reason", "source"]))
     files[GALLERY] = gallery.page(outcome, progress).encode()
     if (picture := gallery.picture(outcome)) is not None:
@@ -64,9 +72,14 @@ def _groups(outcome: Outcome) -> bytes:
     columns["distance"] = [f"{distance:.{digits}f}" for distance in found.distances]
     for column, source in (("group", outcome.source), ("index", outcome.other)):
         if source.names is not None:
-            columns[f"{column}_file"] = [source.names[i] for i in columns[column]]
+            columns[f"{column}_file"] = [_text(source.names[i]) for i in columns[column]]
     return _csv(pd.DataFrame(columns))
 
 
+def _text(name: str) -> str:
+    """Return the name as it is written, for a table that `_csv` makes bytes of."""
+    return written(name).decode("utf-8", "surrogateescape")
+
+
 def _csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False, lineterminator="\n").encode()
+    return table.to_csv(index=False, lineterminator="\n").encode("utf-8", "surrogateescape")

@@ -1,5 +1,7 @@
 """Run a de-duplication pass for a person: check it, run it, write its folder, and report it in a few lines."""
 
+import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +9,36 @@ import dedup
 import results
 from experiments.data.leakage import audit, write_audit
 from experiments.data.names import is_name
-from experiments.deduplication.image_source import check, is_same, is_set, open_source
+from experiments.deduplication.image_source import check, is_same, is_set, open_source, plain_name
 from experiments.deduplication.methods import SEMANTIC, find
 from experiments.deduplication.outcome import Outcome
 from experiments.deduplication.output import SKIPPED, write_folder
 from experiments.deduplication.spec import DedupSpec
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.run.filenames import shown
 from experiments.run.files import check_writable
 
+LONGEST = 100  # bytes of a source's name in the name of the default folder: systems take 255 in all
 NAMED = 3  # number of skipped files that the report names; skipped.csv lists all of them
+
+
+def default_folder(name: str, against: str | None, run: Run) -> Path:
+    """Return RUNS_ROOT/dedup/NAME or NAME-against-NAME, where the pass writes unless it is told otherwise.
+
+    NAME is a set's name or, for a folder or zip, the last part of its path and 8 hex digits of the SHA-256 of its full
+    path, so that two folders of one name do not share a place.
+    """
+    sources = [name] if against is None else [name, against]
+    return run.runs_root / "dedup" / "-against-".join(_folder_name(source, run) for source in sources)
+
+
+def _folder_name(source: str, run: Run) -> str:
+    if is_set(source, run):
+        return source
+    digest = hashlib.sha256(os.fsencode(Path(source).resolve())).hexdigest()
+    shortened = os.fsencode(plain_name(source))[:LONGEST].decode("utf-8", "ignore")
+    return f"{shortened}-{digest[:8]}"
 
 
 def check_pass(name: str, spec: DedupSpec, run: Run, *, against: str | None = None, record: bool = False) -> None:
@@ -76,7 +98,7 @@ def _is_audit(name: str, spec: DedupSpec, run: Run, against: str | None) -> bool
 
 def _tell(outcome: Outcome, out: Path, run: Run) -> None:
     """Say which files were skipped, and how many images the mask leaves out."""
-    skipped = [f"{name} ({reason})" for source in outcome.sources for name, reason in source.skipped]
+    skipped = [shown(f"{name} ({reason})") for source in outcome.sources for name, reason in source.skipped]
     if skipped:
         more = f" and {len(skipped) - NAMED:,} more" if len(skipped) > NAMED else ""
         run.say(f"skipped {len(skipped):,} files, listed in {out / SKIPPED}: {', '.join(skipped[:NAMED])}{more}")

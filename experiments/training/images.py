@@ -7,6 +7,7 @@ images of the network's size, the de-duplication pass and all comparisons with s
 import dataclasses
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from experiments.data.packed import PackedSet
 from experiments.deduplication.methods import find_removed
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.training.files import REMOVED, STATE
 from experiments.training.recipe import Recipe
 
 BLOCK = 4096  # larger images that are gathered at once
@@ -67,6 +69,33 @@ def training_set(recipe: Recipe, run: Run) -> TrainingSet:
         summary["held_out"] = recipe.held_out
     images, labels = to_tensors(packed, recipe, run.device)
     return TrainingSet(images, labels, torch.from_numpy(rows), torch.from_numpy(held_out), pairs, summary)
+
+
+def as_begun(data: TrainingSet, out: Path, recipe: Recipe) -> TrainingSet:
+    """Return the training set of the run in `out`; it is `data` unless the run was begun with another rule of removal.
+
+    That rule kept one image of each connected group. It removed all images that `data` lacks, and perhaps more. Such a
+    run goes on without the images in its list. A list that says something else is not believed.
+    """
+    if recipe.dedup is None or not (out / STATE).exists():
+        return data
+    try:
+        lines = [line.split(",") for line in (out / REMOVED).read_text().split()[1:]]
+        pairs = np.array([(int(kept), int(index)) for index, kept in lines], np.int64).reshape(-1, 2)
+    except (OSError, ValueError, OverflowError):
+        return data
+    removed, there = pairs[:, 1], (pairs >= 0) & (pairs < len(data.images))
+    believed = there.all() and len(np.unique(removed)) == len(removed) and np.isin(data.removed[:, 1], removed).all()
+    if not believed or len(removed) == len(data.removed):
+        return data
+    rows, held_out = split(len(data.images), removed, recipe.held_out, recipe.training.seed)
+    return dataclasses.replace(
+        data,
+        rows=torch.from_numpy(rows),
+        held_out=torch.from_numpy(held_out),
+        removed=pairs,
+        summary={**data.summary, "kept": len(rows)},
+    )
 
 
 def _check_fits(packed: PackedSet, recipe: Recipe) -> None:

@@ -22,7 +22,7 @@ from experiments.run.progress import silent
 from experiments.run.torchrun import broadcast
 from experiments.training import loop
 from experiments.training.files import DATA, DISCRIMINATOR, EPOCHS, GENERATOR, REMOVED, STATE, SUMMARY
-from experiments.training.images import TrainingSet, to_tensors, training_set
+from experiments.training.images import TrainingSet, as_begun, to_tensors, training_set
 from experiments.training.monitor import LOOKS, Monitor
 from experiments.training.recipe import Recipe
 from gan import parallel
@@ -55,7 +55,7 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
     with locked(out):
         state = _begin(recipe, out, run)
-        data = training_set(recipe, run)
+        data = as_begun(training_set(recipe, run), out, recipe)
         if config.mirror and recipe.dataset.startswith(CHARACTERS):
             run.say(f"warning: mirror = true trains on mirrored characters; leave it out for {recipe.dataset}")
         run.say(f"{data.summary['name']}: {data.summary['kept']} images, {len(data.removed)} near-duplicates removed")

@@ -47,6 +47,36 @@ def test_within_a_set_equal_images_are_paired_with_the_first_alone() -> None:
     assert dedup.near_duplicates(together).tolist() == [[3, 13], [3, 16], [4, 14], [5, 12], [5, 15]]
 
 
+def test_equal_images_are_removed_for_the_same_one() -> None:
+    """Image 13 equals 12, which is removed for 3: pairs name only (12, 13), so 13 must inherit."""
+    images = photographs(12)
+    copy = recompressed(images[3:4])
+    together = np.concatenate([images, copy, copy, images[5:6]])
+    assert dedup.near_duplicates(together).tolist() == [[3, 12], [5, 14], [12, 13]]
+    found = dedup.near_duplicate_representatives(together)
+    assert found.tolist() == [*range(12), 3, 3, 5]
+    assert np.flatnonzero(~dedup.keep_mask(found)).tolist() == [12, 13, 14]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_removed_has_a_near_duplicate_that_stays_and_what_stays_has_none(seed: int) -> None:
+    """Against the rule word by word, on fades between photographs, with repeats, in random order."""
+    rng = np.random.default_rng(seed)
+    a, b = photographs(4, seed=seed).astype(float), photographs(4, seed=seed + 9)
+    fades = [a[k % 4] + (b[k % 4] - a[k % 4]) * rng.random() for k in range(60)]
+    images = np.stack(fades).round().astype(np.uint8)[rng.integers(0, 60, 80)]
+    near = np.zeros((80, 80), bool)
+    i, j = dedup.near_duplicates(images, images).T
+    near[i, j] = True
+    kept: list[int] = []
+    for i in range(80):
+        if not near[i, kept].any():
+            kept.append(i)
+    found = dedup.near_duplicate_representatives(images)
+    assert np.flatnonzero(dedup.keep_mask(found)).tolist() == kept and 4 < len(kept) < 60
+    assert found.tolist() == [next((j for j in kept if j < i and near[i, j]), i) for i in range(80)]
+
+
 def test_a_pair_does_not_depend_on_other_images_their_order_or_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     a = photographs(40)
     b = np.concatenate([photographs(30, seed=1), shifted(a[:10])])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dedup
-from dedup import join, search
+from dedup import compare, join, search
 from dedup.plan import BITS, Band, bands, masks
 
 RADII = [0, 1, 2, 4, 7, 12, 31, 63]
@@ -190,7 +190,9 @@ def test_results_do_not_depend_on_the_tiles(monkeypatch):
 
     whole = results()
     assert len(whole[0]) > 300
-    for name, value in {"_TILE": 8, "_WIDE": 4, "_ROWS": 3, "_COLUMNS": 5, "_BATCH": 5}.items():
+    for name, value in {"TILE": 8, "_WIDE": 4, "ROWS": 3, "_COLUMNS": 5}.items():
+        monkeypatch.setattr(compare, name, value)
+    for name, value in {"TILE": 8, "ROWS": 3, "_BATCH": 5}.items():
         monkeypatch.setattr(join, name, value)
     monkeypatch.setattr(search, "_PENDING", 5)
     for cut in ([Band((), 0)], bands(4, 5, 0, list(range(64))), bands(4, 3, 2, list(range(64)))):

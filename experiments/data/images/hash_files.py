@@ -31,7 +31,7 @@ FORMAT = 2  # raise it when hashes, thumbnails or the chunks' layout change: old
 class Photos:
     """The photographs that were read, in the order of their names.
 
-    names: paths inside the source of the files that could be read as images, sorted.
+    names: paths inside the source of the files that could be read as images, as the system spells them, sorted.
     images: uint8 [N, side, side, 3], RGB thumbnails, each photograph squashed to a square, a read-only memory map; None
     if no thumbnails were wanted.
     codes: uint64 [N] for each hash, taken from the full photographs; equal to those of imagehash bit for bit.
@@ -86,9 +86,9 @@ def read(
             hash_chunk, chunks, folder, run, made_by=made_by, title=title, workers=workers
         ):
             places, chunk_readers = outcome.arrays["kept"].tolist(), chunk.readers()
-            names.extend(chunk.files[place].name for place in places)
+            names.extend(chunk.files[place].path for place in places)
             readers.extend(chunk_readers[place] for place in places)
-            skipped.extend((chunk.files[place].name, reason) for place, reason in outcome.header["skipped"])
+            skipped.extend((chunk.files[place].path, reason) for place, reason in outcome.header["skipped"])
             for name in hashes:
                 codes[name].append(outcome.arrays[name])
                 digest.update(outcome.arrays[name].data)

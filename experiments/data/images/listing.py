@@ -16,6 +16,7 @@ import dedup
 from dedup.files import read_file
 from experiments.data.images.decode import MAX_FILE_BYTES
 from experiments.run.errors import UserError
+from experiments.run.filenames import shown
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".heic", ".heif", ".bmp", ".dib"),
@@ -32,14 +33,8 @@ class File(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The path as text on one line, whatever characters the system allows in names."""
-        return printable(self.path.encode("utf-8", "surrogateescape"))
-
-
-def printable(name: bytes) -> str:
-    """A name as text on one line; what cannot be shown is escaped."""
-    text = name.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        """The path as text on one line, for people; `path` is what opens the file."""
+        return shown(self.path)
 
 
 class FileChunk(NamedTuple):

@@ -7,6 +7,7 @@ it. So the functions here that open an environment must only be called in a work
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +15,9 @@ from typing import Any, NamedTuple
 import lmdb
 
 from experiments.data.images.decode import MAX_FILE_BYTES
-from experiments.data.images.listing import CHUNK_IMAGES, printable, version
+from experiments.data.images.listing import CHUNK_IMAGES, version
 from experiments.run.errors import UserError, one_line
+from experiments.run.filenames import shown
 
 
 class RecordChunk(NamedTuple):
@@ -39,7 +41,7 @@ class RecordChunk(NamedTuple):
                 raise ValueError("a key read earlier is missing")
             left = self.size
             for key, value in cursor.iternext():
-                yield printable(bytes(key)), functools.partial(_bytes, value)
+                yield shown(os.fsdecode(bytes(key))), functools.partial(_bytes, value)
                 left -= 1
                 if not left:
                     return

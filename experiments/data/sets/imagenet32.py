@@ -1,12 +1,11 @@
 """ImageNet at 32x32 (Chrabaszcz et al. 2017): 1,281,167 training and 50,000 validation images, 1,000 classes.
 
 The released batches are read as pickles (`train_data_batch_1` to `_10`, `val_data`) or as npz. They are looked for in
-DATA_ROOT/imagenet32/ and in folders with the archives' own names next to it or inside it. Labels 1 to 1,000 become 0 to
-999. Only one batch is in memory at a time. There may be fewer than ten training batches: the source in the sidecar says
-which.
+DATA_ROOT/imagenet32/, in folders with the archives' own names, and in DATA_ROOT. The folder with the most batches is
+taken, and pickles before npz. Labels 1 to 1,000 become 0 to 999. Only one batch is in memory at a time. There may be
+fewer than ten training batches: the source in the sidecar says which.
 """
 
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,15 +17,17 @@ import numpy as np
 from experiments.data.dataset import Dataset
 from experiments.data.packed import PackedSet, pack
 from experiments.data.sets.pickles import read_batch
+from experiments.data.sets.places import file_in, found_instead, places, plain, say_which
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
 CLASSES = 1000
 PIXELS = 3072  # of an image: three planes of 32x32
 LARGEST = 300_000  # images of a file; the released ones hold up to 128,124
-BATCHES = {"train": re.compile(r"train_data_batch_([1-9]|10)(\.npz)?"), "val": re.compile(r"val_data()(\.npz)?")}
-FOLDERS = ("imagenet32", "Imagenet32", "ImageNet32")
-INNER = ("", "Imagenet32_{split}", "Imagenet32_{split}_npz", "{split}")
+BATCHES = {"train": [f"train_data_batch_{n}" for n in range(1, 11)], "val": ["val_data"]}
+FOLDER = "imagenet32"
+ARCHIVES = ("Imagenet32_{split}", "Imagenet32_{split}_npz")
+ZIPPED = "unpack it where it lies"
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,13 @@ class ImageNet32(Dataset):
     side = 32
 
     def build(self, folder: Path, run: Run) -> PackedSet:
-        files = self._files(run.data_root)
-        if not files:
+        found = self._found(run.data_root)
+        if not found:
             names = "train_data_batch_1 to _10" if self.split == "train" else "val_data"
-            raise UserError(f"no ImageNet-32: put {names}, pickles or .npz, in {run.data_root / FOLDERS[0]}")
+            instead = found_instead(self._places(run.data_root), {f"{name}.zip": ZIPPED for name in self._archives()})
+            raise UserError(f"no ImageNet-32: put {names}, pickles or .npz, in {run.data_root / FOLDER}{instead}")
+        files = found[0]
+        say_which(run, files[0].parent, [batches[0].parent for batches in found])
         most = sum(_most(file) for file in files)
         labels: list[int] = []
 
@@ -54,23 +58,36 @@ class ImageNet32(Dataset):
                 for start in range(0, len(planes), 4096):
                     yield planes[start : start + 4096].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
-        return pack(folder, batches(), shape=(most, 32, 32, 3), labels=labels, source=_source(files), transform="none")
+        size = (most, 32, 32, 3)
+        packed = pack(folder, batches(), shape=size, labels=labels, source=_source(files), transform="none")
+        there = {plain(file.stem if _is_npz(file) else file.name) for file in files}
+        if missing := [name for name in BATCHES[self.split] if plain(name) not in there]:
+            run.say(f"without {', '.join(missing)}, which {files[0].parent} does not hold")
+        return packed
 
     def source_at(self, data_root: Path) -> str | None:
-        files = self._files(data_root)
-        return _source(files) if files else None
+        found = self._found(data_root)
+        return _source(found[0]) if found else None
 
-    def _files(self, data_root: Path) -> list[Path]:
-        """Return the batches in their order, all from the first folder that has any; pickles are preferred to npz."""
-        inner = [name.format(split=self.split) for name in INNER]
-        places = [data_root / folder / name for folder in FOLDERS for name in inner]
-        places += [data_root / name for name in inner if name and name != self.split]
-        for place in places:
+    def _found(self, data_root: Path) -> list[list[Path]]:
+        """Return the batches of each folder and kind, in their order; those with the most batches first."""
+        found = []
+        for place in self._places(data_root):
             for suffix in ("", ".npz"):
-                named = [path for path in place.glob("*") if BATCHES[self.split].fullmatch(path.name)]
-                if found := [path for path in named if path.suffix == suffix]:
-                    return sorted(found, key=lambda path: (len(path.name), path.name))
-        return []
+                batches = [file_in(place, f"{name}{suffix}") for name in BATCHES[self.split]]
+                found.append([batch for batch in batches if batch])
+        return sorted(filter(None, found), key=len, reverse=True)
+
+    def _archives(self) -> list[str]:
+        return [name.format(split=self.split) for name in ARCHIVES]
+
+    def _places(self, data_root: Path) -> list[Path]:
+        """Return the folders to search. Not any in DATA_ROOT: ImageNet-64's batches have the same names."""
+        return [*places(data_root, (FOLDER, *self._archives()), beside=False), data_root]
+
+
+def _is_npz(file: Path) -> bool:
+    return file.suffix.lower() == ".npz"
 
 
 def _source(files: list[Path]) -> str:
@@ -79,7 +96,7 @@ def _source(files: list[Path]) -> str:
 
 def _most(file: Path) -> int:
     """Return the largest number of images that the file can hold, without reading it."""
-    if file.suffix != ".npz":
+    if not _is_npz(file):
         return file.stat().st_size // PIXELS
     try:
         with zipfile.ZipFile(file) as archive:
@@ -90,7 +107,7 @@ def _most(file: Path) -> int:
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return uint8 [n, 3072] in plane order and int64 [n] in 0 to 999. Raises ValueError, OSError, EOFError."""
-    if file.suffix == ".npz":
+    if _is_npz(file):
         planes, labels = _read_npz(file)
     else:
         if file.stat().st_size > LARGEST * (PIXELS + 16):
@@ -123,9 +140,9 @@ def _header(archive: zipfile.ZipFile, name: str, kind: type, rest: tuple[int, ..
     with archive.open(info) as stream:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(stream)
+        shape, _, dtype = read(stream)
         size = stream.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if not np.issubdtype(dtype, kind) or fortran or shape[1:] != rest or len(shape) != 1 + len(rest):
+    if not np.issubdtype(dtype, kind) or shape[1:] != rest or len(shape) != 1 + len(rest):
         raise ValueError(f"`{name}` must be {kind.__name__} [n{''.join(f', {n}' for n in rest)}], got {dtype} {shape}")
     if shape[0] > LARGEST or size != info.file_size:
         raise ValueError(f"`{name}` must be whole, at most {LARGEST:,} images, got {shape} in {info.file_size:,} bytes")

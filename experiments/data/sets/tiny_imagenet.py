@@ -1,7 +1,7 @@
 """Tiny-ImageNet: the 100,000 training photographs (500 of each of 200 ImageNet classes), JPEG, 64x64.
 
 It is found below DATA_ROOT as the folder `tiny-imagenet-200/train/`, as zips inside `tiny-imagenet-200/`, or as
-`tiny-imagenet-200.zip`; the inner paths are the official `tiny-imagenet-200/train/<wnid>/images/*.JPEG`.
+`tiny-imagenet-200.zip`; the inner paths are the official `train/<wnid>/images/*.JPEG`, or lack `images/`.
 Images are in the order of those paths. A label is the index of the image's wnid among the wnids found, sorted.
 """
 
@@ -15,12 +15,15 @@ from experiments.data.dataset import Dataset
 from experiments.data.images.listing import File, cut, list_images, members, zips
 from experiments.data.images.pack import PackSpec, Plan, pack_images
 from experiments.data.packed import PackedSet
+from experiments.data.sets.places import archives_in, folders, found_instead, is_twin, places, plain, say_which
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
 NAME = "tiny-imagenet-200"
 SIDE = 64
-MEMBER = re.compile(rf"(?:(?:[^/]+/)?{NAME}/)?(train/(n\d{{8}})/images/[^/]+\.JPEG)")
+NAMES = (NAME, "tiny-imagenet")
+MEMBER = re.compile(r"(?:.*/)?train/(n\d{8})/(?:images/)?([^/]+)\.jpe?g", re.IGNORECASE)
+WNID = re.compile(r"n\d{8}", re.IGNORECASE)
 TRANSFORMS = {64: "RGB; none", 32: "RGB; mean of each 2x2 block, rounded half up"}
 
 
@@ -31,14 +34,18 @@ class TinyImageNet(Dataset):
     side: int
 
     def build(self, folder: Path, run: Run) -> PackedSet:
-        source, described = _at_hand(run.data_root)
-        if source is None:
+        found = _at_hand(run.data_root)
+        if not found:
             put = f"put the folder {NAME}/, or {NAME}.zip, there, or set DATA_ROOT"
-            raise UserError(f"no Tiny-ImageNet in {run.data_root}: {put}")
+            advice = dict.fromkeys((f"{NAME}.tar.gz", f"{NAME}.tar", f"{NAME}.tgz"), "unpack it where it lies")
+            instead = found_instead(places(run.data_root, NAMES, beside=True), advice)
+            raise UserError(f"no Tiny-ImageNet in {run.data_root}: {put}{instead}")
+        source, described = found[0]
+        say_which(run, source, [path for path, _ in found])
         wnid_of = _files(source)
         if not wnid_of:
             raise UserError(
-                f"no Tiny-ImageNet photographs in {run.data_root}: they must be named like "
+                f"no Tiny-ImageNet photographs in {source}: they must be named like "
                 f"{NAME}/train/n01443537/images/n01443537_0.JPEG"
             )
         wnids, labels = np.unique(list(wnid_of.values()), return_inverse=True)
@@ -48,7 +55,8 @@ class TinyImageNet(Dataset):
         return pack_images(planned, folder, spec, run)
 
     def source_at(self, data_root: Path) -> str | None:
-        return _at_hand(data_root)[1]
+        found = _at_hand(data_root)
+        return found[0][1] if found else None
 
 
 def named(side: str) -> TinyImageNet:
@@ -70,21 +78,32 @@ def halve(images: np.ndarray) -> np.ndarray:
     return ((total + 2) // 4).astype(np.uint8)
 
 
-def _at_hand(data_root: Path) -> tuple[Path, str] | tuple[None, None]:
-    """Return the folder or zip with the photographs, and its name in the sidecar."""
-    folder, archive = data_root / NAME, data_root / f"{NAME}.zip"
-    if (folder / "train").is_dir():
-        return folder, f"{NAME}: folder"
-    if archives := zips(folder):
-        return folder, f"{NAME}: {', '.join(path.name for path in archives)}"
-    return (archive, f"{NAME}: {archive.name}") if archive.exists() else (None, None)
+def _at_hand(data_root: Path) -> list[tuple[Path, str]]:
+    """Return the sources and their names in the sidecar: folders that hold `train/`, folders of zips, zips."""
+    own, searched = (places(data_root, NAMES, beside=beside, deeper=1) for beside in (False, True))
+    zipped = [(place, zips(place)) for place in own]
+    return [
+        *((place, f"{NAME}: folder") for place in own if _train(place)),
+        *((place, f"{NAME}: {', '.join(path.name for path in inside)}") for place, inside in zipped if inside),
+        *((path, f"{NAME}: {path.name}") for place in searched for path in archives_in(place, NAMES) if _is_zip(path)),
+    ]
+
+
+def _is_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
+
+
+def _train(folder: Path) -> Path | None:
+    """Return the folder of training photographs, which holds a folder for each wnid."""
+    trains = [inner for inner in folders(folder) if plain(inner.name) == "train"]
+    return next((train for train in trains if any(WNID.fullmatch(wnid.name) for wnid in folders(train))), None)
 
 
 def _files(source: Path) -> dict[File, str]:
     """Return training photograph -> wnid, in the order of the inner paths. If two zips hold a path, the first wins."""
-    is_zipped = source.is_dir() and not (source / "train").is_dir()
-    found: dict[str, tuple[File, str]] = {}
+    is_zipped = source.is_dir() and not _train(source)
+    found: dict[tuple[str, str], File] = {}
     for file in members(source) if is_zipped else list_images(source)[0]:
-        if match := MEMBER.fullmatch(file.path):
-            found.setdefault(match[1], (file, match[2]))
-    return dict(found.values())
+        if (match := MEMBER.fullmatch(file.path)) and not is_twin(file.path):
+            found.setdefault((match[1].lower(), match[2]), file)
+    return {file: wnid for (wnid, _), file in sorted(found.items())}

@@ -1,5 +1,6 @@
 """The command: where it writes, what it prints, its exit codes, and what it refuses in a line."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -46,6 +47,35 @@ def test_the_calibrated_pass_between_two_sets_leaves_an_audit(workplace: Workpla
     assert own.exists() and not committed.exists()
     assert workplace.main(*command, "--record", "--out", str(sets / "here")) == 0
     assert committed.exists() and removed(sets / "here") == [3, 40]
+
+
+def test_folders_of_one_name_do_not_share_a_place(
+    workplace: Workplace, sets: Path, tmp_path: Path, monkeypatch
+) -> None:
+    old = sets / "train"
+    old.mkdir(parents=True)
+    (old / "keep.txt").write_text("what an earlier version wrote")
+    for parent in "ab":
+        (tmp_path / parent / "train").mkdir(parents=True)
+        for i, image in enumerate(photographs(2, seed=ord(parent))):
+            Image.fromarray(image).save(tmp_path / parent / "train" / f"{parent}{i}.png")
+    monkeypatch.chdir(tmp_path / "a")
+    places = []
+    for path in ("train", "../b/train", str(tmp_path / "a" / "train")):
+        there = set(sets.iterdir())
+        assert workplace.main("dedup", path, "--method", "phash") == 0
+        places.append(set(sets.iterdir()) - there)
+    (first,), (second,), again = places
+    assert not again and first.name == f"train-{hashlib.sha256(str(tmp_path / 'a/train').encode()).hexdigest()[:8]}"
+    assert (first / "keep.txt").read_text() == "a0.png\na1.png\n" and (second / "keep.txt").read_text().startswith("b")
+    assert (old / "keep.txt").read_text() == "what an earlier version wrote" and len(list(old.iterdir())) == 1
+    assert workplace.main("dedup", "train", "--against", "tiny-imagenet-32", "--method", "phash") == 0
+    assert (sets / f"{first.name}-against-tiny-imagenet-32" / "keep.txt").exists()
+
+
+def test_a_long_name_has_a_default_folder(workplace: Workplace, album: Path, tmp_path: Path) -> None:
+    long = album.rename(tmp_path / ("ü" * 120))
+    assert workplace.main("dedup", str(long), "--method", "phash") == 1
 
 
 def test_skipped_files_are_exit_code_1(workplace: Workplace, album: Path) -> None:

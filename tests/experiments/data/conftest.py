@@ -48,7 +48,8 @@ def python2_pickle() -> Callable[[np.ndarray, list[int]], bytes]:
 def cifar(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A tiny CIFAR-10 whose digests are the expected ones; `planes`, `images`, `labels` by split.
 
-    `write_folder(root)`, `write_archive(file)` and `write_package(file)` fabricate the three forms.
+    `write_folder(root)`, `write_archive(file)` and `write_package(file)` fabricate the three forms; `official` has the
+    batches by name.
     No network: the official address refuses at once, and npm is absent.
     """
     rng = np.random.default_rng(0)
@@ -97,6 +98,7 @@ def cifar(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         images=images,
         labels=labels,
         official_source=nowhere,
+        official=official,
         package=package,
         write_folder=write_folder,
         write_archive=lambda file: write_tar(file, cifar10.FOLDER, official),

@@ -113,6 +113,7 @@ def test_digest_covers_images_labels_and_shape(tmp_path: Path) -> None:
         (lambda f: _flip(f / "labels.npy"), "labels.npy differs"),
         (lambda f: os.truncate(f / "labels.npy", 3), "labels.npy cannot be read"),
         (lambda f: (f / "labels.npy").unlink(), "labels.npy cannot be read"),
+        (lambda f: [(f / "labels.npy").unlink(), os.mkfifo(f / "labels.npy")], "labels.npy is no file"),
         (lambda f: (f / "meta.json").write_text("{"), "meta.json cannot be read"),
         (lambda f: _edit(f, shape=[7, 4, 5]), "shape must be four positive numbers"),
         (lambda f: _edit(f, shape=[0, 4, 5, 3]), "shape must be four positive numbers"),

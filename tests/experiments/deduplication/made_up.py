@@ -21,7 +21,7 @@ def recompressed(image: np.ndarray, quality: int = 60) -> np.ndarray:
 
 
 def rows(file: Path) -> list[dict[str, str]]:
-    with open(file, newline="") as opened:
+    with open(file, newline="", encoding="utf-8", errors="surrogateescape") as opened:
         return list(csv.DictReader(opened))
 
 

@@ -41,9 +41,9 @@ def test_the_difference_is_in_gray_levels_and_does_not_see_brightness() -> None:
     assert mean_difference(large, large).tolist() == [0, 0, 0]
 
 
-def test_a_group_keeps_its_lowest_index() -> None:
-    groups = np.array([0, 1, 0, 1, 4, 0])
-    assert removals(groups).tolist() == [[0, 2], [0, 5], [1, 3]]
+def test_removals_are_sorted_by_the_image_that_stays() -> None:
+    representatives = np.array([0, 1, 0, 1, 4, 0])
+    assert removals(representatives).tolist() == [[0, 2], [0, 5], [1, 3]]
     assert removals(np.arange(3)).tolist() == []
 
 

@@ -4,8 +4,10 @@ import base64
 import dataclasses
 import io
 import json
+import os
 import re
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,82 @@ def test_photographs(album: Path, workplace, tmp_path: Path, method: str, zipped
     assert (out / "semantic.safetensors").exists() == (method == "semantic")
     if method == "semantic":
         assert dedup.SemanticHash.load(out / "semantic.safetensors").digest
+
+
+ODD = [  # what a file may be called, and what programs take for something else
+    *("a\nb.png", "c\rd.png", "back\\n.png", "no\u202fbreak.png", "\U0001f469\u200d\U0001f3a8.png", "e\u0301.png"),
+    *("=1+1.png", "+x.png", "-rf.png", "@SUM(1).png", ' "quoted", .png', "\u2028.png", os.fsdecode(b"\xe9.png")),
+]
+
+
+def opened_names(content: bytes) -> list[str]:
+    """Undo the escapes of names."""
+    names = []
+    for line in content.split(b"\n"):
+        parts = [part.replace(rb"\n", b"\n").replace(rb"\r", b"\r") for part in line.split(rb"\\")]
+        names.append(os.fsdecode(b"\\".join(parts)))
+    return names
+
+
+def test_every_name_in_a_file_of_names_opens(workplace, tmp_path: Path) -> None:
+    album, out = tmp_path / "album", tmp_path / "out"
+    album.mkdir()
+    pictures = photographs(len(ODD))
+    for name, image in zip(ODD, pictures, strict=True):
+        try:
+            Image.fromarray(image).save(album / name)
+            (album / f"{name}.jpg").touch()
+        except OSError:
+            pytest.skip("this file system takes UTF-8 alone")
+        Image.fromarray(image).save(album / f"{name}z.png")  # a copy; sorted after the original
+    ran(workplace.run, album, out, "phash")
+
+    *kept, last = opened_names((out / "keep.txt").read_bytes())
+    assert last == "" and len(kept) == len(ODD) and {os.path.normpath(name) for name in kept} == set(ODD)
+    assert all((album / name).is_file() for name in kept)
+    assert os.fsdecode((out / "keep.txt0").read_bytes()).split("\0")[:-1] == kept
+    found = rows(out / "groups.csv")
+    pairs = [opened_names(os.fsencode(row[column]))[0] for row in found for column in ("group_file", "index_file")]
+    skipped = [opened_names(os.fsencode(row["file"]))[0] for row in rows(out / "skipped.csv")]
+    assert len(found) == len(skipped) == len(ODD) and all((album / name).is_file() for name in pairs + skipped)
+    assert not [name for name in kept + pairs + skipped if name.startswith(("=", "+", "-", "@"))]
+    page = (out / "gallery.html").read_text()
+    assert "no\\u202fbreak.png" in page and "\\xe9.png" in page and "a\\nb.png" in page
+
+
+def test_names_inside_zips_are_what_a_zip_reader_asks_for(workplace, tmp_path: Path) -> None:
+    album, out = tmp_path / "album", tmp_path / "out"
+    album.mkdir()
+    for k, archive in enumerate(("=a.zip", "b.zip")):
+        with zipfile.ZipFile(album / archive, "w") as opened:
+            for i, image in enumerate(photographs(2, seed=k)):
+                encoded = io.BytesIO()
+                Image.fromarray(image).save(encoded, "PNG")
+                opened.writestr(f"in\u202fside/{i}.png", encoded.getvalue())
+    ran(workplace.run, album, out, "phash")
+    for name in (out / "keep.txt0").read_text().split("\0")[:-1]:
+        archive, _, inside = name.removeprefix("./").partition("/")
+        assert zipfile.ZipFile(album / archive).read(inside)
+    assert (out / "keep.txt").read_text().splitlines()[0] == "./=a.zip/in\u202fside/0.png"
+
+
+@pytest.mark.parametrize("method", ["phash", "near-duplicates"])
+def test_a_removed_photograph_is_near_the_one_that_stays(workplace, tmp_path: Path, method: str) -> None:
+    """A cross-fade, with a copy of its last frame: neighbours are near, the ends are not."""
+    first, last = photographs(2).astype(float)
+    frames = np.stack([first + (last - first) * k / 40 for k in range(41)]).round().astype(np.uint8)
+    frames = np.concatenate([frames, frames[-1:]])
+    workplace.pack("fade", frames)
+    summary = ran(workplace.run, "fade", tmp_path / "out", method, 8 if method == "phash" else None)
+    keep, found = np.load(tmp_path / "out" / "keep.npy"), rows(tmp_path / "out" / "groups.csv")
+    assert summary["groups"] > 1 and 1 < keep.sum() < 40 and not keep[41]
+    assert sorted(int(row["index"]) for row in found) == np.flatnonzero(~keep).tolist()
+    for row in found:
+        i, j = int(row["group"]), int(row["index"])
+        assert keep[i] and i < j and (method != "phash" or int(row["distance"]) <= 8)
+        assert method == "phash" or len(dedup.near_duplicates(frames[i : i + 1], frames[j : j + 1]))
+    if method == "near-duplicates":
+        assert dedup.near_duplicates(frames[keep]).tolist() == []
 
 
 def test_photographs_in_a_set_and_a_set_in_photographs(album: Path, sets: Run, tmp_path: Path) -> None:

@@ -13,11 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
+import dedup
 import gan
 from experiments.data.packed import pack
+from experiments.deduplication import methods
 from experiments.deduplication.spec import DedupSpec
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.training import images as images_module
 from experiments.training import loop, losses, monitor
 from experiments.training.images import training_set
 from experiments.training.recipe import Recipe
@@ -377,6 +380,53 @@ def test_a_finished_run_stays_as_it_is(whole, place):
     before, content, said = times(), files(whole), []
     run(whole, place, said=said)
     assert "trained before" in said[-1] and times() == before and files(whole) == content
+
+
+def by_groups(images, spec, progress):
+    """The rule of removal until it asked for an image that stays: each group keeps its first image."""
+    codes = dedup.phash(images)
+    groups = dedup.radius_groups(codes, spec.radius)
+    assert not np.array_equal(groups, dedup.radius_representatives(codes, spec.radius))
+    return methods.removals(groups)
+
+
+@pytest.fixture
+def fading(tmp_path):
+    """A run with a set whose photographs 30 to 39 fade, step by step, from the first to the second."""
+    images = photographs().astype(int)
+    images[30:] = [images[0] + (images[1] - images[0]) * k // 11 for k in range(1, 11)]
+    runs = tmp_path / "runs"
+    put(runs, images.astype(np.uint8))
+    return Run(tmp_path / "data", runs)
+
+
+def test_a_run_that_was_begun_with_the_rule_of_groups_keeps_its_images(tmp_path, fading, monkeypatch):
+    recipe = dataclasses.replace(RECIPE, dedup=DedupSpec("phash", 12), held_out=2)
+    with monkeypatch.context() as before:
+        before.setattr(images_module, "find_removed", by_groups)
+        old = training_set(recipe, fading)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, fading, recipe, progress=stop_after(7))
+    begun = {name: (tmp_path / name).read_bytes() for name in ("data.json", "removed.csv")}
+    trained, step = [], gan.train
+    monkeypatch.setattr(gan, "train", lambda *a, rows, **b: trained.append(rows) or step(*a, rows=rows, **b))
+    for _ in range(2):  # the second time it is finished
+        run(tmp_path, fading, recipe)
+        assert {name: (tmp_path / name).read_bytes() for name in begun} == begun
+    assert torch.equal(torch.stack(trained), old.rows[None])
+    assert len(old.rows) < len(training_set(recipe, fading).rows)
+
+
+@pytest.mark.parametrize("damage", ["", "index,kept\n", "index,kept\n31,0\n99,0\n", "index,kept\n31,x\n"])
+def test_a_damaged_list_of_removed_images_is_not_believed(tmp_path, fading, monkeypatch, damage):
+    recipe = dataclasses.replace(RECIPE, dedup=DedupSpec("phash", 12))
+    with monkeypatch.context() as before:
+        before.setattr(images_module, "find_removed", by_groups)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "out", fading, recipe, progress=stop_after(7))
+    (tmp_path / "out" / "removed.csv").write_text(damage)
+    with pytest.raises(UserError, match=r"holds a run on .*'kept'"):
+        run(tmp_path / "out", fading, recipe)
 
 
 def test_two_processes_never_train_in_one_folder(tmp_path, place):

@@ -2,9 +2,12 @@
 
 import base64
 import hashlib
+import io
 import os
 import pickle
 import shutil
+import tarfile
+import zipfile
 from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,6 +43,127 @@ def test_official_folder(cifar: SimpleNamespace, tmp_path: Path) -> None:
 def test_official_archive(cifar: SimpleNamespace, tmp_path: Path) -> None:
     cifar.write_archive(tmp_path / "data" / "cifar-10-python.tar.gz")
     _assert_both_splits(cifar, tmp_path, "cifar-10-python.tar.gz")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "",
+        "CIFAR10/cifar-10-batches-py",  # torchvision, with a folder for each set
+        "torch/cifar-10-batches-py",
+        "cifar-10-batches-py/cifar-10-batches-py",
+        "cifar-10-python/cifar-10-batches-py",  # unpackers that make a folder of the archive's name
+        "cifar-10-batches-py-target/cifar-10-batches-py",  # Keras 3
+        "archive/cifar-10-batches-py",  # Kaggle
+        "archive",
+        "Cifar_10/Batches",
+    ],
+)
+def test_trees_of_the_batches(cifar: SimpleNamespace, tmp_path: Path, place: str) -> None:
+    folder = tmp_path / "data" / place
+    folder.mkdir(parents=True)
+    for name, data in cifar.official.items():
+        (folder / name).write_bytes(data)
+        (folder / f"._{name}").write_bytes(b"a twin")
+    _assert_both_splits(cifar, tmp_path, folder.name)
+
+
+def _as_tar(file: Path, files: dict[str, bytes], mode: str) -> None:
+    with tarfile.open(file, mode) as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "cifar-10-python.tar",  # a browser has unpacked it half
+        "Cifar-10-Python.TAR.GZ",
+        "downloads/cifar-10-python.tar.gz",
+        "cifar10/cifar-10-python.tgz",
+        "cifar-10-batches-py.tar.gz",  # Keras
+        "cifar10.zip",
+        "archive.zip",  # Kaggle
+    ],
+)
+def test_archives_that_are_not_unpacked(cifar: SimpleNamespace, tmp_path: Path, place: str) -> None:
+    file = tmp_path / "data" / place
+    file.parent.mkdir(parents=True)
+    files = {f"__MACOSX/cifar-10-batches-py/._{name}": b"a twin" for name in cifar.official}
+    files |= {f"./cifar-10-batches-py/{name}": data for name, data in cifar.official.items()}
+    if file.suffix == ".zip":
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+    else:
+        _as_tar(file, files, "w" if file.suffix == ".tar" else "w:gz")
+    _assert_both_splits(cifar, tmp_path, file.name)
+
+
+def test_a_linked_data_root(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    cifar.write_folder(tmp_path / "store")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "cifar10").symlink_to(tmp_path / "store" / "cifar-10-batches-py")
+    (tmp_path / "data").symlink_to("elsewhere")
+    _assert_both_splits(cifar, tmp_path, "cifar10")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_batches_that_were_saved_again(cifar: SimpleNamespace, tmp_path: Path, protocol: int) -> None:
+    folder = cifar.write_folder(tmp_path / "data")
+    for split, names in cifar10.BATCHES.items():
+        for i, name in enumerate(names):
+            part = slice(4 * i, 4 * i + 4)
+            batch = {b"data": np.asfortranarray(cifar.planes[split][part]), b"labels": cifar.labels[split][part]}
+            (folder / name).write_bytes(pickle.dumps(batch, protocol))
+    _assert_both_splits(cifar, tmp_path, "cifar-10-batches-py")
+
+
+def test_of_two_sources_the_folder_is_taken_and_said(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    cifar.write_folder(tmp_path / "data")
+    cifar.write_archive(tmp_path / "data" / "cifar-10-python.tar.gz")
+    said: list[str] = []
+    made = load("cifar10-test", Run(tmp_path / "data", tmp_path / "runs", say=said.append))
+    assert made.meta["source"] == "CIFAR-10: cifar-10-batches-py"
+    data = tmp_path / "data"
+    assert said == [f"reading {data / 'cifar-10-batches-py'}, not {data / 'cifar-10-python.tar.gz'}"]
+
+
+def test_a_whole_archive_serves_where_the_folder_is_damaged(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    _cut(cifar.write_folder(tmp_path / "data"))
+    archive = cifar.write_archive(tmp_path / "data" / "cifar-10-python.tar.gz")
+    with pytest.warns(UserWarning, match=r"batches-py is not the official CIFAR-10 \(data_batch_3 is not"):
+        assert build("train", tmp_path).meta["source"] == "CIFAR-10: cifar-10-python.tar.gz"
+    shutil.rmtree(tmp_path / "runs")
+    os.truncate(archive, 300)
+    with pytest.raises(UserError, match=r"batches-py is not the official .*tar.gz is not the official") as caught:
+        build("train", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_named_pipe_is_refused(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    folder = cifar.write_folder(tmp_path / "data")
+    (folder / "data_batch_2").unlink()
+    os.mkfifo(folder / "data_batch_2")
+    with pytest.raises(UserError, match="data_batch_2 is neither a file nor a folder: replace it"):
+        build("train", tmp_path)
+
+
+def test_another_version_is_named(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "data" / "cifar-10" / "cifar-10-batches-bin").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no CIFAR-10: .*cifar-10-batches-bin is there: the version for Python"):
+        build("test", tmp_path)
+
+
+def test_a_header_that_claims_gigabytes_takes_none(cifar: SimpleNamespace, tmp_path: Path) -> None:
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 2**33
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "cifar-10-python.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(UserError, match="a part of 8,589,934,592 bytes is too large"):
+        build("test", tmp_path)
 
 
 def test_npm_tarball_at_hand(cifar: SimpleNamespace, tmp_path: Path) -> None:

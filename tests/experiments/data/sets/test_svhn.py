@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,6 +51,64 @@ def test_a_whole_set_is_checked(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         load("svhn-train", run)
     monkeypatch.setitem(svhn.MD5, "train", hashlib.md5(file.read_bytes()).hexdigest())
     assert load("svhn-train", run).meta["source"] == "SVHN: train_32x32.mat"
+
+
+@pytest.mark.parametrize(
+    "place", ["train_32x32.mat", "svhn/SVHN/train_32x32.mat", "SVHN/Train_32x32.MAT", "archive/train_32x32.mat"]
+)
+def test_trees(run: Run, place: str) -> None:
+    written = _write(run, X=X, y=Y)
+    file = run.data_root / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    written.rename(file)
+    (file.parent / f"._{file.name}").write_bytes(b"a twin")
+    np.testing.assert_array_equal(load("svhn-train", run).images, X.transpose(3, 0, 1, 2))
+    assert len(load("svhn-train", run).images) == 7  # packed, and not built again
+
+
+def test_of_two_files_the_one_in_svhn_is_taken_and_said(run: Run, tmp_path: Path) -> None:
+    file = _write(run, X=X, y=Y)
+    shutil.copy(file, run.data_root / "train_32x32.mat")
+    said: list[str] = []
+    load("svhn-train", Run(run.data_root, run.runs_root, say=said.append))
+    assert said == [f"reading {file}, not {run.data_root / 'train_32x32.mat'}"]
+
+
+def test_a_whole_set_that_was_saved_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(run, X=np.asfortranarray(X), y=Y.astype(float).T)
+    monkeypatch.setitem(svhn.COUNTS, "train", 7)
+    monkeypatch.setitem(svhn.DIGITS, "train", [2, 1, 1, 1, 0, 1, 0, 0, 0, 1])
+    with pytest.raises(UserError, match=r"MD5 of the whole file must be .*, and its digits differ too"):
+        load("svhn-train", run)
+    monkeypatch.setattr(svhn, "FIRST", 5)
+    first = np.ascontiguousarray(X[..., :5].transpose(3, 0, 1, 2))
+    monkeypatch.setitem(svhn.SHA256, "train", hashlib.sha256(first).hexdigest())
+    said: list[str] = []
+    made = load("svhn-train", Run(run.data_root, run.runs_root, say=said.append))
+    assert made.labels.tolist() == [1, 0, 3, 9, 0, 2, 5] and made.meta["source"] == "SVHN: train_32x32.mat"
+    assert len(said) == 1 and "was saved again" in said[0]
+
+
+def test_the_counts_of_the_digits_are_those_of_the_files() -> None:
+    assert {split: sum(counts) for split, counts in svhn.DIGITS.items()} == svhn.COUNTS
+
+
+@pytest.mark.parametrize("head", [b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512), b"\x89HDF\r\n\x1a\n"])
+def test_matlab_7_3_is_named(run: Run, head: bytes) -> None:
+    (run.data_root / "svhn" / "train_32x32.mat").write_bytes(head + bytes(1000))
+    with pytest.raises(UserError, match=r"it is HDF5, as MATLAB 7.3 saves it; .* with -v7"):
+        load("svhn-train", run)
+
+
+def test_a_named_pipe_and_format_1(run: Run) -> None:
+    (run.data_root / "svhn" / "test.tar.gz").write_bytes(b"x")
+    with pytest.raises(
+        UserError, match=r"no SVHN: .*test.tar.gz is there: these are the whole house numbers, format 1"
+    ):
+        load("svhn-test", run)
+    os.mkfifo(run.data_root / "svhn" / "train_32x32.mat")
+    with pytest.raises(UserError, match=r"train_32x32.mat is neither a file nor a folder"):
+        load("svhn-train", run)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,40 @@ def _as_two_zips(root: Path) -> None:  # odd and even, so that the order must be
         _write_zip(root / "tiny-imagenet-200" / f"train-{i}.zip", part)
 
 
-@pytest.mark.parametrize("write", [_as_folder, _as_one_zip, _as_two_zips])
+def _below(place: str, inner: str = "train/{wnid}/images/{name}") -> Callable[[Path], None]:
+    def write(root: Path) -> None:
+        for path, data in FILES.items():
+            _, _, wnid, _, name = path.split("/")
+            file = root / place / inner.format(wnid=wnid, name=name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+            (file.parent / f"._{file.name}").write_bytes(b"a twin")
+
+    return write
+
+
+def _as_other_zip(root: Path) -> None:
+    twins = {f"__MACOSX/{path}": b"a twin" for path in PATHS}
+    others = {f"tiny-imagenet-200/val/images/val_{i}.JPEG": _jpeg(i) for i in range(2)}
+    files = {path.replace(".JPEG", ".jpeg"): data for path, data in FILES.items()}
+    _write_zip(
+        root / "downloads" / "Tiny_ImageNet_200.ZIP", {f"archive/{p}": d for p, d in files.items()} | twins | others
+    )
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        _as_folder,
+        _as_one_zip,
+        _as_two_zips,
+        _as_other_zip,
+        _below("tiny-imagenet-200/tiny-imagenet-200"),
+        _below("archive/tiny-imagenet-200"),
+        _below("Tiny-ImageNet", "Train/{wnid}/Images/{name}"),
+        _below("tiny-imagenet-200", "train/{wnid}/{name}"),  # as a folder for each class
+    ],
+)
 def test_same_set_from_every_form(tmp_path: Path, write) -> None:
     write(tmp_path)
     made = build(64, tmp_path)
@@ -71,6 +105,22 @@ def test_same_set_from_every_form(tmp_path: Path, write) -> None:
     assert made.meta["gray_files"] == 2 and made.meta["skipped_files"] == []
     gray = made.images[1]  # sorted: 0, 1, 10
     assert (gray == gray[..., :1]).all()
+
+
+def test_the_whole_imagenet_is_not_taken(tmp_path: Path) -> None:
+    _below("imagenet")(tmp_path)
+    (tmp_path / "tiny-imagenet-200.tar.gz").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"no Tiny-ImageNet in .*tar.gz is there: unpack it where it lies"):
+        build(32, tmp_path)
+
+
+def test_of_folder_and_zip_the_folder_is_taken_and_said(tmp_path: Path) -> None:
+    _as_folder(tmp_path)
+    _as_one_zip(tmp_path)
+    said: list[str] = []
+    made = load("tiny-imagenet-64", Run(tmp_path, tmp_path / "runs", say=said.append))
+    assert made.meta["source"] == "tiny-imagenet-200: folder"
+    assert said == [f"reading {tmp_path / 'tiny-imagenet-200'}, not {tmp_path / 'tiny-imagenet-200.zip'}"]
 
 
 def test_32_is_the_mean_of_blocks_rounded_half_up(tmp_path: Path) -> None:
