@@ -44,7 +44,7 @@ NAMES = (
     ),
 )
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "F")
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "ICO", "TGA", "SGI", "PCX", "IM", "DDS", "PDF")
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "ICO", "TGA", "SGI", "PCX", "DDS", "PDF")
 
 
 def picture(rng: Rng, *, mode: str = "RGB", size: tuple[int, int] = (40, 40)) -> Image.Image:
