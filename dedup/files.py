@@ -3,6 +3,7 @@
 import io
 import stat
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from dedup.hashes import HASHES, batches, gray_codes
+from dedup.pictures import as_seen
 
 MAX_FILE_BYTES = 64 * 2**20
 POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
+UNREADABLE = {  # how files begin that Pillow does not read, whatever their names
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"),
+    b"crx ": "a camera's raw file",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+}
 
 File = Path | Callable[[], bytes]
 
@@ -33,15 +41,18 @@ class HashedFiles:
     """What `hash_files` found, in the order of the files.
 
     kept: int64 [n], the places in the list of the files that are images.
-    codes: hash -> uint64 [n], bit for bit imagehash's for `Image.open(file)`.
+    codes: hash -> uint64 [n], bit for bit imagehash's for the image as people see it (see `pictures.as_seen`).
     images: uint8 [n, side, side, 3], RGB, each image squashed to a square; None if none were asked for.
     skipped: the other files.
+    treated: treatment -> how many images it changed (see `pictures.TREATMENTS`); the codes of all others are
+    imagehash's for `Image.open(file)`.
     """
 
     kept: NDArray[np.int64]
     codes: dict[str, NDArray[np.uint64]]
     images: NDArray[np.uint8] | None
     skipped: list[Skipped]
+    treated: dict[str, int]
 
 
 def hash_files(
@@ -58,9 +69,10 @@ def hash_files(
     side: side of the thumbnails, in pixels. None makes no thumbnails, which is faster (`images` is then None).
     max_file_bytes: a larger file at a path is skipped unread.
 
-    Like imagehash, it takes the first frame, and ignores transparency and the orientation in EXIF. Also like imagehash,
-    it clips gray images of 16 bits to a byte, so that most become white; only their thumbnails tell them apart.
-    An image of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels is skipped before it is decoded.
+    Images are hashed as people see them: upright, on white where they are transparent, 16 bits brought to 8 (see
+    `pictures.as_seen`). imagehash ignores orientation and transparency, and clips 16 bits to a byte. Like imagehash,
+    this takes the first frame. An image of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels is skipped before it is
+    decoded.
 
     Raises ValueError for unknown hashes.
     """
@@ -69,6 +81,7 @@ def hash_files(
     kept: list[int] = []
     thumbnails: list[NDArray[np.uint8]] = []
     skipped: list[Skipped] = []
+    treated: list[str] = []
 
     def grays() -> Iterator[Image.Image]:
         for index, file in enumerate(files):
@@ -76,7 +89,7 @@ def hash_files(
             try:
                 data = read_file(file, max_file_bytes)
                 unread = False
-                gray, thumbnail = _decode(data, side)
+                gray, thumbnail, done = _decode(data, side)
             except MemoryError:  # a later try may succeed
                 skipped.append(Skipped(index, "not enough memory", True))
                 continue
@@ -84,6 +97,7 @@ def hash_files(
                 skipped.append(Skipped(index, one_line(error), unread))
                 continue
             kept.append(index)
+            treated.extend(done)
             if thumbnail is not None:
                 thumbnails.append(thumbnail)
             yield gray
@@ -99,6 +113,7 @@ def hash_files(
         {name: np.concatenate(pieces) for name, pieces in codes.items()},
         None if side is None else np.array(thumbnails, np.uint8).reshape(-1, side, side, 3),
         skipped,
+        dict(Counter(treated)),
     )
 
 
@@ -110,7 +125,7 @@ def read_picture(file: File, side: int, *, max_file_bytes: int = MAX_FILE_BYTES)
     with warnings.catch_warnings(), open_image(read_file(file, max_file_bytes)) as image:
         warnings.simplefilter("ignore")
         image.draft(None, (side, side))  # a large JPEG is decoded at a fraction of its size
-        small = _picture(image, image.convert("L")).convert("RGB")
+        small = as_seen(image).image.convert("RGB")
         small.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=1.0)
         return small
 
@@ -127,11 +142,11 @@ def read_file(file: File, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     return file.read_bytes()
 
 
-def _decode(data: bytes, side: int | None) -> tuple[Image.Image, NDArray[np.uint8] | None]:
-    """Return (the image in mode L, its thumbnail if one is asked for)."""
-    with open_image(data) as image:
-        gray = image.convert("L")
-        return gray, None if side is None else _thumbnail(image, gray, side)
+def _decode(data: bytes, side: int | None) -> tuple[Image.Image, NDArray[np.uint8] | None, tuple[str, ...]]:
+    """Return (the image in mode L, its thumbnail if one is asked for, what was done to its pixels)."""
+    image, done = as_seen(open_image(data))
+    gray = image.convert("L")
+    return gray, None if side is None else _thumbnail(image, gray, side), done
 
 
 def open_image(data: bytes) -> ImageFile.ImageFile:
@@ -145,7 +160,13 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
         raise ValueError("is empty")
     if data.startswith(POSTSCRIPT):
         raise ValueError("is PostScript, not an image")
-    image = Image.open(io.BytesIO(data))
+    try:
+        image = Image.open(io.BytesIO(data))
+    except Image.UnidentifiedImageError:
+        for start, what in UNREADABLE.items():
+            if data.startswith(start) or data[4:12] == b"ftyp" + start:
+                raise ValueError(f"is {what}, which Pillow does not read: convert it to JPEG or PNG") from None
+        raise
     pixels = image.width * image.height
     if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:  # Pillow itself raises from twice that
         raise ValueError(f"must have at most {Image.MAX_IMAGE_PIXELS:,} pixels, got {pixels:,}")
@@ -153,18 +174,11 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
 
 
 def _thumbnail(image: Image.Image, gray: Image.Image, side: int) -> NDArray[np.uint8]:
-    """Squash the image to a thumbnail: uint8 [side, side, 3]."""
-    small = _picture(image, gray).resize((side, side), Image.Resampling.BOX, reducing_gap=1.0)
+    """Squash the image to a thumbnail: uint8 [side, side, 3]. `gray` is the image in mode L."""
+    if image.mode != "RGB":
+        image = gray if Image.getmodebase(image.mode) == "L" else image.convert("RGB")
+    small = image.resize((side, side), Image.Resampling.BOX, reducing_gap=1.0)
     return np.asarray(small if small.mode == "RGB" else small.convert("RGB"))
-
-
-def _picture(image: Image.Image, gray: Image.Image) -> Image.Image:
-    """Return the image in mode RGB, or in mode L if it has no colours."""
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16"):  # `gray` is clipped to a byte, and so nearly always white all over
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return gray if Image.getmodebase(image.mode) == "L" else image.convert("RGB")
 
 
 def one_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """A network as a source of features: which layers are read, and which images it takes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from features.errors import one_line
 from features.images import ValueRange, to_input
 from features.pooling import PAPER_GRID, Pool
 from features.survey import as_maps
@@ -78,7 +79,11 @@ def misfits(backbone: Backbone) -> dict[str, str]:
         except ValueError as error:
             wrong["layers"] = str(error)
     shape, bounds = backbone.image_shape, backbone.value_range
-    if len(shape) != 3 or not all(isinstance(size, Integral) and size >= 1 for size in shape):
+    if (
+        not isinstance(shape, Collection)
+        or len(shape) != 3
+        or not all(isinstance(size, Integral) and size >= 1 for size in shape)
+    ):
         wrong["input"] = f"image_shape must be three positive sizes (C, H, W), got {shape}"
     elif not _is_range(bounds, shape[0]):
         wrong["input"] = (
@@ -107,8 +112,7 @@ def layer_shapes(backbone: Backbone) -> dict[str, tuple[int, int, int]]:
             maps = forward(backbone.prepare(blank_images(backbone, 1)))
         except Exception as error:  # the network may raise anything
             raise ValueError(
-                f"the network cannot run on one image of image_shape {backbone.image_shape}: "
-                f"{type(error).__name__}: {error}"
+                f"the network cannot run on one image of image_shape {backbone.image_shape}: {one_line(error)}"
             ) from error
     return {name: (m.shape[1], m.shape[2], m.shape[3]) for name, m in zip(backbone.layers, maps, strict=True)}
 

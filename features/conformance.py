@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from features.backbone import Backbone, BackboneError
-from features.checks import CHECKS, Fails
+from features.checks import CHECKS, Fails, Warns
+from features.errors import one_line
 from features.examine import Examination, Waits
 from features.pooling import PAPER_GRID, Pool
-from features.survey import one_line
 
 CIFAR10 = 60_000  # images, training and test
 
@@ -25,7 +25,11 @@ Given = Backbone | Callable[[], Backbone]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found. ok: None if it waits for another check. seen: what was seen or is wrong. fix: what to do."""
+    """What a check found.
+
+    ok: None if it waits for another check. seen: what was seen or is wrong. fix: what to do. A finding that is ok and
+    has a fix is a warning.
+    """
 
     check: str
     ok: bool | None
@@ -92,6 +96,8 @@ def _find(name: str, exam: Examination) -> Finding:
         return Finding(name, True, CHECKS[name](exam))
     except Waits:
         return Finding(name, None, "waits for what failed before it")
+    except Warns as warned:
+        return Finding(name, True, warned.seen, warned.fix)
     except Fails as failed:
         return Finding(name, False, failed.seen, failed.fix)
     except Exception as error:  # the network may raise anything

@@ -48,8 +48,7 @@ def measure_costs(
     The time covers what `extract` does: scaling, the pass as far as the last layer, pooling, the copy to the host. A
     batch has 128 images, or a smaller power of two that takes at most about four seconds.
     """
-    with FlopCounterMode(display=False) as counter, tapped(backbone.model, backbone.layers, backbone.maps) as forward:
-        forward(backbone.prepare(blank_images(backbone, 1)))
+    multiply_adds = _multiply_adds(backbone)
     columns = feature_width(backbone, pool=pool)
     *_, one = _batch_seconds(backbone, pool, 1, 2)
     batch = BATCH
@@ -60,7 +59,30 @@ def measure_costs(
         steps = progress(steps, total=repeats + 1, desc="costs", unit="batch")
     _, *seconds = steps
     parameters = sum(parameter.numel() for parameter in backbone.model.parameters())
-    return Costs(parameters, counter.get_total_flops() // 2, columns, batch, tuple(seconds))
+    return Costs(parameters, multiply_adds, columns, batch, tuple(seconds))
+
+
+def _multiply_adds(backbone: Backbone) -> int:
+    """Count them in a pass of one image.
+
+    Where a weight that wants gradients is the input of a module (of a parametrisation), torch's counter asks for its
+    gradient's history, of which inference has none. So no weight wants gradients meanwhile.
+    """
+    wanting = [
+        parameter
+        for parameter in backbone.model.parameters()
+        if parameter.requires_grad and not parameter.is_inference()
+    ]
+    counter = FlopCounterMode(display=False)
+    try:
+        for parameter in wanting:
+            parameter.requires_grad_(False)
+        with counter, tapped(backbone.model, backbone.layers, backbone.maps) as forward:
+            forward(backbone.prepare(blank_images(backbone, 1)))
+    finally:
+        for parameter in wanting:
+            parameter.requires_grad_()
+    return counter.get_total_flops() // 2
 
 
 def _batch_seconds(backbone: Backbone, pool: Pool, batch: int, count: int) -> Iterator[float]:

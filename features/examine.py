@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from features.backbone import Backbone, blank_images, misfits
 from features.pooling import Pool
 from features.survey import Survey, survey
 from features.taps import tapped
+from features.weights import as_bytes, check_readable, tensors
 
 IMAGES = 8  # a black, a white and six random ones
 
@@ -35,7 +37,13 @@ class Examination:
     def __init__(self, backbone: Backbone, *, pool: Pool, rows: int, folder: Path) -> None:
         self.backbone, self.pool, self.rows, self.folder = backbone, pool, rows, folder
         self.wrong = misfits(backbone)
-        self.state = {} if "module" in self.wrong else tensor_digests(backbone.model)
+        self.state: dict[str, bytes] = {}
+        if "module" not in self.wrong:
+            try:
+                check_readable(backbone.model)
+                self.state = tensor_digests(backbone.model)
+            except ValueError as error:
+                self.wrong["module"] = str(error)
 
     @cached_property
     def survey(self) -> Survey:
@@ -45,10 +53,16 @@ class Examination:
         images = self.backbone.prepare(blank_images(self.backbone, 2))
         return survey(self.backbone.model, images, self.backbone.to_maps)
 
+    @property
+    def wanted(self) -> list[str]:
+        """The layers as given, existing or not; none if they are no names at all."""
+        given: Any = self.backbone.layers
+        return [name for name in given if isinstance(name, str)] if isinstance(given, Collection) else []
+
     @cached_property
     def layers(self) -> list[str]:
         """The backbone's layers that give maps, for the checks of values. Raises Waits when none does."""
-        if usable := [name for name in self.backbone.layers if self.survey.call(name) in self.survey.maps]:
+        if usable := [name for name in self.wanted if self.survey.call(name) in self.survey.maps]:
             return usable
         raise Waits
 
@@ -124,13 +138,7 @@ def distance(a: Tensor, b: Tensor) -> float:
 
 def tensor_digests(model: nn.Module) -> dict[str, bytes]:
     """Return name -> SHA-256 of every parameter and buffer."""
-    both = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return {name: _digest(tensor) for name, tensor in both.items()}
-
-
-def _digest(tensor: Tensor) -> bytes:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return hashlib.sha256(flat.view(torch.uint8).numpy().data).digest()
+    return {name: hashlib.sha256(as_bytes(name, tensor).data).digest() for name, tensor in tensors(model).items()}
 
 
 class _Draws(TorchFunctionMode):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from features.backbone import Backbone
+from features.errors import contained
 from features.taps import evaluating, find_layers
 
 
@@ -36,7 +37,8 @@ def guided_backprop(
         hook = backbone.model.get_submodule(name).register_forward_hook(keep)
         try:
             x = backbone.prepare(images).requires_grad_()
-            backbone.model(x)
+            with contained("forward"):
+                backbone.model(x)
         finally:
             hook.remove()
         if len(found) < number:

@@ -14,19 +14,23 @@ from torch import Tensor, nn
 
 from features.backbone import Backbone
 from features.pooling import PAPER_GRID, Pool
+from features.weights import as_bytes
 
 # Raise this when extraction, pooling, preprocessing or calibration gives other values than before.
 VERSION = 1
 
 
 def weights_digest(model: nn.Module) -> str:
-    """Return the SHA-256 (hex) of the state dict: sorted names, dtypes, shapes, bytes; the same on every device."""
+    """Return the SHA-256 (hex) of the state dict: sorted names, dtypes, shapes, bytes; the same on every device.
+
+    Raises ValueError for a tensor without dense values (meta, sparse, lazy).
+    """
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         if isinstance(value, Tensor):
+            content = as_bytes(name, value)
             digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-            flat = value.detach().cpu().contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy().tobytes())
+            digest.update(content.tobytes())
         else:
             digest.update(f"{name} {value!r}\n".encode())
     return digest.hexdigest()

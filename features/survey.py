@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from features.errors import contained, one_line
 from features.taps import evaluating, split_call
 
 # Names of the dispatcher, so that functions without a module are seen too. A sigmoid is a gate or an output, so it is
@@ -106,7 +107,7 @@ def survey(model: nn.Module, images: Tensor, to_maps: Callable[[Any], Tensor] | 
     try:
         with evaluating(model), torch.inference_mode():
             try:
-                with watch:
+                with watch, contained("forward"):
                     model(images)
             finally:
                 found.training = [name or "the network" for name, m in model.named_modules() if m.training]
@@ -172,19 +173,14 @@ def _shape(
 ) -> tuple[tuple[int, int, int] | None, str]:
     """Return ((C, h, w), "") for maps, or (None, what it is instead)."""
     try:
-        count, *shape = as_maps(name, output, to_maps).shape
+        with contained("to_maps"):
+            count, *shape = as_maps(name, output, to_maps).shape
     except Exception as error:  # to_maps is the user's code
         text = str(error)
         return None, text if text.startswith("layer ") else f"layer {name!r}: {one_line(error)}"
     if count != images:
         return None, f"layer {name!r} must give a map for each image, got {count} for {images}"
     return (shape[0], shape[1], shape[2]), ""
-
-
-def one_line(error: Exception) -> str:
-    """Return the error's type and the beginning of its text."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}{'...' * (len(text) > 200)}"
 
 
 class _Activations(TorchDispatchMode):

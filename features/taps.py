@@ -4,12 +4,14 @@ The forward pass ends as soon as the last named layer has run. What comes after 
 weights are missing) is never computed.
 """
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from features.errors import contained
 
 
 class _AllTapped(Exception):
@@ -31,7 +33,8 @@ def find_layers(model: nn.Module, layers: Sequence[str]) -> dict[str, tuple[str,
     Raises ValueError for no names, for repeated names and for unknown names.
     """
     there = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
-    if not layers or isinstance(layers, str):
+    names = not isinstance(layers, str) and isinstance(layers, Collection) and all(isinstance(n, str) for n in layers)
+    if not names or not layers:
         raise ValueError(f"layers must be a sequence of distinct module names, at least one, got {layers!r}")
     found = {layer: split_call(layer, there) for layer in layers}
     if len(set(found.values())) != len(layers):
@@ -86,12 +89,13 @@ def tapped(
         found.clear()
         runs.update(dict.fromkeys(runs, 0))
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), contained("forward"):
                 model(batch)
         except _AllTapped:
-            return [found.pop(layer) for layer in layers]
-        missed = [layer for layer in layers if layer not in found]
-        raise ValueError(f"layers must run in the forward pass; never reached: {', '.join(missed)}")
+            pass
+        if missed := [layer for layer in layers if layer not in found]:
+            raise ValueError(f"layers must run in the forward pass; never reached: {', '.join(missed)}")
+        return [found.pop(layer) for layer in layers]
 
     hooks = [model.get_submodule(name).register_forward_hook(keep(name)) for name in wanted]
     try:

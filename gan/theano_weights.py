@@ -48,6 +48,8 @@ def _arrays(folder: Path, kind: str) -> dict[int, Path]:
         raise FileNotFoundError(f"no folder {folder}")
     found: dict[int, Path] = {}
     for path in sorted(folder.glob("*.npy")):
+        if not path.is_file():
+            continue
         if match := re.fullmatch(rf".*_{kind}\.jl_(\d+)\.npy", path.name):
             if int(match[1]) in found:
                 raise ValueError(
@@ -60,19 +62,25 @@ def _arrays(folder: Path, kind: str) -> dict[int, Path]:
 
 
 def _assign(target: Tensor, path: Path, *, flip: bool = False, transpose: bool = False) -> None:
-    """Copy one array into a parameter of the same shape."""
+    """Copy one array of finite numbers into a parameter of the same shape."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        with np.errstate(over="ignore"):  # a shape too large for the file is found, and nothing is allocated for it
+            array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # damaged headers raise errors of many types
         raise ValueError(f"{path} is not a whole .npy array ({' '.join(str(error).split())})") from error
     if transpose:
         array = array.T
-    if flip:
-        array = array[..., ::-1, ::-1]
     if array.shape != tuple(target.shape):
         raise ValueError(f"{path} has shape {array.shape}, the network wants {tuple(target.shape)}")
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{path} holds {array.dtype}, the network wants real numbers")
+    if flip:
+        array = array[..., ::-1, ::-1]
+    values = np.array(array, np.float32, order="C")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path} holds NaN or infinity; fetch the file again")
     with torch.no_grad():
-        target.copy_(torch.from_numpy(np.ascontiguousarray(array, np.float32)))
+        target.copy_(torch.from_numpy(values))
 
 
 def _norm(module: nn.Module, gain: Path, shift: Path) -> None:

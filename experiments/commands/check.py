@@ -31,8 +31,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Print the checks, the layers and the costs; return 1 if a check fails."""
-    target, layers = arguments.target or os.environ.get("BACKBONE"), shared.layers_of(arguments)
-    if not target:
+    target, layers = arguments.target, shared.layers_of(arguments)
+    if target is None:
+        target = os.environ.get("BACKBONE") or None
+    if target is None:
         raise UserError("name the backbone: dcgan-eval check mynet.py:network")
     if arguments.record:
         check_writable(run.records)
@@ -41,8 +43,9 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     import results
     from experiments.measure.protocols import PROTOCOLS
     from experiments.measure.svm import PROTOCOL
-    from experiments.networks.resolve import resolve
+    from experiments.networks.resolve import move, resolve
     from experiments.run.environment import circumstances
+    from features.errors import one_line
 
     device, started = run.device, results.utc_now()
     try:
@@ -52,13 +55,20 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
             raise
         return _print_checks(features.run_checks(error.__cause__.backbone))  # they say what is wrong with it
     backbone, rules = contender.backbone, PROTOCOLS[PROTOCOL]
-    backbone.model.to(device)
+    move(contender, device, target)
     print(f"{contender.name}, on {device}", flush=True)
+    for note in contender.notes:
+        print(f"note   {note}")
     rows = rules.images + rules.tested
     if _print_checks(features.run_checks(backbone, pool=contender.pool, rows=rows, folder=run.runs_root)):
         return 1
     print(_layers(features.layer_shapes(backbone), features.layer_widths(backbone, pool=contender.pool)))
-    costs = features.measure_costs(backbone, pool=contender.pool, progress=run.progress)
+    try:
+        costs = features.measure_costs(backbone, pool=contender.pool, progress=run.progress)
+    except Exception as error:  # the network may raise anything
+        raise UserError(
+            f"{contender.name} passes the checks, but its costs cannot be measured: {one_line(error)}"
+        ) from error
     print("\n".join(_costs(costs)))
     if arguments.record:
         file = run.records / "costs.jsonl"
@@ -83,7 +93,8 @@ def _print_checks(checks: Iterator[features.Finding]) -> int:
     """Print a line for each check as it comes; return 1 if one failed."""
     failed = 0
     for found in checks:
-        print(f"{WORDS[found.ok]:5}  {found.check:13}  {found.seen}{'; ' if found.fix else ''}{found.fix}", flush=True)
+        word = "warn" if found.ok and found.fix else WORDS[found.ok]
+        print(f"{word:5}  {found.check:13}  {found.seen}{'; ' if found.fix else ''}{found.fix}", flush=True)
         failed |= found.ok is False
     return int(failed)
 

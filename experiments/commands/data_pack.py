@@ -16,7 +16,7 @@ EXAMPLE = "dcgan-eval data pack ~/lsun/bedroom_train_lmdb --size 64 --name bedro
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the source, and the properties of the packed set."""
     parser.add_argument(
-        "source", metavar="SOURCE", type=Path, help="folder (of images, or only of zips), zip, or folder of an LMDB"
+        "source", metavar="SOURCE", type=Path, help="folder of images (and zips), zip, or folder of an LMDB"
     )
     parser.add_argument("--size", type=int, choices=(32, 64), required=True, help="width and height in pixels")
     parser.add_argument("--name", help="name of the set, for recipes (default: the source's name and the size)")
@@ -28,6 +28,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Pack the images, or say what would be done; return 1 if files could not be decoded."""
     from experiments.data.images.pack import PackSpec, pack_images, plan
+    from experiments.run.filenames import shown
 
     source: Path = arguments.source
     name = arguments.name or f"{_own_name(source)}-{arguments.size}"
@@ -37,6 +38,8 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if arguments.dry_run:
         size = planned.count * spec.side**2 * spec.channels / 1e6
         print(f"would pack {planned.count:,} images of {source} into {folder}: {size:,.0f} MB, double while packing")
+        if n := len(planned.skipped):
+            print(f"would leave out {n:,} file{'s' * (n > 1)}, such as {shown(': '.join(planned.skipped[0]))}")
         return 0
     return 1 if print_set(pack_images(planned, folder, spec, run), run) else 0
 

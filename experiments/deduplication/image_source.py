@@ -1,8 +1,9 @@
 """The images that a pass runs over: a packed set, given by name, or the photographs of a folder or zip, by path."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from dedup.files import read_picture
 from experiments.data.images import hash_files
 from experiments.data.images.decode import MAX_FILE_BYTES
+from experiments.data.images.listing import list_images
 from experiments.data.load import is_packed, load
 from experiments.data.names import NAMES, is_name
 from experiments.data.packed import PackedSet
@@ -34,7 +36,9 @@ class Source:
     picture: index -> the image to show to a person; None if its file can no longer be read.
     names: the photographs' files as the system spells them (`run.filenames`), in the order of the indices; None for a
     packed set.
-    skipped: (file, reason) for each file that is named like an image but could not be used.
+    skipped: (file, reason) for each file that may hold images but could not be used.
+    noted: (file, reason) for each file that is left out without the loss of an image (see `images.listing`).
+    treated: treatment -> the number of photographs that it changed (see `dedup.pictures`).
     packed: the packed set; None for photographs.
     """
 
@@ -44,6 +48,8 @@ class Source:
     picture: Callable[[int], Image.Image | None]
     names: list[str] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
+    noted: tuple[tuple[str, str], ...] = ()
+    treated: Mapping[str, int] = field(default_factory=dict)
     packed: PackedSet | None = None
 
 
@@ -66,14 +72,26 @@ def plain_name(name: str) -> str:
     return name if is_name(name) else Path(name).resolve().name or "photos"
 
 
-def is_same(a: str, b: str) -> bool:
-    """Whether both are the same set, or the same folder or zip."""
-    return a == b or (not (is_name(a) or is_name(b)) and Path(a).resolve() == Path(b).resolve())
+def check_apart(name: str, against: str) -> None:
+    """Raise UserError if every image of `against` is one of `name`: the same set or path, or a path inside."""
+    are_paths = not (is_name(name) or is_name(against)) and Path(name).exists() and Path(against).exists()
+    if name == against or (are_paths and os.path.samefile(name, against)):
+        raise UserError(f"{name} against itself holds every image twice; leave out --against to search within it")
+    if are_paths and Path(against).resolve().is_relative_to(Path(name).resolve()):
+        raise UserError(
+            f"{against} lies in {name}, so its images would meet themselves; leave out --against to search within "
+            f"{name}, or exchange the two to find the images of {against} elsewhere in {name}"
+        )
 
 
-def open_source(name: str, spec: DedupSpec, run: Run) -> Source:
-    """Open the set, or read the photographs. Raises UserError, with the fix, if that fails."""
-    return (_open_set if is_set(name, run) else _open_photographs)(name, spec, run)
+def open_source(name: str, spec: DedupSpec, run: Run, *, apart_from: str | None = None) -> Source:
+    """Open the set, or read the photographs. Raises UserError, with the fix, if that fails.
+
+    apart_from: another source, whose files are left out if both are folders or zips: no file is compared with itself.
+    """
+    if is_set(name, run):
+        return _open_set(name, spec, run)
+    return _open_photographs(name, spec, run, None if apart_from is None or is_set(apart_from, run) else apart_from)
 
 
 def _open_set(name: str, spec: DedupSpec, run: Run) -> Source:
@@ -86,9 +104,10 @@ def _open_set(name: str, spec: DedupSpec, run: Run) -> Source:
     return Source(packed.name, packed.digest, comparable(packed.images, spec), picture, packed=packed)
 
 
-def _open_photographs(path: str, spec: DedupSpec, run: Run) -> Source:
+def _open_photographs(path: str, spec: DedupSpec, run: Run, apart_from: str | None) -> Source:
     hashes, side = ((spec.method,), None) if spec.method in HASHES else ((), THUMBNAIL_SIDE)
-    read = hash_files.read(Path(path), run, hashes=hashes, side=side)
+    other = None if apart_from is None else Path(apart_from)
+    read = hash_files.read(Path(path), run, hashes=hashes, side=side, apart_from=other)
     compared = read.codes[spec.method] if read.images is None else comparable(read.images, spec)
 
     def picture(index: int) -> Image.Image | None:
@@ -97,15 +116,18 @@ def _open_photographs(path: str, spec: DedupSpec, run: Run) -> Source:
         except Exception:  # the file could be read before, but has been removed or changed since
             return None
 
-    return Source(shown(plain_name(path)), read.digest, compared, picture, read.names, tuple(read.skipped))
+    left_out = tuple(read.skipped), tuple(read.noted)
+    return Source(shown(plain_name(path)), read.digest, compared, picture, read.names, *left_out, read.treated)
 
 
 def describe(name: str, run: Run) -> str:
     """Describe in words what the source holds, without reading it."""
     if not is_set(name, run):
-        files, size = hash_files.work(Path(name))
+        files, skipped, _ = list_images(Path(name))
+        size = sum(file.version[0] for file in files)
         kept = "; chunks finished before are not read again" if (run.runs_root / "photos").exists() else ""
-        return f"{name}: {files:,} image files, {size / 1e6:,.1f} MB, decoded on all cores{kept}"
+        left_out = f"; left out: {len(skipped):,}, such as {shown(': '.join(skipped[0]))}" if skipped else ""
+        return f"{name}: {len(files):,} image files, {size / 1e6:,.1f} MB, decoded on all cores{kept}{left_out}"
     for root in (run.data_root, run.runs_root):
         sidecar = root / "packed" / name / "meta.json"
         if sidecar.is_file():

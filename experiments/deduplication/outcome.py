@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -81,6 +82,8 @@ class Outcome:
             "groups": len(self.groups),
             "removed": int((~self.keep).sum()),
             "skipped": sum(len(source.skipped) for source in self.sources),
+            "noted": sum(len(source.noted) for source in self.sources),
+            "treated": dict(sum((Counter(source.treated) for source in self.sources), Counter[str]())),
             "digest": hashlib.sha256(json.dumps(inputs).encode()).hexdigest(),
             "versions": results.versions(),
         }

@@ -24,7 +24,7 @@ def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> No
     groups.csv            the pairs: group (the first index), index, distance; for photographs also their files
     keep.txt              for photographs: the files that are kept, one on each line, as `run.filenames.written` says
     keep.txt0             for photographs: the same files, each name followed by a NUL, nothing escaped
-    skipped.csv           for photographs: file, reason and source of each file that could not be used
+    skipped.csv           for photographs: file, reason and source of each file that is listed but not read
     gallery.html          the page on which a person judges the groups
     groups.png            for packed sets of one shape: pairs from the farthest apart to the nearest
     semantic.safetensors  for the method "semantic": the hash that was learnt
@@ -42,7 +42,7 @@ def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> No
         rows = [
             (_text(name), shown(reason), _text(source.name))
             for source in outcome.sources
-            for name, reason in source.skipped
+            for name, reason in (*source.skipped, *source.noted)
         ]
         files[SKIPPED] = _csv(pd.DataFrame(rows, columns=["file", "reason", "source"]))
     files[GALLERY] = gallery.page(outcome, progress).encode()

@@ -9,7 +9,7 @@ import dedup
 import results
 from experiments.data.leakage import audit, write_audit
 from experiments.data.names import is_name
-from experiments.deduplication.image_source import check, is_same, is_set, open_source, plain_name
+from experiments.deduplication.image_source import check, check_apart, is_set, open_source, plain_name
 from experiments.deduplication.methods import SEMANTIC, find
 from experiments.deduplication.outcome import Outcome
 from experiments.deduplication.output import SKIPPED, write_folder
@@ -46,8 +46,7 @@ def check_pass(name: str, spec: DedupSpec, run: Run, *, against: str | None = No
     check(name, run)
     if against is not None:
         check(against, run)
-        if is_same(name, against):
-            raise UserError(f"{name} against itself holds every image twice; leave out --against to search within it")
+        check_apart(name, against)
     if record:
         known = against is not None and is_name(name) and is_name(against)  # a reader of the audit can get both
         if not (known and _is_audit(name, spec, run, against)):
@@ -77,7 +76,7 @@ def deduplicate(
     check_writable(out, *audits)
 
     source = open_source(name, spec, run)
-    other = None if against is None else open_source(against, spec, run)
+    other = None if against is None else open_source(against, spec, run, apart_from=name)
     theirs = None if other is None else other.compared
     found = find(spec, source.compared, theirs, progress=run.progress, semantic=semantic)
     outcome = Outcome(spec, source, other, found)

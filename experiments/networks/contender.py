@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 import features
 from experiments.run.context import Run
+from features.errors import one_line
+from features.weights import check_readable
 
 NOTHING = "nothing"
 PAPER_GRID = features.max_grid(4)
@@ -27,6 +29,7 @@ class Contender:
     weights: str  # SHA-256 of the state dict, before any calibration
     trained_on: str | None = None  # digest of its packed training set; NOTHING for a control, None if not known
     standardised: bool = False  # whether features are scaled to mean 0 and sd 1 over the training images
+    notes: tuple[str, ...] = ()  # what is assumed about the network, for `check` to print
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Request:
 class Network:
     """A network whose layers are still to be chosen.
 
-    name, pool, trained_on, standardised: as in Contender. image_shape, value_range, to_maps: as in features.Backbone.
+    name, pool, trained_on, standardised, notes: as in Contender. image_shape, value_range, to_maps: as in
+    features.Backbone.
     stages: the layers that are used unless others are named; if None, those that features.default_stages returns.
     only_stages: whether only these layers can be named.
     """
@@ -61,17 +65,20 @@ class Network:
     pool: Callable[[Tensor], Tensor] = PAPER_GRID
     trained_on: str | None = None
     standardised: bool = False
+    notes: tuple[str, ...] = ()
 
     def contender(self, layers: Sequence[str] | None) -> Contender:
         """Return the network with these layers (names or patterns), or with its stages if `layers` is None.
 
-        Raises ValueError, which lists the existing layers, and features.BackboneError for stages that cannot be layers.
+        Raises ValueError, which lists the existing layers or names the weights that cannot be read, and
+        features.BackboneError for stages that cannot be layers.
         """
+        check_readable(self.model)
         names = self._stages() if layers is None else self._chosen(layers)
         backbone = self._backbone(names)
         name = f"{self.name} [{','.join(names)}]" if layers else self.name
         weights = features.weights_digest(self.model)
-        return Contender(backbone, name, self.pool, weights, self.trained_on, self.standardised)
+        return Contender(backbone, name, self.pool, weights, self.trained_on, self.standardised, self.notes)
 
     def _stages(self) -> Sequence[str]:
         if self.only_stages:
@@ -103,7 +110,7 @@ class Network:
     def _check_ran(self, found: features.Survey) -> None:
         if found.error is not None:
             shape = ", ".join(map(str, self.image_shape))
-            raise ValueError(f"it does not run on float32 [2, {shape}]: {describe_error(found.error)}") from found.error
+            raise ValueError(f"it does not run on float32 [2, {shape}]: {one_line(found.error)}") from found.error
 
 
 def split_settings(text: str, pattern: str, known: str) -> tuple[str, dict[str, str]]:
@@ -116,8 +123,3 @@ def split_settings(text: str, pattern: str, known: str) -> tuple[str, dict[str, 
         if not re.fullmatch(pattern, setting):
             raise ValueError(f"settings are {known}, got {setting!r}")
     return name, dict(setting.split("=", 1) for setting in settings)
-
-
-def describe_error(error: Exception) -> str:
-    """Return the error's type and the beginning of its text, on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -10,9 +10,10 @@ from pathlib import Path
 from torch import nn
 
 import features
-from experiments.networks.contender import Network, Request, describe_error
+from experiments.networks.contender import Network, Request
 from experiments.networks.kinds import PREFIXES
 from experiments.run.errors import closest
+from features.errors import one_line
 
 
 def call_factory(text: str, request: Request) -> Network:
@@ -21,15 +22,19 @@ def call_factory(text: str, request: Request) -> Network:
     An nn.Module is assumed to take float32 [N, 3, 32, 32] in [-1, 1]. Raises ValueError if the factory fails or returns
     something else, and features.BackboneError if the factory raises it.
     """
-    where, _, attribute = text.partition(":")
+    where, _, attribute = text.rpartition(":")  # a folder's name may hold colons
+    if not attribute.isidentifier():
+        raise ValueError(f"no file is named like that, and {attribute!r} names no function: write file.py:factory")
     name = f"{Path(where).name}:{attribute}"
     try:
         made = _attribute(where, attribute)()
     except features.BackboneError:
         raise
-    except Exception as error:  # the user's code can raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's code can raise anything, SystemExit too
         hint = closest(where, PREFIXES) if getattr(error, "name", None) == where else ""
-        raise ValueError(f"cannot make it: {describe_error(error)}{hint}") from error
+        raise ValueError(f"cannot make it: {one_line(error)}{hint}") from error
     if isinstance(made, features.Backbone):
         return Network(name, made.model, made.layers, made.image_shape, made.value_range, made.to_maps)
     if isinstance(made, nn.Module):

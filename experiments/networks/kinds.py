@@ -38,7 +38,7 @@ class Kind:
 _CHECKPOINT = "a discriminator trained here"
 CHECKPOINT = Kind("FILE.safetensors", _CHECKPOINT, r"(.+\.safetensors)", "experiments.networks.project:open_checkpoint")
 _SHIPPED = f"a network that comes with the project: {', '.join(f'`{name}`' for name in SHIPPED)}"
-_PORT = "the state dict of a common PyTorch port of DCGAN, recognised by its shapes"
+_PORT = "the state dict of a common PyTorch port of DCGAN, by itself or in a checkpoint, recognised by shapes and keys"
 _RANDOM = "a network of this project, freshly initialised: a control row"
 _THEANO = "the authors' released `.npy` arrays; if files are missing, only the stages before them"
 _KMEANS = "one layer of K-means features with K centroids, learned from the training images: a control row"
@@ -66,6 +66,7 @@ KINDS = (  # a name is of the first kind whose pattern it matches
     Kind("file.py:factory", _FACTORY, r"(.+\.py:.+)", "experiments.networks.factories:call_factory"),
     Kind("module:factory", _MODULE, "([^:]+:.+)", "experiments.networks.factories:call_factory"),
 )
+FACTORIES = KINDS[-2:]  # their patterns match paths with a colon too
 PREFIXES = tuple(start[1] for kind in KINDS if (start := re.match(r"(\w+):", kind.pattern)))
 
 

@@ -1,6 +1,7 @@
 """K-means features of a packed set, learned once and kept in RUNS_ROOT/kmeans, named by what they depend on."""
 
 import hashlib
+import re
 import warnings
 from collections.abc import Callable
 
@@ -18,8 +19,8 @@ VERSION = 2  # raise it when learning gives other centroids than before
 
 def make_kmeans(text: str, request: Request) -> Network:
     """Return features of K centroids, learned from the images that the request names; not learned if it has no run."""
-    if not text.isdigit() or int(text) < 2:
-        raise ValueError(f"write kmeans:K, K >= 2 centroids, got {text!r}")
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) < 2:
+        raise ValueError(f"write kmeans:K, 2 to 99999 centroids, got {text!r}")
     if request.run is not None:
         model = learn_once(int(text), request.seed, load(request.learn_from, request.run), request.run)
     else:

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 import features
-from experiments.networks.contender import NOTHING, Network, Request, describe_error, split_settings
+from experiments.networks.contender import NOTHING, Network, Request, split_settings
 from experiments.run.errors import closest
 from experiments.run.torchvision import import_torchvision
+from features.errors import one_line
 
-SETTINGS = r"size=[1-9]\d*|weights=.+", "size=PIXELS and weights=DEFAULT"
+SETTINGS = r"size=[1-9][0-9]{0,3}|weights=.+", "size=PIXELS (at most 9999) and weights=DEFAULT"
 
 
 def make_torchvision(text: str, request: Request) -> Network:
@@ -40,8 +41,8 @@ def make_torchvision(text: str, request: Request) -> Network:
         torch.manual_seed(request.seed)
         try:
             model = models.get_model(name, weights=None, **sized)
-        except (AssertionError, RuntimeError, ValueError) as error:
-            raise ValueError(f"torchvision cannot make it at size={size}: {describe_error(error)}") from error
+        except Exception as error:  # each family refuses sizes in its own way
+            raise ValueError(f"torchvision cannot make it at size={size}: {one_line(error)}") from error
     if "weights" in options:
         _load_weights(model, name, weights, options["weights"])
     return _network(f"torchvision {text}", model, (3, size, size), usual.mean, usual.std)
@@ -56,8 +57,8 @@ def _load_weights(model: nn.Module, name: str, weights: Any, wanted: str) -> Non
     try:
         state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
         model.load_state_dict(state)
-    except (OSError, RuntimeError) as error:  # no network, a full disk, another size
-        raise ValueError(f"cannot load the weights of {name}: {describe_error(error)}") from error
+    except Exception as error:  # no network, a full disk, a damaged file, another size
+        raise ValueError(f"cannot load the weights of {name}: {one_line(error)}") from error
     if hasattr(model, "transform_input"):  # these weights expect another normalisation
         model.transform_input = True  # type: ignore[assignment]
 
@@ -82,7 +83,7 @@ def make_timm(text: str, request: Request) -> Network:
             except TypeError:  # the model takes any size
                 model = timm.create_model(name, **wanted)
         except Exception as error:  # an unknown name, a download that fails
-            raise ValueError(f"timm cannot make it: {describe_error(error)}") from error
+            raise ValueError(f"timm cannot make it: {one_line(error)}") from error
     usual = model.pretrained_cfg
     channels, *sizes = usual["input_size"]
     size = int(options.get("size", sizes[0]))

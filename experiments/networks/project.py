@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,9 @@ def open_checkpoint(text: str, request: Request) -> Network:
     if _is_port(file):
         port = gan.load_port(file)
         stages = [name for name, _ in port.model.named_children()]
-        return Network(f"DCGAN port {file.stem}", port.model, stages, port.image_shape, only_stages=True)
+        return Network(
+            f"DCGAN port {file.stem}", port.model, stages, port.image_shape, only_stages=True, notes=port.notes
+        )
     net = gan.load(file)
     if not isinstance(net, gan.Discriminator):
         raise ValueError("the file holds a generator; features are taken from a discriminator")
@@ -80,7 +83,7 @@ def _is_port(file: Path) -> bool:
         with safe_open(file, "pt") as opened:
             return "dcgan-eval" not in str(opened.metadata())
     except (OSError, SafetensorError):
-        return file.suffix != ".safetensors"
+        return file.suffix != ".safetensors" or zipfile.is_zipfile(file)  # of torch.save
 
 
 def _preset(name: str) -> gan.Architecture:

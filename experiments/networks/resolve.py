@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+import torch
+
 import features
 import gan
 from experiments.networks.contender import Contender, Request
-from experiments.networks.kinds import CHECKPOINT, KINDS, SHIPPED, Kind, refuse_old_path
+from experiments.networks.kinds import CHECKPOINT, FACTORIES, KINDS, SHIPPED, Kind, refuse_old_path
 from experiments.run.context import Run
 from experiments.run.errors import UserError, closest
+from features.errors import contained, one_line
 
 
 def resolve(
@@ -35,9 +38,14 @@ def resolve(
             raise ValueError(kind.meaning.replace("`", ""))
         module, _, function = kind.resolver.partition(":")
         resolver = getattr(import_module(module), function)
-        return resolver(name, Request(seed, run, learn_from)).contender(layers)
+        with contained("its code"):
+            return resolver(name, Request(seed, run, learn_from)).contender(layers)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(f"backbone {text!r}: {error}") from error
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # the user's code, other libraries, too little memory
+        raise UserError(f"backbone {text!r}: {one_line(error)}") from error
 
 
 def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, data: str | None) -> Contender:
@@ -46,7 +54,7 @@ def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, 
     data: the labelled set from whose training images K-means features are learned. If None, they are not learned.
     """
     contender = resolve(text, run if data else None, layers=layers, seed=seed, learn_from=f"{data}-train")
-    contender.backbone.model.to(run.device)
+    move(contender, run.device, text)
     try:
         features.layer_shapes(contender.backbone)
     except ValueError as error:
@@ -54,9 +62,21 @@ def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, 
     return contender
 
 
+def move(contender: Contender, device: torch.device, text: str) -> None:
+    """Move the network to the device. Raises UserError if that fails; `text` is the network's name."""
+    try:
+        with contained("its to()"):
+            contender.backbone.model.to(device)
+    except Exception as error:  # the method may be the user's
+        raise UserError(f"backbone {text!r} cannot be moved to {device}: {one_line(error)}") from error
+
+
 def _kind_of(text: str) -> tuple[Kind, str]:
     """Return the kind of the name, and the text for the kind's resolver. Raises ValueError for a name of no kind."""
     path = Path(text)
+    is_file = path.is_file() and path.suffix != ".py"
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError("it is no regular file")
     if _is_program(path):
         raise ValueError(
             "exported programs are not opened; write a function that makes the network and loads its state dict, and "
@@ -65,13 +85,12 @@ def _kind_of(text: str) -> tuple[Kind, str]:
     refuse_old_path(text)
     for kind in KINDS:
         if match := re.fullmatch(kind.pattern, text):
-            return kind, match[1]
-    if path.is_file() and path.suffix != ".py":
+            return (CHECKPOINT, text) if is_file and kind in FACTORIES else (kind, match[1])
+    if is_file:
         return CHECKPOINT, text
     known = [*SHIPPED, *(kind.written for kind in KINDS), *(f"random:{preset}" for preset in gan.PRESETS)]
-    raise ValueError(
-        f"no network is named like that; write {', '.join(kind.written for kind in KINDS)}{closest(text, known)}"
-    )
+    written = ", ".join(kind.written for kind in KINDS)
+    raise ValueError(f"no file and no network is named like that; write {written}{closest(text, known)}")
 
 
 def _is_program(file: Path) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import dedup
+from dedup.pictures import as_seen
 
 IMAGEHASH = {"phash": imagehash.phash, "ahash": imagehash.average_hash, "dhash": imagehash.dhash}
 RNG = np.random.default_rng(0)
@@ -76,14 +77,28 @@ def files():
     }
 
 
+SEEN_OTHERWISE = {  # files that people see otherwise than imagehash takes them -> what is done to them
+    "turned.jpg": "upright",
+    "rgba.png": "white",
+    "la.png": "white",
+    "p-one-transparent.png": "white",
+    "p-transparent.png": "white",
+    "i16.png": "integers",
+    "i16.tif": "integers",
+}
+REFUSED = ("i.tif", "f.tif")
+
+
 def reference(data, name):
     with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
         warnings.simplefilter("ignore")
         return int(str(IMAGEHASH[name](image)), 16)
 
 
-def test_every_kind_of_file_has_imagehashs_bits(tmp_path):
+def test_every_kind_of_file_has_imagehashs_bits_where_people_see_the_same(tmp_path):
     content = files()
+    for name in REFUSED:
+        (tmp_path / name).write_bytes(content.pop(name))
     paths = [tmp_path / name for name in content]
     for path in paths:
         path.write_bytes(content[path.name])
@@ -91,11 +106,24 @@ def test_every_kind_of_file_has_imagehashs_bits(tmp_path):
         found = dedup.hash_files(given, hashes=["phash", "dhash", "ahash"])
         assert found.skipped == [] and found.kept.tolist() == list(range(len(content)))
         assert found.images.shape == (len(content), 64, 64, 3) and found.images.dtype == np.uint8
+        assert found.treated == {"upright": 1, "white": 4, "integers": 2, "first": 3}
         for name, codes in found.codes.items():
             assert codes.dtype == np.uint64
-            assert dict(zip(content, codes.tolist(), strict=True)) == {
-                f: reference(d, name) for f, d in content.items()
-            }
+            same = {f: code for f, code in zip(content, codes.tolist(), strict=True) if f not in SEEN_OTHERWISE}
+            assert same == {f: reference(content[f], name) for f in same}
+            with_shown = [as_seen(Image.open(io.BytesIO(content[f]))) for f in SEEN_OTHERWISE]
+            assert [shown.done for shown in with_shown] == [(what,) for what in SEEN_OTHERWISE.values()]
+            otherwise = [code for f, code in zip(content, codes.tolist(), strict=True) if f in SEEN_OTHERWISE]
+            order = [f for f in content if f in SEEN_OTHERWISE]
+            assert otherwise == [
+                int(str(IMAGEHASH[name](as_seen(Image.open(io.BytesIO(content[f]))).image)), 16) for f in order
+            ]
+    refused = dedup.hash_files([tmp_path / name for name in REFUSED])
+    assert refused.kept.tolist() == [] and not any(file.unread for file in refused.skipped)
+    assert [file.reason.partition(", got")[0] for file in refused.skipped] == [
+        "integers must be in 0 to 65,535",
+        "floats must be in 0 to 1 or in 0 to 255",
+    ]
 
 
 def test_many_files_of_a_size_have_the_bits_of_each_alone():
@@ -109,7 +137,7 @@ def test_thumbnails_are_the_image_squashed():
     color = smooth(640, 320)
     content = {
         "rgb": color,
-        "rgba": with_alpha(color),
+        "rgba": color.convert("RGBA"),
         "l": color.convert("L"),
         "i16": Image.fromarray(np.asarray(color.convert("L")).astype(np.uint16) * 257),
     }
@@ -141,7 +169,8 @@ def test_bad_files_cost_themselves_alone(tmp_path):
         "cut.png": png[: len(png) // 2],
         "damaged.png": png[:60] + bytes([png[60] ^ 255]) + png[61:],
         "empty.jpg": b"",
-        "lab.tif": encoded(Image.merge("LAB", smooth(20, 10).split()), "TIFF"),  # imagehash cannot either
+        "phone.jpg": b"\0\0\0\x20ftypheic" + bytes(50),
+        "new.jpg": b"\xff\x0a" + bytes(50),
         "huge.png": png_of(10_000, 9_000),  # Pillow would warn
         "vast.png": png_of(20_000, 20_000),  # Pillow refuses
         "text.jpg": b"not an image",
@@ -160,7 +189,8 @@ def test_bad_files_cost_themselves_alone(tmp_path):
     reasons = {paths[file.place].name: (file.reason, file.unread) for file in found.skipped}
     assert reasons.keys() == {path.name for path in paths} - {"a-good.jpg", "z-good.jpg"}
     assert reasons["empty.jpg"] == ("is empty", False)
-    assert reasons["lab.tif"] == ("conversion from LAB to RGB not supported", False)
+    assert reasons["phone.jpg"] == ("is HEIC, which Pillow does not read: convert it to JPEG or PNG", False)
+    assert reasons["new.jpg"] == ("is JPEG XL, which Pillow does not read: convert it to JPEG or PNG", False)
     assert reasons["text.jpg"] == ("no image format that Pillow knows", False)
     assert reasons["huge.png"] == ("must have at most 89,478,485 pixels, got 90,000,000", False)
     assert "decompression bomb" in reasons["vast.png"][0]

@@ -121,7 +121,28 @@ def unused():
     return backbone(model, layers=("1", "spare"))
 
 
+def parametrised():
+    model = network()
+    nn.utils.parametrizations.spectral_norm(model[2])
+    return backbone(model)
+
+
+def with_a_complex_buffer():
+    model = network()
+    model.register_buffer("frequencies", torch.ones(2, dtype=torch.complex64))
+    return backbone(model)
+
+
+class Refuses(nn.Sequential):
+    """A network whose parameters cannot be listed."""
+
+    def named_parameters(self, *args, **options):
+        raise RuntimeError("no parameters here")
+
+
 SOUND = {
+    "parametrised": parametrised,
+    "complex buffer": with_a_complex_buffer,
     "plain": lambda: backbone(network()),
     "batch norm and dropout": lambda: backbone(network(nn.BatchNorm2d(8), nn.Dropout(0.5)), layers=("2", "5")),
     "head missing": lambda: around(after=raising(RuntimeError("the head is missing"))),
@@ -154,12 +175,29 @@ BROKEN = {
     ),
     "wants cuda": (
         lambda: around(before=raising(RuntimeError(ON_CUDA))),
-        {"device": r"cuda:0 and cpu; make new tensors on the input's device \(device=x.device\).*--device cuda"},
+        {"device": r"cuda:0 and cpu \(test_checks.py:\d+\); make new tensors on the input's device .*--device cuda"},
     ),
     "makes tensors on cuda": (
         lambda: around(before=raising(AssertionError(MADE_ON_CUDA))),
-        {"device": "AssertionError: Torch not compiled with CUDA enabled; make new tensors on the input's device"},
+        {"device": r"AssertionError: Torch not .* \(test_checks.py:\d+\); make new tensors"},
     ),
+    "exits": (
+        lambda: around(before=raising(SystemExit(0))),
+        {"runs": "^runs: forward raises SystemExit: 0 .*; remove that$"},
+    ),
+    "no names": (lambda: backbone(network(), layers=None), {"layers": "names, at least one, got None"}),
+    "a number as a name": (lambda: backbone(network(), layers=(1, "3")), {"layers": r"got \(1, '3'\)"}),
+    "a number as a shape": (lambda: backbone(network(), shape=16), {"input": "three positive sizes .*, got 16; for"}),
+    "exits in to_maps": (lambda: tokens(to_maps=raising(SystemExit(0))), {"maps": "to_maps raises SystemExit: 0"}),
+    "meta": (
+        lambda: backbone(network().to("meta")),
+        {"module": "0.weight is on the meta device, without values; make"},
+    ),
+    "lazy": (
+        lambda: backbone(nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU()), ["1"]),
+        {"module": "is not made yet; pass"},
+    ),
+    "parameters raise": (lambda: backbone(Refuses(*network())), {"module": "RuntimeError: no parameters here.*; keep"}),
     "no maps": (
         tokens,
         {"maps": r"layer '1' must give float maps .*\[2, 6, 16\]; pass to_maps .*to_maps=lambda t: t.transpose"},
@@ -219,7 +257,10 @@ BROKEN = {
     "counts": (lambda: with_a(Counts()), {"weights": "a pass changes 2.calls"}),
     "raises on some images": (
         lambda: with_a(Does(lambda x: x if len(x.unique()) < 1000 else 1 / 0)),
-        {name: "ZeroDivisionError: division by zero" for name in ("finite", "deterministic", "batch", "distinct")}
+        {
+            name: "ZeroDivisionError: division by zero"
+            for name in ("finite", "range", "deterministic", "batch", "distinct")
+        }
         | {"weights": "ZeroDivisionError"},
     ),
 }
@@ -276,6 +317,15 @@ def test_a_check_leaves_the_network_as_it_was():
     model(torch.zeros(2, 3, 16, 16)).sum().backward()  # no inference tensor stays behind
 
 
+@pytest.mark.parametrize(("factor", "warned"), [(1, []), (1e6, ["range"])])
+def test_large_features_are_warned_of(factor, warned):
+    found = list(run_checks(with_a(Does(lambda x: x * factor))))
+    assert all(finding.ok for finding in found)
+    assert [finding.check for finding in found if finding.fix] == warned
+    line = str(next(finding for finding in found if finding.check == "range"))
+    assert bool(re.search("beyond 1,000, .*: 2, 4; scale the features, or normalise", line)) == bool(warned)
+
+
 def test_giant_features_are_told_with_their_size(monkeypatch):
     giant = backbone(nn.Sequential(nn.AdaptiveAvgPool2d(1), Does(lambda x: x.repeat(1, 10**3, 1, 1))), layers=("1",))
     failed = {found.check: str(found) for found in run_checks(giant, rows=10**10) if found.ok is False}
@@ -284,6 +334,7 @@ def test_giant_features_are_told_with_their_size(monkeypatch):
     monkeypatch.setattr(examine, "memory", lambda: 2**20)
     assert {f.check for f in run_checks(giant) if f.ok is None} == {
         "finite",
+        "range",
         "deterministic",
         "batch",
         "distinct",

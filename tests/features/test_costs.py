@@ -23,6 +23,13 @@ def test_counts_are_those_of_the_layers_used():
     assert (one.multiply_adds, one.features, one.parameters) == (first, 4, found.parameters)
 
 
+def test_a_parametrised_weight_is_counted_as_another_and_still_wants_its_gradient():
+    found = backbone(["1"])
+    nn.utils.parametrizations.spectral_norm(found.model[0])
+    assert measure_costs(found, repeats=1).multiply_adds == 8 * 8 * 4 * 27  # torch counts no matrix-vector products
+    assert all(parameter.requires_grad for parameter in found.model.parameters())
+
+
 def test_speed_is_of_the_median_batch():
     assert costs.Costs(1, 1, 1, batch=10, seconds=(2.0, 100.0, 1.0)).images_per_second == 5
 

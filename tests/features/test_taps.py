@@ -44,6 +44,30 @@ def test_forward_stops_after_the_last_tap():
     assert model[3].calls == 1  # and the model runs whole again afterwards
 
 
+def test_a_forward_that_catches_every_exception_gives_its_outputs_too():
+    class Catches(nn.Sequential):
+        def forward(self, x):
+            for module in self:
+                try:
+                    x = module(x)
+                except Exception:
+                    return None
+
+    model, x = Catches(*network()[:2]), torch.randn(2, 3, 8, 8)
+    with tapped(model, ["1"], identity) as forward:
+        assert torch.equal(forward(x)[0], model[1](model[0](x)))
+
+
+def test_a_forward_that_exits_is_an_error():
+    class Exits(nn.Module):
+        def forward(self, x):
+            raise SystemExit(0)
+
+    model, told = nn.Sequential(Exits(), nn.ReLU()), "forward raises SystemExit: 0"
+    with tapped(model, ["1"], identity) as forward, pytest.raises(ValueError, match=told):
+        forward(torch.zeros(1))
+
+
 def test_later_in_place_operations_do_not_reach_the_tap():
     model = network()
     model[0].bias.data.fill_(-100)  # everything before the ReLU is negative

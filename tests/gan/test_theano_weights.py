@@ -134,6 +134,33 @@ def test_truncated_arrays_are_refused(tmp_path, keep):
         gan.load_theano(tmp_path, network.arch)
 
 
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (np.float32(3), r"jl_02.npy has shape \(\), the network wants"),
+        (np.zeros(4), r"jl_02.npy has shape \(4,\), the network wants"),
+        (np.zeros((8, 4, 5, 5), complex), "jl_02.npy holds complex128, the network wants real numbers"),
+        (np.full((8, 4, 5, 5), "x"), "jl_02.npy holds <U1, the network wants real numbers"),
+        (np.full((8, 4, 5, 5), np.nan), "jl_02.npy holds NaN or infinity"),
+    ],
+)
+def test_wrong_arrays_are_named(tmp_path, array, told):
+    network = random_network("svhn32")
+    np.save(write(tmp_path, network)[1], array)
+    with pytest.raises(ValueError, match=told):
+        gan.load_theano(tmp_path, network.arch)
+
+
+@pytest.mark.parametrize("shape", [(10**12, 10**12), (10**30,), (-3,)])
+def test_an_impossible_shape_allocates_nothing(tmp_path, shape):
+    network = random_network("svhn32")
+    with open(write(tmp_path, network)[1], "wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(ValueError, match=r"jl_02.npy is not a whole .npy array"):
+        gan.load_theano(tmp_path, network.arch)
+
+
 class Trap:
     """Unpickling this creates a file."""
 
@@ -148,7 +175,7 @@ def test_pickled_arrays_are_refused_and_not_executed(tmp_path):
     network = random_network("svhn32")
     file = write(tmp_path, network)[1]
     np.save(file, np.array([Trap(tmp_path / "sprung")], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"jl_02.npy is not a whole .npy array .*allow_pickle"):
+    with pytest.raises(ValueError, match=r"jl_02.npy is not a whole .npy array .*Python objects"):
         gan.load_theano(tmp_path, network.arch)
     assert not (tmp_path / "sprung").exists()
 

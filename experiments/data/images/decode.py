@@ -1,20 +1,21 @@
 """Decode image files to pixels, in this process. A file that cannot be decoded is skipped."""
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import PIL
-from PIL import Image, ImageFile, ImageOps, features
+from PIL import Image, ImageFile, features
 
 from dedup.files import one_line, open_image
+from dedup.pictures import as_seen
 from experiments.data.images.chunks import Outcome
 from experiments.data.images.crop import SHRUNK, centre_square
 
 MAX_FILE_BYTES = 64 * 2**20  # of one image file, uncompressed: a small member of a zip can unpack to any size
 DECODER = f"Pillow {PIL.__version__}, libjpeg-turbo {features.version('libjpeg_turbo')}"
-ORIENTATION = 0x0112  # the EXIF tag
 
 
 def describe_transform(side: int, channels: int) -> str:
@@ -27,18 +28,21 @@ def describe_transform(side: int, channels: int) -> str:
 def decode_squares(
     records: Iterable[tuple[str, Callable[[], bytes]]], *, side: int, channels: int, most: int, exact: int | None = None
 ) -> Outcome:
-    """Decode every record (name, function that reads its bytes) to a square: the centre of its first frame, upright.
+    """Decode every record (name, function that reads its bytes) to a square: the centre of its first frame.
+
+    The frame is taken as people see it: upright, opaque, of 8 bits (see `dedup.pictures.as_seen`).
 
     most: the largest possible number of records. exact: the height and width in pixels that every image must have.
 
     The outcome's arrays are `images`, uint8 [n, side, side, channels], the images that could be decoded, and `places`,
-    int64 [n], the index of each one's record. Its header holds `gray`, the number of gray images among them, and
-    `skipped`, (name, reason) of each file that could not be decoded. The outcome is not final if a file could not be
-    read, since that may be temporary.
+    int64 [n], the index of each one's record. Its header holds `gray`, the number of gray images among them,
+    `treated`, treatment -> number of images, and `skipped`, (name, reason) of each file that could not be decoded. The
+    outcome is not final if a file could not be read, since that may be temporary.
     """
     sheet = Image.new("L" if channels == 1 else "RGB", (side, side * most))  # one conversion to an array, not `most`
     places: list[int] = []
-    header: dict[str, Any] = {"gray": 0, "skipped": []}
+    treated: Counter[str] = Counter()
+    header: dict[str, Any] = {"gray": 0, "treated": treated, "skipped": []}
     final = True
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's warnings about files: there would be thousands
@@ -51,8 +55,11 @@ def decode_squares(
                 if exact is not None and image.size != (exact, exact):
                     raise ValueError(f"must be {exact}x{exact} pixels, got {image.width}x{image.height}")
                 is_gray = image.mode == "L"
-                sheet.paste(_square(image, side, channels), (0, side * len(places)))
+                square, done = _square(image, side, channels)
+                sheet.paste(square, (0, side * len(places)))
                 places.append(place)
+                if done:
+                    treated.update(done)
                 header["gray"] += is_gray
             except MemoryError:
                 header["skipped"].append((name, "not enough memory"))
@@ -64,16 +71,11 @@ def decode_squares(
     return Outcome({"images": images, "places": np.array(places, np.int64)}, header, final)
 
 
-def _square(image: ImageFile.ImageFile, side: int, channels: int) -> Image.Image:
-    upright: Image.Image = image
+def _square(image: ImageFile.ImageFile, side: int, channels: int) -> tuple[Image.Image, tuple[str, ...]]:
+    """Return the square, and what was done to the image's pixels (see `dedup.pictures.TREATMENTS`)."""
     if min(image.size) >= 4 * side:
         image.draft(None, (2 * side, 2 * side))  # libjpeg itself halves the image, down to twice the side at least
-    # a JPEG without EXIF and XMP has no orientation, and reading it would take a tenth of the time
-    may_be_turned = image.format != "JPEG" or "exif" in image.info or "xmp" in image.info
-    if may_be_turned and image.getexif().get(ORIENTATION, 1) != 1:
-        upright = ImageOps.exif_transpose(image)
+    seen, done = as_seen(image)
     mode = "L" if channels == 1 else "RGB"
-    if upright.mode.startswith("I;16"):  # convert() clips such values to a byte: nearly all become white
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    small = centre_square(upright if upright.mode in (mode, "L") else upright.convert(mode), side)
-    return small if small.mode == mode else small.convert(mode)
+    small = centre_square(seen if seen.mode in (mode, "L") else seen.convert(mode), side)
+    return small if small.mode == mode else small.convert(mode), done

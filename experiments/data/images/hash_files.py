@@ -7,6 +7,7 @@ end, so that a later run hashes only changed files.
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,26 +18,30 @@ import PIL
 from PIL import features
 
 import dedup
+from dedup.pictures import describe
 from experiments.data.images.chunks import Outcome, work_through
 from experiments.data.images.decode import MAX_FILE_BYTES
-from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_images
+from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_images, tell_noted, without
 from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
-FORMAT = 2  # raise it when hashes, thumbnails or the chunks' layout change: older chunks are then made again
+FORMAT = 3  # raise it when hashes, thumbnails or the chunks' layout change: older chunks are then made again
 
 
 @dataclass(frozen=True)
 class Photos:
-    """The photographs that were read, in the order of their names.
+    """The photographs that were read, in the order of their listing (see `listing`).
 
-    names: paths inside the source of the files that could be read as images, as the system spells them, sorted.
+    names: paths inside the source of the files that could be read as images, as the system spells them.
     images: uint8 [N, side, side, 3], RGB thumbnails, each photograph squashed to a square, a read-only memory map; None
     if no thumbnails were wanted.
-    codes: uint64 [N] for each hash, taken from the full photographs; equal to those of imagehash bit for bit.
-    skipped: (name, reason) of every file that is named like an image but could not be used, sorted.
+    codes: uint64 [N] for each hash, taken from the full photographs; equal to those of imagehash bit for bit, except
+    for treated images.
+    skipped: (name, reason) of every file that may hold images but could not be used, sorted.
     digest: SHA-256 over all of the above (64 hex digits).
+    noted: (name, reason) of what is left out without the loss of an image (see `listing`), sorted.
+    treated: treatment -> how many images it changed (see `dedup.pictures`).
     files: for each photograph, where it can be read again (see `listing.FileChunk.readers`).
     """
 
@@ -45,13 +50,9 @@ class Photos:
     codes: dict[str, np.ndarray]
     skipped: list[tuple[str, str]]
     digest: str
+    noted: list[tuple[str, str]]
+    treated: dict[str, int]
     files: list[dedup.File]
-
-
-def work(source: Path) -> tuple[int, int]:
-    """Count the files that `read` would read, and their bytes. Raises UserError if `source` holds no images."""
-    files, _ = list_images(source)
-    return len(files), sum(file.version[0] for file in files)
 
 
 def read(
@@ -60,18 +61,23 @@ def read(
     *,
     hashes: Sequence[str] = ("phash",),
     side: int | None = 64,
+    apart_from: Path | None = None,
     workers: int | None = None,
     chunk_images: int = CHUNK_IMAGES,
 ) -> Photos:
-    """Hash every photograph in the folder (and its subfolders; links to folders are not followed) or zip `source`.
+    """Hash every photograph in the folder or zip `source` (see `list_images`).
 
+    apart_from: a folder or zip whose files are left out of `source`, so that none of them is compared with itself.
     hashes: names of the hashes, among "phash", "ahash" and "dhash". side: side of the thumbnails in pixels; None makes
     no thumbnails, which is faster by a quarter. workers: see `work_through`.
 
     Raises UserError if `source` is neither a folder nor a zip or holds no image, or if a worker dies; OSError if
     RUNS_ROOT cannot be written.
     """
-    files, skipped = list_images(source)
+    listing = list_images(source)
+    if apart_from is not None:
+        listing = without(listing, source, apart_from)
+    files, skipped = listing.files, list(listing.skipped)
     made_by = [FORMAT, sorted(hashes), side, PIL.__version__, features.version("libjpeg_turbo")]
     folder = run.runs_root / "photos" / kept.key(str(source.resolve()), made_by)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,6 +85,7 @@ def read(
     names: list[str] = []
     readers: list[dedup.File] = []
     codes: dict[str, list[np.ndarray]] = {name: [] for name in hashes}
+    treated: Counter[str] = Counter()
     digest = hashlib.sha256()
     with tempfile.TemporaryFile(dir=folder) as scratch:  # the memory map below keeps the file while it is needed
         chunks, title = list(cut(source, files, chunk_images)), f"hashing {source.name}"
@@ -89,6 +96,7 @@ def read(
             names.extend(chunk.files[place].path for place in places)
             readers.extend(chunk_readers[place] for place in places)
             skipped.extend((chunk.files[place].path, reason) for place, reason in outcome.header["skipped"])
+            treated.update(outcome.header["treated"])
             for name in hashes:
                 codes[name].append(outcome.arrays[name])
                 digest.update(outcome.arrays[name].data)
@@ -102,7 +110,10 @@ def read(
     skipped.sort()
     digest.update(json.dumps([names, skipped]).encode())
     whole = {name: np.concatenate(parts) for name, parts in codes.items()}
-    return Photos(names, images, whole, skipped, digest.hexdigest(), readers)
+    tell_noted(listing.noted, run)
+    if treated:
+        run.say(f"{source.name}: of {len(names):,} images {describe(treated)}")
+    return Photos(names, images, whole, skipped, digest.hexdigest(), listing.noted, dict(treated), readers)
 
 
 def _hashed(chunk: FileChunk, *, hashes: Sequence[str], side: int | None) -> Outcome:
@@ -111,4 +122,5 @@ def _hashed(chunk: FileChunk, *, hashes: Sequence[str], side: int | None) -> Out
     if hashed.images is not None:
         arrays["images"] = hashed.images
     skipped = [(file.place, file.reason) for file in hashed.skipped]
-    return Outcome(arrays, {"skipped": skipped}, final=not any(file.unread for file in hashed.skipped))
+    header = {"skipped": skipped, "treated": hashed.treated}
+    return Outcome(arrays, header, final=not any(file.unread for file in hashed.skipped))

@@ -6,6 +6,7 @@ A stopped run can go on: finished chunks are kept in RUNS_ROOT/packing until the
 import contextlib
 import fcntl
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,30 +15,34 @@ from typing import Any
 
 import numpy as np
 
+from dedup.pictures import describe
 from experiments.data.images import lmdb
 from experiments.data.images.chunks import Outcome, work_through
 from experiments.data.images.decode import DECODER, decode_squares, describe_transform
-from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_images
+from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_folder, list_images, tell_noted
 from experiments.data.packed import PackedSet, pack
 from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.run.filenames import shown
 from experiments.run.files import writing
 from experiments.run.workers import WorkerDied, in_processes
 
-FORMAT = 2  # raise it when the pixels or the chunks' layout change: older chunks are then made again
+FORMAT = 3  # raise it when the pixels or the chunks' layout change: older chunks are then made again
 
 
 @dataclass(frozen=True)
 class Plan:
     """The images to pack.
 
-    unread: (folder, reason) of each folder that cannot be listed. labels: one for each image; None if unlabelled.
+    skipped, noted: (name, reason) of what is not read, and of what is left out without the loss of an image (see
+    `listing.Listing`). labels: one for each image; None if unlabelled.
     """
 
     source: Path
     chunks: Sequence[FileChunk | lmdb.RecordChunk]
-    unread: Sequence[tuple[str, str]] = ()
+    skipped: Sequence[tuple[str, str]] = ()
+    noted: Sequence[tuple[str, str]] = ()
     labels: Sequence[int] | None = None
 
     @property
@@ -65,20 +70,22 @@ class PackSpec:
 def plan(source: Path, *, chunk_images: int = CHUNK_IMAGES) -> Plan:
     """List the images of `source` by their names or keys, unread, in chunks. Raises UserError if it holds no images."""
     if not lmdb.is_lmdb(source):
-        files, unread = list_images(source)
-        return Plan(source, list(cut(source, files, chunk_images)), unread)
+        files, skipped, noted = list_images(source)
+        return Plan(source, list(cut(source, files, chunk_images)), skipped, noted)
     try:
         (chunks,) = in_processes(partial(lmdb.cut, size=chunk_images), [str(source)], workers=1)
     except WorkerDied as error:
         raise UserError(f"{source} is not a complete LMDB ({error} while reading it): fetch it again") from error
-    return Plan(source, chunks)
+    beside = [(file.path, "lies beside an LMDB, which is packed instead") for file in list_folder(source).files]
+    return Plan(source, chunks, beside)
 
 
 def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, workers: int | None = None) -> PackedSet:
     """Pack the plan's images into `folder`, in the order of their names or keys.
 
     workers: see `work_through`. Images that cannot be decoded are left out, and the sidecar lists them as
-    `skipped_files`.
+    `skipped_files`. What is left out without the loss of an image is in `noted_files`; what was done to pixels
+    (see `dedup.pictures`) is in `treated`.
 
     Raises UserError if nothing can be decoded, a worker dies, the disk is too small or another run packs this source.
     """
@@ -87,8 +94,11 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
     finished = run.runs_root / "packing" / kept.key(str(planned.source.resolve()), made_by)
     job = partial(_decoded, side=side, channels=channels, exact=exact)
     labels: list[int] = []
-    skipped = [f"{name}: {reason}" for name, reason in planned.unread]
+    skipped = [shown(f"{name}: {reason}") for name, reason in planned.skipped]
+    treated: Counter[str] = Counter()
     details = {"decoder": DECODER, "gray_files": 0, **spec.details, "skipped_files": skipped}
+    if planned.noted:
+        details["noted_files"] = [shown(f"{name}: {reason}") for name, reason in planned.noted]
 
     def batches() -> Iterator[np.ndarray]:
         """Yield the images; `labels` and `details` are filled meanwhile."""
@@ -98,6 +108,9 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
             job, planned.chunks, finished, run, made_by=made_by, title=title, apart=apart, workers=workers
         ):
             details["gray_files"] += outcome.header["gray"]
+            if outcome.header["treated"]:  # the sidecar of all other sets stays what it was
+                treated.update(outcome.header["treated"])
+                details["treated"] = dict(treated)
             skipped.extend(f"{name}: {reason}" for name, reason in outcome.header["skipped"])
             if planned.labels is not None:
                 labels.extend(planned.labels[first + place] for place in outcome.arrays["places"].tolist())
@@ -108,7 +121,7 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
             raise UserError(f"no image in {planned.source} can be read ({skipped[0]})")
 
     with _working_in(finished, planned, side * side * channels):
-        return pack(
+        packed = pack(
             folder,
             batches(),
             shape=(planned.count, side, side, channels),
@@ -117,6 +130,10 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
             labels=None if planned.labels is None else labels,
             details=details,
         )
+    tell_noted(planned.noted, run)
+    if treated:
+        run.say(f"{packed.name}: of {len(packed.images):,} images {describe(treated)}")
+    return packed
 
 
 def _decoded(chunk: FileChunk | lmdb.RecordChunk, *, side: int, channels: int, exact: int | None) -> Outcome:

@@ -103,7 +103,7 @@ def _files(source: Path) -> dict[File, str]:
     """Return training photograph -> wnid, in the order of the inner paths. If two zips hold a path, the first wins."""
     is_zipped = source.is_dir() and not _train(source)
     found: dict[tuple[str, str], File] = {}
-    for file in members(source) if is_zipped else list_images(source)[0]:
+    for file in members(source) if is_zipped else list_images(source, every_name=True).files:
         if (match := MEMBER.fullmatch(file.path)) and not is_twin(file.path):
             found.setdefault((match[1].lower(), match[2]), file)
     return {file: wnid for (wnid, _), file in sorted(found.items())}

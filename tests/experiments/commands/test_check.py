@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 
 import features
 import results
@@ -30,7 +31,7 @@ def test_a_sound_network_of_a_users_own(place: Workplace, capsys: pytest.Capture
     assert place.main("check", f"{place.root / 'mine.py'}:make") == 0
     printed = capsys.readouterr().out
     assert printed.startswith("mine.py:make, on cpu\nok     module         Sequential\n")
-    assert len(re.findall(r"^ok ", printed, re.MULTILINE)) == 14 and "FAIL" not in printed
+    assert len(re.findall(r"^ok ", printed, re.MULTILINE)) == 15 and "FAIL" not in printed
     assert re.search(r"^1 +5 x 32 x 32 +80\n2 +5 x 8 x 8 +80\nall +160$", printed, re.MULTILINE)
     assert "parameters     140\n" in printed and "multiply-adds  0.1 million an image\n" in printed
     assert re.search(r"^speed +[\d.,]+ ms an image, [\d.,e+]+ a second \(median of 7 batches of \d+\)$", printed, re.M)
@@ -49,6 +50,44 @@ def test_a_record_is_found_by_weights_and_layers(place: Workplace, monkeypatch: 
     assert restricted.features == features.feature_width(contender.backbone) == 16 * (16 + 4)
     assert whole.weights != restricted.weights and len(whole.layers) == 6
     assert {"cpu", "cores", "accelerator"} <= whole.hardware.keys() and {"torch", "commit"} <= whole.versions.keys()
+
+
+def test_large_features_are_warned_of_and_are_no_failure(place: Workplace, capsys: pytest.CaptureFixture) -> None:
+    loud = USERS.replace("torch.nn.MaxPool2d(4)", "torch.nn.LPPool2d(1, 4)").replace("(-1, 1)", "(-1e4, 1e4)")
+    (place.root / "mine.py").write_text(loud)
+    assert place.main("check", f"{place.root / 'mine.py'}:make") == 0
+    assert re.search(r"^warn   range          .*: 1, 2; scale the features, or", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_what_is_assumed_about_a_port_is_told(place: Workplace, capsys: pytest.CaptureFixture) -> None:
+    nn = torch.nn
+    parts = [
+        nn.Conv2d(3, 4, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(4, 8, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.BatchNorm2d(8),
+    ]
+    net = nn.Sequential(*parts, nn.Conv2d(8, 1, 4))
+    torch.save({"netD": net.state_dict()}, place.root / "last.ckpt")
+    assert place.main("check", str(place.root / "last.ckpt")) == 0
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        "DCGAN port last, on cpu",
+        "note   the discriminator is netD in the file",
+        "note   batch norm is after its activation, as the keys tell",
+        "note   assumed, since a state dict does not tell: stride 2, padding 1, LeakyReLU(0.2), batch norm's eps 1e-05",
+    ]
+
+
+def test_costs_that_cannot_be_measured_are_one_line(
+    place: Workplace, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **options: object) -> None:
+        raise AttributeError("no weight")
+
+    monkeypatch.setattr(features, "measure_costs", broken)
+    assert place.main("check", f"{place.root / 'mine.py'}:make") == 2
+    assert "passes the checks, but its costs cannot be measured: AttributeError: no weight" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_an_interruption_is_130_and_the_same_command_goes_on(
         raise KeyboardInterrupt
 
     for i in range(5, 260):  # more than a chunk
-        (album / f"{i}.jpg").symlink_to("0.jpg")
+        (album / f"{i}.jpg").write_bytes((album / "0.jpg").read_bytes())
     command = ["data", "pack", "album", "--size", "32"]
     with monkeypatch.context() as patched:
         patched.setattr(console, "progress", interrupted)
@@ -254,7 +254,8 @@ def test_a_folder_of_zips_is_one_source(zips: Path, run: Run, tmp_path: Path) ->
     made = load("zips-32", run).images
     np.testing.assert_array_equal(made, [_square(data, 32) for data in expected])
     assert cli.main(["dedup", "zips", "--method", "phash"]) == 0
-    kept = (tmp_path / "runs" / "dedup" / "zips" / "keep.txt").read_text().splitlines()
+    (out,) = (tmp_path / "runs" / "dedup").iterdir()
+    kept = (out / "keep.txt").read_text().splitlines()
     assert kept == ["a.zip/x/0.jpg", *(f"{'ba'[i % 2]}.zip/x/{i}.jpg" for i in range(5))]
 
 
@@ -278,6 +279,48 @@ def test_a_folder_named_like_a_zip_is_a_folder(album: Path, run: Run, tmp_path: 
     album.rename(tmp_path / "outer" / "x.zip")
     assert cli.main(["data", "pack", "outer", "--size", "32"]) == 0
     np.testing.assert_array_equal(load("outer-32", run).images, _squares(32))
+
+
+# What is left out, and what is done to pixels.
+
+
+def test_what_is_left_out_is_said(album: Path, run: Run, capsys: pytest.CaptureFixture) -> None:
+    (album / "again.jpg").symlink_to("0.jpg")
+    assert cli.main(["data", "pack", "album", "--size", "32"]) == 0
+    assert "left out 1, without the loss of an image: again.jpg is the same file as 0.jpg" in capsys.readouterr().err
+    meta = load("album-32", run).meta
+    assert meta["noted_files"] == ["again.jpg: is the same file as 0.jpg"] and meta["skipped_files"] == []
+    (album / "shot.nef").write_bytes(b"")
+    assert cli.main(["data", "pack", "album", "--size", "32", "--dry-run"]) == 0
+    assert "would leave out 1 file, such as shot.nef: is a camera's raw file" in capsys.readouterr().out
+    assert cli.main(["data", "pack", "album", "--size", "32"]) == 1
+    assert "skipped shot.nef: is a camera's raw file, which is not read: convert it" in capsys.readouterr().err
+
+
+def test_a_set_says_what_was_done_to_its_pixels(
+    album: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert cli.main(["data", "pack", "album", "--size", "32"]) == 0
+    plain = load("album-32", run)
+    assert "treated" not in plain.meta and "noted_files" not in plain.meta
+    art = tmp_path / "art"
+    art.mkdir()
+    for file in album.iterdir():
+        Image.open(file).convert("RGBA").save(art / f"{file.stem}.png")
+    assert cli.main(["data", "pack", "art", "--size", "32"]) == 0
+    assert "treated" not in load("art-32", run).meta  # all of it is opaque
+    Image.new("RGBA", (40, 40), (0, 0, 0, 51)).save(art / "z.png")
+    assert cli.main(["data", "pack", "art", "--size", "32"]) == 0
+    assert "art-32: of 6 images 1 composited on white" in capsys.readouterr().err
+    made = load("art-32", run)
+    assert made.meta["treated"] == {"white": 1} and set(made.images[5].ravel().tolist()) == {204}
+
+
+def test_images_beside_an_lmdb_are_listed(tmp_path: Path, run: Run) -> None:
+    write_lmdb(tmp_path / "x_lmdb", {b"a": _photograph(1)})
+    (tmp_path / "x_lmdb" / "b.jpg").write_bytes(_photograph(2))
+    assert cli.main(["data", "pack", "x_lmdb", "--size", "32"]) == 1
+    assert load("x_lmdb-32", run).meta["skipped_files"] == ["b.jpg: lies beside an LMDB, which is packed instead"]
 
 
 # Names.

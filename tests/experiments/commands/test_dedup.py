@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.experiments.deduplication.made_up import photographs, removed
+from tests.experiments.deduplication.made_up import photographs, removed, rows
 from tests.workplace import Workplace
 
 
@@ -82,6 +83,83 @@ def test_skipped_files_are_exit_code_1(workplace: Workplace, album: Path) -> Non
     assert workplace.main("dedup", str(album), "--method", "phash") == 1
     (album / "empty.jpg").unlink()
     assert workplace.main("dedup", str(album), "--method", "phash") == 0
+
+
+def test_links_are_listed_and_no_reason_for_exit_code_1(
+    workplace: Workplace, album: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (album / "empty.jpg").unlink()
+    (album / "first.png").symlink_to("0.png")
+    os.link(album / "1.png", album / "second.png")
+    assert workplace.main("dedup", str(album), "--method", "phash", "--out", str(album / "out")) == 0
+    told = capsys.readouterr()
+    summary = json.loads(told.out)
+    assert (summary["images"], summary["removed"], summary["skipped"], summary["noted"]) == (3, 0, 0, 2)
+    assert "left out 2, without the loss of an image: first.png is the same file as 0.png" in told.err
+    assert [(row["file"], row["reason"]) for row in rows(album / "out" / "skipped.csv")] == [
+        ("first.png", "is the same file as 0.png"),
+        ("second.png", "is the same file as 1.png"),
+    ]
+
+
+def test_files_that_cannot_be_read_are_listed_with_what_to_do(workplace: Workplace, album: Path) -> None:
+    (album / "empty.jpg").unlink()
+    (album / "shot.CR2").write_bytes(b"II*\0")
+    (album / "phone.heic").write_bytes(b"\0\0\0\x20ftypheic" + bytes(50))
+    assert workplace.main("dedup", str(album), "--method", "phash", "--out", str(album / "out")) == 1
+    reasons = {row["file"]: row["reason"] for row in rows(album / "out" / "skipped.csv")}
+    assert reasons.keys() == {"shot.CR2", "phone.heic"} and all("convert it" in reason for reason in reasons.values())
+
+
+@pytest.mark.parametrize("method", ["phash", "near-duplicates"])
+def test_a_pass_sees_images_as_people_do(
+    workplace: Workplace, tmp_path: Path, method: str, capsys: pytest.CaptureFixture
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i, image in enumerate(photographs(3)):
+        upright = Image.fromarray(image).resize((96, 64), Image.Resampling.BICUBIC)
+        upright.save(folder / f"{i}-a.png")
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        upright.transpose(Image.Transpose.ROTATE_90).save(folder / f"{i}-b.png", exif=exif)
+        drawing = Image.new("RGBA", upright.size)  # black; what it shows is in its transparency
+        drawing.putalpha(Image.fromarray(photographs(3, seed=1)[i]).convert("L").resize(upright.size))
+        drawing.save(folder / f"{i}-c.png")
+        gray = np.asarray(Image.fromarray(photographs(3, seed=2)[i]).convert("L"))
+        Image.fromarray(gray.astype(np.uint16) * 257).save(folder / f"{i}-d.png")
+        Image.fromarray(gray).save(folder / f"{i}-e.png")
+    assert workplace.main("dedup", str(folder), "--method", method, "--out", str(tmp_path / "out")) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["treated"] == {"upright": 3, "white": 3, "integers": 3}
+    assert "of 15 images 3 turned upright, 3 composited on white, 3 divided by 257" in told.err
+    assert (tmp_path / "out" / "keep.txt").read_text().split() == [
+        f"{i}-{kind}.png" for i in range(3) for kind in "acd"
+    ]
+
+
+def test_a_folder_does_not_meet_itself_in_another(
+    workplace: Workplace, album: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (album / "empty.jpg").unlink()
+    (album / "in").mkdir()
+    for name in ("0.png", "1.png"):
+        (album / name).rename(album / "in" / name)
+    (album / "copy.png").write_bytes((album / "in" / "1.png").read_bytes())
+    (album.parent / "view").mkdir()
+    (album.parent / "view" / "linked").symlink_to(album / "in")
+    inner, linked, out = str(album / "in"), str(album.parent / "view"), str(album.parent / "out")
+    for source in (inner, linked):
+        assert workplace.main("dedup", source, "--against", str(album), "--method", "phash", "--out", out) == 0
+        assert removed(Path(out)) == [1]  # for copy.png
+        assert json.loads(capsys.readouterr().out)["noted"] == 2
+    assert workplace.main("dedup", str(album), "--against", inner, "--method", "phash") == 2
+    assert "lies in" in capsys.readouterr().err
+    assert workplace.main("dedup", str(album), "--against", linked, "--method", "phash") == 2
+    assert "is a file of" in capsys.readouterr().err
+    (album.parent / "same").symlink_to(album)
+    assert workplace.main("dedup", str(album), "--against", str(album.parent / "same")) == 2
+    assert "against itself holds every image twice" in capsys.readouterr().err
 
 
 def test_a_dry_run_says_what_would_be_done(

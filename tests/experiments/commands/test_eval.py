@@ -113,7 +113,7 @@ def test_table_is_made_of_records_alone(roots: Path) -> None:
         (["eval", "--backbone", "random:imagenet32", "--layers", "conv9"], "no layer 'conv9'; the layers are conv1"),
         (["eval", "--backbone", "theano:imagenet32:nowhere"], "no folder nowhere"),
         (["eval", "--backbone", "nomodule:make"], "cannot make it: ModuleNotFoundError: No module named 'nomodule'"),
-        (["eval", "--backbone", "?"], "backbone '?': no network is named like that; write NAME, FILE.safetensors"),
+        (["eval", "--backbone", "?"], "backbone '?': no file and no network is named like that; write NAME, FILE"),
         (["eval", *RANDOM, "--C", "0,1"], "every C must be positive"),
         (["eval", *RANDOM, "--C", "a"], "--C takes numbers"),
         (["eval", *RANDOM, "--C", "nan"], "every C must be positive and finite"),

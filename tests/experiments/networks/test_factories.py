@@ -57,6 +57,21 @@ def shared():
     return features.Backbone(Net(), ["relu"], (3, 32, 32), (0, 1))
 def number():
     return 3
+def exits():
+    raise SystemExit(0)
+def interrupted():
+    raise KeyboardInterrupt
+class Exits(Net):
+    def forward(self, x):
+        exits()
+class Unmovable(Net):
+    def to(self, *args, **options):
+        raise RuntimeError("it stays")
+class Nameless(Net):
+    def __repr__(self):
+        raise RuntimeError("no name")
+def meta():
+    return network().to("meta")
 """
 
 
@@ -74,6 +89,34 @@ def test_a_bare_module(plain: str) -> None:
     assert (backbone.layers, backbone.image_shape, backbone.value_range) == (("1",), (3, 32, 32), (-1.0, 1.0))
     assert resolve(f"{plain}:Net").backbone.layers == ("relu@1", "relu@2")
     assert resolve(f"{plain}:Functional", layers=["a"]).backbone.layers == ("a",)
+
+
+def test_a_folder_with_colons(plain: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run 12:30:00"
+    folder.mkdir()
+    (folder / "net.py").write_text(PLAIN)
+    assert resolve(f"{folder}/net.py:network").name == "net.py:network"
+    torch.save({"epoch": 1}, folder / "netD.ckpt")
+    with pytest.raises(UserError, match=r"netD\.ckpt holds no weights under the names of a state dict"):
+        resolve(f"{folder}/netD.ckpt")
+
+
+@pytest.mark.parametrize("command", ["check", "extract", "eval"])
+def test_a_file_that_exits_is_a_mistake_and_not_success(
+    command: str, workplace: Workplace, capsys: pytest.CaptureFixture
+) -> None:
+    file = workplace.root / "mine.py"
+    file.write_text("raise SystemExit(0)\n")
+    assert workplace.main(command, f"{file}:make") == 2
+    assert capsys.readouterr().err.endswith("cannot make it: SystemExit: 0 (mine.py:1)\n")
+    file.write_text("raise KeyboardInterrupt\n")
+    assert workplace.main(command, f"{file}:make") == 130
+
+
+def test_a_network_that_cannot_be_moved(plain: str, workplace: Workplace, capsys: pytest.CaptureFixture) -> None:
+    for command in ("check", "extract"):
+        assert workplace.main(command, f"{plain}:Unmovable") == 2
+        assert "cannot be moved to cpu: RuntimeError: it stays (net.py:31)\n" in capsys.readouterr().err
 
 
 def test_a_module_in_the_present_folder(plain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +148,11 @@ def test_a_layer_that_runs_several_times_is_named_by_run(
         ("NET:Gray", "it does not run on float32 [2, 3, 32, 32]: RuntimeError"),
         ("NET:nothing", "cannot make it: AttributeError"),
         ("NET:number", "the factory must return a features.Backbone or a torch.nn.Module, got int"),
+        ("NET:exits", "cannot make it: SystemExit: 0 (net.py:23)"),
+        ("NET:Exits", "forward raises SystemExit: 0 (net.py:23), which would end the program; remove that"),
+        ("NET:Nameless", "reading its weights raises RuntimeError: no name (net.py:34); keep nn.Module's own methods"),
+        ("NET:meta", "is on the meta device, without values; make the network on the CPU, or load weights"),
+        ("no.py:such name", "no file is named like that, and 'such name' names no function: write file.py:factory"),
         ("none.py:make", "cannot make it: FileNotFoundError"),
         ("nomodule:make", "cannot make it: ModuleNotFoundError: No module named 'nomodule'"),
         ("randm:imagenet32", "No module named 'randm'; did you mean 'random'?"),

@@ -66,8 +66,11 @@ def test_timm_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("torchvision:nosuchnet", "torchvision has no classifier 'nosuchnet'; torchvision.models.list_models() names"),
         ("torchvision:resnet81", "; did you mean 'resnet18'?"),
-        ("torchvision:resnet18,width=3", "settings are size=PIXELS and weights=DEFAULT, got 'width=3'"),
-        ("torchvision:resnet18,size=big", "settings are size=PIXELS and weights=DEFAULT, got 'size=big'"),
+        ("torchvision:resnet18,width=3", "settings are size=PIXELS (at most 9999) and weights=DEFAULT, got 'width=3'"),
+        (
+            "torchvision:resnet18,size=big",
+            "settings are size=PIXELS (at most 9999) and weights=DEFAULT, got 'size=big'",
+        ),
         ("torchvision:resnet18,size=32,weights=NO", "no weights 'NO'; there are DEFAULT, IMAGENET1K_V1"),
         ("torchvision:vit_b_32,size=33", "torchvision cannot make it at size=33: "),
         ("torchvision:alexnet,size=8", "it does not run on float32 [2, 3, 8, 8]: RuntimeError: "),

@@ -250,6 +250,14 @@ def test_a_set_packed_from_a_part_is_packed_again_when_the_rest_has_come(tmp_pat
     assert len(build(32, tmp_path).images) == 6  # where nothing is there, what was packed serves
 
 
+def test_photographs_that_share_a_file_are_each_in_the_set(tmp_path: Path) -> None:
+    _as_folder(tmp_path)
+    first, second = (tmp_path / path for path in sorted(PATHS)[:2])
+    second.unlink()
+    second.hardlink_to(first)  # as programs do that save space
+    assert len(build(64, tmp_path).images) == len(PATHS)
+
+
 def test_what_two_zips_hold_is_taken_once(tmp_path: Path) -> None:
     _as_two_zips(tmp_path)
     _write_zip(tmp_path / "tiny-imagenet-200" / "train-2.zip", {path: _jpeg(99) for path in PATHS})
