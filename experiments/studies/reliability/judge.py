@@ -123,9 +123,16 @@ def _unaccounted(source: Path, used: set[bytes], listed: set[bytes], whole: set[
     """Compare the names in the outputs with a walk of our own."""
     if twice := used & listed:
         yield f"{sorted(twice)[0]!r} is used and listed"
-    if missing := whole - used:
-        yield f"{sorted(missing)[0]!r} is an image, but neither kept nor removed"
-    for name in _walk(os.fsencode(source)):
+    top = os.fsencode(source)
+    nodes = {_node(top, name) for name in used}
+    for name in sorted(whole - used):
+        if _node(top, name) not in nodes:  # a file has several names with hard links, of which one is used
+            yield f"{name!r} is an image, but neither kept nor removed"
+    real = {_node(top, name) for name in _walk(top) if not os.path.islink(os.path.join(top, name))}
+    for name in sorted(used):
+        if os.path.islink(os.path.join(top, name)) and _node(top, name) in real:
+            yield f"{name!r} is used, a link, instead of its file"
+    for name in _walk(top):
         inside = any(other.startswith(name + b"/") for other in used | listed)
         if name not in used | listed and not inside:
             yield f"{name!r} is neither kept nor removed nor listed"
@@ -145,6 +152,15 @@ def _walk(source: bytes) -> Iterator[bytes]:
             twin = name.startswith(b"._") and name[2:] in names
             if not twin and not name.lower().endswith(NO_IMAGES):
                 yield os.path.relpath(os.path.join(inner, name), source)
+
+
+def _node(source: bytes, name: bytes) -> tuple[int, int] | bytes:
+    """Return what the names of one file share; of a member of a zip, its name."""
+    try:
+        status = os.stat(os.path.join(source, name))
+    except OSError:
+        return name
+    return status.st_dev, status.st_ino
 
 
 def _content(source: Path, name: bytes) -> bytes:
