@@ -137,9 +137,7 @@ def _unaccounted(source: Path, used: set[bytes], listed: set[bytes], whole: set[
         if name not in used | listed and not inside:
             yield f"{name!r} is neither kept nor removed nor listed"
         if inside and name[-4:].lower() == b".zip":
-            for member in zipfile.ZipFile(
-                os.path.join(os.fsencode(source), name).decode("utf-8", "surrogateescape")
-            ).namelist():
+            for member in zipfile.ZipFile(os.fsdecode(os.path.join(top, name))).namelist():
                 path = name + b"/" + member.encode()
                 if path not in used | listed and not path.lower().endswith(NO_IMAGES):
                     yield f"{path!r}, in a zip, is neither kept nor removed nor listed"
