@@ -1,7 +1,34 @@
-"""`python -m experiments` is `dcgan-eval`."""
+"""The process of `dcgan-eval`, which is also `python -m experiments`: from its first signal to its last output."""
 
+import os
 import sys
 
-from experiments.cli import main
+from experiments.run import safe_path
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command that the process was started with, and return its exit code."""
+    sys.path[:] = safe_path()  # before anything is imported that a file in the current folder could stand for
+    os.environ["PYTHONSAFEPATH"] = "1"  # for interpreters that libraries start
+
+    from experiments.run import signals
+
+    signals.end_at_once()  # before anything is imported that takes time
+
+    from experiments import cli
+    from experiments.run import console
+
+    console.open_streams()
+    code = 1  # of an unexpected failure
+    try:
+        code = cli.main()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+        raise
+    finally:
+        signals.at_the_end(code)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

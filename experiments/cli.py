@@ -7,15 +7,16 @@ with one line that names the fix; 130 interrupted: the same command continues.
 import argparse
 import importlib
 import re
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from experiments.commands.options import make_run
+from experiments.run import signals
 from experiments.run.context import RESULTS
 from experiments.run.errors import UserError, closest, one_line
+from experiments.run.filenames import shown
 
 PROGRAM = "dcgan-eval"
 
@@ -56,7 +57,7 @@ GROUPS = {  # what a group of commands is for; "" stands for all of them
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one line instead of the usage."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{shown(f'{self.prog}: {message} (see {self.prog} --help)')}\n")
 
 
 class _Version(argparse.Action):
@@ -71,10 +72,13 @@ def main(argv: Sequence[str] | None = None, *, results: Path = RESULTS) -> int:
     """Run one command and return its exit code; `results` is the folder of the committed records and tables."""
     given = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(given, results)
+        try:
+            return _run(given, results)
+        finally:
+            sys.stdout.flush()  # here a failure is still answered in one line
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+        print(signals.INTERRUPTED, file=sys.stderr)
+        return signals.EXIT_CODE
     except (UserError, ValueError, OSError) as error:
         print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
         return 2
@@ -85,7 +89,6 @@ def main(argv: Sequence[str] | None = None, *, results: Path = RESULTS) -> int:
 
 def _run(given: list[str], results: Path) -> int:
     name, rest = _command(given)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # KeyboardInterrupt, as Ctrl-C
     command = COMMANDS[name]
     module = importlib.import_module(f"experiments.commands.{command.module}")
     parser = _Parser(
@@ -100,7 +103,9 @@ def _run(given: list[str], results: Path) -> int:
         options = re.findall(r"--[a-z][\w-]*", parser.format_usage())
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{closest(unknown[0], options)}")
     _prepare_process()
-    return module.execute(arguments, make_run(arguments, [PROGRAM, *given], results))
+    run = make_run(arguments, [PROGRAM, *given], results)
+    with signals.interruptible():
+        return module.execute(arguments, run)
 
 
 def _command(given: list[str]) -> tuple[str, list[str]]:
@@ -139,4 +144,4 @@ def _prepare_process() -> None:
     from experiments.run.memory import keep_freed_memory
 
     keep_freed_memory()
-    warnings.showwarning = lambda message, *_, **__: console.say(f"warning: {message}")
+    warnings.showwarning = lambda message, *_, **__: console.say(f"warning: {' '.join(str(message).split())}")

@@ -117,9 +117,12 @@ class FeatureStore:
         elif start != self._next:
             raise ValueError(f"rows of a chunk must be written in sequence, expected row {self._next}, got {start}")
         content = np.ascontiguousarray(block).data.cast("B")
-        with self._data.open("r+b") as file:
-            file.seek(start * self._row_bytes)
-            file.write(content)
+        try:
+            with self._data.open("r+b") as file:
+                file.seek(start * self._row_bytes)
+                file.write(content)
+        except OSError as error:  # that of a write names no file
+            raise OSError(error.errno, error.strerror, str(self._data)) from error
         self._running, self._next = zlib.crc32(content, self._running), stop
         if stop == end:
             self._checksums[chunk] = self._running
@@ -206,5 +209,9 @@ class FeatureStore:
 def _replace(file: Path, text: str) -> None:
     """Write the file whole or not at all."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, file)
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(file)) from error

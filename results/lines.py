@@ -133,7 +133,10 @@ def append_line(path: str | os.PathLike[str], record: Any, check: Callable[[], o
         size = os.fstat(handle).st_size
         cut = size > 0 and os.pread(handle, 1, size - 1) != b"\n"  # the last line was edited by hand
         line = (b"\n" if cut else b"") + to_json(record).encode("ascii") + b"\n"
-        if os.write(handle, line) != len(line):
-            os.ftruncate(handle, size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        os.fsync(handle)
+        try:
+            if os.write(handle, line) != len(line):
+                os.ftruncate(handle, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(handle)
+        except OSError as error:  # that of a write names no file
+            raise OSError(error.errno, error.strerror, str(path)) from error

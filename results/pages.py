@@ -1,9 +1,12 @@
 """Templates of HTML pages that are one file each, with tables that readers can sort.
 
-`page.html` holds the style, the script, and a policy that forbids every request. `macros.html` holds a table (`board`)
-and a table that is folded away (`folded`). Other packages extend these templates from their own folders.
+`base.html` holds a policy that forbids every request and every script but the page's own; every page extends it.
+`page.html` holds the style and the script of tables that sort. `macros.html` holds such a table (`board`) and one that
+is folded away (`folded`). Other packages extend these templates from their own folders.
 """
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,8 +24,13 @@ def environment(*folders: Path) -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    found.filters["numbers"] = numbers
+    found.filters |= {"numbers": numbers, "sha256": sha256}
     return found
+
+
+def sha256(script: str) -> str:
+    """Return the source that names an inline script in a content security policy, `sha256-` and base64."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def numbers(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> set[str]:

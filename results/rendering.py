@@ -150,6 +150,8 @@ def write_tables(folder: str | os.PathLike[str], name: str, table: Table, record
         try:
             temporary.write_bytes(content)
             os.replace(temporary, path)
+        except OSError as error:  # that of a write names no file
+            raise OSError(error.errno, error.strerror, str(path)) from error
         finally:
             temporary.unlink(missing_ok=True)
     return list(files)

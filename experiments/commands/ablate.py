@@ -5,6 +5,7 @@ import re
 
 from experiments.commands import options as shared
 from experiments.measure.protocols import ABLATION
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable, write_bytes
@@ -31,7 +32,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if arguments.record and spec.subset is not None:
         raise UserError("a subset cannot be recorded among the committed results; leave --subset or --record out")
     if arguments.dry_run:
-        print("\n".join(ablation.describe(spec, run)))
+        console.answer(*ablation.describe(spec, run))
         return 0
     import results
     from experiments.measure.measurement import recorded
@@ -53,6 +54,6 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         keep_record(run.records / f"{ABLATION}.jsonl", record, run)
         for path, content in regenerate([ABLATION], run).items():
             write_bytes(path, content)
-    print(files[f"{name}.md"].decode())
+    console.answer(*files[f"{name}.md"].decode().split("\n"))
     run.say(f"written to {', '.join(str(tables / file) for file in files)}")
     return 0

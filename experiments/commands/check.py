@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from experiments.commands import options as shared
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable
@@ -56,20 +57,20 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         return _print_checks(features.run_checks(error.__cause__.backbone))  # they say what is wrong with it
     backbone, rules = contender.backbone, PROTOCOLS[PROTOCOL]
     move(contender, device, target)
-    print(f"{contender.name}, on {device}", flush=True)
-    for note in contender.notes:
-        print(f"note   {note}")
+    console.answer(f"{contender.name}, on {device}")
+    console.answer(*(f"note   {note}" for note in contender.notes))
     rows = rules.images + rules.tested
     if _print_checks(features.run_checks(backbone, pool=contender.pool, rows=rows, folder=run.runs_root)):
         return 1
-    print(_layers(features.layer_shapes(backbone), features.layer_widths(backbone, pool=contender.pool)))
+    table = _layers(features.layer_shapes(backbone), features.layer_widths(backbone, pool=contender.pool))
+    console.answer(*table.split("\n"))
     try:
         costs = features.measure_costs(backbone, pool=contender.pool, progress=run.progress)
     except Exception as error:  # the network may raise anything
         raise UserError(
             f"{contender.name} passes the checks, but its costs cannot be measured: {one_line(error)}"
         ) from error
-    print("\n".join(_costs(costs)))
+    console.answer(*_costs(costs))
     if arguments.record:
         file = run.records / "costs.jsonl"
         record = results.CostRecord(
@@ -94,7 +95,7 @@ def _print_checks(checks: Iterator[features.Finding]) -> int:
     failed = 0
     for found in checks:
         word = "warn" if found.ok and found.fix else WORDS[found.ok]
-        print(f"{word:5}  {found.check:13}  {found.seen}{'; ' if found.fix else ''}{found.fix}", flush=True)
+        console.answer(f"{word:5}  {found.check:13}  {found.seen}{'; ' if found.fix else ''}{found.fix}")
         failed |= found.ok is False
     return int(failed)
 

@@ -4,6 +4,7 @@ import argparse
 
 from experiments.commands.options import add_choice, add_roots
 from experiments.measure.protocols import PROTOCOLS, TABLES, protocol_of
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
@@ -38,7 +39,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if what := paired_tests.unlike(a, b):
         raise UserError(f"{a.run_id} and {b.run_id} {what}: name runs that share them")
     gate = paired_tests.compared(b, a, alternative="less")
-    print(f"{paired_tests.summary(a, b, gate)}\n\n{paired_tests.class_table(a, b, run)}")
+    console.answer(*f"{paired_tests.summary(a, b, gate)}\n\n{paired_tests.class_table(a, b, run)}".split("\n"))
     worse = gate.p_value <= arguments.alpha
     told = f"B is {'' if worse else 'not '}significantly worse than A"
     run.say(f"{told}: one-sided p = {gate.p_value:.2g}, alpha = {arguments.alpha:g}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from experiments.commands.options import add_roots
 from experiments.data.names import NAMES
+from experiments.run import console
 from experiments.run.context import Run
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
 def print_set(packed: PackedSet, run: Run) -> int:
     """Print what the set is, name the files that were skipped, and return their number."""
     images = list(packed.images.shape)
-    print(f"{packed.name}: uint8 {images}, digest {packed.digest[:16]}, from {packed.meta['source']}")
+    console.answer(f"{packed.name}: uint8 {images}, digest {packed.digest[:16]}, from {packed.meta['source']}")
     skipped = packed.meta.get("skipped_files", ())
     for file in skipped:
         run.say(f"skipped {file}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from experiments.commands.data import print_set
 from experiments.commands.options import add_dry_run, add_roots
 from experiments.data.names import is_name
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
@@ -28,7 +29,6 @@ def options(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Pack the images, or say what would be done; return 1 if files could not be decoded."""
     from experiments.data.images.pack import PackSpec, pack_images, plan
-    from experiments.run.filenames import shown
 
     source: Path = arguments.source
     name = arguments.name or f"{_own_name(source)}-{arguments.size}"
@@ -37,9 +37,11 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     planned, spec = plan(source), PackSpec(arguments.size, channels=1 if arguments.gray else 3)
     if arguments.dry_run:
         size = planned.count * spec.side**2 * spec.channels / 1e6
-        print(f"would pack {planned.count:,} images of {source} into {folder}: {size:,.0f} MB, double while packing")
+        images = console.counted(planned.count, "image")
+        console.answer(f"would pack {images} of {source} into {folder}: {size:,.0f} MB, double while packing")
         if n := len(planned.skipped):
-            print(f"would leave out {n:,} file{'s' * (n > 1)}, such as {shown(': '.join(planned.skipped[0]))}")
+            example = ": ".join(planned.skipped[0])
+            console.answer(f"would leave out {console.counted(n, 'file')}, such as {example}")
         return 0
     return 1 if print_set(pack_images(planned, folder, spec, run), run) else 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from experiments.commands.options import add_dry_run, add_record, add_roots, one_of
 from experiments.data.names import NAMES
 from experiments.deduplication.spec import METHODS, DedupSpec
+from experiments.run import console
 from experiments.run.context import Run
 
 EXAMPLE = "dcgan-eval dedup cifar10-test --against cifar10-train\n  dcgan-eval dedup ~/photos --method phash --radius 6"
@@ -45,10 +46,13 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if arguments.dry_run:
         check_pass(name, spec, run, against=against, record=record)
         for source in sources:
-            print(describe(source, run))
-        print(f"would search by {spec}, which {METHODS[spec.method]}; into {out}")
+            console.answer(describe(source, run))
+        console.answer(f"would search by {spec}, which {METHODS[spec.method]}; into {out}")
         return 0
     summary = deduplicate(name, out, spec, run, against=against, record=record)
-    print(json.dumps(summary, indent=2))
-    run.say(f"written to {out}; judge the groups in {out / GALLERY}")
+    console.answer(*json.dumps(summary, indent=2).splitlines())
+    judge = (
+        f"judge the groups in {out / GALLERY}" if summary["groups"] else "no group was found, so there is none to judge"
+    )
+    run.say(f"written to {out}; {judge}")
     return 1 if summary["skipped"] else 0

@@ -6,6 +6,7 @@ from typing import Any
 
 from experiments.commands import options as shared
 from experiments.measure.protocols import CLASSIFIERS, PROTOCOLS, SUPERVISED, TABLES, protocol_of
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable
@@ -43,7 +44,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Print the table with the row, and say its figures on stderr."""
     module, spec = _spec(arguments)
     if arguments.dry_run:
-        print("\n".join(module.describe(spec, run)))
+        console.answer(*module.describe(spec, run))
         return 0
     from experiments.measure.measurement import recorded
     from experiments.measure.records import check_recordable, publish, sentence

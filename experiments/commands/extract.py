@@ -3,6 +3,7 @@
 import argparse
 
 from experiments.commands import options as shared
+from experiments.run import console
 from experiments.run.context import Run
 
 EXAMPLE = "dcgan-eval extract random:imagenet32,width=64"
@@ -19,8 +20,8 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
 
     spec = svm.EvalSpec(shared.network_of(arguments), **shared.feature_settings(arguments))
     if arguments.dry_run:
-        print("\n".join(svm.describe(spec, run)))
+        console.answer(*svm.describe(spec, run))
         return 0
     for X in svm.extract_features(svm.prepare(spec, run), run):
-        print(f"{X.dtype} {list(X.shape)} {getattr(X, 'filename', '')}")
+        console.answer(f"{X.dtype} {list(X.shape)} {getattr(X, 'filename', '')}")
     return 0

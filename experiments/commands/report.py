@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from experiments.commands.options import add_roots
+from experiments.run import console
 from experiments.run.context import Run
 
 EXAMPLE = "dcgan-eval report --out report.html"
@@ -21,5 +22,5 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
 
     out = arguments.out or run.runs_root / "report.html"
     write_report(out, run)
-    print(out)
+    console.answer(str(out))
     return 0

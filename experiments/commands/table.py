@@ -4,6 +4,7 @@ import argparse
 
 from experiments.commands.options import add_roots, one_of
 from experiments.measure.protocols import ABLATION, LEADERBOARD
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
@@ -29,17 +30,18 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if arguments.name == ABLATION and not committed(ABLATION, run):
         raise UserError(f"no record of an ablation in {run.records}; dcgan-eval ablate TARGET --record adds one")
     files = regenerate([arguments.name] if arguments.name else [*names("tables"), LEADERBOARD, ABLATION], run)
+    differ = [file for file, content in files.items() if not file.exists() or file.read_bytes() != content]
     if arguments.check:
-        differ = [file.name for file, content in files.items() if not file.exists() or file.read_bytes() != content]
         if differ:
-            run.say(
-                f"{run.tables} differs from what the records make: {', '.join(differ)}; dcgan-eval table writes them"
-            )
+            told = ", ".join(file.name for file in differ)
+            run.say(f"{run.tables} differs from what the records make: {told}; dcgan-eval table writes them")
         return 1 if differ else 0
     run.tables.mkdir(parents=True, exist_ok=True)
-    for file, content in files.items():
-        write_bytes(file, content)
+    for file in differ:
+        write_bytes(file, files[file])
         run.say(f"written {file}")
+    if same := len(files) - len(differ):
+        run.say(f"unchanged in {run.tables}: {console.counted(same, 'file')}")
     if arguments.name:
-        print(files[run.tables / f"{arguments.name}.md"].decode())
+        console.answer(*files[run.tables / f"{arguments.name}.md"].decode().split("\n"))
     return 0

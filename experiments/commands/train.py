@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from experiments.commands.options import add_dry_run, add_record, add_roots
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.training.files import STATE
@@ -45,9 +46,10 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         raise UserError(f"--checkpoint-images must be at least 1, got {arguments.checkpoint_images}")
     out = arguments.out or run.runs_root / "train" / recipe.name
     if arguments.dry_run:
-        print(json.dumps(dataclasses.asdict(recipe), indent=2))
+        console.answer(*json.dumps(dataclasses.asdict(recipe), indent=2).splitlines())
         begun = "continuing from the checkpoint there" if (out / STATE).exists() else "from the start"
-        print(f"would train {recipe.training.steps:,} minibatches on {run.device_asked} into {out}, {begun}")
+        steps = console.counted(recipe.training.steps, "minibatch")
+        console.answer(f"would train {steps} on {run.device_asked} into {out}, {begun}")
         return 0
     from experiments.run.torchrun import joined
     from experiments.training.session import record, train
@@ -57,7 +59,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     with joined(run) as joint:
         file = train(recipe, out, joint, checkpoint_images=arguments.checkpoint_images)
         if parallel.rank() == 0:
-            print(file)
+            console.answer(str(file))
             if arguments.record:
                 record(out, run.results / "training" / recipe.name)
     return 0

@@ -14,6 +14,7 @@ from experiments.deduplication.methods import SEMANTIC, find
 from experiments.deduplication.outcome import Outcome
 from experiments.deduplication.output import SKIPPED, write_folder
 from experiments.deduplication.spec import DedupSpec
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.filenames import shown
@@ -101,6 +102,10 @@ def _tell(outcome: Outcome, out: Path, run: Run) -> None:
     if skipped:
         more = f" and {len(skipped) - NAMED:,} more" if len(skipped) > NAMED else ""
         run.say(f"skipped {len(skipped):,} files, listed in {out / SKIPPED}: {', '.join(skipped[:NAMED])}{more}")
-    summary, against = outcome.summary, outcome.against
-    what = f"occur in {against.name}" if against else f"repeat an earlier one, in {summary['groups']:,} groups"
-    run.say(f"{outcome.source.name}: {summary['removed']:,} of {summary['images']:,} images {what}")
+    summary, against, name = outcome.summary, outcome.against, outcome.source.name
+    images, groups = console.counted(summary["images"], "image"), console.counted(summary["groups"], "group")
+    if against is None and summary["images"] < 2:
+        run.say(f"{name}: {images}, which nothing was compared with")
+    else:
+        what = f"occur in {against.name}" if against else f"repeat an earlier one, in {groups}"
+        run.say(f"{name}: {summary['removed']:,} of {images} {what}")

@@ -10,6 +10,7 @@ import pandas as pd
 
 import results
 from experiments.look.subject import network_name
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.environment import circumstances
 from experiments.run.files import check_writable, write_bytes
@@ -72,5 +73,4 @@ def carry_out(look: Callable[[], LookResult], folder: Path, run: Run) -> None:
     write_bytes(folder / RECORD, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
     for line in (f"written to {folder}", *result.says):
         run.say(line)
-    for answer in result.answers:
-        print(answer)
+    console.answer(*result.answers)

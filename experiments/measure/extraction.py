@@ -50,7 +50,9 @@ class Extraction:
         for store in stores:
             if store.rejected:
                 run.say(f"{store.rejected} damaged chunks of stored features are computed again ({store.folder})")
-        return self._extract(stores, run, calibrate=not all(store.complete for store in stores))
+        if complete := all(store.complete for store in stores):
+            run.say(f"features were extracted before, into {root}")
+        return self._extract(stores, run, calibrate=not complete)
 
     def for_classifier(self, run: Run) -> list[np.ndarray] | list[Tensor]:
         """Return tensors [N, D] on the run's GPU if features and classifier fit there together, else as `stored`."""

@@ -12,6 +12,7 @@ from experiments.measure.protocols import LEADERBOARD, MIRRORED, PROTOCOLS, SUPE
 from experiments.measure.svm import EvalSpec, method
 from experiments.measure.tables import committed, regenerate, table_names
 from experiments.networks.resolve import resolve
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
@@ -33,7 +34,7 @@ def publish(table: results.Table, measured: Sequence[results.Record], run: Run, 
             write_bytes(file, content)
     records = [*committed(name, run), *measured]
     written = results.write_tables(own, name, table, records)
-    print(results.render_markdown(table, records))
+    console.answer(*results.render_markdown(table, records).split("\n"))
     if "curve" in measured[0].solver:
         written.append(own / f"{name}-curve-{measured[0].run_id}.csv")
         write_bytes(written[-1], curve_csv(measured))

@@ -1,20 +1,72 @@
-"""Show the progress of long work: a bar on a terminal, plain lines with the time left elsewhere."""
+"""What a person sees: lines on the standard streams, and the progress of long work.
 
+Progress is a bar on a terminal, and plain lines with the time left elsewhere.
+"""
+
+import io
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
+
+from experiments.run.filenames import shown
 
 T = TypeVar("T")
 _INTERVAL = 15.0  # seconds between plain lines
+_TELLING = 3.0  # seconds of work before which a rate says nothing
+_REMEMBERED = 8  # looks back, for the rate
+_COUNT = "{desc}: {n_fmt} {unit} [{elapsed}{postfix}]"
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}{postfix}]"
+
+
+class _Stream(io.FileIO):
+    """Standard output or standard error. What a reader that has gone does not take is dropped, and so is all after it.
+
+    `head` goes once it has its lines, while the command still has work to do and an exit code to give.
+    """
+
+    def write(self, data) -> int | None:  # type: ignore[no-untyped-def, override]
+        try:
+            return super().write(data)
+        except OSError as error:
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), self.fileno())
+            if self.fileno() == 1 and not isinstance(error, BrokenPipeError):
+                raise OSError(error.errno, error.strerror, "standard output") from error
+            return len(data)
+
+
+def open_streams() -> None:
+    """Give this process standard streams that take every character, and that a reader may leave at any time.
+
+    A character that a stream's encoding lacks is written as an escape. A stream that is closed is opened, on nothing.
+    """
+    while (nothing := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(nothing, True)
+    os.close(nothing)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        given = getattr(sys, name)
+        encoding = given.encoding if given else "utf-8"
+        by_line = number == 2 or bool(given and (given.line_buffering or given.write_through))
+        stream = io.BufferedWriter(_Stream(number, "w", closefd=False))
+        setattr(sys, name, io.TextIOWrapper(stream, encoding, "backslashreplace", line_buffering=by_line))
 
 
 def say(text: str) -> None:
     """Write one line to stderr at once, above the bars that are shown; stdout is for results."""
     from tqdm import tqdm  # imported here, as below, so that commands that say nothing start sooner
 
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(shown(text), file=sys.stderr)
     sys.stderr.flush()
+
+
+def answer(*lines: str) -> None:
+    """Write lines of a command's result to stdout at once."""
+    for line in lines:
+        print(shown(line))
+    sys.stdout.flush()
 
 
 def progress(
@@ -27,38 +79,71 @@ def progress(
     done: int = 0,
     postfix: Callable[[], str] | None = None,
 ) -> Iterator[T]:
-    """Pass items through and show how far the loop is, how fast, and the time left (see `run.progress.Progress`)."""
+    """Pass items through and show how far the loop is, how fast, and the time left (see `run.progress.Progress`).
+
+    The rate is that of the last items, never of the first, which may load or compile. No time left is shown before
+    there is a rate, and no total that has turned out to be too small.
+    """
     from tqdm import tqdm
 
     on_terminal = sys.stderr.isatty()
-    started = shown = time.monotonic()
-    now_done = done
-    look = {"unit": f" {unit}", "unit_scale": step > 1, "dynamic_ncols": True, "disable": not on_terminal}
-    with tqdm(total=total, initial=done, desc=desc, **look) as bar:
+    desc, count = shown(desc), done
+    started = told = time.monotonic()
+    seen: deque[tuple[float, int]] = deque(maxlen=_REMEMBERED)  # times, and what was done then
+    look = {"unit": plural(unit), "unit_scale": step > 1, "dynamic_ncols": True, "disable": not on_terminal}
+    with tqdm(total=total, initial=done, desc=desc, bar_format=_BAR if total else _COUNT, **look) as bar:
         for item in iterable:
             yield item
+            count += step
             bar.update(step)
-            now_done += step
             now = time.monotonic()
-            if now - shown < (1 if on_terminal else _INTERVAL):
+            if not seen:
+                seen.append((now, count))
+            if now - told < (1 if on_terminal else _INTERVAL):
                 continue
-            shown = now
-            besides = postfix() if postfix is not None else ""
+            told = now
+            if total and count > total:
+                total = bar.total = None
+                bar.bar_format = _COUNT
+            details = _details(seen, now, count, total, unit) if count - seen[0][1] >= 2 * step else []
+            if count > seen[-1][1]:
+                seen.append((now, count))
+            if postfix is not None:
+                details.append(postfix())
             if on_terminal:
-                bar.set_postfix_str(besides)
+                bar.set_postfix_str(", ".join(details))
             else:
-                line = _line(desc, unit, now_done, total, (now_done - done) / (now - started))
-                say(f"{line}, {besides}" if besides else line)
-    if not on_terminal and now_done > done and time.monotonic() - started >= 1:
-        say(f"{desc}: {now_done - done:,} {unit} in {_duration(time.monotonic() - started)}")
+                say(", ".join([f"{desc}: {_far(count, total, unit)}", *details]))
+    if not on_terminal and count > done and time.monotonic() - started >= 1:
+        say(f"{desc}: {counted(count - done, unit)} in {_duration(time.monotonic() - started)}")
 
 
-def _line(desc: str, unit: str, done: int, total: int | None, rate: float) -> str:
-    """Make one plain line; `rate` is in units per second, > 0."""
+def counted(n: int, unit: str) -> str:
+    """Return `1 image`, `2,000 images`, `3 batches`, `4 MiB`."""
+    return f"{n:,} {unit if n == 1 else plural(unit)}"
+
+
+def plural(unit: str) -> str:
+    """Return the plural of a unit; symbols, and what is plural already, have the same."""
+    if unit in ("MiB", "s") or unit.endswith("images"):
+        return unit
+    return f"{unit}es" if unit.endswith(("s", "ch")) else f"{unit}s"
+
+
+def _far(count: int, total: int | None, unit: str) -> str:
     if not total:
-        return f"{desc}: {done:,} {unit}, {rate:,.3g} {unit}/s"
-    left = _duration((total - done) / rate)
-    return f"{desc}: {done:,}/{total:,} {unit}, {100 * done // total} %, {rate:,.3g} {unit}/s, {left} left"
+        return counted(count, unit)
+    return f"{count:,}/{total:,} {unit if total == 1 else plural(unit)}, {100 * count // total} %"
+
+
+def _details(seen: Sequence[tuple[float, int]], now: float, count: int, total: int | None, unit: str) -> list[str]:
+    """Return the rate since the first of `seen`, and the time left; nothing if that was just now."""
+    since, before = seen[0]
+    if now - since < _TELLING:
+        return []
+    rate = (count - before) / (now - since)
+    left = [f"{_duration((total - count) / rate)} left"] if total else []
+    return [f"{rate:,.3g} {plural(unit)}/s", *left]
 
 
 def _duration(seconds: float) -> str:

@@ -1,7 +1,18 @@
 """The user's mistakes, and errors as one line."""
 
 import errno
+import os
 from collections.abc import Iterable
+
+from experiments.run.filenames import shown
+
+_FULL = "free space there, or set RUNS_ROOT or --out elsewhere"
+_FIXES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: "raise the limit (ulimit -f), or set RUNS_ROOT or --out to a file system that takes larger files",
+    errno.EROFS: "set RUNS_ROOT or --out to a folder that can be written to",
+}
 
 
 class UserError(Exception):
@@ -9,12 +20,13 @@ class UserError(Exception):
 
 
 def one_line(error: Exception) -> str:
-    """Return an error as the one line that the user sees."""
+    """Return an error as the one line that the user sees; what cannot be printed is escaped."""
+    text = str(error)
     if isinstance(error, OSError) and error.strerror:
-        where = f": {error.filename}" if error.filename else ""
-        fix = "; free space there, or set RUNS_ROOT or --out elsewhere" if error.errno == errno.ENOSPC else ""
-        return f"{' '.join(error.strerror.split())}{where}{fix}"
-    return " ".join(str(error).split()) or type(error).__name__
+        where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
+        fix = f"; {_FIXES[error.errno]}" if error.errno in _FIXES else ""
+        text = f"{error.strerror}{where}{fix}"
+    return shown(" ".join(text.split())) or type(error).__name__
 
 
 def closest(name: str, known: Iterable[str]) -> str:

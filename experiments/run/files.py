@@ -22,8 +22,9 @@ def write_bytes(file: Path, content: bytes) -> None:
     """
     temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, file)
+        with _named(file):
+            temporary.write_bytes(content)
+            os.replace(temporary, file)
     except BaseException:  # Ctrl-C, too
         temporary.unlink(missing_ok=True)
         raise
@@ -34,10 +35,19 @@ def append_bytes(file: Path, content: bytes) -> None:
 
     A stop can leave only part of the content in the file; readers must drop that part.
     """
-    with open(file, "ab") as opened:
+    with _named(file), open(file, "ab") as opened:
         opened.write(content)
         opened.flush()
         os.fsync(opened.fileno())
+
+
+@contextlib.contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Let an OSError of the block name `file`: that of a write names none, and a temporary name helps nobody."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from error
 
 
 def file_digest(file: Path, algorithm: str) -> str:

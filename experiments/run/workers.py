@@ -17,6 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from experiments.run import safe_path
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -75,12 +77,18 @@ def in_processes(function: Callable[[Task], Result], tasks: Iterable[Task], *, w
             process.communicate()  # closes the pipes, and waits
 
 
+def python(code: str) -> tuple[list[str], dict[str, str]]:
+    """Return the command and the environment in which a new interpreter runs `code` with this one's `safe_path`."""
+    command = [sys.executable, "-P", "-c", f"import sys; sys.path[:] = {safe_path()!r}; {code}"]
+    # site imports from PYTHONPATH, before the code runs
+    return command, {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def _started() -> subprocess.Popen[bytes]:
     """Start a worker process in its own process group, so that Ctrl-C in a terminal does not reach it."""
-    program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
-    command = [sys.executable, "-c", program]
+    command, environment = python(f"from {__name__} import serve; serve()")
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=os.environ | ONE_THREAD, stdin=pipe, stdout=pipe, process_group=0)
+    return subprocess.Popen(command, env=environment | ONE_THREAD, stdin=pipe, stdout=pipe, process_group=0)
 
 
 def _ask(process: subprocess.Popen[bytes], function: Callable[[Task], Result], task: Task) -> Result:

@@ -15,6 +15,7 @@ import gan
 import results
 from experiments.data.load import load
 from experiments.networks.kinds import SHIPPED, WEIGHTS, refuse_old_path
+from experiments.run.console import counted
 from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
@@ -58,7 +59,8 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
         data = as_begun(training_set(recipe, run), out, recipe)
         if config.mirror and recipe.dataset.startswith(CHARACTERS):
             run.say(f"warning: mirror = true trains on mirrored characters; leave it out for {recipe.dataset}")
-        run.say(f"{data.summary['name']}: {data.summary['kept']} images, {len(data.removed)} near-duplicates removed")
+        images, copies = counted(data.summary["kept"], "image"), counted(len(data.removed), "near-duplicate")
+        run.say(f"{data.summary['name']}: {images}, {copies} removed")
         _claim(out, data)
         broadcast(data.rows)
         if state.step == config.steps and (out / DISCRIMINATOR).exists() and (out / SUMMARY).exists():

@@ -88,6 +88,18 @@ def test_the_report_on_all_results_opens(page: Opener, tmp_path: Path) -> None:
     assert tab.run("document.documentElement.scrollWidth") <= PHONE
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_slipped_into_a_page_neither_runs_nor_asks(
+    name: str, files: dict[str, Path], page: Opener, tmp_path: Path
+) -> None:
+    bad = "<script>document.title = 'ran'</script>"
+    bad += """<img src="http://127.0.0.1:9/x.png" onerror="document.title = 'ran'">"""
+    (tmp_path / "page.html").write_text(files[name].read_text().replace("<body>", f"<body>{bad}"))
+    tab = page(tmp_path / "page.html")
+    assert sum("Content Security Policy" in error for error in tab.errors()) >= 2
+    assert tab.run("document.title") != "ran"
+
+
 def test_an_error_and_a_request_would_be_seen(page: Opener, tmp_path: Path) -> None:
     file = tmp_path / "bad.html"
     file.write_text('<img src="http://127.0.0.1:9/x.png"><script>console.error("told"); undefined.x</script>')

@@ -9,6 +9,7 @@ from typing import Any
 
 from experiments.commands.options import add_roots
 from experiments.networks.kinds import SHIPPED, WEIGHTS
+from experiments.run import console
 from experiments.run.context import Run
 from experiments.training.files import DISCRIMINATOR, GENERATOR
 
@@ -77,5 +78,6 @@ def write_sheet(kind: str, marked: str, arguments: argparse.Namespace, run: Run)
 
     generator = arguments.generator
     folder = result.look_folder(kind, generator, run, arguments.out)
-    print(pages.write_page(marked, generator, arguments.seed, arguments.samples, folder, run))
+    page = pages.write_page(marked, generator, arguments.seed, arguments.samples, folder, run)
+    console.answer(str(page))
     return 0

@@ -37,7 +37,7 @@ def test_the_summary_is_printed(workplace: Workplace, sets: Path, capsys: pytest
     out, told = sets / "tiny-imagenet-32", capsys.readouterr()
     assert json.loads(told.out) == json.loads((out / "summary.json").read_text())
     assert json.loads(told.out)["pass"] == {"method": "phash", "radius": 2} and removed(out) == [40]
-    assert "tiny-imagenet-32: 1 of 41 images repeat an earlier one, in 1 groups" in told.err
+    assert "tiny-imagenet-32: 1 of 41 images repeat an earlier one, in 1 group" in told.err
     assert f"judge the groups in {out / 'gallery.html'}" in told.err
 
 

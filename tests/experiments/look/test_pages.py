@@ -14,6 +14,6 @@ def test_sheets_hold_all_they_need(root, capsys):
         text = file.read_text()
         assert "amples of run</title>" in text
         assert mark in text and mark.replace("6", "7") not in text and text.count("data:image/png;base64,") == 7
-        assert re.findall(r'(?:src|href)="(?!data:)', text) == [] and "http" not in text
+        assert re.findall(r'(?:src|href)="(?!data:)', text) == [] and "http:" not in text and "https:" not in text
         run = json.loads(re.search(r'id="run">(.*?)</script>', text)[1])
         assert run == {"seed": 4, "weights": weights(root), "width": SIZE, "height": SIZE}

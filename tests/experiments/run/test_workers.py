@@ -131,3 +131,17 @@ def test_a_stopped_program_leaves_no_process(tmp_path, sent, code):
     # stderr ends when the last process that holds it has ended
     printed, complained = program.communicate(timeout=20)
     assert (program.returncode, printed, complained) == (code, "", "")  # "main" again: a worker has run the program
+
+
+def test_a_worker_imports_nothing_from_the_current_folder(tmp_path, monkeypatch):
+    """Python itself imports before a program can set its path: 3.13 for `-c`, and every one for `site`."""
+    for name in ("struct", "pickle", "linecache", "collections", "sitecustomize", "usercustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'CANARY')!r}, 'a').write({name!r})")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep)
+    command, environment = workers.python("import pickle, sys; print(sys.flags.safe_path, *sys.path, sep='\\n')")
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert printed[0] == "True" and not {"", ".", str(tmp_path)} & set(printed)
+    assert list(in_order(abs, [-1, -2], workers=2)) == [1, 2]
+    assert not (tmp_path / "CANARY").exists()
