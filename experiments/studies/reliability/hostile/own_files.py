@@ -30,31 +30,36 @@ def records(rng: Rng) -> Case:
 
 
 def own_records(rng: Rng) -> Case:
-    """The user's own record, which `eval` looks up before it measures; it may measure again."""
+    """The user's own record, which `eval` looks up before it measures; it may measure again, with the same result."""
     change = pick(rng, (retype_line, damage_file))
     how: dict[str, Any] = {"keep": LOOSE} if change is retype_line else {}
     prepare = on("runs/records/cifar10.jsonl", change, rng, **how)
     needs = ("runs/records", "runs/packed", "runs/features")
-    return Case("own records", "", EVAL, prepare, "any", needs=needs)
+    return Case("own records", "", EVAL, prepare, "same", "own records", needs=needs)
 
 
 def costs(rng: Rng) -> Case:
     """The committed records of costs."""
-    prepare = on("results/runs/costs.jsonl", pick(rng, (retype_line, damage_file)), rng)
-    return Case("costs", "", ("table", "leaderboard"), prepare, needs=("results",))
+    return _of_table("costs", "costs", "leaderboard", rng)
 
 
 def ablations(rng: Rng) -> Case:
     """The committed record of the ablation, whose variants are nested in it."""
-    prepare = on("results/runs/ablation.jsonl", pick(rng, (retype_line, damage_file)), rng)
-    return Case("ablation records", "", ("table", "ablation"), prepare, needs=("results",))
+    return _of_table("ablation records", "ablation", "ablation", rng)
+
+
+def _of_table(reader: str, file: str, table: str, rng: Rng) -> Case:
+    """Return the case in which `table` reads a file of records with another type in one of its lines."""
+    prepare = on(f"results/runs/{file}.jsonl", retype_line, rng, keep=LOOSE)
+    command, tables = ("table", table), ("results/tables/*",)
+    return Case(reader, "", command, prepare, "same", " ".join(command), tables, needs=("results",))
 
 
 def audits(rng: Rng) -> Case:
     """A leakage audit."""
     change = pick(rng, (retype_json, retype_json, damage_file))
     prepare = on("results/leakage/tiny-in-cifar10-test.json", change, rng)
-    return Case("audit", "", REPORT, prepare, needs=("results",))
+    return Case("audit", "", REPORT, prepare, "same", "report", ("report.html",), needs=("results",))
 
 
 def report(rng: Rng) -> Case:

@@ -23,7 +23,7 @@ ENDS = (
         "raise GeneratorExit",
         "import nothing_there",
     ),
-    *("os.chdir('/')", "print('\\x1b[31m')"),
+    *("os.chdir('/')"),
     *("sys.setrecursionlimit(50)", "sys.argv.clear()", "sys.path.clear()", "torch.set_default_dtype(torch.float64)"),
     *("signal.signal(signal.SIGINT, signal.SIG_IGN)", "torch.set_grad_enabled(True)", "torch.manual_seed(0)"),
 )
