@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from evaluation.l2svm import L2SVM, Progress, l2svm_path, winners
 from evaluation.rows import Features, Rows
+from evaluation.splits import check_rows
 
 TOGETHER = 10  # at least so many fits are scored in one pass over the scored rows
 
@@ -64,6 +65,10 @@ def score_draws(
     Returns (right, gap): bool [R, len(Cs), m], whether each scored row got its label, and the largest duality gap.
     Raises ValueError as L2SVM.fit does.
     """
+    for draw in draws:
+        check_rows("a draw", draw, len(X))
+    if X.shape[1:] != X_scored.shape[1:]:
+        raise ValueError(f"X and X_scored must be equally wide, got {list(X.shape)} and {list(X_scored.shape)}")
     scored = Rows(X_scored, device=device)
     scored.check_finite()
     right = np.zeros((len(draws), len(Cs), len(y_scored)), np.bool_)

@@ -6,6 +6,7 @@ so the intercept is penalised). LinearSVC holds X seven times over; this module 
 """
 
 import math
+import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from numbers import Integral, Real
@@ -28,6 +29,9 @@ from evaluation.subspace import find_space
 Progress = Callable[..., Iterable]  # as tqdm: progress(iterable, total=, desc=, unit=)
 # Features of these types are taken as they are; others are converted to the first.
 DTYPES = [np.float64, np.float32, np.float16]
+# Largest C times the mean squared length of a row [x 1]. Beyond it no duality gap of 1e-4 can be shown in float64: the
+# rounding of scores, 2e-16, times 2C is then as large as the weights.
+STRENGTH = 1e12
 T = TypeVar("T")
 
 
@@ -62,11 +66,13 @@ class L2SVM(ClassifierMixin, BaseEstimator):
 
         X: an array, memory map or tensor, on any device. Arrays of other types are converted.
         sample_weight: [n], >= 0; a row of weight 0 takes no part.
-        Raises ValueError for what cannot be fitted: features that are not finite, fewer than two classes, C <= 0, ...
+        The objective is the one above, in the scale of X as given.
+        Raises ValueError for what cannot be fitted: features that are not finite, fewer than two classes, C <= 0, or
+        a C times the mean squared length of a row beyond 1e12.
         """
         check_options([self.C], tol=self.tol, max_iter=self.max_iter)
         X, y = check_fit(X, y, self)
-        problem, classes = pose(X, y, sample_weight, device=self.device)
+        problem, classes = pose(X, y, sample_weight, [self.C], device=self.device)
         return self._adopt(classes, problem, run(newton(problem, self.C, tol=self.tol, max_iter=self.max_iter)))
 
     def decision_function(self, X: Features) -> np.ndarray:
@@ -120,7 +126,7 @@ def l2svm_path(
     """
     check_options(Cs, tol=tol, max_iter=max_iter)
     X, y = check_fit(X, y)
-    problem, classes = pose(X, y, sample_weight, device=device)
+    problem, classes = pose(X, y, sample_weight, Cs, device=device)
     solution = None
     for C in Cs:
         solution = run(newton(problem, C, tol=tol, max_iter=max_iter, start=solution))
@@ -160,9 +166,17 @@ def _check_tensor(X: Tensor) -> None:
 
 
 def pose(
-    X: Features, y: np.ndarray, sample_weight: np.ndarray | None, *, device: torch.device | str | None
+    X: Features,
+    y: np.ndarray,
+    sample_weight: np.ndarray | None,
+    Cs: Sequence[float] = (),
+    *,
+    device: torch.device | str | None,
 ) -> tuple[Problem, np.ndarray]:
-    """Return (the one-vs-rest problems over X, the sorted classes [K]). Raises ValueError for unfit rows and labels."""
+    """Return (the one-vs-rest problems over X, the sorted classes [K]).
+
+    Raises ValueError for unfit rows and labels, and for one of Cs that is too large for the rows (see STRENGTH).
+    """
     check_classification_targets(y)
     classes, class_index = np.unique(y, return_inverse=True)
     if len(classes) < 2:
@@ -171,11 +185,18 @@ def pose(
     if not weight.any():
         raise ValueError("sample_weight must be positive for some row, got zero for all")
     rows = Rows(X, device=device)
-    rows.check_finite()
+    square = rows.check_finite()
+    largest_C = STRENGTH / (square * float(weight.max()))
+    if unfit := [C for C in Cs if C > largest_C]:
+        fix = f", or take C near {1 / square:.0e}" if square < math.inf else ""
+        raise ValueError(
+            f"C times the mean squared length of a row must be at most {STRENGTH:.0e}, or rounding decides; got C = "
+            f"{unfit[0]:g} and {square:.2g}: scale the features{fix}"
+        )
     targets = np.arange(len(classes)) if len(classes) > 2 else np.array([1])
     signs = torch.from_numpy(np.where(class_index == targets[:, None], 1.0, -1.0)).to(rows.device)
     s = torch.from_numpy(weight).to(rows.device)
-    return Problem(rows, signs, s, find_space(rows, s)), classes
+    return Problem(rows, signs, s, find_space(rows, s), largest_C), classes
 
 
 def winners(scores: np.ndarray) -> np.ndarray:
@@ -186,7 +207,7 @@ def winners(scores: np.ndarray) -> np.ndarray:
 def check_options(Cs: Sequence[float], *, tol: float, max_iter: int) -> None:
     """Raise ValueError unless every option is in its range."""
     for name, value in [*(("C", C) for C in Cs), ("tol", tol)]:
-        if not isinstance(value, Real) or not 0 < value < math.inf:
+        if not isinstance(value, Real) or not 0 < value <= sys.float_info.max:  # larger whole numbers are no float64
             raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
     if not isinstance(max_iter, Integral) or max_iter < 1:
         raise ValueError(f"max_iter must be a whole number, at least 1, got {max_iter!r}")

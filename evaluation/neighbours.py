@@ -31,6 +31,7 @@ class RunningKnn:
     def __init__(self, queries: Tensor, *, k: int = 1, chunk: int = 2048) -> None:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
+        queries = _checked("queries", queries)
         self.squared = np.full((len(queries), k), np.inf)
         self.index = np.full((len(queries), k), -1)
         self.labels = np.full((len(queries), k), -1)
@@ -48,6 +49,7 @@ class RunningKnn:
 
         Raises ValueError as `nearest` does.
         """
+        references = _checked("references", references)
         for block, label in _blocks(self._queries, references, labels, self._chunk):
             self._add_block(block, label)
 
@@ -144,6 +146,8 @@ def nearest_others(
     points: Tensor, rows: NDArray[np.int64], k: int = 1, *, chunk: int = 2048
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Find the `k` nearest other points of the `points` [N, ...] at `rows` int64 [M]: [M, k] twice, as `k_nearest`."""
+    if not np.issubdtype(rows.dtype, np.integer) or rows.min(initial=0) < 0 or rows.max(initial=-1) >= len(points):
+        raise ValueError(f"rows must be indices from 0 to {len(points) - 1}, got {rows.dtype} {rows.tolist()[:5]}")
     distances, index = k_nearest(points[torch.from_numpy(rows).to(points.device)], points, k + 1, chunk=chunk)
     own = index == rows[:, None]
     own[~own.any(1), -1] = True  # the point itself is missing if more than k equal points come before it
@@ -194,8 +198,24 @@ def _check_finite(squares: Tensor, what: str) -> None:
         raise ValueError(f"{what} must be finite numbers whose squares float32 can hold")
 
 
+def _checked(what: str, points: Tensor) -> Tensor:
+    """Return the points without their gradient. Raises ValueError unless they are a dense tensor of real numbers."""
+    if not isinstance(points, Tensor) or points.layout != torch.strided or points.is_meta or points.is_complex():
+        got = f"{points.dtype} on {points.device}" if isinstance(points, Tensor) else type(points).__name__
+        raise ValueError(f"{what} must be a dense tensor of real numbers that has data, got {got}")
+    if points.ndim < 2:
+        raise ValueError(f"{what} must have the shape [N, ...], got {list(points.shape)}")
+    return points.detach()
+
+
 def mean_distance(points: Tensor) -> float:
-    """Return the mean Euclidean distance over the pairs of different `points` [N, ...], N >= 2, in float64."""
+    """Return the mean Euclidean distance over the pairs of different `points` [N, ...], N >= 2, in float64.
+
+    Raises ValueError for fewer points, and for points that are no dense, real, finite tensor.
+    """
+    points = _checked("points", points)
+    if not bool(torch.isfinite(points).all()):
+        raise ValueError("points must be finite numbers, got NaN or infinity")
     if len(points) < 2:
         raise ValueError(f"need at least two points, got {len(points)}")
     # pdist takes differences; by a matrix product, equal points would have a distance above 0 from rounding

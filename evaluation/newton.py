@@ -5,7 +5,7 @@ Each is a generator that yields after every pass over X and returns a Solution. 
 weights; by default it is zero. Work goes on only for problems that are not solved yet.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -18,6 +18,7 @@ from evaluation.rows import Rows
 from evaluation.subspace import (
     RowKernel,
     Subspace,
+    damped_cholesky,
     find_space,
     from_basis,
     inverse_hessian,
@@ -33,6 +34,7 @@ FORCING_SHORT = 0.03  # the same once a step was cut short; with a larger value 
 FLOOR = 0.25  # a Newton system is also solved well enough when the gap that it leaves is this share of tol
 SHORT = 0.5  # a step is cut short below this length (a Newton step has 1): inactive rows then decided its length
 MAX_CG = 100
+PATIENCE = 30  # a problem is given up after so many iterations that lower neither its gap nor its objective
 
 
 def newton(
@@ -53,18 +55,26 @@ def newton_by_rows(
     solve = partial(_by_products, C=C, tol=tol, max_iter=max_iter, start=start)
     if problem.rows.dtype != torch.float64:
         with suppress(torch.linalg.LinAlgError):  # for a large C, rounding can make the products indefinite
-            solution = solve(problem)
+            solution = solve(problem, factor=torch.linalg.cholesky)
             yield
             if bool((solution.gap <= tol).all()):
                 return solution
         rows = Rows(problem.rows.X, device=problem.rows.device, double=True)
         problem = replace(problem, rows=rows, space=find_space(rows, problem.sample_weight))
-    solution = solve(problem)
+    solution = solve(problem, factor=damped_cholesky)
     yield
     return solution
 
 
-def _by_products(problem: Problem, *, C: float, tol: float, max_iter: int, start: Solution | None) -> Solution:
+def _by_products(
+    problem: Problem,
+    *,
+    C: float,
+    tol: float,
+    max_iter: int,
+    start: Solution | None,
+    factor: Callable[[Tensor], Tensor],
+) -> Solution:
     """Solve for beta, where w = beta [X 1]; each step is exact (Chapelle, Neural Computation 19, 2007, section 2.3)."""
     assert isinstance(problem.space, RowKernel)
     K, s, signs = problem.space.products, problem.sample_weight, problem.signs
@@ -72,6 +82,7 @@ def _by_products(problem: Problem, *, C: float, tol: float, max_iter: int, start
     n_iter = torch.zeros(len(signs), dtype=torch.int64, device=K.device)
     unsolved = torch.arange(len(signs), device=K.device)
     active = (slack(problem, scores if start is None else start.scores) > 0) & (s > 0)
+    progress = _Progress(signs)
     for _ in range(max_iter):
         n_iter[unsolved] += 1
         target = torch.zeros_like(signs[unsolved])
@@ -80,7 +91,7 @@ def _by_products(problem: Problem, *, C: float, tol: float, max_iter: int, start
             index, mine = torch.nonzero(pattern)[:, 0], torch.nonzero(which == p)[:, 0]
             system = K[index][:, index]
             system.diagonal().add_(1 / (2 * C * s[index]))
-            solved = torch.cholesky_solve(signs[unsolved[mine]][:, index].T, torch.linalg.cholesky(system))
+            solved = torch.cholesky_solve(signs[unsolved[mine]][:, index].T, factor(system))
             target[mine[:, None], index] = solved.T
         step = target - beta[unsolved]
         along = step @ K
@@ -94,7 +105,7 @@ def _by_products(problem: Problem, *, C: float, tol: float, max_iter: int, start
         residual = beta - 2 * C * s * signs * xi  # the gradient is residual [X 1]
         objective = 0.5 * (beta * scores).sum(1) + C * (s * xi.square()).sum(1)
         gap = 0.5 * (residual * (residual @ K)).sum(1) / objective
-        unsolved = torch.nonzero(gap > FREE_TOL * tol)[:, 0]
+        unsolved = torch.nonzero((gap > FREE_TOL * tol) & progress.goes_on(gap, objective))[:, 0]
         if not len(unsolved):
             break
     weights = problem.rows.back(beta)
@@ -121,14 +132,14 @@ def newton_in_steps(
     unsolved = torch.arange(k, device=device)
     cut = torch.zeros(k, dtype=torch.bool, device=device)
     free_tol = tol * (EXACT_TOL if problem.space.complete else FREE_TOL)
-    passes = 0
+    passes, progress = 0, _Progress(problem.signs)
     while True:
         n_iter[unsolved] += 1
         weights += _free_steps(problem, C, weights, scores, unsolved[~cut[unsolved]], free_tol)
         scores, gradient, objective, gap = evaluate(problem, C, weights)
         passes += 1
         yield
-        unsolved = torch.nonzero(gap > tol)[:, 0]
+        unsolved = torch.nonzero((gap > tol) & progress.goes_on(gap, objective))[:, 0]
         if not len(unsolved) or n_iter.max() == max_iter:
             return Solution(weights, scores, objective, gap, n_iter, passes)
         forcing = torch.where(cut[unsolved], FORCING_SHORT, FORCING)
@@ -203,6 +214,21 @@ def _full_step(
         rz[live] = rz_next
         live = live[(rz_next > target[live]) & (residual[live].square().sum(1) > enough[live])]
     return step, along, passes
+
+
+class _Progress:
+    """Tells problems that still get better from those that rounding keeps where they are."""
+
+    def __init__(self, signs: Tensor) -> None:
+        self._gap, self._objective = (torch.full_like(signs[:, 0], torch.inf) for _ in range(2))
+        self._still = torch.zeros_like(self._gap)  # iterations without progress
+
+    def goes_on(self, gap: Tensor, objective: Tensor) -> Tensor:
+        """Return which problems to go on with, bool [k], from the gap and the objective after an iteration."""
+        better = (gap < 0.9 * self._gap) | (objective < (1 - 1e-6) * self._objective)
+        self._still = torch.where(better, 0, self._still + 1)
+        self._gap, self._objective = self._gap.minimum(gap), self._objective.minimum(objective)
+        return self._still < PATIENCE
 
 
 def _weighted(weight: Tensor, scores: Tensor, rows: slice) -> Tensor:

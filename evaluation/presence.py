@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+LARGEST = 1e100  # the regression squares larger units beyond float64
+
 
 @dataclass(frozen=True)
 class Presence:
@@ -21,7 +23,7 @@ def presence(units: NDArray[np.floating], inside: NDArray[np.bool_], images: NDA
     """Fit scikit-learn's logistic regression, at its defaults, to tell positions inside from those outside.
 
     units: [P, K], activations at P positions. inside: bool [P], with both values in it. images: int64 [P], the image of
-    each position. Raises ValueError when all positions are inside, or all outside.
+    each position. Raises ValueError when all positions are inside, or all outside, and for units that are not finite.
     """
     from sklearn.linear_model import LogisticRegression  # imported here because it takes a second
     from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -29,6 +31,8 @@ def presence(units: NDArray[np.floating], inside: NDArray[np.bool_], images: NDA
     if inside.all() or not inside.any():
         raise ValueError(f"need positions inside and outside, got {int(inside.sum())} and {int((~inside).sum())}")
     X = np.asarray(units, np.float64)
+    if X.ndim != 2 or not (np.abs(X) < LARGEST).all():
+        raise ValueError(f"units must be finite numbers [P, K] below {LARGEST:g}, got {X.dtype} {list(X.shape)}")
     regression = LogisticRegression(max_iter=10_000)  # the default of 100 may not be enough
     fitted = regression.fit(X, inside)
     held_out, parts = float("nan"), min(5, len(np.unique(images)))

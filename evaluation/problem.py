@@ -12,6 +12,7 @@ The dual point alpha_i = 2C s_i xi_i is feasible, and its duality gap is exactly
 costs nothing beyond the gradient.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -28,12 +29,14 @@ class Problem:
     signs: float64 [k, n], +1 for the class and -1 for the rest.
     sample_weight: float64 [n], not negative.
     space: found once from X; solving any of the problems, for any C, uses it.
+    largest_C: beyond it, rounding in float64 hides the penalty 1/2 |w|^2.
     """
 
     rows: Rows
     signs: Tensor
     sample_weight: Tensor
     space: RowKernel | Subspace
+    largest_C: float = math.inf
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,15 @@ class Rows:
             total[:, :-1] += beta[:, rows].to(self.dtype) @ x
         return total
 
-    def check_finite(self) -> None:
-        """Raise ValueError, with the first such row, if X has NaN or infinity. One block at a time is held."""
+    def check_finite(self) -> float:
+        """Return the mean squared length of the rows of [X 1]: at least 1, and inf if it is beyond float64.
+
+        Raises ValueError, with the first such row, if X has NaN or infinity. One block at a time is held.
+        """
+        square = 0.0
         for rows, x in self.blocks():
+            norm = float(torch.linalg.vector_norm(x, dtype=torch.float64))
+            square += norm * norm
             suspects = torch.nonzero(~torch.isfinite(x.sum(1)))[:, 0]  # the sum of finite numbers may overflow, too
             for i in suspects.tolist():
                 if not torch.isfinite(x[i]).all():
@@ -101,6 +107,7 @@ class Rows:
                         f"feature row {rows.start + i} has {what}; every feature must be finite (no NaN, no inf): "
                         "leave such rows out or extract them again"
                     )
+        return 1 + square / self.n
 
 
 def _as_tensor(X: Features) -> Tensor:
@@ -120,6 +127,8 @@ def _usable(device: torch.device | str | None) -> torch.device:
         wanted = torch.device("cpu" if device is None else device)
         if wanted.type == "cuda":
             torch.cuda.get_device_properties(wanted)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f"device must be 'cpu' or a 'cuda' device that is there, got {device!r}: {error}") from None
+    if wanted.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device must be 'cpu' or a 'cuda' device that is there, got {device!r}")
     return torch.device("cpu") if wanted.type == "mps" else wanted

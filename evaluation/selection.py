@@ -24,6 +24,7 @@ ROUGH = 2  # Newton iterations of the first fit of a value: free steps, then a f
 CLEAR = 1.0  # standard errors of the best accuracy; after a value that is worse by more, no larger one is tried
 CLOSE = 0.5  # the same; only values that are no worse than this are fitted to tol
 BEYOND = 3.0  # factor between an edge of the grid and the next value tried beyond it
+FLAT = 2  # so many values below the grid that change nothing end the search: scores only shrink with C from there on
 MAX_BEYOND = 8  # largest number of such values on either side: one narrow layer of small activations needs seven
 
 
@@ -74,8 +75,9 @@ def select_C(
     Values are tried in ascending order, by rough fits, since the largest take the most passes and seldom win. The walk
     ends at a value that is worse than the best by more than one standard error of the best accuracy (binomial), or at
     the second in a row that is worse, if the accuracy had risen by more than that before. While the best value is the
-    smallest or the largest tried, the next value three times beyond it is tried, at most eight on either side. Values
-    within half a standard error of the best are then fitted to `tol`.
+    smallest or the largest tried, the next value three times beyond it is tried, at most eight on either side, and none
+    after two values below the grid that change no accuracy. Values within half a standard error of the best are then
+    fitted to `tol`.
 
     X: as for L2SVM.fit. Hold-out rows stay in it, with weight zero.
     y: labels [n].
@@ -90,7 +92,7 @@ def select_C(
     X, y = check_fit(X, y)
     weight = np.ones(len(y))
     weight[_checked(holdout, y)] = 0
-    problem, classes = pose(X, y, weight, device=device)
+    problem, classes = pose(X, y, weight, Cs, device=device)
     grid = sorted(set(Cs))
     steps = _try(problem, grid, holdout, np.searchsorted(classes, y[holdout]), tol, max_iter)
     tried, solutions = run(steps, progress=progress, total=None, desc="select C", unit="fit")
@@ -131,7 +133,7 @@ def _try(
     """Fit and score what `_next` says, until it says nothing; yield after every fit. The second fit of a C goes on."""
     tried: dict[float, Tried] = {}
     solutions: dict[float, Solution] = {}
-    while (C := _next(tried, grid, len(truth))) is not None:
+    while (C := _next(tried, grid, len(truth), problem.largest_C)) is not None:
         begun = time.monotonic()
         limit = max_iter if C in tried or problem.rows.few else min(ROUGH, max_iter)
         solution = run(newton(problem, C, tol=tol, max_iter=limit, start=_start(problem, C, solutions)))
@@ -157,8 +159,10 @@ def _start(problem: Problem, C: float, solutions: dict[float, Solution]) -> Solu
     return extrapolate(problem, C, solutions[near[0]], solutions[near[1]])
 
 
-def _next(tried: dict[float, Tried], grid: Sequence[float], held: int) -> float | None:
+def _next(tried: dict[float, Tried], grid: Sequence[float], held: int, largest_C: float) -> float | None:
     """Return the next C to fit, or None if the choice is made. held: number of rows of the hold-out.
+
+    largest_C: values beyond the grid stay below it.
 
     First, the grid is walked upwards until the accuracy has fallen. Then a best value at an edge calls for the next one
     beyond it. At last, rough fits that are close to the best are finished, the best first; this may reopen the rest.
@@ -174,9 +178,10 @@ def _next(tried: dict[float, Tried], grid: Sequence[float], held: int) -> float 
     if high < grid[-1] and not (fallen or (risen and twice_worse)):
         return next(C for C in grid if C > high)
     reach = BEYOND ** (MAX_BEYOND - 0.5)
-    if best == low and low > grid[0] / reach:
+    flat = low < grid[0] / BEYOND ** (FLAT - 0.5) and max(list(lost.values())[: FLAT + 1]) == 0
+    if best == low and low > grid[0] / reach and low / BEYOND > 0 and not flat:
         return low / BEYOND
-    if best == high and high < grid[-1] * reach:
+    if best == high and high < grid[-1] * reach and high * BEYOND <= largest_C:
         return high * BEYOND
     rough = [C for C in tried if tried[C]["rough"] and lost[C] <= CLOSE * error]
     return min(rough, key=lambda C: lost[C], default=None)

@@ -47,7 +47,16 @@ def stratified_holdout(labels: np.ndarray, size: int, *, seed: int) -> tuple[np.
 
 def check_rows(name: str, rows: np.ndarray, n: int) -> None:
     """Raise ValueError unless the rows are distinct indices from 0 to n - 1, at least one."""
-    if rows.ndim != 1 or len(rows) == 0 or not np.issubdtype(rows.dtype, np.integer):
-        raise ValueError(f"{name} must hold row indices, int [m > 0], got {rows.dtype} {list(rows.shape)}")
+    if (
+        not isinstance(rows, np.ndarray)
+        or rows.ndim != 1
+        or len(rows) == 0
+        or not np.issubdtype(rows.dtype, np.integer)
+    ):
+        raise ValueError(f"{name} must hold row indices, int [m > 0], got {_seen(rows)}")
     if rows.min() < 0 or rows.max() >= n or len(np.unique(rows)) < len(rows):
         raise ValueError(f"{name} must hold distinct row indices from 0 to {n - 1}")
+
+
+def _seen(rows: object) -> str:
+    return f"{rows.dtype} {list(rows.shape)}" if isinstance(rows, np.ndarray) else type(rows).__name__

@@ -7,13 +7,14 @@ Computation 10, 1998; Nadeau & Bengio, Machine Learning 52, 2003).
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 BLOCK = 2**22  # numbers that a block of resamples holds at once: 32 MB in float64
+LARGEST = 1e150  # squares of larger numbers overflow: they do not count as finite
 ROUNDING = 0.01  # percentage points by which two means of the same outcomes may differ if one was rounded
 
 Alternative = Literal["two-sided", "less", "greater"]  # a small p says: a differs from b, is worse, is better
@@ -162,6 +163,8 @@ def paired_over_draws(
     """
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap must lie in [0, 1), got {overlap}")
+    if alternative not in get_args(Alternative):
+        raise ValueError(f"alternative must be one of {', '.join(get_args(Alternative))}, got {alternative!r}")
     pairs = [("images", images_a, images_b), ("draws", draws_a, draws_b)]
     over_images, over_draws = (_differences(*pair) for pair in pairs)
     mean, n, draws = float(over_images.mean()), len(over_images), len(over_draws)
@@ -210,8 +213,9 @@ def _differences(what: str, of_a: ArrayLike, of_b: ArrayLike) -> NDArray[np.floa
 
 
 def _numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    found = np.asarray(values, np.float64)
-    if found.ndim != 1 or len(found) < 2 or not np.isfinite(found).all():
+    given = np.asarray(values)
+    found = given if np.iscomplexobj(given) else given.astype(np.float64)
+    if found.ndim != 1 or len(found) < 2 or not (np.abs(found) < LARGEST).all() or np.iscomplexobj(found):
         raise ValueError(f"{name} must be at least two finite numbers, got {found.tolist()}")
     return found
 

@@ -134,7 +134,7 @@ def leading_inverse_hessian(space: Subspace, C: float, active: Tensor) -> Callab
         Z = space.coordinates[index]
         H = ((2 * C * weight[index, None]).to(Z.dtype) * Z).T @ Z
         H.diagonal().add_(1)
-        factors.append(torch.linalg.cholesky(H.double()))
+        factors.append(damped_cholesky(H.double()))
 
     def solve(v: Tensor, which: Tensor) -> Tensor:
         return torch.stack(
@@ -142,3 +142,19 @@ def leading_inverse_hessian(space: Subspace, C: float, active: Tensor) -> Callab
         )
 
     return solve
+
+
+def damped_cholesky(H: Tensor) -> Tensor:
+    """Return the Cholesky factor of a positive definite float64 [m, m] that rounding may have made indefinite.
+
+    If so, the diagonal is raised by a share of its mean, by no more than needed within a factor of 100.
+    """
+    factor, failed = torch.linalg.cholesky_ex(H)
+    mean = H.diagonal().mean()
+    for power in range(-15, 2, 2):
+        if not failed:
+            break
+        damped = H.clone()
+        damped.diagonal().add_(10.0**power * mean)
+        factor, failed = torch.linalg.cholesky_ex(damped)
+    return factor

@@ -37,8 +37,9 @@ class SupervisedData:
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
             raise ValueError(f"images must be uint8 [N, H, W, C], got {self.images.dtype} {list(self.images.shape)}")
-        if len(self.labels) != len(self.images):
-            raise ValueError(f"labels must number {len(self.images)}, one for each image, got {len(self.labels)}")
+        if np.ndim(self.labels) != 1 or len(self.labels) != len(self.images):
+            got = len(self.labels) if np.ndim(self.labels) == 1 else f"shape {np.shape(self.labels)}"
+            raise ValueError(f"labels must number {len(self.images)}, one for each image, got {got}")
         for name in ("train", "validation", "test"):
             check_rows(name, getattr(self, name), len(self.images))
         for name, other in (("train", "validation"), ("test", "train"), ("test", "validation")):
@@ -82,10 +83,11 @@ def run_trial(
     make_network: (trial, generator seeded with trial.seed) -> a new module, float32 [n, C, H, W] in [-1, 1] to logits
         [n, K]. torch's global generator gets the same seed, and its own state back after the training.
     epochs: passes over the train rows, with cross-entropy and Adam; the learning rate falls linearly to zero.
-    Raises ValueError for epochs below 1 and for a network with other outputs.
+    Raises ValueError for epochs or a batch_size below 1, and for a network with other outputs.
     """
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, got {epochs}")
+    for name, count in (("epochs", epochs), ("batch_size", trial.batch_size)):
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # dropout uses the global generator
         torch.manual_seed(trial.seed)

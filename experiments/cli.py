@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from experiments.commands.options import make_run
+from experiments.commands.options import check_words, make_run
 from experiments.run import signals
 from experiments.run.context import RESULTS
 from experiments.run.errors import UserError, closest, one_line
@@ -98,6 +98,7 @@ def _run(given: list[str], results: Path) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.options(parser)
+    check_words(rest)
     arguments, unknown = parser.parse_known_args(rest)
     if unknown:
         options = re.findall(r"--[a-z][\w-]*", parser.format_usage())

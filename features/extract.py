@@ -189,9 +189,17 @@ def _check_out(out: np.ndarray | FeatureStore | Tensor, rows: int | None, width:
         raise ValueError("out must be writable, got a read-only array")
     if isinstance(out, Tensor) and out.layout != torch.strided:
         raise ValueError(f"out must be dense, got {out.layout}")
+    if isinstance(out, Tensor) and _overlaps(out):
+        raise ValueError(f"out must have a place in memory for each value, got strides {out.stride()}; copy it")
     if isinstance(out, Tensor) and out.device != device:
         raise ValueError(f"out must be on {device}, where the network runs, got {out.device}")
     return out.shape[0]
+
+
+def _overlaps(out: Tensor) -> bool:
+    """Whether several values of a matrix lie in one place, as those of an expanded tensor do."""
+    (inner, rows), (outer, columns) = sorted(zip(out.stride(), out.shape, strict=True))
+    return (inner == 0 and rows > 1) or (columns > 1 and outer < inner * (rows - 1) + 1)
 
 
 def _check_finite(block: Tensor, widths: Mapping[str, int], start: int = 0) -> None:

@@ -7,19 +7,23 @@ The paper's tables rest on three different networks, read off the authors' relea
 last map to a logit. A generator mirrors it.
 """
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
+from gan.fieldtypes import check_fields
 from gan.parallel import BatchNorm1d, BatchNorm2d
 
 BATCHNORM_EPS = 1e-8  # the authors' code; PyTorch's default would be 1e-5
 INIT_SD = 0.02  # weights ~ N(0, 0.02), gains ~ N(1, 0.02): paper section 4 and the authors' code
 LEAK = 0.2  # paper section 4
+LARGEST = 2**31  # weights of a pair, and values of an image: 8 GiB; a damaged header cannot ask for more
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Architecture:
 
     `multipliers` and `strides` have one entry per discriminator stage; stage i has `width * multipliers[i]` channels.
     `up_multipliers` are the input channels of the generator's deconvolutions, whose strides are `strides` reversed.
+    Raises ValueError for what no network can be built of, and for more than `LARGEST` weights.
     """
 
     width: int  # channels of the first discriminator stage
@@ -45,28 +50,42 @@ class Architecture:
     )
 
     def __post_init__(self) -> None:
+        check_fields(self)
         stages = len(self.strides)
-        if not len(self.multipliers) == len(self.up_multipliers) == stages:
+        if not len(self.multipliers) == len(self.up_multipliers) == stages > 0:
             raise ValueError(
-                f"multipliers, up_multipliers and strides must be equally long, got {len(self.multipliers)}, "
-                f"{len(self.up_multipliers)} and {stages}"
+                "multipliers, up_multipliers and strides must be equally long and not empty, got "
+                f"{len(self.multipliers)}, {len(self.up_multipliers)} and {stages}"
             )
         for name in ("width", "kernel", "nz", "size", "channels"):
-            if not (isinstance(getattr(self, name), int) and getattr(self, name) > 0):
+            if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
-        for name in ("flat_batchnorm", "spectral_norm"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        for name in ("multipliers", "up_multipliers"):
+            if min(getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be positive integers, got {getattr(self, name)}")
         if self.z_distribution not in ("uniform", "normal"):
             raise ValueError(f"z_distribution must be uniform or normal, got {self.z_distribution!r}")
         even = self.kernel % 2 == 0  # centred only where it also shrinks the map
         if min(self.strides) < 1 + even:
             raise ValueError(f"strides must be at least {1 + even} with kernel {self.kernel}, got {self.strides}")
-        down = 1
-        for stride in self.strides:
-            down *= stride
+        if max(self.strides) > self.kernel:
+            raise ValueError(
+                f"kernel must be at least {max(self.strides)}, the largest stride, or pixels between the windows are "
+                f"never seen, got {self.kernel}"
+            )
+        down = math.prod(self.strides)
         if self.size != 4 * down:
             raise ValueError(f"strides {self.strides} take {self.size} pixels to {self.size / down:g}, not to 4")
+        if (values := max(self.weights, self.channels * self.size**2)) > LARGEST:
+            raise ValueError(f"weights, and values of an image, must be at most {LARGEST:,}, got {values:,}")
+
+    @property
+    def weights(self) -> int:
+        """Number of weights of both networks, without those of batch norm."""
+        down = [self.channels, *self.stage_channels]
+        up = [*(self.width * m for m in self.up_multipliers), self.channels]
+        pairs = sum(a * b for channels in (down, up) for a, b in pairwise(channels))
+        return self.kernel**2 * pairs + 16 * (down[-1] + self.nz * up[0])
 
     @property
     def stage_channels(self) -> tuple[int, ...]:

@@ -4,9 +4,13 @@ A network file holds one network. Its header names the kind and the architecture
 A training-state file holds the networks, both optimisers, the state of the draws and the step. They share one file, so
 that a kill between two writes cannot pair tensors of different steps. Every file is written under a temporary name and
 then renamed.
+
+A file is sealed: its header holds the SHA-256 of all else in it, so a file with a changed bit is refused. Files of
+version 0.1 and 0.2 have no seal and another format; they are read as well.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import warnings
@@ -20,10 +24,10 @@ from torch import Tensor
 
 from gan.architectures import Architecture, Discriminator, Generator
 from gan.conditional import ConditionalArchitecture, ConditionalDiscriminator, ConditionalGenerator
-from gan.config import TrainingConfig
+from gan.config import TrainingConfig, check_conditional
 from gan.state import TrainingState, new_state
 
-FORMAT = "dcgan-eval-1"
+FORMAT, UNSEALED = "dcgan-eval-sealed-2", "dcgan-eval-1"  # no changed bit turns one into the other
 Network = Discriminator | Generator | ConditionalDiscriminator | ConditionalGenerator
 _KINDS: dict[str, type[Network]] = {
     "discriminator": Discriminator,
@@ -54,10 +58,15 @@ def load(file: str | os.PathLike[str]) -> Network:
     path = Path(file)
     tensors, header = _read(path)
     kind = header.get("kind")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"{path} must hold a network, one of {', '.join(_KINDS)}; got {kind!r}")
     try:
-        network = _KINDS[kind](architecture_from(header["architecture"]))  # type: ignore[arg-type]
+        arch = architecture_from(header["architecture"])
+        if isinstance(arch, ConditionalArchitecture) != kind.startswith("conditional"):
+            raise ValueError(f"{kind} has another architecture")
+        with torch.device("meta"):  # nothing is allocated before the file is known to fill it
+            _check_sizes(_KINDS[kind](arch), tensors)  # type: ignore[arg-type]
+        network = _KINDS[kind](arch)  # type: ignore[arg-type]
         network.load_state_dict(tensors)  # into float32, whatever the file holds
     except (RuntimeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} does not fit its own architecture: {_first_line(error)}") from error
@@ -77,7 +86,7 @@ def save_state(file: str | os.PathLike[str], state: TrainingState, config: Train
         "architecture": dataclasses.asdict(state.generator.arch),
         "config": dataclasses.asdict(config),
         "step": state.step,
-    }
+    } | ({"notes": state.notes} if state.notes else {})
     _write(Path(file), tensors, header)
 
 
@@ -98,11 +107,16 @@ def load_state(
         raise ValueError(f"{path} must hold a training state, got {header.get('kind')!r}")
     try:
         theirs_arch, theirs_config = architecture_from(header["architecture"]), TrainingConfig(**header["config"])
+        step = header["step"]
+        if type(step) is not int or not 0 <= step <= theirs_config.steps:
+            raise ValueError(f"step must be a whole number in [0, {theirs_config.steps}], got {step!r}")
+        if not isinstance(header.get("notes", {}), dict):
+            raise ValueError("notes must be a table")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} was written by another version: {_first_line(error)}") from error
     for name, ours, theirs in (("architecture", arch, theirs_arch), ("config", config, theirs_config)):
         if ours != theirs:
-            raise ValueError(f"{path} belongs to another run: its {name} is {theirs}, this run's is {ours}")
+            raise ValueError(f"{path} belongs to another run: its {name} {_difference(theirs, ours)}")
     state = new_state(arch, config, device)
     try:
         for name, network in state.networks.items():
@@ -115,25 +129,36 @@ def load_state(
                 t = t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t
                 slots.setdefault(int(index), {})[slot] = t
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-        step = int(header["step"])
         _restore_noise(state, tensors, path, config, step)
     except (RuntimeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {_first_line(error)}") from error
-    state.step = step
+    state.step, state.notes = step, header.get("notes", {})
     return state
 
 
 def architecture_from(fields: dict[str, Any]) -> Architecture | ConditionalArchitecture:
-    """Build the architecture from a header's JSON fields. Raises ValueError for unknown or missing fields."""
+    """Build the architecture from a header's JSON fields. Raises ValueError for unknown, missing and wrong fields."""
+    if not isinstance(fields, dict):
+        raise ValueError(f"an architecture must be a table, got {type(fields).__name__}")
     kind = ConditionalArchitecture if "classes" in fields else Architecture
     known = {f.name for f in dataclasses.fields(kind)}
     if unknown := set(fields) - known:
         raise ValueError(f"unknown architecture fields {sorted(unknown)}; known: {sorted(known)}")
     try:
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return kind(**plain)
+        arch = kind(**fields)
     except TypeError as error:
         raise ValueError(f"incomplete architecture: {error}") from error
+    if isinstance(arch, ConditionalArchitecture):
+        check_conditional(arch)
+    return arch
+
+
+def _check_sizes(network: Network, tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError if a tensor of the network, which may lie on the meta device, has another shape in the file."""
+    for name, own in network.state_dict().items():
+        if name not in tensors or tensors[name].shape != own.shape:
+            got = list(tensors[name].shape) if name in tensors else "none"
+            raise ValueError(f"{name} must have the shape {list(own.shape)}, got {got}")
 
 
 def _noise(state: TrainingState) -> str:
@@ -163,6 +188,15 @@ def _restore_noise(
     )
 
 
+def _difference(theirs: Any, ours: Any) -> str:
+    """Say in which fields two architectures, or two configs, differ."""
+    if type(theirs) is not type(ours):
+        return f"is {type(theirs).__name__}, this run's is {type(ours).__name__}"
+    names = [f.name for f in dataclasses.fields(ours) if getattr(theirs, f.name) != getattr(ours, f.name)]
+    told = [", ".join(f"{name}={getattr(of, name)!r}" for name in names) for of in (theirs, ours)]
+    return f"is {told[0]}, this run's is {told[1]}"
+
+
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
 
@@ -171,12 +205,14 @@ def _first_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _write(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
+def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.partial")
+    whole = {key: t.detach().cpu().contiguous() for key, t in tensors.items()}
+    head = {"format": FORMAT} | header
     # one entry, because safetensors writes several in no fixed order, and equal networks must give equal files
-    metadata = {"dcgan-eval": json.dumps({"format": FORMAT} | header, sort_keys=True)}
+    metadata = {"dcgan-eval": _json(head | {"digest": _digest(whole, head)})}
     try:
-        save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, temporary, metadata)
+        save_file(whole, temporary, metadata)
         temporary.chmod(0o644)  # safetensors makes files that only their owner can read
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
@@ -191,16 +227,45 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
         raise
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the header without format and digest. Raises ValueError if the seal does not match."""
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
         with safe_open(path, "pt") as opened:
             metadata = opened.metadata() or {}
-            header = json.loads(metadata.get("dcgan-eval", "{}"))
-            form = header.pop("format", metadata.get("format"))  # version 0.1 wrote it beside the header
-            if form != FORMAT:
+            text = metadata.get("dcgan-eval", "{}")
+            header = _parse(text, path)
+            form = header.get("format", metadata.get("format"))  # version 0.1 wrote it beside the header
+            if form not in (FORMAT, UNSEALED):
                 raise ValueError(f"{path} is a safetensors file of another program (format {form!r})")
-            return {key: opened.get_tensor(key) for key in opened.keys()}, header  # noqa: SIM118
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({_first_line(error)})") from error
+    if form == FORMAT and (text != _json(header) or header.pop("digest", None) != _digest(tensors, header)):
+        raise ValueError(f"{path} is damaged: its content does not match its digest")
+    header.pop("format", None)
+    return tensors, header
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: its header is no JSON ({_first_line(error)})") from error
+    if not isinstance(header, dict) or not isinstance(header.get("format", ""), str):
+        raise ValueError(f"{path} is damaged: its header is no table with a format")
+    return header
+
+
+def _json(header: dict[str, Any]) -> str:
+    return json.dumps(header, sort_keys=True)
+
+
+def _digest(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:
+    """Return SHA-256 (hex) over the header, and over names, types, shapes and bytes of the tensors, on the CPU."""
+    hashed = hashlib.sha256(_json(header).encode())
+    for name, tensor in sorted(tensors.items()):
+        hashed.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        hashed.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return hashed.hexdigest()

@@ -1,7 +1,7 @@
 """The state of a training run: networks, the heads of other objectives, optimisers, and the generator of draws."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ class TrainingState:
     discriminator_optimizer: torch.optim.Adam
     noise: torch.Generator  # of z and all other draws: on the GPU that trains, or on the CPU for any other device
     step: int = 0  # minibatches done
+    notes: dict[str, Any] = field(default_factory=dict)  # JSON values of whoever trains; a checkpoint keeps them
 
     @property
     def networks(self) -> dict[str, nn.Module]:

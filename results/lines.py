@@ -1,21 +1,25 @@
 """Files of JSON lines. Each line is one record: a frozen dataclass whose annotations say what its fields may hold.
 
-A field is `Annotated[type, rule]`. Lines are only added.
+A field is `Annotated[type, rule]`. Lines are only added. A line ends with its `seal`, a digest of all before it, so a
+changed bit is found; lines without one, of earlier versions, are read as well.
 """
 
 import errno
 import fcntl
+import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, NoReturn, TypeVar, get_args
 
 from results.provenance import machine_paths
 
 T = TypeVar("T")
+SEAL = "seal"
 
 
 class Rule(NamedTuple):
@@ -65,7 +69,7 @@ def check_record(record: Any) -> None:
     for name, value in asdict(record).items():
         try:
             plain = json.loads(json.dumps(value, allow_nan=False))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{name} must hold plain, finite JSON values: {error}") from error
         object.__setattr__(record, name, plain)
     check_fields(record)
@@ -100,17 +104,49 @@ def to_json(record: Any) -> str:
     return json.dumps(asdict(record), allow_nan=False)
 
 
-def read_lines(path: str | os.PathLike[str], kind: Callable[..., T], what: str) -> Iterator[tuple[str, T]]:
+def parse(line: bytes) -> Any:
+    """Return the value of a line of JSON, without its seal.
+
+    Raises ValueError for other text, for numbers that are not finite, and for a table that does not match its seal.
+    """
+    try:
+        values = json.loads(line, parse_constant=_no_constant, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if isinstance(values, dict) and SEAL in values and values.pop(SEAL) != _digest(json.dumps(values)):
+        raise ValueError("its content does not match its seal")
+    return values
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise ValueError(f"{text} is not finite")
+    return value
+
+
+def read_lines(
+    path: str | os.PathLike[str], kind: Callable[..., T], what: str, check: Callable[[T], object] = lambda record: None
+) -> Iterator[tuple[str, T]]:
     """Yield ("file:line", record) for every line that is not blank; none if the file does not exist yet.
 
-    Raises ValueError, with file, line, `what` it should be and how to mend it, for a line that is no such record.
+    `check` raises ValueError for a record that contradicts itself. Raises ValueError, with file, line, `what` it should
+    be and how to mend it, for a line that is no such record.
     """
     path = Path(path)
     for number, line in enumerate(path.read_bytes().split(b"\n") if path.exists() else [], start=1):
         if not line.strip():
             continue
         try:
-            record = from_dict(kind, json.loads(line), "it")
+            record = from_dict(kind, parse(line), "it")
+            check(record)
         except ValueError as error:
             fix = "restore the line from version control, or delete it and measure again"
             raise ValueError(f"{path}:{number} is not {what} ({error}); {fix}") from error
@@ -118,7 +154,7 @@ def read_lines(path: str | os.PathLike[str], kind: Callable[..., T], what: str) 
 
 
 def append_line(path: str | os.PathLike[str], record: Any, check: Callable[[], object]) -> None:
-    """Add a record to a file; make the file and its folder if they are absent. `check` raises to forbid it.
+    """Add a record, sealed, to a file; make the file and its folder if they are absent. `check` raises to forbid it.
 
     The line is one `O_APPEND` write and an fsync, not a rewritten copy. So two runs that end together both stay,
     earlier lines cannot be damaged, and a line that a full disk cuts short is removed. Raises OSError if the write
@@ -132,7 +168,9 @@ def append_line(path: str | os.PathLike[str], record: Any, check: Callable[[], o
         check()
         size = os.fstat(handle).st_size
         cut = size > 0 and os.pread(handle, 1, size - 1) != b"\n"  # the last line was edited by hand
-        line = (b"\n" if cut else b"") + to_json(record).encode("ascii") + b"\n"
+        text = to_json(record)
+        sealed = f'{text[:-1]}, "{SEAL}": "{_digest(text)}"}}\n'
+        line = (b"\n" if cut else b"") + sealed.encode("ascii")
         try:
             if os.write(handle, line) != len(line):
                 os.ftruncate(handle, size)

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from results import lines
+from results import lines, outcomes
 
 RUN_ID = lines.matching(r"\d{8}-[0-9a-f]{8}", "look like 20261122-1a2b3c4d")
 METRIC = lines.Rule(
@@ -50,7 +50,9 @@ class Record:
     selection: Annotated[dict[str, Any], lines.TABLE] = field(default_factory=dict)
     # solver: C, duality gap, objective, passes over the data
     solver: Annotated[dict[str, Any], lines.TABLE] = field(default_factory=dict)
-    outcomes: Annotated[dict[str, Any], lines.TABLE] = field(default_factory=dict)  # what paired tests compare
+    outcomes: Annotated[dict[str, Any], lines.TABLE] = field(
+        default_factory=dict
+    )  # results.outcomes: what paired tests compare
     versions: Annotated[dict[str, str | None], lines.TABLE]
     hardware: Annotated[dict[str, Any], lines.TABLE]
     seconds: Annotated[dict[str, float], lines.TABLE]  # stage -> wall-clock seconds
@@ -68,11 +70,11 @@ class Record:
 def read_records(path: str | os.PathLike[str]) -> list[Record]:
     """Read all records of a `.jsonl` file, in its order; none if the file does not exist yet.
 
-    Raises ValueError, with file and line, for a line that is not a record, and for one that repeats the run id, method
-    and protocol of an earlier line.
+    Raises ValueError, with file and line, for a line that is no record, whose outcomes contradict its figure, or that
+    repeats the run id, method and protocol of an earlier line.
     """
     records: dict[tuple[str, str, str], Record] = {}
-    for place, record in lines.read_lines(path, Record, "a run record"):
+    for place, record in lines.read_lines(path, Record, "a run record", outcomes.check):
         if records.setdefault(_key(record), record) is not record:
             raise ValueError(f"{place} must not repeat an earlier line, got {', '.join(_key(record))}: delete one")
     return list(records.values())

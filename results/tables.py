@@ -84,6 +84,8 @@ def table_from_dict(data: Mapping[str, Any]) -> Table:
     lines.check_keys(data, keys, keys, "a table")
     if not isinstance(data["row"], list) or not isinstance(data["protocols"], Mapping):
         raise ValueError("a table must have a list of rows ([[row]]) and a table of protocols ([protocols])")
+    if not all(isinstance(text, str) for text in (data["title"], data["caption"], *data["protocols"].values())):
+        raise ValueError("title, caption and protocols of a table must be text")
     rows = tuple(_row_from_dict(row) for row in data["row"])
     for row in rows:
         if "subset" in row.protocol:
@@ -91,7 +93,9 @@ def table_from_dict(data: Mapping[str, Any]) -> Table:
     return Table(title=data["title"], caption=data["caption"], protocols=dict(data["protocols"]), rows=rows)
 
 
-def _row_from_dict(row: Mapping[str, Any]) -> ReportedRow | MeasuredRow:
+def _row_from_dict(row: Any) -> ReportedRow | MeasuredRow:
+    if not isinstance(row, dict):
+        raise ValueError(f"a row must be a table, got {row!r}")
     if "source" in row:
         return lines.from_dict(ReportedRow, row, f"the reported row {row.get('method', '')!r}")
     return lines.from_dict(MeasuredRow, row, f"the measured row {row.get('method', '')!r}")

@@ -8,7 +8,7 @@ from experiments.measure.protocols import ABLATION
 from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.files import check_writable, write_bytes
+from experiments.run.files import check_place, check_writable, write_bytes
 
 EXAMPLE = "dcgan-eval ablate random:imagenet32,width=64 --subset 10000\n  dcgan-eval ablate --layers conv5,conv6"
 
@@ -31,6 +31,10 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     spec = ablation.AblationSpec(shared.network_of(arguments), layers, arguments.subset, arguments.seed)
     if arguments.record and spec.subset is not None:
         raise UserError("a subset cannot be recorded among the committed results; leave --subset or --record out")
+    tables = run.runs_root / "tables"
+    folders = tables, run.runs_root / "ablations", *((run.records, run.tables) if arguments.record else ())
+    check_place(*folders)
+    run.device  # noqa: B018  a device that cannot be used is refused before any work
     if arguments.dry_run:
         console.answer(*ablation.describe(spec, run))
         return 0
@@ -39,10 +43,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     from experiments.measure.records import keep_record
     from experiments.measure.tables import regenerate
 
-    tables = run.runs_root / "tables"
-    check_writable(tables, run.runs_root / "ablations")
-    if arguments.record:
-        check_writable(run.records, run.tables)
+    check_writable(*folders)
     measurement = ablation.prepare(spec, run)
     (record,) = recorded(measurement, run, fresh=True)  # stored variants are not measured again
     plain = re.sub(r"[^a-z0-9.]+", "-", measurement.contender.name.lower()).strip("-")

@@ -9,7 +9,7 @@ from experiments.measure.protocols import CLASSIFIERS, PROTOCOLS, SUPERVISED, TA
 from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.files import check_writable
+from experiments.run.files import check_place, check_writable
 
 EXAMPLE = """dcgan-eval eval imagenet32-half --subset 1000
   dcgan-eval eval torchvision:resnet18,size=64 --layers 'layer[34]'
@@ -43,19 +43,20 @@ def options(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Print the table with the row, and say its figures on stderr."""
     module, spec = _spec(arguments)
-    if arguments.dry_run:
-        console.answer(*module.describe(spec, run))
-        return 0
     from experiments.measure.measurement import recorded
     from experiments.measure.records import check_recordable, publish, sentence
     from experiments.measure.tables import load_table
 
-    table = load_table(arguments.table)
+    table, recording = load_table(arguments.table), (run.records, run.tables) if arguments.record else ()
     if arguments.record:
         check_recordable(spec, table)
-        check_writable(run.records, run.tables)
-    check_writable(run.own_records, run.runs_root / "tables")
+    folders = run.own_records, run.runs_root / "tables", *recording
+    check_place(*folders)
     run.device  # noqa: B018  a device that cannot be used is refused before any work
+    if arguments.dry_run:
+        console.answer(*module.describe(spec, run))
+        return 0
+    check_writable(*folders)
     measured = recorded(module.prepare(spec, run), run, fresh=arguments.fresh)
     written = publish(table, measured, run, commit=arguments.record)
     for text in (*map(sentence, measured), f"written to {', '.join(map(str, written))}"):
@@ -72,7 +73,7 @@ def _spec(arguments: argparse.Namespace) -> tuple[ModuleType, Any]:
         return _supervised_spec(arguments, source.removeprefix(SUPERVISED_PREFIX))
     _refuse(arguments, "a row of features", samples=None, trials=None)
     protocol, changes = protocol_of(arguments.table, arguments.protocol), shared.feature_settings(arguments)
-    if arguments.C:
+    if arguments.C is not None:
         try:
             changes["grid"] = tuple(float(value) for value in arguments.C.split(","))
         except ValueError as error:

@@ -5,6 +5,7 @@ import argparse
 from experiments.commands import options as shared
 from experiments.run import console
 from experiments.run.context import Run
+from experiments.run.files import check_place
 
 EXAMPLE = "dcgan-eval extract random:imagenet32,width=64"
 
@@ -19,6 +20,8 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     from experiments.measure import svm
 
     spec = svm.EvalSpec(shared.network_of(arguments), **shared.feature_settings(arguments))
+    check_place(run.runs_root / "features")
+    run.device  # noqa: B018  a device that cannot be used is refused before any work
     if arguments.dry_run:
         console.answer(*svm.describe(spec, run))
         return 0

@@ -11,8 +11,10 @@ from experiments.networks.kinds import LAYERS_HELP, listing, parse_layers
 from experiments.run import console
 from experiments.run.context import RESULTS, Run
 from experiments.run.errors import UserError, closest
+from experiments.run.files import refuse_irregular
 
 DEFAULTS = {"cifar10": "imagenet32-contrast", "svhn": "svhn32"}  # table -> the network that is measured by default
+LAST_SEED = 2**63 - 1
 USUAL = f"the variable BACKBONE, else {DEFAULTS['cifar10']}, or {DEFAULTS['svhn']} for SVHN"
 
 
@@ -56,6 +58,37 @@ def one_of(names: Iterable[str]) -> Callable[[str], str]:
     return checked
 
 
+def whole(option: str, least: int, most: int) -> Callable[[str], int]:
+    """Return the type of an option that takes a whole number from `least` to `most`. UserError for another one."""
+
+    def checked(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise UserError(f"{option} must be at least {least:,}, got {value:,}")
+        if value > most:
+            raise UserError(f"{option} must be at most {most:,}, got {value:,}")
+        return value
+
+    checked.__name__ = "int"  # for argparse's own message about a text that is no number
+    return checked
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raise UserError for an argument that is empty, or that names what a command would wait for: a pipe, a device.
+
+    An empty environment variable is as good as none, since make exports those that nobody set.
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        option, equals, value = word.partition("=")
+        if not word.strip():
+            name = f"the value of {before}" if before.startswith("--") and "=" not in before else "an argument"
+            raise UserError(f"{name} is empty; leave it out for the default")
+        if option.startswith("--") and equals and not value.strip():
+            raise UserError(f"the value of {option} is empty; leave it out for the default")
+        for named in {word, value, word.rpartition(":")[0], word.rpartition(":")[2], value.rpartition(":")[0]} - {""}:
+            refuse_irregular(Path(named))
+
+
 def make_run(arguments: argparse.Namespace, command: Sequence[str] = (), results: Path = RESULTS) -> Run:
     """Make the run that the options of `add_roots` ask for. Its messages and progress go to the console."""
     return Run(
@@ -77,7 +110,7 @@ def add_choice(parser: argparse.ArgumentParser, option: str, names: Sequence[str
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add --seed."""
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--seed", type=whole("--seed", 0, LAST_SEED), default=0, help="default: %(default)s")
 
 
 def add_network(parser: argparse.ArgumentParser, more: str = "", *, default: str = USUAL) -> None:

@@ -8,7 +8,7 @@ from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
-from experiments.run.toml import names
+from experiments.run.reading.toml import names
 
 EXAMPLE = "dcgan-eval table cifar10"
 

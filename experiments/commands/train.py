@@ -5,12 +5,11 @@ import dataclasses
 import json
 from pathlib import Path
 
-from experiments.commands.options import add_dry_run, add_record, add_roots
+from experiments.commands.options import add_dry_run, add_record, add_roots, whole
 from experiments.run import console
 from experiments.run.context import Run
-from experiments.run.errors import UserError
 from experiments.training.files import STATE
-from experiments.training.recipe import load_recipe, recipe_names
+from experiments.training.recipe import MOST_IMAGES, load_recipe, recipe_names
 
 EXAMPLE = "dcgan-eval train imagenet32-half --out runs/train/mine"
 
@@ -30,7 +29,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of the run (default: RUNS_ROOT/train/RECIPE)")
     parser.add_argument(
         "--checkpoint-images",
-        type=int,
+        type=whole("--checkpoint-images", 1, MOST_IMAGES),
         metavar="N",
         help="save a checkpoint every N images, and every 5 minutes (default: 25,600, but at most once a minute)",
     )
@@ -42,20 +41,21 @@ def options(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Train, and print the path of the discriminator."""
     recipe = load_recipe(arguments.recipe, arguments.set)
-    if arguments.checkpoint_images is not None and arguments.checkpoint_images < 1:
-        raise UserError(f"--checkpoint-images must be at least 1, got {arguments.checkpoint_images}")
     out = arguments.out or run.runs_root / "train" / recipe.name
+    run.device  # noqa: B018  a device that cannot be used is refused before any work
     if arguments.dry_run:
+        from experiments.training.session import check
+
+        check(recipe, out, run)
         console.answer(*json.dumps(dataclasses.asdict(recipe), indent=2).splitlines())
         begun = "continuing from the checkpoint there" if (out / STATE).exists() else "from the start"
         steps = console.counted(recipe.training.steps, "minibatch")
-        console.answer(f"would train {steps} on {run.device_asked} into {out}, {begun}")
+        console.answer(f"would train {steps} on {run.device} into {out}, {begun}")
         return 0
     from experiments.run.torchrun import joined
     from experiments.training.session import record, train
     from gan import parallel
 
-    run.device  # noqa: B018  a device that cannot be used is refused before any work
     with joined(run) as joint:
         file = train(recipe, out, joint, checkpoint_images=arguments.checkpoint_images)
         if parallel.rank() == 0:

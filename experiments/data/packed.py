@@ -14,14 +14,34 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from experiments.run.errors import one_line
 from experiments.run.files import file_digest, remove_abandoned, whole_folder, writing
+from experiments.run.reading.documents import parse, read_text
+from experiments.run.reading.shapes import build
+from results.lines import Rule
 
 FORMAT = 1  # raise it when the layout above changes: older folders are then refused, and built again
 DISK_MARGIN = 16 * 2**20  # bytes beyond the images: sidecar, labels, and room for the rest of the machine
+
+
+@dataclass(frozen=True)
+class _Digests:
+    images: str
+    labels: str | None
+
+
+@dataclass(frozen=True)
+class _Sidecar:
+    """What a set is opened by; meta.json holds more, see `pack`."""
+
+    format: int
+    shape: Annotated[list[int], Rule("be four positive numbers [N, H, W, C]", lambda n: len(n) == 4 and min(n) > 0)]
+    sha256: _Digests
+    source: str
 
 
 @dataclass(frozen=True)
@@ -67,16 +87,13 @@ def open_packed(folder: Path) -> PackedSet:
         return ValueError(f"packed set {folder} is damaged ({what}): delete the folder and pack it again")
 
     try:
-        meta = json.loads(sidecar.read_text(encoding="utf-8"))
-        shape, sha256 = tuple(int(n) for n in meta["shape"]), meta["sha256"]
-        expected_images, expected_labels, found_format = sha256["images"], sha256["labels"], meta["format"]
-        str(meta["source"])
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise refuse(f"meta.json cannot be read: {error!r}") from error
-    if found_format != FORMAT:
-        raise refuse(f"format must be {FORMAT}, got {found_format!r}")
-    if len(shape) != 4 or min(shape) < 1:
-        raise refuse(f"shape must be four positive numbers [N, H, W, C], got {list(shape)}")
+        meta = parse(read_text(sidecar))
+        told: _Sidecar = build(_Sidecar, meta, "it", closed=False)
+    except ValueError as error:
+        raise refuse(f"meta.json cannot be read: {one_line(error)}") from error
+    if told.format != FORMAT:
+        raise refuse(f"format must be {FORMAT}, got {told.format!r}")
+    shape, expected_images, expected_labels = tuple(told.shape), told.sha256.images, told.sha256.labels
 
     path, size = folder / "images.u8", math.prod(shape)
     found_size = path.stat().st_size if path.is_file() else 0

@@ -1,6 +1,5 @@
 """The images that a pass runs over: a packed set, given by name, or the photographs of a folder or zip, by path."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from experiments.deduplication.spec import HASHES, DedupSpec
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.filenames import shown
+from experiments.run.reading.documents import read_json
 
 THUMBNAIL_SIDE = 64  # pixels; photographs are compared as squares of this side
 SHOWN_SIDE = 160  # largest height and width of a photograph in the gallery, in pixels
@@ -120,6 +120,11 @@ def _open_photographs(path: str, spec: DedupSpec, run: Run, apart_from: str | No
     return Source(shown(plain_name(path)), read.digest, compared, picture, read.names, *left_out, read.treated)
 
 
+@dataclass(frozen=True)
+class _Sidecar:
+    shape: tuple[int, int, int, int]
+
+
 def describe(name: str, run: Run) -> str:
     """Describe in words what the source holds, without reading it."""
     if not is_set(name, run):
@@ -131,6 +136,6 @@ def describe(name: str, run: Run) -> str:
     for root in (run.data_root, run.runs_root):
         sidecar = root / "packed" / name / "meta.json"
         if sidecar.is_file():
-            n, *shape, channels = json.loads(sidecar.read_text())["shape"]
+            n, *shape, channels = read_json(sidecar, _Sidecar, fix="delete the folder and pack it again").shape
             return f"{name}: {n:,} images of {'x'.join(map(str, shape))}, {channels} channels"
     return f"{name}: not packed yet; it is packed first, from DATA_ROOT or a download"

@@ -1,11 +1,10 @@
 """Compare samples with a network's training images, in two spaces: pixels, and a discriminator's features."""
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +19,12 @@ from experiments.measure.labelled_images import BATCH
 from experiments.networks.resolve import resolve
 from experiments.run.context import Run
 from experiments.run.errors import UserError
+from experiments.run.files import file_digest
+from experiments.run.reading.documents import DamagedError, read_json
+from experiments.run.reading.shapes import build
 from experiments.training.files import DISCRIMINATOR, REMOVED, SUMMARY
 from experiments.training.images import as_tensor, split
+from results.lines import whole
 
 CALIBRATION = 80 * BATCH  # greatest number of images from which batch norm takes its statistics
 Spaces = dict[str, Callable[[np.ndarray], Tensor]]  # name -> images uint8 [N, H, W, C] to points [N, ...]
@@ -73,32 +76,73 @@ def training_images(file: Path, named: str | None, run: Run, shape: Sequence[int
     return TrainingImages(packed, gan.full_view(as_tensor(packed.images), side).numpy(), rows, held_out)
 
 
+@dataclass(frozen=True)
+class _Seeded:
+    seed: Annotated[int, whole(0)]
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    training: _Seeded
+
+
+@dataclass(frozen=True)
+class _Data:
+    name: str
+    digest: str
+    kept: int
+    held_out: int = 0
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """What training.json says of the images that a network was trained on."""
+
+    generator: str
+    discriminator: str
+    recipe: _Recipe
+    data: _Data
+    removed: str | None = None  # digest of removed.csv; earlier versions wrote none
+
+
 def _recorded(file: Path, run: Run) -> tuple[PackedSet, np.ndarray, np.ndarray]:
     """Return the set in the record next to `file`, and its rows trained on and held out, as `TrainingImages` has them.
 
     The record counts only if it is that of exactly this file.
     """
+    again = "copy it again, or name the set with --data"
     try:
-        summary = json.loads(file.with_name(SUMMARY).read_text())
-        if hashlib.sha256(file.read_bytes()).hexdigest() not in (summary["generator"], summary["discriminator"]):
+        found = build(_Summary, read_json(file.with_name(SUMMARY), Any, fix=again), SUMMARY, closed=False)
+        if file_digest(file, "sha256") not in (found.generator, found.discriminator):
             raise ValueError("the record is of another network")
-        data, seed = summary["data"], int(summary["recipe"]["training"]["seed"])
-        name, digest, kept, held_out = data["name"], data["digest"], int(data["kept"]), int(data.get("held_out", 0))
-        removed = pd.read_csv(file.with_name(REMOVED), dtype={"index": np.int64})["index"].to_numpy()
+        listed = file.with_name(REMOVED)
+        removed = pd.read_csv(listed, dtype={"index": np.int64})["index"].to_numpy()
+    except DamagedError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:  # no record, or some other JSON of the user's
         raise NotAtHandError(
             f"no record next to {file} says which images it was trained on; name the set with --data"
         ) from error
+    data, damaged = (
+        found.data,
+        f"{SUMMARY} or {REMOVED} next to {file} is damaged; copy both again, or name the set by --data",
+    )
+    if found.removed not in (None, file_digest(listed, "sha256")):
+        raise UserError(damaged)
     try:
-        packed = load(str(name), run)
+        packed = load(data.name, run)
     except UserError as error:
         raise NotAtHandError(str(error)) from error
-    if packed.digest != digest:
-        raise NotAtHandError(f"{name} has changed since {file} was trained on it; name another set with --data")
+    if packed.digest != data.digest:
+        raise NotAtHandError(f"{data.name} has changed since {file} was trained on it; name another set with --data")
     n = len(packed.images)
-    if ((removed < 0) | (removed >= n)).any() or held_out < 0 or kept != n - len(np.unique(removed)) - held_out:
-        raise UserError(f"{SUMMARY} or {REMOVED} next to {file} is damaged; copy both again, or name the set by --data")
-    return packed, *split(n, removed, held_out, seed)
+    if (
+        ((removed < 0) | (removed >= n)).any()
+        or data.held_out < 0
+        or data.kept != n - len(np.unique(removed)) - data.held_out
+    ):
+        raise UserError(damaged)
+    return packed, *split(n, removed, data.held_out, found.recipe.training.seed)
 
 
 def open_spaces(file: Path, named: str | None, calibration: np.ndarray, run: Run) -> tuple[Spaces, dict[str, str]]:

@@ -28,6 +28,7 @@ from results import figures
 SAMPLES = "samples"  # for --data: the generator next to the discriminator draws the images
 SHOWN = 6  # maps in the picture, as in the paper; the CSV has all that are measured
 GRAY = 127.5
+MOST = 10_000
 
 
 def filters(
@@ -42,6 +43,8 @@ def filters(
     """
     if min(maps, top, images) < 1:
         raise UserError("--maps, --top and --images must be at least 1")
+    if max(maps, top) > MOST or images > 100 * MOST:
+        raise UserError(f"--maps and --top must be at most {MOST:,}, --images at most {100 * MOST:,}")
     contender = resolve(backbone, seed=seed)
     if layer == "last":
         layer = contender.backbone.layers[-1]

@@ -27,6 +27,7 @@ from results import figures
 
 COLUMNS = 12  # samples in a picture
 SHOWN = 2  # sets of dropped maps in the pictures: those that respond to the object, and the first random set
+MOST = 10_000  # sets of random maps
 BATCH = 128  # samples whose activations are taken at once
 CHANGES = ("inside", "outside", "ratio")  # how much pixels change: columns of figures.csv
 
@@ -40,6 +41,8 @@ def forget(generator: Path, marks: Marks, layer: str | None, draws: int, run: Ru
     """
     if draws < 1:
         raise UserError(f"--draws must be at least 1, got {draws}")
+    if draws > MOST:
+        raise UserError(f"--draws must be at most {MOST:,}, got {draws:,}")
     subject = marks.open_subject(generator, run)
     boxes = marks.boxes(subject.image_shape)
     z, layer = subject.numbered(boxes), _layer(layer, subject.trained)

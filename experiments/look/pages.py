@@ -7,7 +7,7 @@
 right and y downwards, x0 < x1 and y0 < y1, both ends within 0..width and 0..height.
 """
 
-import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
 from experiments.run.html import data_url, page
+from experiments.run.reading.documents import read_json
 
 PAGES = {"concepts": "sheet.html", "boxes": "boxes.html"}
+INDEX = re.compile("0|[1-9][0-9]{0,17}")  # of a sample
 Box = tuple[float, float, float, float]
 
 
@@ -58,7 +60,7 @@ class Marks:
         """Return index -> boxes. Raises UserError if there are none, or one is not within an image (C, H, W)."""
         _, height, width = image_shape
         for name, found in self.marked.items():
-            if not name.isdecimal() or name != str(int(name)) or not isinstance(found, list):
+            if not INDEX.fullmatch(name) or not isinstance(found, list):
                 raise UserError(
                     f"{self.file}: boxes must be lists under the index of a sample; export them from {self.page}"
                 )
@@ -77,15 +79,14 @@ class Marks:
 
 def read_marks(file: Path, kind: str) -> Marks:
     """Read what a page of a `kind` in PAGES exported. Raises UserError for another file; `marked` is not checked."""
+    again = f"export it again from {PAGES[kind]}"
     try:
-        whole = json.loads(file.read_text(encoding="utf-8"))
+        whole = read_json(file, Any, what="not JSON", fix=again)
     except FileNotFoundError as error:
         raise UserError(f"no file {file}; --sheet writes the page that exports it, {PAGES[kind]}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is not JSON; export it again from {PAGES[kind]}") from error
     types = {"seed": int, "weights": str, kind: dict}
     if not isinstance(whole, dict) or not all(type(whole.get(key)) is of for key, of in types.items()):
-        raise UserError(f"{file} must hold seed, weights and {kind}; export it again from {PAGES[kind]}")
+        raise UserError(f"{file} must hold seed, weights and {kind}; {again}")
     if not 0 <= whole["seed"] < 2**63:
         raise UserError(f"{file}: seed must lie between 0 and 2**63 - 1, got {whole['seed']}")
     return Marks(file, PAGES[kind], whole["seed"], whole["weights"], whole[kind])

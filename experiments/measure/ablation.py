@@ -29,6 +29,7 @@ from experiments.measure.labelled_images import (
     Labelled,
     batchnorm_key,
     calibration_rows,
+    check_subset,
     load_labelled,
     subset_rows,
 )
@@ -36,7 +37,7 @@ from experiments.measure.measurement import Figure, Measurement, identity
 from experiments.measure.protocols import ABLATION, PROTOCOLS
 from experiments.measure.variants import CALIBRATED, PAPER, RUNNING, Variant, finest_grid, stored_pool, variants
 from experiments.networks.contender import Contender
-from experiments.networks.resolve import resolve, runnable
+from experiments.networks.resolve import runnable
 from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.environment import timed
@@ -63,6 +64,8 @@ class AblationSpec:
     def __post_init__(self) -> None:
         if self.subset is not None and self.subset < SHARE * BATCH:
             raise ValueError(f"subset must be at least {SHARE * BATCH} images, got {self.subset}")
+        if self.subset is not None:
+            check_subset(self.subset, PROTOCOLS["cifar10/full"].images)
 
     @property
     def column(self) -> str:
@@ -223,7 +226,7 @@ def with_layers(contender: Contender, spec: AblationSpec) -> Contender:
 
 def describe(spec: AblationSpec, run: Run) -> list[str]:
     """Return lines that say what a long run would do and need."""
-    contender = with_layers(resolve(spec.backbone, layers=spec.layers, seed=spec.seed), spec)
+    contender = with_layers(runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=None), spec)
     images = spec.subset or PROTOCOLS["cifar10/full"].images
     finest, why = finest_grid(contender.backbone, images)
     rows = variants(contender.backbone, finest)

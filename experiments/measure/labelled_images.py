@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 import evaluation
 from experiments.data.load import load
+from experiments.networks.contender import BATCH
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-
-BATCH = 128  # images per batch, for calibration and extraction (the authors' code)
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,14 @@ class Labelled:
 
 def subset_rows(labels: np.ndarray, size: int, seed: int) -> NDArray[np.int64]:
     """Draw the rows of a seeded, stratified subset: int64 [size], ascending. UserError unless it is smaller."""
-    if size >= len(labels):
-        raise UserError(f"a subset must be smaller than the set of {len(labels)}, got {size}")
+    check_subset(size, len(labels))
     return evaluation.stratified_holdout(labels, size, seed=seed)[1]
+
+
+def check_subset(size: int, images: int) -> None:
+    """Raise UserError unless a subset of `size` is smaller than its set of `images`."""
+    if size >= images:
+        raise UserError(f"a subset must be smaller than the set of {images}, got {size}")
 
 
 def load_labelled(name: str, run: Run) -> Labelled:

@@ -51,6 +51,8 @@ class NearestSpec:
             object.__setattr__(self, "samples", ALL)
         if self.samples < 1 or self.samples % CHUNK:
             raise ValueError(f"samples must be a positive multiple of {CHUNK:,}, got {self.samples}")
+        if self.samples > CURVE[-1]:
+            raise ValueError(f"samples must be at most {CURVE[-1]:,}, got {self.samples:,}")
 
     @property
     def counts(self) -> list[int]:
@@ -157,8 +159,10 @@ def prepare(spec: NearestSpec, run: Run) -> NearestDigits:
 
 
 def describe(spec: NearestSpec, run: Run) -> list[str]:
-    """Return a line that says what a long run would do."""
-    return [f"{spec.method}: {spec.samples:,} images, {', '.join(sorted(spec.rows))}, on {run.device_asked}"]
+    """Return a line that says what a long run would do. Raises UserError if the generator cannot be loaded."""
+    if spec.source != REAL:
+        _generator(Path(spec.source))
+    return [f"{spec.method}: {spec.samples:,} images, {', '.join(sorted(spec.rows))}, on {run.device}"]
 
 
 def _generator(file: Path) -> gan.ConditionalGenerator:

@@ -14,7 +14,7 @@ from experiments.measure.tables import committed, regenerate, table_names
 from experiments.networks.resolve import resolve
 from experiments.run import console
 from experiments.run.context import Run
-from experiments.run.errors import UserError
+from experiments.run.errors import UserError, closest
 from experiments.run.files import write_bytes
 from results.records import RUN_ID
 
@@ -84,6 +84,9 @@ def records_named(texts: Sequence[str], protocol: str | None, usual: str, run: R
     """
     files = [folder / f"{table}.jsonl" for folder in (run.records, run.own_records) for table in table_names()]
     known = sorted((r for file in files for r in results.read_records(file)), key=lambda r: r.started)
+    measured = dict.fromkeys([*KEPT, *(r.protocol for r in known)])
+    if protocol is not None and protocol not in measured:
+        raise UserError(f"no protocol {protocol!r}; there are {', '.join(measured)}{closest(protocol, measured)}")
     runs = {text: [r for r in known if r.run_id == text] for text in texts if RUN_ID.holds(text)}
     for text, found in runs.items():
         if not found:

@@ -30,11 +30,15 @@ from experiments.measure.labelled_images import load_labelled
 from experiments.measure.measurement import Figure, Measurement
 from experiments.measure.protocols import SUPERVISED, Protocol, check_images
 from experiments.networks.project import architecture
+from experiments.networks.sizes import sizes
 from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.environment import timed
 from experiments.run.errors import UserError
+from experiments.run.memory import check_memory
 
+MOST = 10_000  # trials
+IMAGE_SHAPE = (3, 32, 32)  # of SVHN
 PREFIX = "supervised:"
 VERSION = 2  # raise this when a trial yields another network than before, or the form of its file changes
 
@@ -53,10 +57,18 @@ class SupervisedSpec:
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise ValueError(f"trials must be at least 1, got {self.trials}")
+        if self.trials > MOST:
+            raise ValueError(f"trials must be at most {MOST:,}, got {self.trials:,}")
         try:
-            architecture(self.network)
+            arch, _ = architecture(self.network)
         except ValueError as error:
             raise UserError(f"{PREFIX}{self.network}: {error}") from error
+        if arch.image_shape != IMAGE_SHAPE:
+            has = f"{self.rules.data}-train has {IMAGE_SHAPE}"
+            raise UserError(f"{PREFIX}{self.network} takes {arch.image_shape}, {has}")
+        size, _ = sizes(arch)
+        largest = max(self.space.batch_size)
+        check_memory(4 * size.weights + largest * size.maps // 2, f"{PREFIX}{self.network}", "name a smaller width")
 
     @property
     def rules(self) -> Protocol:
@@ -175,11 +187,6 @@ def prepare(spec: SupervisedSpec, run: Run) -> SupervisedSearch:
     train, test = (load_labelled(f"{spec.rules.data}-{part}", run) for part in ("train", "test"))
     check_images(spec.protocol, len(train.images), len(test.images), SUPERVISED)
     arch, _ = architecture(spec.network)
-    height, width, channels = train.images.shape[1:]
-    if arch.image_shape != (channels, height, width):
-        raise UserError(
-            f"{PREFIX}{spec.network} takes {arch.image_shape}, {spec.rules.data}-train has {(channels, height, width)}"
-        )
     fit, held = evaluation.stratified_holdout(train.labels, spec.rules.holdout, seed=spec.seed)
     if (few := spec.rules.few) is not None:
         draw = evaluation.label_draws(train.labels[fit], 1, seed=spec.seed, per_class=few.per_class, size=few.size)
@@ -199,7 +206,7 @@ def prepare(spec: SupervisedSpec, run: Run) -> SupervisedSearch:
 
 def describe(spec: SupervisedSpec, run: Run) -> list[str]:
     """Return a line that says what a long run would do."""
-    return [f"{spec.method}: {spec.epochs} epochs each, {spec.protocol}, on {run.device_asked}"]
+    return [f"{spec.method}: {spec.epochs} epochs each, {spec.protocol}, on {run.device}"]
 
 
 def network(arch: gan.Architecture, classes: int, trial: evaluation.Trial, generator: torch.Generator) -> nn.Module:

@@ -29,6 +29,7 @@ from experiments.measure.labelled_images import (
     Labelled,
     batchnorm_key,
     calibration_rows,
+    check_subset,
     load_labelled,
     rows_digest,
 )
@@ -45,7 +46,7 @@ from experiments.measure.protocols import (
 )
 from experiments.networks.contender import NOTHING, Contender
 from experiments.networks.kinds import QUICK, SHIPPED
-from experiments.networks.resolve import resolve, runnable
+from experiments.networks.resolve import runnable
 from experiments.run.context import Run
 from experiments.run.environment import timed
 from experiments.run.errors import UserError, one_line
@@ -86,6 +87,8 @@ class EvalSpec:
             raise ValueError(f"only {PROTOCOL} takes a subset; leave --subset out of {self.protocol}")
         if self.subset is not None and self.subset < 5 * BATCH:
             raise ValueError(f"subset must be at least {5 * BATCH} images, got {self.subset}")
+        if self.subset is not None:
+            check_subset(self.subset, self.rules.images)
 
     @property
     def rules(self) -> Protocol:
@@ -257,14 +260,14 @@ def _less(spec: EvalSpec) -> str:
 
 def describe(spec: EvalSpec, run: Run) -> list[str]:
     """Return lines that say what a long run would do and need."""
-    contender = resolve(spec.backbone, layers=spec.layers, seed=spec.seed)
+    contender = runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=None)
     width = features.feature_width(contender.backbone, pool=contender.pool)
     images = spec.rules.images + spec.rules.tested if spec.subset is None else spec.subset + spec.subset // 5
     size = images * width * np.dtype(spec.store).itemsize
     parent = next(p for p in (run.runs_root.resolve(), *run.runs_root.resolve().parents) if p.exists())
     where = f"{spec.held_out:,} held-out training images" if spec.held_out else "folds of the training images"
     layers, values = ", ".join(contender.backbone.layers), ", ".join(f"{C:g}" for C in spec.grid or ())
-    unless = "" if run.device_asked == "cpu" else ", unless they fit into the GPU's memory"
+    unless = "" if run.device.type == "cpu" else ", unless they fit into the GPU's memory"
     return [
         f"{method(contender, spec)}: layers {layers}, {width:,} features, {spec.column}",
         f"features: {size / 1e9:.1f} GB ({spec.store}) under {run.runs_root / 'features'} "

@@ -9,7 +9,7 @@ from experiments.measure.nearest_digits import curve_csv
 from experiments.measure.protocols import ABLATION, LEADERBOARD
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.toml import file_of, names, read_toml
+from experiments.run.reading.toml import file_of, names, read_toml
 
 
 def table_names() -> list[str]:

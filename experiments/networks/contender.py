@@ -1,5 +1,6 @@
 """A network with its name in the tables: ready for feature extraction, or with its layers still to be chosen."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 
 import features
 from experiments.run.context import Run
+from experiments.run.memory import check_memory
 from features.errors import one_line
 from features.weights import check_readable
 
 NOTHING = "nothing"
+BATCH = 128  # images that pass through a network at once (the authors' code)
 PAPER_GRID = features.max_grid(4)
 TANH_RANGE = (-1.0, 1.0)  # what DCGANs are trained on: x / 127.5 - 1
 
@@ -74,6 +77,8 @@ class Network:
         features.BackboneError for stages that cannot be layers.
         """
         check_readable(self.model)
+        values, shape = math.prod(self.image_shape), "x".join(map(str, self.image_shape))
+        check_memory(4 * BATCH * values, f"a batch of {BATCH} images of {shape}", "name a smaller size")
         names = self._stages() if layers is None else self._chosen(layers)
         backbone = self._backbone(names)
         name = f"{self.name} [{','.join(names)}]" if layers else self.name

@@ -10,10 +10,12 @@ import torch
 import evaluation
 from experiments.data.load import load
 from experiments.data.packed import PackedSet
-from experiments.networks.contender import NOTHING, Network, Request
+from experiments.networks.contender import BATCH, NOTHING, Network, Request
 from experiments.run import kept
 from experiments.run.context import Run
+from experiments.run.memory import check_memory
 
+PLACES = 27 * 27  # of a 6x6 patch in an image of 32x32
 VERSION = 2  # raise it when learning gives other centroids than before
 
 
@@ -21,6 +23,7 @@ def make_kmeans(text: str, request: Request) -> Network:
     """Return features of K centroids, learned from the images that the request names; not learned if it has no run."""
     if not re.fullmatch("[0-9]{1,5}", text) or int(text) < 2:
         raise ValueError(f"write kmeans:K, 2 to 99999 centroids, got {text!r}")
+    check_memory(4 * BATCH * PLACES * int(text), f"kmeans:{text}", "name fewer centroids")
     if request.run is not None:
         model = learn_once(int(text), request.seed, load(request.learn_from, request.run), request.run)
     else:

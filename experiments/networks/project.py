@@ -1,11 +1,10 @@
 """Networks of this project: files of training runs, the shipped networks, the authors' arrays, the controls."""
 
 import dataclasses
-import hashlib
-import json
 import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,16 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 import gan
-from experiments.networks.contender import NOTHING, Network, Request, split_settings
+from experiments.networks.contender import BATCH, NOTHING, Network, Request, split_settings
 from experiments.networks.kinds import WEIGHTS
+from experiments.networks.sizes import sizes
 from experiments.run.errors import closest
+from experiments.run.files import file_digest
+from experiments.run.memory import check_memory
+from experiments.run.reading.documents import read_json
 from gan.theano_weights import complete_stages
+
+SUMMARY = "training.json"  # of a training run, next to its networks
 
 
 def architecture(text: str) -> tuple[gan.Architecture, str]:
@@ -29,7 +34,10 @@ def architecture(text: str) -> tuple[gan.Architecture, str]:
 
 def open_shipped(name: str, request: Request) -> Network:
     """Open the discriminator that comes with the project under this name."""
-    return open_checkpoint(str(WEIGHTS / name / "discriminator.safetensors"), request)
+    file = WEIGHTS / name / "discriminator.safetensors"
+    if _summary(file).discriminator != file_digest(file, "sha256"):
+        raise ValueError(f"{file} is not the file that its {SUMMARY} names; restore both from version control")
+    return open_checkpoint(str(file), request)
 
 
 def open_checkpoint(text: str, request: Request) -> Network:
@@ -54,6 +62,8 @@ def open_checkpoint(text: str, request: Request) -> Network:
 def draw_random(text: str, request: Request) -> Network:
     """Make the discriminator PRESET[,width=N,...], freshly initialised from the seed."""
     arch, name = architecture(text)
+    size, _ = sizes(arch)
+    check_memory(size.weights + 2 * BATCH * size.largest, f"random:{text}", "name a smaller width")
     net = gan.Discriminator(arch)
     gan.initialise(net, torch.Generator().manual_seed(request.seed))
     return _discriminator(f"random-init {name}", net, arch.stage_names, NOTHING)
@@ -97,15 +107,33 @@ def _discriminator(name: str, net: gan.Discriminator, stages: Sequence[str], tra
     return Network(name, net, stages, net.arch.image_shape, only_stages=True, trained_on=trained_on)
 
 
+@dataclass(frozen=True)
+class _Data:
+    digest: str
+    at_network_size: str | None = None
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """What training.json says of a network."""
+
+    discriminator: str  # digest of its file
+    data: _Data
+
+
+def _summary(file: Path) -> _Summary:
+    found: _Summary = read_json(file.with_name(SUMMARY), _Summary)
+    return found
+
+
 def _trained_on(file: Path) -> str | None:
     """Return the digest of the training images, at the network's size, from training.json next to the file.
 
     None if training.json is that of another file.
     """
     try:
-        written = json.loads(file.with_name("training.json").read_text())
-        own = written["discriminator"] == hashlib.sha256(file.read_bytes()).hexdigest()
-        data = written["data"]
-        return str(data.get("at_network_size", data["digest"])) if own else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = _summary(file)
+        own = found.discriminator == file_digest(file, "sha256")
+    except (OSError, ValueError):
         return None  # there is none, or it is some other JSON of the user
+    return (found.data.at_network_size or found.data.digest) if own else None

@@ -3,7 +3,6 @@
 import base64
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +12,14 @@ from typing import Any
 from PIL import Image
 
 from experiments.run.errors import UserError, one_line
+from experiments.run.reading import documents
 
 KINDS = ("png", "webp")
+FIX = "restore it from version control, or move it away"
+DAMAGE: tuple[type[Exception], ...] = (  # what reading a file of another content raises
+    *(OSError, SyntaxError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(csv.Error, Image.DecompressionBombError),
+)
 LARGE, QUALITY = 100_000, 92  # bytes of a PNG; quality of a WebP
 TITLES = {  # stem of a CSV file -> title; other files are titled by their stem
     "cifair": "CIFAR-10 test images that people judged to be among the training images, and how many a method finds",
@@ -60,18 +65,14 @@ def reading(file: Path) -> Iterator[None]:
     """Turn whatever goes wrong with the content of `file` into a UserError that names the file and the fix."""
     try:
         yield
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGE as error:
         told = f"it has no {error}" if isinstance(error, KeyError) else one_line(error)
-        raise UserError(f"{file} is damaged ({told}); restore it from version control, or move it away") from error
+        raise UserError(f"{file} is damaged ({told}); {FIX}") from error
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """Return the object that a JSON file holds."""
-    with reading(file):
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError(f"it holds a {type(found).__name__}, not an object")
-        return found
+    return documents.read_json(file, fix=FIX)
 
 
 def read_sheet(file: Path, title: str = "", columns: Sequence[str] = ()) -> Sheet | None:

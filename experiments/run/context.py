@@ -50,15 +50,10 @@ class Run:
             name = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             device = torch.device(name)
-            torch.empty(1, device=device)
-        except (RuntimeError, AssertionError) as error:
+            torch.ones(1, device=device).item()  # a device without data, meta, has no number to return
+        except (RuntimeError, AssertionError, ImportError, TypeError, ValueError) as error:
             raise UserError(f"device {name!r} cannot be used; set DEVICE=cpu ({one_line(error)[:120]})") from error
         return device
-
-    @property
-    def device_asked(self) -> str:
-        """The name of the device, for a plan; only "auto" is looked up, and nothing is tried."""
-        return str(self.device) if self.device_name == "auto" else self.device_name
 
     @property
     def records(self) -> Path:

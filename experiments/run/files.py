@@ -5,6 +5,7 @@ import glob
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -54,6 +55,25 @@ def file_digest(file: Path, algorithm: str) -> str:
     """Return the digest of the file's content as hex digits. `algorithm` is "md5", "sha256", ..."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def refuse_irregular(path: Path) -> None:
+    """Raise UserError if the path is there and neither a file nor a folder: to open it could wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # absent, or no path at all
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UserError(f"{path} is no regular file; copy its content to one")
+
+
+def check_place(*folders: Path) -> None:
+    """Raise UserError unless the folders are there or can be made, and can be written to. Nothing is made."""
+    for folder in folders:
+        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+        what = "Not a directory" if not there.is_dir() else "Permission denied" if not os.access(there, os.W_OK) else ""
+        if what:
+            raise UserError(f"cannot write to {folder}: {what}; make it writable, or choose another RUNS_ROOT or --out")
 
 
 def check_writable(*folders: Path) -> None:

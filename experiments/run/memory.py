@@ -1,11 +1,22 @@
-"""Make the C library's allocator keep freed memory.
+"""How much memory there is, and the C library's allocator, which is made to keep freed memory.
 
 Every training step frees and allocates the same large maps. glibc returns them to the system, which zeroes them page
 by page the next time. On a CPU that costs a quarter of a step.
 """
 
+from __future__ import annotations
+
 import ctypes
 import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.run.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -18,3 +29,33 @@ def keep_freed_memory() -> None:
     # some versions accept at most 2**25
     _ = libc.mallopt(_M_MMAP_THRESHOLD, 2**30) or libc.mallopt(_M_MMAP_THRESHOLD, 2**25)
     libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def check_memory(needed: int, purpose: str, fix: str, device: torch.device | None = None) -> None:
+    """Raise UserError if `purpose` takes more than the free memory of the device (by default of the host).
+
+    needed: bytes, a lower bound. Nothing is checked where the free memory is not known.
+    """
+    free = available(device)
+    if free is not None and needed > free:
+        where = f" on {device}" if device is not None and device.type == "cuda" else ""
+        raise UserError(f"{purpose} takes at least {needed / 1e9:,.1f} GB, {free / 1e9:,.1f} GB are free{where}: {fix}")
+
+
+def available(device: torch.device | None = None) -> int | None:
+    """Return the bytes that are free on a GPU, or on the host within its control group; None if that is not known."""
+    if device is not None and device.type == "cuda":
+        import torch  # imported here because it takes seconds
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        (line,) = (line for line in MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:"))
+        free = 1024 * int(line.split()[1])
+    except (OSError, ValueError):
+        return None
+    try:  # of control groups of version 2
+        limit, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        kept = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        return min(free, limit - used + int(kept["inactive_file"]))
+    except (OSError, ValueError, KeyError):  # there is no such group, or no limit
+        return free

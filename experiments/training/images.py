@@ -4,6 +4,7 @@ The set's images may be larger than the network's: it then trains on views of th
 images of the network's size, the de-duplication pass and all comparisons with samples, takes full views.
 """
 
+import contextlib
 import dataclasses
 import warnings
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor
 
 import gan
-from experiments.data.load import load
-from experiments.data.packed import PackedSet
+from experiments.data.load import is_packed, load
+from experiments.data.names import is_name
+from experiments.data.packed import PackedSet, open_packed
 from experiments.deduplication.methods import find_removed
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -50,12 +52,7 @@ def training_set(recipe: Recipe, run: Run) -> TrainingSet:
     _check_fits(packed, recipe)
     views = gan.full_view(as_tensor(packed.images), recipe.architecture.size).numpy()
     pairs = find_removed(views, recipe.dedup, run.progress)
-    left = len(packed.images) - len(np.unique(pairs[:, 1])) - recipe.held_out
-    if left < recipe.training.batch_size:
-        raise UserError(
-            f"{recipe.dataset} leaves {left} images to train on, fewer than a minibatch of "
-            f"{recipe.training.batch_size}; lower held_out or batch_size"
-        )
+    left = _check_left(len(packed.images) - len(np.unique(pairs[:, 1])), recipe)
     rows, held_out = split(len(packed.images), pairs[:, 1], recipe.held_out, recipe.training.seed)
     summary = {
         "name": packed.name,
@@ -69,6 +66,30 @@ def training_set(recipe: Recipe, run: Run) -> TrainingSet:
         summary["held_out"] = recipe.held_out
     images, labels = to_tensors(packed, recipe, run.device)
     return TrainingSet(images, labels, torch.from_numpy(rows), torch.from_numpy(held_out), pairs, summary)
+
+
+def check_set(recipe: Recipe, run: Run) -> None:
+    """Raise UserError if there is no such set, or if it is packed already and does not fit; it is not packed here."""
+    if not is_name(recipe.dataset) and not is_packed(recipe.dataset, run):
+        load(recipe.dataset, run)  # raises
+    for folder in (root / "packed" / recipe.dataset for root in (run.data_root, run.runs_root)):
+        if folder.is_dir():
+            with contextlib.suppress(ValueError, OSError):  # if it is damaged, the run packs it again
+                packed = open_packed(folder)
+                _check_fits(packed, recipe)
+                _check_left(len(packed.images), recipe)
+            return
+
+
+def _check_left(kept: int, recipe: Recipe) -> int:
+    """Return the number of images to train on, of `kept` ones. Raises UserError if they fill no minibatch."""
+    left = kept - recipe.held_out
+    if left < recipe.training.batch_size:
+        raise UserError(
+            f"{recipe.dataset} leaves {max(left, 0)} images to train on, fewer than a minibatch of "
+            f"{recipe.training.batch_size}; lower held_out or batch_size"
+        )
+    return left
 
 
 def as_begun(data: TrainingSet, out: Path, recipe: Recipe) -> TrainingSet:
@@ -102,9 +123,10 @@ def _check_fits(packed: PackedSet, recipe: Recipe) -> None:
     """Raise UserError unless the set holds squares of the network's size or larger, with the network's channels."""
     arch, (height, width, channels) = recipe.architecture, packed.images.shape[1:]
     if height != width or height < arch.size or channels != arch.channels:
+        fix = f", or --set channels={channels}" if height == width >= arch.size and not recipe.conditional else ""
         raise UserError(
             f"{recipe.dataset} holds images of {height}x{width} with {channels} channels, but {recipe.name} needs "
-            f"squares of {arch.size}x{arch.size} or larger with {arch.channels}; name another dataset or preset"
+            f"squares of {arch.size}x{arch.size} or larger with {arch.channels}; name another dataset or preset{fix}"
         )
 
 

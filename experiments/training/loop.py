@@ -1,6 +1,5 @@
 """The training loop around `gan.train`: looks, checkpoints and signals. It only saves finite numbers."""
 
-import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,10 +8,10 @@ import torch
 
 import gan
 from experiments.run.context import Run
-from experiments.run.files import write_bytes
 from experiments.run.signals import deferred
-from experiments.training.files import CLOCK, STATE
+from experiments.training.files import STATE
 from experiments.training.monitor import Monitor
+from experiments.training.resume import notes_of
 
 CHECKPOINT_IMAGES = 25_600  # images that a kill may cost
 CHECKPOINT_SECONDS = 300.0  # seconds of training that a kill may cost if there are few images a second
@@ -32,8 +31,7 @@ def run_steps(steps: Iterable[gan.Step], monitor: Monitor, run: Run, *, checkpoi
     images, least = (CHECKPOINT_IMAGES, LEAST_SECONDS) if checkpoint_images is None else (checkpoint_images, 0.0)
     every = max(2, images // config.batch_size)
     saved = time.monotonic()
-    before = json.loads((out / CLOCK).read_text())["seconds"] if state.step and (out / CLOCK).exists() else 0.0
-    began = saved - before  # when the run would have begun if it were one session
+    began = saved - monitor.notes.seconds  # when the run would have begun if it were one session
     pending: list[gan.Step] = []
     with deferred() as signals:
         for step in steps:
@@ -46,16 +44,18 @@ def run_steps(steps: Iterable[gan.Step], monitor: Monitor, run: Run, *, checkpoi
             if not (look or save):
                 continue
             if not (finite(state) and monitor.losses.add(pending)):
-                raise FloatingPointError(
-                    f"a loss or a weight is not finite at step {step.step}; the checkpoint before it is kept in {out}"
+                left = (
+                    f"the checkpoint before it is kept in {out}"
+                    if (out / STATE).exists()
+                    else "no checkpoint was saved"
                 )
+                raise FloatingPointError(f"a loss or a weight is not finite at step {step.step}; {left}")
             pending = []
             # the state is saved last: after a kill, the next session drops losses and looks of later steps
             if look:
                 monitor.look(time.monotonic() - began)
             if save:
-                clock = {"seconds": round(time.monotonic() - began, 3)}
-                write_bytes(out / CLOCK, json.dumps(clock).encode())
+                state.notes = notes_of(out, time.monotonic() - began, monitor.data.summary)
                 gan.save_state(out / STATE, state, config)
                 saved = time.monotonic()
             if stopping and not last:

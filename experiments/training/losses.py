@@ -1,5 +1,6 @@
 """losses.csv: one line for each minibatch. When a run goes on, the lines after its checkpoint are cut off."""
 
+import math
 import os
 from array import array
 from bisect import bisect_right
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 import gan
-from experiments.run.errors import UserError
+from experiments.run.errors import UserError, one_line
 from experiments.run.files import append_bytes, write_bytes
 
 HEADER = "step,images_seen,network,loss,lr"
@@ -39,11 +40,10 @@ class Losses:
                 )
             kept = opened.tell()
             for line in opened:
-                fields = line.decode("ascii", "replace").rstrip("\n").split(",")
                 # a kill can cut the last line short; no checkpoint covers such a line
-                if not line.endswith(b"\n") or len(fields) != 5 or int(fields[0]) > step:
+                if not line.endswith(b"\n") or (fields := _minibatch(line, file))[0] > step:
                     break
-                self._remember(fields[2], int(fields[1]), float(fields[3]))
+                self._remember(*fields[1:])
                 kept += len(line)
         os.truncate(file, kept)
 
@@ -73,3 +73,14 @@ class Losses:
     def _remember(self, network: str, images_seen: int, loss: float) -> None:
         self._seen[network].append(images_seen)
         self._losses[network].append(loss)
+
+
+def _minibatch(line: bytes, file: Path) -> tuple[int, str, int, float]:
+    """Return step, network, images seen and loss. Raises UserError for another line."""
+    try:
+        step, seen, network, loss, _ = line.decode("ascii").rstrip("\n").split(",")
+        if network not in ("generator", "discriminator") or not math.isfinite(float(loss)):
+            raise ValueError(f"a loss of {network} of {loss}")
+        return int(step), network, int(seen), float(loss)
+    except ValueError as error:
+        raise UserError(f"{file} holds a line of another form ({one_line(error)}); move it away") from error

@@ -7,7 +7,6 @@ twice as many, there is a look only after every k-th epoch, so that there are at
 training.
 """
 
-import csv
 import math
 import time
 from dataclasses import dataclass
@@ -16,16 +15,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 import evaluation
 import gan
 from experiments.run.context import Run
+from experiments.run.errors import UserError, one_line
 from experiments.run.files import write_bytes
 from experiments.training import files
 from experiments.training.collapse import YOUNG, CollapseDetector
 from experiments.training.images import TrainingSet, full_views
 from experiments.training.losses import Losses
+from experiments.training.resume import Notes, kept, read_looks, set_aside
 from results import figures
 
 LOOKS = 20
@@ -73,7 +75,8 @@ def early_generators(out: Path) -> dict[int, Path]:
 class Monitor:
     """The looks at one run, written into its folder: `epochs.csv`, `epochs/*.png`, pictures of the last look.
 
-    `losses` holds the losses of the run, `schedule` says when to look, `out`, `state` and `config` are the arguments.
+    `losses` holds the losses of the run, `schedule` says when to look; `out`, `state`, `config`, `data` and `notes` are
+    the arguments. `notes` are those of the checkpoint that the run goes on from.
     Making a Monitor removes what a stopped run wrote after `state.step`. `young` is the number of minibatches before
     which there are no warnings of collapse.
     """
@@ -88,10 +91,11 @@ class Monitor:
         *,
         looks: int = LOOKS,
         young: int = YOUNG,
+        notes: Notes | None = None,
     ) -> None:
         self.schedule = Schedule(len(data.rows) // config.batch_size, config.steps, looks)
-        self.losses = Losses(out / files.LOSSES, state.step)
-        self.out, self.state, self.config, self._data, self._run = out, state, config, data, run
+        self.notes = notes or Notes()
+        self.out, self.state, self.config, self.data, self._run = out, state, config, data, run
         seeded = torch.Generator().manual_seed(config.seed)
         arch = state.generator.arch
         self._z = gan.sample_z(arch, SAMPLES, seeded).to(run.device)
@@ -100,7 +104,10 @@ class Monitor:
             self._labels, self._shown = torch.arange(SAMPLES, device=run.device) % arch.classes, arch.classes**2
         self._order = data.rows[torch.randperm(len(data.rows), generator=seeded)]
         self._detector = CollapseDetector(young)
-        self._rows = self._resume()
+        self.losses = self._resume_losses()
+        self._rows = self._resume_looks()
+        self._remove_later()
+        self._unreadable: set[Path] = set()  # pictures that were named in a warning
         self._drawn, self._cost = time.monotonic(), DRAWING  # when the slow pictures were last drawn, seconds needed
 
     def look(self, seconds: float) -> None:
@@ -135,25 +142,44 @@ class Monitor:
         self._keep_networks(last)
         self._draw(samples)
 
-    def _resume(self) -> list[dict[str, str]]:
-        """Return the rows up to the state's step, after the detector has read them; remove what was written later."""
-        rows, step = [], self.state.step
-        if (self.out / files.EPOCHS).exists():
-            with open(self.out / files.EPOCHS, newline="") as opened:
-                rows = [row for row in csv.DictReader(opened) if int(row["step"]) <= step]
-        frames = {self._frame(int(row["step"])) for row in rows}
-        snapshots, pictures = self.out / files.SNAPSHOTS, self.out / files.FRAMES
-        early = early_generators(self.out)
-        later = [file for file in pictures.glob("*.png") if file not in frames]
-        later += [file for file in snapshots.glob("*.safetensors") if int(file.stem) > step * self.config.batch_size]
-        later += [file for epoch, file in early.items() if step < epoch * self.schedule.per_epoch]
-        for file in later:
-            file.unlink(missing_ok=True)
-        for folder in (pictures, snapshots, *(file.parent for file in early.values())):
-            folder.mkdir(exist_ok=True)
+    def _resume_losses(self) -> Losses:
+        file, step = self.out / files.LOSSES, self.state.step
+        try:
+            if step:
+                kept(file, self.notes)
+            return Losses(file, step)
+        except (ValueError, UserError) as error:
+            if not step:  # the file of another program, or of a run whose checkpoint was deleted
+                raise
+            set_aside(file, error, self._run)
+            return Losses(file, step)
+
+    def _resume_looks(self) -> list[dict[str, str]]:
+        """Return the rows up to the state's step, after the detector has read them."""
+        file, step = self.out / files.EPOCHS, self.state.step
+        try:
+            rows = read_looks(kept(file, self.notes), step) if step else []
+        except ValueError as error:
+            set_aside(file, error, self._run)
+            return []
         for row in rows:
             self._detector.warnings({name: float(value) for name, value in row.items() if name != "warning"})
         return rows
+
+    def _remove_later(self) -> None:
+        """Remove the pictures and networks that were written after the state's step; make the folders."""
+        snapshots, early = self.out / files.SNAPSHOTS, early_generators(self.out)
+        seen = self.state.step * self.config.batch_size
+        later = [file for at, file in [*self._frames(), *_numbered(snapshots, "safetensors")] if at > seen]
+        later += [file for epoch, file in early.items() if self.state.step < epoch * self.schedule.per_epoch]
+        for file in later:
+            file.unlink(missing_ok=True)
+        for folder in (self.out / files.FRAMES, snapshots, *(file.parent for file in early.values())):
+            folder.mkdir(exist_ok=True)
+
+    def _frames(self) -> list[tuple[int, Path]]:
+        """Return (images seen, file) of every grid, in their order."""
+        return _numbered(self.out / files.FRAMES, "png")
 
     def _frame(self, step: int) -> Path:
         """Return the file of the grid at `step`. It is named by the images seen, as the snapshots are."""
@@ -167,7 +193,7 @@ class Monitor:
 
     def _images(self, rows: Tensor) -> Tensor:
         """Return these images of the set at the network's size, uint8 [n, H, W, C], on the device of the samples."""
-        return full_views(self._data.images, rows, self.state.generator.arch.size).to(self._z.device)
+        return full_views(self.data.images, rows, self.state.generator.arch.size).to(self._z.device)
 
     @cached_property
     def _real_distance(self) -> float:
@@ -190,7 +216,7 @@ class Monitor:
 
         Distances are in [-1, 1] pixel space. The values for held-out images are NaN if there are none.
         """
-        held_out = self._data.held_out
+        held_out = self.data.held_out
         among = min(len(held_out) or REFERENCES, len(self._order))
         to_training = _mean_nearest(samples, self._images(self._order[:among]))
         to_held_out = _mean_nearest(samples, self._images(held_out[:among])) if len(held_out) else math.nan
@@ -216,12 +242,33 @@ class Monitor:
         _, index = evaluation.nearest(samples[:PAIRED], searched)
         shown, neighbours = samples[:PAIRED].cpu().numpy(), searched[torch.from_numpy(index).to(searched.device)]
         write_bytes(self.out / "neighbours.png", figures.pairs(shown, neighbours.cpu().numpy()))
-        frames = [self._frame(int(row["step"])) for row in self._rows]
-        movie = figures.animation([frame.read_bytes() for frame in frames if frame.exists()])
-        write_bytes(self.out / "samples.webp", movie)
+        write_bytes(self.out / "samples.webp", figures.animation(self._whole_frames()))
         write_bytes(self.out / "losses.png", figures.loss_plot(self.losses.by_network()))
         self._drawn = time.monotonic()
         self._cost = self._drawn - started
+
+    def _whole_frames(self) -> list[bytes]:
+        """Return the content of every grid of the size of the last one; others are left where they are, and named."""
+        contents: list[bytes] = []
+        size = None
+        for _, file in reversed(self._frames()):
+            try:
+                with Image.open(file, formats=["PNG"]) as picture:
+                    picture.load()
+                    if picture.size != (size := size or picture.size):
+                        raise ValueError(f"its size is {picture.size}, not {size}")
+                contents.append(file.read_bytes())
+            except (OSError, SyntaxError, ValueError) as error:
+                if file not in self._unreadable:
+                    self._run.say(f"warning: {file} is damaged ({one_line(error)}): samples.webp is made without it")
+                self._unreadable.add(file)
+        return contents[::-1]
+
+
+def _numbered(folder: Path, suffix: str) -> list[tuple[int, Path]]:
+    """Return (number, file) of the files in a folder that are named by a number, in their order."""
+    found = [file for file in folder.glob(f"*.{suffix}") if file.stem.isascii() and file.stem.isdigit()]
+    return sorted((int(file.stem), file) for file in found)
 
 
 def _mean_nearest(samples: Tensor, images: Tensor) -> float:

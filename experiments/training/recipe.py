@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.deduplication.spec import DedupSpec
 from experiments.run.errors import UserError, closest
-from experiments.run.toml import build, file_of, names, read_toml
+from experiments.run.reading.shapes import build
+from experiments.run.reading.toml import file_of, names, parse_toml, read_toml
 
 if TYPE_CHECKING:
     import gan
+
+MOST_IMAGES = 10**12  # shown in a run: years at any rate
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.held_out < 0:
             raise ValueError(f"held_out must be 0 or more images, got {self.held_out}")
+        if self.training.images > MOST_IMAGES:
+            raise ValueError(f"images in [training] must be at most {MOST_IMAGES:,}, got {self.training.images:,}")
 
     @property
     def architecture(self) -> gan.Architecture | gan.ConditionalArchitecture:
@@ -91,7 +95,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
             values["dedup"] = {"method": values["dedup"]}
         if "dedup" in values:
             values["dedup"] = build(DedupSpec, values["dedup"], f"{source.name} [dedup]")
-        recipe: Recipe = build(Recipe, {"name": source.stem} | values, source.name)
+        recipe: Recipe = build(Recipe, {"name": source.stem} | values, source.name, names={"gan": gan})
         recipe.training.check_fits(recipe.architecture)  # raises for impossible networks, too
     except ValueError as error:
         raise UserError(f"{source.name}: {error}") from error
@@ -118,8 +122,8 @@ def _override(values: dict[str, Any], override: str) -> str:
     if not (equals and last and text) or "." in table or key.startswith("."):
         raise ValueError(f"an override must be key=value or table.key=value, got {override!r}")
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {text}")
+    except ValueError:
         parsed = {"value": text}
     if list(parsed) != ["value"]:  # the text contains a line break
         raise ValueError(f"an override must be one value, got {override!r}")

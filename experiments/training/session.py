@@ -2,7 +2,6 @@
 
 import dataclasses
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -18,14 +17,17 @@ from experiments.networks.kinds import SHIPPED, WEIGHTS, refuse_old_path
 from experiments.run.console import counted
 from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
-from experiments.run.files import write_bytes
+from experiments.run.files import check_place, file_digest, write_bytes
 from experiments.run.progress import silent
+from experiments.run.reading.documents import read_json, write_json
 from experiments.run.torchrun import broadcast
 from experiments.training import loop
 from experiments.training.files import DATA, DISCRIMINATOR, EPOCHS, GENERATOR, REMOVED, STATE, SUMMARY
-from experiments.training.images import TrainingSet, as_begun, to_tensors, training_set
+from experiments.training.images import TrainingSet, as_begun, check_set, to_tensors, training_set
+from experiments.training.limits import check_limits
 from experiments.training.monitor import LOOKS, Monitor
 from experiments.training.recipe import Recipe
+from experiments.training.resume import Notes, read_notes
 from gan import parallel
 
 CHARACTERS = ("mnist", "svhn")  # sets of these names show digits; their mirror images do not
@@ -43,6 +45,7 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
     last checkpoint kept, if a loss or a weight is not finite.
     """
     config = recipe.training
+    check_limits(recipe, run)
     if config.batch_size % parallel.processes():
         raise UserError(
             f"batch_size {config.batch_size} must be divisible by the number of processes, {parallel.processes()}"
@@ -61,19 +64,28 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
             run.say(f"warning: mirror = true trains on mirrored characters; leave it out for {recipe.dataset}")
         images, copies = counted(data.summary["kept"], "image"), counted(len(data.removed), "near-duplicate")
         run.say(f"{data.summary['name']}: {images}, {copies} removed")
-        _claim(out, data)
+        notes = _claim(out, data, state, run)
         broadcast(data.rows)
-        if state.step == config.steps and (out / DISCRIMINATOR).exists() and (out / SUMMARY).exists():
+        if state.step == config.steps and _finished(out):
             run.say(f"trained before; delete {out} to train again, or choose another folder with --out")
             return out / DISCRIMINATOR
         for name in (SUMMARY, DISCRIMINATOR, GENERATOR):  # those of an earlier run must not pass for this one's
             (out / name).unlink(missing_ok=True)
-        monitor = Monitor(out, state, config, data, run, looks=looks)
+        monitor = Monitor(out, state, config, data, run, looks=looks, notes=notes)
         steps = gan.train(state, data.images, config, labels=data.labels, rows=data.rows)
         shown = _with_progress(steps, state.step, recipe, run)
         seconds = loop.run_steps(shown, monitor, run, checkpoint_images=checkpoint_images)
         _finish(recipe, out, state, data, seconds, run)
     return out / DISCRIMINATOR
+
+
+def check(recipe: Recipe, out: Path, run: Run) -> None:
+    """Raise UserError as `train` would, as far as that can be told without the images; write nothing."""
+    check_place(out)
+    check_limits(recipe, run)
+    check_set(recipe, run)
+    if (out / STATE).exists() or recipe.discriminator or recipe.generator:
+        _begin(recipe, out, dataclasses.replace(run, say=lambda text: None))
 
 
 def record(out: Path, folder: Path) -> None:
@@ -132,17 +144,46 @@ def _begin(recipe: Recipe, out: Path, run: Run) -> gan.TrainingState:
     return state
 
 
-def _claim(out: Path, data: TrainingSet) -> None:
-    """Write into `out` which images the run uses. Raises UserError if a run on other images has a checkpoint there."""
-    if (out / STATE).exists() and (out / DATA).exists():
-        theirs = json.loads((out / DATA).read_text())
-        if theirs != data.summary:
+def _claim(out: Path, data: TrainingSet, state: gan.TrainingState, run: Run) -> Notes:
+    """Write into `out` which images the run uses; return the notes of its checkpoint.
+
+    Raises UserError if a run on other images has a checkpoint there.
+    """
+    notes = Notes()
+    if (out / STATE).exists():
+        try:
+            notes = read_notes(state.notes, out, run)
+        except ValueError as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{out / STATE} is damaged ({error}); delete it to start over") from error
+        if notes.data is not None and notes.data != data.summary:
             raise UserError(
-                f"{out} holds a run on {theirs}, but this run is on {data.summary}; choose another folder with --out"
+                f"{out} holds a run on {notes.data}, but this run is on {data.summary}; choose another folder with "
+                "--out"
             )
     rows = "".join(f"{index},{kept}\n" for kept, index in data.removed.tolist())
     write_bytes(out / REMOVED, f"index,kept\n{rows}".encode())
     write_bytes(out / DATA, (json.dumps(data.summary, indent=2) + "\n").encode())
+    return notes
+
+
+@dataclasses.dataclass(frozen=True)
+class _Networks:
+    """The digests in the summary of a finished run."""
+
+    discriminator: str
+    generator: str
+
+
+def _finished(out: Path) -> bool:
+    """Whether the networks and their summary are there, whole; otherwise they are written again from the checkpoint."""
+    try:
+        said = read_json(out / SUMMARY, _Networks)
+        digests = [file_digest(out / name, "sha256") for name in (DISCRIMINATOR, GENERATOR)]
+    except (OSError, ValueError):
+        return False
+    return digests == [said.discriminator, said.generator]
 
 
 def _with_progress(steps: Iterable[gan.Step], done: int, recipe: Recipe, run: Run) -> Iterable[gan.Step]:
@@ -176,12 +217,13 @@ def _finish(recipe: Recipe, out: Path, state: gan.TrainingState, data: TrainingS
         "data": data.summary,
         "command": run.portable(list(run.command)),
         "seed": recipe.training.seed,
-        "discriminator": hashlib.sha256((out / DISCRIMINATOR).read_bytes()).hexdigest(),
-        "generator": hashlib.sha256((out / GENERATOR).read_bytes()).hexdigest(),
+        "discriminator": file_digest(out / DISCRIMINATOR, "sha256"),
+        "generator": file_digest(out / GENERATOR, "sha256"),
+        "removed": file_digest(out / REMOVED, "sha256"),
         "images_seen": images_seen,
         "seconds": round(seconds, 1),
         "images_per_second": round(images_seen / seconds, 1) if seconds else None,
         "versions": results.versions(),
         "hardware": results.hardware(str(run.device)),
     }
-    write_bytes(out / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
+    write_json(out / SUMMARY, summary)

@@ -61,3 +61,12 @@ def test_features_that_are_not_finite_are_refused() -> None:
     X = np.ones((4, 2), np.float32)
     with pytest.raises(ValueError, match="row 1 has NaN"):
         score_draws(X, np.arange(4) % 2, np.array([[0, 1]]), [1.0], np.array([[0, 0], [np.nan, 0]]), np.zeros(2))
+
+
+@pytest.mark.parametrize("draw", [[0, 99], [-1, 0], [0.5, 1.5], []])
+def test_draws_that_name_no_rows_are_refused(draw: list) -> None:
+    X, y = np.eye(6), np.arange(6) % 2
+    with pytest.raises(ValueError, match="a draw must hold"):
+        score_draws(X, y, np.array([draw]), [1.0], X, y)
+    with pytest.raises(ValueError, match="equally wide"):
+        score_draws(X, y, np.array([[0, 1, 2, 3]]), [1.0], X[:, :2], y)

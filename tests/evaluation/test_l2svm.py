@@ -25,6 +25,7 @@ from evaluation import (
     subspace,
 )
 from evaluation.l2svm import pose, run
+from evaluation.subspace import damped_cholesky
 
 SHAPES = {  # rows, columns, classes, C, weights of the classes, largest feature scale
     "tall, 2 classes": (400, 20, 2, 1.0, None, 1),
@@ -197,6 +198,9 @@ def test_rows_of_weight_zero_take_no_part() -> None:
         ({"tol": 0}, "tol must be a positive"),
         ({"max_iter": 0}, "max_iter must be a whole number"),
         ({"device": "abacus"}, "device must be 'cpu' or a 'cuda' device that is there, got 'abacus'"),
+        ({"device": "meta"}, "device must be 'cpu' or a 'cuda' device that is there, got 'meta'"),
+        ({"device": 3.5}, "device must be 'cpu' or a 'cuda' device that is there, got 3.5"),
+        ({"C": 10**400}, "C must be a positive, finite number"),
     ],
 )
 def test_options_out_of_range(change: dict, text: str) -> None:
@@ -290,3 +294,41 @@ def test_a_tensor_of_another_width_is_not_scored() -> None:
     svm = L2SVM().fit(torch.randn(50, 3), np.arange(50) % 2)
     with pytest.raises(ValueError, match="X has 4 features, but L2SVM is expecting 3 features"):
         svm.predict(torch.randn(5, 4))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(300, 20), (60, 150)])
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e-3, 1e3, 1e5, 1e8, 1e12, 1e30, 1e200])
+@pytest.mark.parametrize("C", [5e-324, 1e-300, 1e-3, 1e8, 1e308])
+def test_any_scale_is_solved_or_refused_with_the_range(dtype: type, shape: tuple, scale: float, C: float) -> None:
+    """Warnings are errors here: no overflow, no factorisation that fails, no fit that falls short."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, shape[0])
+    with np.errstate(over="ignore"):
+        X = ((rng.standard_normal(shape) + 2 * rng.standard_normal((3, shape[1]))[y]) * scale).astype(dtype)
+    if not np.isfinite(X).all():
+        return  # beyond the type
+    square = 1 + float(np.square(X.astype(np.longdouble)).sum(1).mean())
+    if C * square > 1e12:
+        with pytest.raises(ValueError, match="must be at most 1e\\+12, or rounding decides"):
+            L2SVM(C).fit(X, y)
+        return
+    svm = L2SVM(C, tol=1e-2).fit(X, y)
+    assert np.isfinite(svm.objective_).all() and (svm.duality_gap_ <= 1e-2).all()
+
+
+def test_a_matrix_that_rounding_made_indefinite_has_a_factor_near_it() -> None:
+    rows = torch.randn(3, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    H = 1e12 * rows.T @ rows
+    H.diagonal().sub_(1e-2)
+    factor = damped_cholesky(H)
+    torch.testing.assert_close(factor @ factor.T, H, rtol=0, atol=1e-6 * float(H.diagonal().mean()))
+    H.diagonal().add_(1e13)
+    assert torch.equal(damped_cholesky(H), torch.linalg.cholesky(H))
+
+
+def test_a_fit_that_rounding_holds_ends_long_before_max_iter() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 150)), rng.integers(0, 2, 60)
+    with pytest.warns(ConvergenceWarning, match="after [345]\\d iterations"):
+        L2SVM(1e9, tol=1e-30, max_iter=10_000).fit(X, y)

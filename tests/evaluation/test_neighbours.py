@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation import mean_distance, nearest
+from evaluation import mean_distance, nearest, nearest_others
 
 
 def brute_force(queries, references):
@@ -62,3 +62,38 @@ def test_mean_distance_in_closed_form():
     assert mean_distance(images(1, 0).repeat(9, 1, 1, 1)) == 0.0
     with pytest.raises(ValueError, match="at least two points, got 1"):
         mean_distance(images(1, 0))
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        torch.zeros(()),
+        torch.zeros(5),
+        torch.zeros(5, 3, dtype=torch.complex64),
+        torch.zeros(5, 3, device="meta"),
+        torch.eye(5, 3).to_sparse(),
+        np.zeros((5, 3)),
+    ],
+)
+def test_what_holds_no_points_is_named(points: torch.Tensor) -> None:
+    for wrong in (lambda: nearest(points, torch.zeros(2, 3)), lambda: nearest(torch.zeros(2, 3), points)):
+        with pytest.raises(ValueError, match=r"(queries|references) must (be a dense|have the shape)"):
+            wrong()
+    with pytest.raises(ValueError, match="points must"):
+        mean_distance(points)
+
+
+def test_points_with_a_gradient_are_compared() -> None:
+    points = torch.arange(6.0).view(3, 2).requires_grad_()
+    assert nearest(points, points)[1].tolist() == [0, 1, 2] and mean_distance(points) > 0
+
+
+def test_distances_of_points_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(ValueError, match="finite numbers, got NaN or infinity"):
+        mean_distance(torch.tensor([[0.0], [torch.nan]]))
+
+
+@pytest.mark.parametrize("rows", [[7], [-1], [0.5]])
+def test_rows_of_no_point_are_refused(rows: list) -> None:
+    with pytest.raises(ValueError, match="indices from 0 to 2"):
+        nearest_others(torch.zeros(3, 2), np.array(rows))

@@ -33,3 +33,9 @@ def test_images_left_out_tell_what_was_learnt_by_heart():
 def test_both_kinds_are_needed():
     with pytest.raises(ValueError, match="inside and outside, got 120 and 0"):
         evaluation.presence(UNITS, np.ones(120, bool), IMAGES)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_units_beyond_the_range_are_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=r"finite numbers \[P, K\] below 1e\+100"):
+        evaluation.presence(np.full((6, 2), value), np.arange(6) % 2 == 0, np.arange(6))

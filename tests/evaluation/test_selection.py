@@ -186,7 +186,8 @@ def test_a_dip_within_one_standard_error_is_walked_through(monkeypatch: pytest.M
         ((1.0, 3.0), {1.0: 0.7, 3.0: 0.8, 9.0: 0.9, 27.0: 0.7}, 9.0),
         ((1.0, 3.0), {1.0: 0.7, 3.0: 0.8, 9.0: 0.8}, 3.0),  # among equals, the smallest
         ((1.0, 2.0, 4.0, 8.0), {1 / 3: 0.7, 1.0: 0.8, 2.0: 0.8, 4.0: 0.8, 8.0: 0.8}, 1.0),  # a plateau is walked
-        ((1.0, 2.0), {3.0**-i: 0.8 for i in range(9)} | {2.0: 0.8}, 3.0**-8),  # and ends somewhere
+        ((1.0, 2.0), {1 / 9: 0.8, 1 / 3: 0.8, 1.0: 0.8, 2.0: 0.8}, 1 / 9),  # and ends below the grid
+        ((1.0, 2.0), {3.0**-i: 0.8 + 0.01 * (i // 2) for i in range(9)} | {2.0: 0.8}, 3.0**-8),  # while it rises
         ((1.0, 2.0), {1.0: 1.0, 2.0: 1.0, 1 / 3: 0.99}, 1.0),
     ],
 )

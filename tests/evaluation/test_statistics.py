@@ -313,3 +313,14 @@ RIGHT, TWO = np.ones(4, bool), [1.0, 2.0]
 def test_what_cannot_be_judged_is_refused(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+@pytest.mark.parametrize("values", [[1e308, 1e308], [1e308, -1e308], [1, math.inf], [1 + 2j, 3]])
+def test_numbers_whose_squares_overflow_are_refused(values: list) -> None:
+    with pytest.raises(ValueError, match="at least two finite numbers"):
+        spread(values)
+
+
+def test_an_unknown_alternative_is_refused() -> None:
+    with pytest.raises(ValueError, match="one of two-sided, less, greater"):
+        paired_over_draws([1, 2], [1, 2], [1, 2], [1, 2], alternative="other")  # type: ignore[arg-type]

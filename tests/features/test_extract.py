@@ -122,6 +122,8 @@ def test_nan_is_refused_with_its_row_and_layer(images):
         (np.broadcast_to(np.float32(0), (37, 320)), "out must be writable"),
         (torch.empty(37, 320, dtype=torch.int32), "out must be float32 or float16, got torch.int32"),
         (torch.zeros(37, 320).to_sparse(), "out must be dense, got torch.sparse_coo"),
+        (torch.zeros(1, 320).expand(37, 320), r"place in memory for each value, got strides \(0, 1\)"),
+        (torch.zeros(400).as_strided((37, 320), (1, 1)), "place in memory for each value"),
         (torch.empty(37, 320, device="meta"), "out must be on cpu, where the network runs, got meta"),
     ],
 )

@@ -227,12 +227,24 @@ def test_initialisation_is_the_seeds_alone():
     "changes, text",
     [
         ({"width": 0}, "width must be a positive integer, got 0"),
-        ({"channels": 1.5}, "channels must be a positive integer, got 1.5"),
+        ({"channels": 1.5}, "channels must be a whole number, got 1.5"),
         ({"z_distribution": "cauchy"}, "z_distribution must be uniform or normal, got 'cauchy'"),
         ({"size": 64}, r"strides \(1, 2, 1, 2, 1, 2\) take 64 pixels to 8, not to 4"),
-        ({"multipliers": (1, 2)}, "must be equally long, got 2, 6 and 6"),
+        ({"multipliers": (1, 2)}, "must be equally long and not empty, got 2, 6 and 6"),
         ({"kernel": 4}, "strides must be at least 2 with kernel 4"),
         ({"strides": (0, 2, 1, 2, 1, 2)}, "strides must be at least 1 with kernel 3"),
+        ({"kernel": 1}, "kernel must be at least 2, the largest stride"),
+        ({"kernel": True}, "kernel must be a whole number, got True"),
+        ({"strides": 3}, "strides must be a list, got 3"),
+        ({"strides": (1, 2.0, 1, 2, 1, 2)}, "an entry of strides must be a whole number, got 2.0"),
+        ({"multipliers": (1, 1, 2, 2, 4, 0)}, "multipliers must be positive integers"),
+        ({"multipliers": (), "up_multipliers": (), "strides": ()}, "equally long and not empty"),
+        ({"width": 2**31}, "weights, and values of an image, must be at most 2,147,483,648, got"),
+        ({"kernel": 10**6 + 1}, "must be at most 2,147,483,648"),
+        ({"channels": 2**30}, "must be at most 2,147,483,648"),
+        ({"nz": 10**400}, "nz must fit 64 bits"),
+        ({"flat_batchnorm": 1}, "flat_batchnorm must be true or false, got 1"),
+        ({"z_distribution": ["uniform"]}, "z_distribution must be text"),
     ],
 )
 def test_impossible_networks_are_refused(changes, text):
@@ -245,3 +257,15 @@ def test_unknown_preset_names_the_known():
         gan.Generator("dcgan16")
     with pytest.raises(dataclasses.FrozenInstanceError):
         gan.PRESETS["dcgan32"].width = 1
+
+
+@pytest.mark.parametrize("name", gan.PRESETS)
+def test_weights_are_counted(name):
+    arch = dataclasses.replace(gan.PRESETS[name], width=4, kernel=5)
+    parts = [m for network in (gan.Discriminator(arch), gan.Generator(arch)) for m in network.modules()]
+    kinds = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear)
+    assert arch.weights == sum(m.weight.numel() for m in parts if isinstance(m, kinds))
+
+
+def test_lists_become_tuples():
+    assert dataclasses.replace(gan.PRESETS["svhn32"], strides=[2, 2, 2]) == gan.PRESETS["svhn32"]

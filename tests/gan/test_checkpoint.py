@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import random
 
 import pytest
 import torch
@@ -24,12 +25,12 @@ def network(kind="discriminator", seed=0):
     return made
 
 
-def rewrite(file, **header):
-    """The same tensors under a changed header."""
+def rewrite(file, tensors=None, **header):
+    """The same tensors, or these, under a changed header, without a seal: as versions before the seal wrote files."""
     with safe_open(file, "pt") as opened:
-        metadata = opened.metadata()
-    metadata["dcgan-eval"] = json.dumps(json.loads(metadata["dcgan-eval"]) | header)
-    save_file(load_file(file), file, metadata)
+        whole = json.loads(opened.metadata()["dcgan-eval"]) | {"format": "dcgan-eval-1"} | header
+    whole.pop("digest", None)
+    save_file(load_file(file) if tensors is None else tensors, file, {"dcgan-eval": json.dumps(whole)})
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -63,8 +64,8 @@ def test_the_header_says_what_the_file_is(tmp_path):
         metadata = opened.metadata()
     assert list(metadata) == ["dcgan-eval"]  # one entry: their order in the file is not ours to choose
     header = json.loads(metadata["dcgan-eval"])
-    assert header.keys() == {"format", "kind", "architecture"}
-    assert (header["format"], header["kind"]) == ("dcgan-eval-1", "generator")
+    assert header.keys() == {"format", "kind", "architecture", "digest"}
+    assert (header["format"], header["kind"]) == ("dcgan-eval-sealed-2", "generator")
     assert gan.checkpoint.architecture_from(header["architecture"]) == ARCH
     assert header["architecture"]["strides"] == [2, 2, 2] and header["architecture"]["width"] == 2
 
@@ -123,7 +124,7 @@ def test_tensors_that_do_not_fit_the_header_are_refused(tmp_path):
     file, wider = tmp_path / "n", dataclasses.asdict(dataclasses.replace(ARCH, width=4))
     gan.save(file, network())
     rewrite(file, architecture=wider)
-    with pytest.raises(ValueError, match=r"n does not fit its own architecture: .*size mismatch for conv1"):
+    with pytest.raises(ValueError, match=r"n does not fit its own architecture: conv1.conv.weight must have the shape"):
         gan.load(file)
     rewrite(file, architecture=wider | {"depth": 3})
     with pytest.raises(ValueError, match=r"unknown architecture fields \['depth'\]; known: .*'width'"):
@@ -137,13 +138,100 @@ def test_tensors_that_do_not_fit_the_header_are_refused(tmp_path):
 def test_a_state_that_lacks_tensors_is_refused(tmp_path):
     file = tmp_path / "s"
     gan.save_state(file, gan.new_state(ARCH, CONFIG), CONFIG)
-    with safe_open(file, "pt") as opened:
-        metadata = opened.metadata()
     whole = load_file(file)
     for name in ("generator.project.weight", "discriminator.conv2.norm.weight", "noise"):
-        save_file({k: t for k, t in whole.items() if k != name}, file, metadata)
+        rewrite(file, {k: t for k, t in whole.items() if k != name})
         with pytest.raises(ValueError, match=name.partition(".")[2] or name):
             gan.load_state(file, ARCH, CONFIG)
+
+
+def test_files_without_a_seal_are_read(tmp_path):
+    """Versions before the seal wrote them."""
+    gan.save(tmp_path / "n", network())
+    state = gan.new_state(ARCH, CONFIG)
+    gan.save_state(tmp_path / "s", state, CONFIG)
+    for name in "ns":
+        rewrite(tmp_path / name)
+    assert torch.equal(gan.load(tmp_path / "n").conv1.conv.weight, network().conv1.conv.weight)
+    loaded = gan.load_state(tmp_path / "s", ARCH, CONFIG)
+    assert torch.equal(loaded.generator.project.weight, state.generator.project.weight)
+
+
+@pytest.mark.parametrize("kind", ["network", "state"])
+def test_no_file_with_a_flipped_bit_is_read(tmp_path, kind):
+    file = tmp_path / "x"
+    if kind == "network":
+        gan.save(file, network())
+    else:
+        gan.save_state(file, gan.new_state(ARCH, CONFIG), CONFIG)
+    whole = file.read_bytes()
+    head = 8 * (8 + int.from_bytes(whole[:8], "little"))
+    drawn = random.Random(0)
+    flips = [*drawn.sample(range(head), 200), *(drawn.randrange(8 * len(whole)) for _ in range(60))]
+    for at in flips:
+        changed = bytearray(whole)
+        changed[at // 8] ^= 1 << at % 8
+        file.write_bytes(changed)
+        with pytest.raises(ValueError, match=r"x (is|must|does|was)"):
+            gan.load(file) if kind == "network" else gan.load_state(file, ARCH, CONFIG)
+
+
+def test_equal_networks_give_equal_files(tmp_path):
+    for name in "ab":
+        gan.save(tmp_path / name, network())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text", ["null", "[]", "3", '"x"', "NaN", "[" * 100_000, '{"format": []}', '{"format": 1', "1" + "0" * 5000]
+)
+def test_headers_of_other_shapes_are_refused(tmp_path, text):
+    save_file(network().state_dict(), tmp_path / "n", {"dcgan-eval": text})
+    with pytest.raises(ValueError, match=r"n is damaged: its header is no"):
+        gan.load(tmp_path / "n")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"kind": [1]},
+        {"kind": "conditional-discriminator"},
+        {"architecture": None},
+        {"architecture": []},
+        {"architecture": {"classes": "10"}},
+        {"architecture": {"classes": 10, "size": -28}},
+        {"architecture": {"classes": 10, "width": 10**9}},
+        *({"field": field} for field in ({"width": 10**400}, {"width": "2"}, {"strides": 3}, {"strides": [[2]]})),
+        *({"field": field} for field in ({"strides": []}, {"kernel": True}, {"nz": 10**8}, {"multipliers": [1, 2, 0]})),
+        *({"field": field} for field in ({"size": None}, {"z_distribution": [1]}, {"flat_batchnorm": 1})),
+    ],
+)
+def test_headers_with_impossible_values_are_refused_before_anything_is_allocated(tmp_path, header):
+    gan.save(tmp_path / "n", network())
+    if field := header.get("field"):
+        header = {"architecture": dataclasses.asdict(ARCH) | field}
+    rewrite(tmp_path / "n", **header)
+    with pytest.raises(ValueError, match=r"n (does not fit its own architecture|must hold a network)") as caught:
+        gan.load(tmp_path / "n")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("step", [-1, 17, True, "3", None, 1.0, []])
+def test_impossible_steps_are_refused(tmp_path, step):
+    gan.save_state(tmp_path / "s", gan.new_state(ARCH, CONFIG), CONFIG)
+    rewrite(tmp_path / "s", step=step)
+    with pytest.raises(ValueError, match=r"was written by another version: step must be a whole number in \[0, 16\]"):
+        gan.load_state(tmp_path / "s", ARCH, CONFIG)
+
+
+def test_notes_are_kept_with_the_state(tmp_path):
+    state = gan.new_state(ARCH, CONFIG)
+    state.notes = {"seconds": 1.5, "files": {"a": [3, "ff"]}}
+    gan.save_state(tmp_path / "s", state, CONFIG)
+    assert gan.load_state(tmp_path / "s", ARCH, CONFIG).notes == state.notes
+    rewrite(tmp_path / "s", notes=[])
+    with pytest.raises(ValueError, match="notes must be a table"):
+        gan.load_state(tmp_path / "s", ARCH, CONFIG)
 
 
 def test_draws_of_another_kind_of_device_are_made_anew_and_said_once(tmp_path):
@@ -151,11 +239,9 @@ def test_draws_of_another_kind_of_device_are_made_anew_and_said_once(tmp_path):
     state = gan.new_state(ARCH, CONFIG)
     state.step = 7
     gan.save_state(file, state, CONFIG)
-    with safe_open(file, "pt") as opened:
-        metadata = opened.metadata()
     tensors = load_file(file)
     tensors["noise_cuda"] = tensors.pop("noise")[:16].clone()  # as a run on a GPU writes it
-    save_file(tensors, file, metadata)
+    rewrite(file, tensors)
     with pytest.warns(UserWarning, match="draws were made on another device.*new draws, made on the CPU") as seen:
         loaded = gan.load_state(file, ARCH, CONFIG)
     assert len(seen) == 1 and loaded.step == 7

@@ -150,7 +150,7 @@ def test_bfloat16_keeps_float32_weights_and_about_the_same_losses():
     "fields, text",
     [
         ({"rotation": -1.0}, "rotation must be 0 or more, got -1.0"),
-        ({"r1": float("nan")}, "r1 must be 0 or more, got nan"),
+        ({"r1": float("nan")}, "r1 must be finite, got nan"),
         ({"augment": ["flip"]}, "unknown augmentation 'flip'; known: color, translation, cutout"),
         ({"precision": "float16"}, "precision must be one of float32, bfloat16, got 'float16'"),
         ({"discriminator_steps": 0}, "discriminator_steps must be at least 1, got 0"),

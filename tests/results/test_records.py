@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
 
@@ -196,3 +197,66 @@ def test_records_added_at_once_all_stay(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: append_record(path, replace(RECORD, run_id=name)), ids))
     assert sorted(record.run_id for record in read_records(path)) == ids
+
+
+DRAWS = {"right_draws": "0203", "accuracy_percent": [50.0, 100.0, 100.0], "labels": "ab"}
+FIGURES = {"value": 250 / 3, "error_bar": 28.8675, "error_bar_kind": "sd", "n_runs": 3, "n_test": 2, "outcomes": DRAWS}
+BITS = {"value": 75.0, "n_test": 12, "n_runs": 1, "outcomes": {"right": "fff0"[:3] + "0", "labels": "ab"}}
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        (FIGURES, None),
+        (FIGURES | {"metric": "error_percent", "value": 50 / 3}, None),
+        (FIGURES | {"error_bar": 1.96 * 28.8675, "error_bar_kind": "1.96sd"}, None),
+        (FIGURES | {"value": 83.0}, "value must be 83.333333, which follows from the outcomes, got 83.0"),
+        (FIGURES | {"value": 50 / 3}, "value must be 83.3"),
+        (FIGURES | {"error_bar": 27.0}, r"error_bar must be 28.867\d+, which follows"),
+        (FIGURES | {"n_test": 3}, "right_draws must be 6 hexadecimal digits"),
+        (FIGURES | {"n_runs": 2}, "right_draws must be at most n_runs = 2, got 3"),
+        (FIGURES | {"outcomes": DRAWS | {"right_draws": "02zz"}}, "non-hexadecimal"),
+        (FIGURES | {"outcomes": DRAWS | {"accuracy_percent": [50.0, 100.0]}}, "must be a list of 3 percentages"),
+        (FIGURES | {"outcomes": DRAWS | {"accuracy_percent": [50.0, 100.0, "x"]}}, "must be a list of 3 percentages"),
+        (FIGURES | {"outcomes": DRAWS | {"accuracy_percent": [50.0, 100.0, 99.0]}}, "value must be 83.0"),
+        (BITS | {"value": 100.0}, None),
+        (BITS | {"value": 75.0}, "value must be 100.0"),
+        (BITS | {"value": 100.0, "n_test": 11}, "right must have a bit for each of 11 images, and zeros after them"),
+        (BITS | {"value": 100.0, "n_test": 17}, "right must be 6 hexadecimal digits"),
+        (BITS | {"value": 100.0, "n_runs": 2}, "must have right_draws, not right"),
+        (BITS | {"value": 100.0, "outcomes": {"right": 3}}, "right must be 4 hexadecimal digits"),
+    ],
+)
+def test_a_figure_that_its_outcomes_contradict_is_refused(tmp_path, figures, message):
+    record = replace(RECORD, **({"error_bar": None, "error_bar_kind": ""} | figures))
+    (tmp_path / "x.jsonl").write_text(to_json(record))
+    if message is None:
+        assert read_records(tmp_path / "x.jsonl") == [record]
+    else:
+        with pytest.raises(ValueError, match=rf"x.jsonl:1 is not a run record \(.*{message}.*restore the line"):
+            read_records(tmp_path / "x.jsonl")
+
+
+@pytest.mark.parametrize(
+    "line", [b"null", b"[]", b"NaN", b'"x"', b"3", b"[" * 100_000, b'{"value": 1e999}', b"\xff", b"1" + b"0" * 5000]
+)
+def test_lines_of_other_shapes_are_refused(tmp_path, line):
+    (tmp_path / "x.jsonl").write_bytes(line)
+    with pytest.raises(ValueError, match=r"x.jsonl:1 is not a run record") as caught:
+        read_records(tmp_path / "x.jsonl")
+    assert "\n" not in str(caught.value)
+
+
+def test_no_flipped_bit_of_a_line_is_accepted(tmp_path):
+    path = tmp_path / "x.jsonl"
+    append_record(path, RECORD)
+    whole, drawn = path.read_bytes(), random.Random(0)
+    assert read_records(path) == [RECORD]
+    for at in (drawn.randrange(8 * len(whole)) for _ in range(300)):
+        changed = bytearray(whole)
+        changed[at // 8] ^= 1 << at % 8
+        path.write_bytes(changed)
+        try:
+            assert read_records(path) == [RECORD]  # an end of the line that became a space
+        except ValueError as error:
+            assert "is not a run record" in str(error)

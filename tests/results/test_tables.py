@@ -266,3 +266,17 @@ def test_the_cifar10_table_carries_the_papers_figures_and_marks():
         without = [row for row in rows if row["protocol"] == part]
         assert [row["method"] for row in without] == full
         assert {row["source"] for row in without} <= {"measured", "not audited"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"title": 3}, "title, caption and protocols of a table must be text"),
+        ({"protocols": {"p": []}}, "title, caption and protocols of a table must be text"),
+        ({"row": [3]}, "a row must be a table, got 3"),
+        ({"row": {}}, "a table must have a list of rows"),
+    ],
+)
+def test_values_of_other_types_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        table_from_dict({**DATA, **change})

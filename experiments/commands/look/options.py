@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.commands.options import add_roots
+from experiments.commands.options import LAST_SEED, add_roots, whole
 from experiments.networks.kinds import SHIPPED, WEIGHTS
 from experiments.run import console
 from experiments.run.context import Run
@@ -38,7 +38,7 @@ def discriminator_file(named: str) -> str:
 def look_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of every look."""
     seeds = "seed of the numbered z and of all draws, unless a JSON file has its own (default: %(default)s)"
-    parser.add_argument("--seed", type=int, default=0, help=seeds)
+    parser.add_argument("--seed", type=whole("--seed", 0, LAST_SEED), default=0, help=seeds)
     parser.add_argument("--out", type=Path, help="folder (default: RUNS_ROOT/look/KIND-NAME)")
     add_roots(parser, device=True)
 

@@ -21,8 +21,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Walk from each z to the next."""
-    from experiments.look.subject import parse_indices
+    from experiments.look.subject import NUMBERED, parse_indices
     from experiments.look.walk import walk
 
-    ends = range(arguments.rows + 1) if arguments.z is None else parse_indices(arguments.z, "--z", least=2)
+    ends = (
+        range(min(arguments.rows, NUMBERED) + 1) if arguments.z is None else parse_indices(arguments.z, "--z", least=2)
+    )
     return shared.carry_out("walk", walk, arguments.generator, arguments, run, ends=tuple(ends))

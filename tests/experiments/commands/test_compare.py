@@ -155,7 +155,8 @@ def test_classes_are_left_out_where_their_labels_are_not_at_hand(
         ),
         ([RUNS["good"], "nothing.safetensors"], "backbone 'nothing.safetensors'"),
         (["pixels", "pixels", "--table", "svhn"], "eval pixels --table svhn --protocol svhn/1000-balanced"),
-        (["pixels", "pixels", "--protocol", "x"], "'pixels' by x must be named by its run id"),
+        (["pixels", "pixels", "--protocol", "x"], "no protocol 'x'; there are cifar10/full, cifar10/400-per-class"),
+        (["pixels", "pixels", "--protocol", "cifar10/ful-mirrored"], "did you mean 'cifar10/full-mirrored'?"),
         (["supervised:svhn32", "pixels"], "'supervised:svhn32' by cifar10/full must be named by its run id"),
         (
             [RUNS["good"], RUNS["bad"], "--protocol", "cifar10/400-per-class"],

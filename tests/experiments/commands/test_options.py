@@ -5,23 +5,28 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from experiments import cli
 from experiments.measure import svm
 from experiments.measure.records import check_recordable
 from experiments.measure.tables import load_table
+from experiments.networks.resolve import resolve
+from experiments.run.context import Run
 from experiments.run.errors import UserError
 from tests.experiments.commands.small import RANDOM, USERS, records
 
 
 @pytest.mark.parametrize(("store", "size"), [("float32", "1.7 GB (float32)"), ("float16", "0.9 GB (float16)")])
 def test_a_dry_run_states_the_disk_that_the_type_needs(
-    workplace, store: str, size: str, capsys: pytest.CaptureFixture
+    workplace, store: str, size: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert cli.main(["eval", "random:imagenet32,width=32", "--dry-run", "--store", store]) == 0
     assert f"features: {size} under" in (plan := capsys.readouterr().out) and "GPU" not in plan
-    assert cli.main(["eval", "random:imagenet32,width=32", "--dry-run", "--device", "cuda"]) == 0
-    assert "GB free), unless they fit into the GPU's memory" in capsys.readouterr().out
+    spec = svm.EvalSpec("random:imagenet32,width=32", store=store)
+    monkeypatch.setattr(svm, "runnable", lambda backbone, run, *, data, **how: resolve(backbone, **how))
+    monkeypatch.setattr(Run, "device", torch.device("cuda"))
+    assert "\n".join(svm.describe(spec, workplace.run)).count("unless they fit into the GPU's memory") == 1
 
 
 def test_mirrored_rows_are_rows_of_their_own(roots: Path, capsys: pytest.CaptureFixture) -> None:

@@ -163,7 +163,3 @@ def test_other_settings_than_the_checkpoints_are_told_with_both_ways_out(workpla
     assert workplace.main("train", recipe) == 0
     assert workplace.main("train", recipe, "--set", "training.decay_from=40") == 2
     assert "give that run's settings with --set, delete " in capsys.readouterr().err
-
-
-def test_a_plan_for_a_device_that_is_not_here(workplace, recipe, capsys):
-    assert "on cuda:7 into" in dry(workplace, capsys, recipe, "--device", "cuda:7")[1]

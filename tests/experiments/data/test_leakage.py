@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,12 @@ def test_nothing_leaked_is_an_audit_too(sets: tuple[PackedSet, PackedSet], tmp_p
         lambda text: text.replace("[5, 0]", "[5, 0, 1]"),
         lambda text: text.replace("[5, 0]", "[-5, 0]"),
         lambda text: text.replace('"digest"', '"other"', 1),
-        lambda text: "[]",
+        *(lambda text, other=other: other for other in ("[]", "null", "3", '"x"', "NaN", "[" * 100_000, "")),
+        lambda text: text.replace("[5, 0]", "[5, true]"),
+        lambda text: text.replace("[5, 0]", "[5, 1e999]"),
+        lambda text: text.replace("[5, 0]", "[5, 1" + "0" * 400 + "]"),
+        lambda text: text.replace('"leaked": 2', '"leaked": "2"'),
+        lambda text: text.replace('"confirmed"', '"candidate"'),
     ],
 )
 def test_damaged_audits_are_refused(sets: tuple[PackedSet, PackedSet], tmp_path: Path, damage) -> None:
@@ -63,3 +69,19 @@ def test_damaged_audits_are_refused(sets: tuple[PackedSet, PackedSet], tmp_path:
     file.write_text(damage(file.read_text()))
     with pytest.raises(ValueError, match=r"test-in-train.json is not a leakage audit .*; delete it and make it again"):
         read_audit(file)
+
+
+def test_no_flipped_bit_of_an_audit_is_accepted(sets: tuple[PackedSet, PackedSet], tmp_path: Path) -> None:
+    made = audit(*sets, PAIRS, {"python": "3"})
+    file = write_audit(tmp_path, made)
+    whole, drawn = file.read_bytes(), random.Random(0)
+    for at in (drawn.randrange(8 * len(whole)) for _ in range(300)):
+        changed = bytearray(whole)
+        changed[at // 8] ^= 1 << at % 8
+        file.write_bytes(changed)
+        try:
+            found = read_audit(file)
+        except ValueError as error:
+            assert "is not a leakage audit" in str(error)
+        else:  # a space that became another, the e of a number
+            assert str(found) == str(made)

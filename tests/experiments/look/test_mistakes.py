@@ -3,12 +3,16 @@
 import json
 
 import gan
+from experiments.run.reading.documents import write_json
 from tests.experiments.look.made_up import N, looked, refused, rewritten, scenes, weights
 
 
 def test_what_training_wrote_is_not_trusted_when_damaged(root, capsys):
     run = root / "run"
     whole = json.loads((run / "training.json").read_text())
+    write_json(run / "training.json", whole)
+    (run / "training.json").write_text((run / "training.json").read_text().replace('"kept"', '"kepu"'))
+    assert "does not match its seal); copy it again, or name" in refused(capsys, "memorised", run)
     for data in ({"held_out": 5_000}, {"held_out": -1}, {"kept": N - 1}):
         (run / "training.json").write_text(json.dumps(whole | {"data": whole["data"] | data}))
         assert "is damaged" in refused(capsys, "memorised", run)
@@ -82,8 +86,13 @@ def test_mistakes_in_exemplars(root, capsys):
     assert "name 3 of them" in line("--a", "a", "--b", "b", "--c", "d")
     assert "must hold seed, weights and concepts" in line(concepts=[1])
     assert "must hold seed" in line(seed="0") and "seed must lie between" in line(seed=-1)
-    file.write_text("{")
-    assert "is not JSON; export it again" in refused(capsys, "arithmetic", run, "--exemplars", file)
+    for text in ("{", "[" * 100_000, '{"seed": NaN}', '{"seed": 1, "seed": 1}', "\0", ""):
+        file.write_text(text)
+        said = refused(capsys, "arithmetic", run, "--exemplars", file)
+        assert f"{file} is not JSON (" in said and said.endswith("; export it again from sheet.html")
+    for text in ("null", "[]", "3"):
+        file.write_text(text)
+        assert "must hold seed" in refused(capsys, "arithmetic", run, "--exemplars", file)
     assert "--sheet writes" in refused(capsys, "arithmetic", run, "--exemplars", root / "none.json")
     assert "--a 3,14,15, --b 3,14,15, --c 3,14,15" in refused(capsys, "arithmetic", run, "--a", "1,2,3")
     assert "leave --c out" in refused(capsys, "arithmetic", run, "--turn", "--c", "1,2,3")

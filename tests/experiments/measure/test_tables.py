@@ -12,8 +12,8 @@ import results
 from experiments import cli
 from experiments.measure.tables import committed as committed_records
 from experiments.measure.tables import load_table, regenerate, table_names
-from experiments.run import toml
 from experiments.run.context import Run
+from experiments.run.reading import toml
 
 ROOT = Path(__file__).parents[3]
 RUN = Run(Path("data"), Path("runs"))

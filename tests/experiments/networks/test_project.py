@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import features
 import gan
 import results
+from experiments.networks import project
 from experiments.networks.contender import NOTHING
 from experiments.networks.kinds import SHIPPED, WEIGHTS
 from experiments.networks.project import architecture
@@ -28,6 +30,21 @@ def test_a_network_that_comes_with_the_project(name: str) -> None:
     digest = written["data"].get("at_network_size", written["data"]["digest"])
     assert (contender.name, contender.trained_on) == (f"DCGAN {name}", digest)
     assert contender.weights == features.weights_digest(gan.load(file)) == resolve(str(file)).weights
+
+
+def test_a_network_of_the_project_that_was_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the digest in training.json; the file itself may be older than seals are."""
+    folder = tmp_path / "svhn32"
+    shutil.copytree(WEIGHTS / "svhn32", folder)
+    monkeypatch.setattr(project, "WEIGHTS", tmp_path)
+    file = folder / "discriminator.safetensors"
+    changed = bytearray(file.read_bytes())
+    changed[-1000] ^= 4
+    file.write_bytes(changed)
+    with pytest.raises(
+        UserError, match=r"discriminator.safetensors is not the file that its training.json names; restore"
+    ):
+        resolve("svhn32")
 
 
 @pytest.mark.parametrize("name", ["imagenet32-half", "svhn32"])

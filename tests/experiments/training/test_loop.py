@@ -33,6 +33,8 @@ def saved(monkeypatch: pytest.MonkeyPatch, out: Path, *, rate: float, steps: int
         out=out,
         schedule=SimpleNamespace(due=lambda step: False),
         losses=SimpleNamespace(add=lambda steps: True),
+        notes=SimpleNamespace(seconds=0.0),
+        data=SimpleNamespace(summary={}),
     )
     loop.run_steps(train(), monitor, Run(out, out), checkpoint_images=checkpoint_images)  # type: ignore[arg-type]
     return found

@@ -21,7 +21,7 @@ from experiments.deduplication.spec import DedupSpec
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.training import images as images_module
-from experiments.training import loop, losses, monitor
+from experiments.training import losses, monitor
 from experiments.training.images import training_set
 from experiments.training.recipe import Recipe
 from experiments.training.session import locked, train
@@ -108,7 +108,7 @@ def curve(out):
 def test_a_run_writes_its_files(whole):
     seen = {"epochs.csv", "losses.csv", "losses.png", "samples.png", "samples.webp", "neighbours.png"}
     frames = {f"epochs/{images:012d}.png" for images in (32, 64, 96)}
-    kept = {"data.json", "removed.csv", "state.safetensors", "clock.json", "training.json", *NETWORKS}
+    kept = {"data.json", "removed.csv", "state.safetensors", "training.json", *NETWORKS}
     snapshots = {f"snapshots/{images:012d}.safetensors" for images in (32, 64, 96)}
     assert set(files(whole)) == seen | frames | kept | snapshots | {"generators/epoch-1.safetensors"}
     networks = [gan.load(whole / name) for name in NETWORKS]
@@ -215,7 +215,7 @@ def test_a_signal_loses_nothing(tmp_path, place, whole, monkeypatch, number):
     assert same_networks(tmp_path, whole) and curve(tmp_path) == curve(whole)
 
 
-@pytest.mark.parametrize("full_for", ["losses.csv", "epochs.csv", "samples.png", "losses.png", "clock.json", "state"])
+@pytest.mark.parametrize("full_for", ["losses.csv", "epochs.csv", "samples.png", "losses.png", "state"])
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, place, whole, monkeypatch, full_for):
     """Any of the writes may find no room."""
     with pytest.raises(KeyboardInterrupt):
@@ -238,7 +238,6 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, place, whole, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(losses, "append_bytes", torn)
         patch.setattr(monitor, "write_bytes", write)
-        patch.setattr(loop, "write_bytes", write)
         patch.setattr(monitor, "DRAWING", 0.0)  # the slow pictures are drawn at once
         if full_for == "state":
             patch.setattr(gan, "save_state", no_room)
