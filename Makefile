@@ -60,8 +60,8 @@ test: $(READY)
 
 # This takes a few minutes. Where there is a GPU: python -m experiments.studies.gpu (under three minutes). Longer studies,
 # each with --help: experiments.studies.benchmark_few_labels (the SVHN protocol at its true sizes), false_alarms (of
-# compare), benchmark_search (against faiss and imagededup, which you install by hand) and planted_copies (recall on
-# altered copies, on Tiny-ImageNet).
+# compare), benchmark_search (against faiss and imagededup, which you install by hand), planted_copies (recall on
+# altered copies, on Tiny-ImageNet) and reliability (hostile inputs, flipped bits, kills, a judge of dedup; half an hour).
 bench: $(READY)
 	$(BIN)/python -m experiments.studies.benchmark_features_and_svm
 	$(BIN)/python -m experiments.studies.benchmark_hashing

@@ -11,7 +11,7 @@ import torch
 
 import gan
 from experiments.run.context import ROOT
-from experiments.studies import kills
+from experiments.studies.reliability import workplace
 
 
 def train(folder, out, *launcher):
@@ -30,7 +30,9 @@ def train(folder, out, *launcher):
 
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(tmp_path):
-    kills.prepare(tmp_path, images=128)
+    workplace.make(tmp_path)
+    (tmp_path / "packed").symlink_to(tmp_path / "runs" / "packed")
+    (tmp_path / "tiny.toml").write_text(workplace.recipe(images=128, batch_size=16))
     train(tmp_path, tmp_path / "one")
     done = train(tmp_path, tmp_path / "two", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     assert done.stdout.split() == [str(tmp_path / "two" / "discriminator.safetensors")]  # one of them speaks
