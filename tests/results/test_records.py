@@ -133,7 +133,7 @@ def test_impossible_records_are_refused(change, message):
     ],
 )
 def test_what_tables_show_of_a_record_is_checked_when_it_is_read(tables):
-    with pytest.raises(ValueError, match="must be a table of names .*if given, must") as caught:
+    with pytest.raises(ValueError, match=r"must be a table of names .*if given, must") as caught:
         replace(RECORD, **tables)
     assert len(str(caught.value)) < 600
 
