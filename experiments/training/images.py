@@ -24,6 +24,7 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.training.files import REMOVED, STATE
 from experiments.training.recipe import Recipe
+from experiments.training.resume import Notes, kept
 
 BLOCK = 4096  # larger images that are gathered at once
 
@@ -92,17 +93,18 @@ def _check_left(kept: int, recipe: Recipe) -> int:
     return left
 
 
-def as_begun(data: TrainingSet, out: Path, recipe: Recipe) -> TrainingSet:
+def as_begun(data: TrainingSet, out: Path, recipe: Recipe, notes: Notes) -> TrainingSet:
     """Return the training set of the run in `out`; it is `data` unless the run was begun with another rule of removal.
 
     That rule kept one image of each connected group. It removed all images that `data` lacks, and perhaps more. Such a
-    run goes on without the images in its list. A list that says something else is not believed.
+    run goes on without the images in its list. A list that says something else is not believed, nor one that `notes` of
+    the checkpoint do not vouch for.
     """
     if recipe.dedup is None or not (out / STATE).exists():
         return data
     try:
-        lines = [line.split(",") for line in (out / REMOVED).read_text().split()[1:]]
-        pairs = np.array([(int(kept), int(index)) for index, kept in lines], np.int64).reshape(-1, 2)
+        lines = [line.split(",") for line in kept(out / REMOVED, notes).decode().split()[1:]]
+        pairs = np.array([(int(stays), int(index)) for index, stays in lines], np.int64).reshape(-1, 2)
     except (OSError, ValueError, OverflowError):
         return data
     removed, there = pairs[:, 1], (pairs >= 0) & (pairs < len(data.images))

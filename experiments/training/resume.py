@@ -1,4 +1,4 @@
-"""What a run reads back when it goes on. The checkpoint is sealed, and its notes vouch for the files that grew with it.
+"""What a run reads back when it goes on. The checkpoint is sealed, and its notes vouch for the files beside it.
 
 A file that is damaged is set aside, with a warning: the run goes on, without what the file held.
 """
@@ -15,10 +15,10 @@ from experiments.run.context import Run
 from experiments.run.errors import one_line
 from experiments.run.reading.documents import DamagedError, read_json
 from experiments.run.reading.shapes import build
-from experiments.training.files import CLOCK, DATA, EPOCHS, LOSSES
+from experiments.training.files import CLOCK, DATA, EPOCHS, LOSSES, REMOVED
 from results.lines import Rule
 
-GROWING = (LOSSES, EPOCHS)
+VOUCHED = (LOSSES, EPOCHS, REMOVED)
 _SECONDS = Annotated[float, Rule("be 0 or more", lambda value: value >= 0)]
 
 
@@ -38,7 +38,7 @@ class _Clock:
 
 def notes_of(out: Path, seconds: float, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the notes that a checkpoint of the run in `out` keeps, as JSON values."""
-    contents = {name: (out / name).read_bytes() for name in GROWING if (out / name).exists()}
+    contents = {name: (out / name).read_bytes() for name in VOUCHED if (out / name).exists()}
     files = {name: [len(content), _digest(content)] for name, content in contents.items()}
     return {"seconds": round(seconds, 3), "data": dict(data), "files": files}
 
@@ -62,7 +62,7 @@ def read_notes(noted: Mapping[str, Any], out: Path, run: Run) -> Notes:
 
 
 def kept(file: Path, notes: Notes) -> bytes:
-    """Return the part of a growing file that belongs to the checkpoint; of earlier versions' runs, the whole file.
+    """Return the part of a file that belongs to the checkpoint; of earlier versions' runs, the whole file.
 
     Raises ValueError if it differs from what the checkpoint vouches for.
     """

@@ -59,12 +59,13 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
     with locked(out):
         state = _begin(recipe, out, run)
-        data = as_begun(training_set(recipe, run), out, recipe)
+        notes = _notes(out, state, run)
+        data = as_begun(training_set(recipe, run), out, recipe, notes)
         if config.mirror and recipe.dataset.startswith(CHARACTERS):
             run.say(f"warning: mirror = true trains on mirrored characters; leave it out for {recipe.dataset}")
         images, copies = counted(data.summary["kept"], "image"), counted(len(data.removed), "near-duplicate")
         run.say(f"{data.summary['name']}: {images}, {copies} removed")
-        notes = _claim(out, data, state, run)
+        _claim(out, data, notes)
         broadcast(data.rows)
         if state.step == config.steps and _finished(out):
             run.say(f"trained before; delete {out} to train again, or choose another folder with --out")
@@ -144,28 +145,26 @@ def _begin(recipe: Recipe, out: Path, run: Run) -> gan.TrainingState:
     return state
 
 
-def _claim(out: Path, data: TrainingSet, state: gan.TrainingState, run: Run) -> Notes:
-    """Write into `out` which images the run uses; return the notes of its checkpoint.
+def _notes(out: Path, state: gan.TrainingState, run: Run) -> Notes:
+    """Return the notes of the checkpoint in `out`, empty ones if there is none. Raises UserError for damaged ones."""
+    if not (out / STATE).exists():
+        return Notes()
+    try:
+        return read_notes(state.notes, out, run)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{out / STATE} is damaged ({error}); delete it to start over") from error
 
-    Raises UserError if a run on other images has a checkpoint there.
-    """
-    notes = Notes()
-    if (out / STATE).exists():
-        try:
-            notes = read_notes(state.notes, out, run)
-        except ValueError as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"{out / STATE} is damaged ({error}); delete it to start over") from error
-        if notes.data is not None and notes.data != data.summary:
-            raise UserError(
-                f"{out} holds a run on {notes.data}, but this run is on {data.summary}; choose another folder with "
-                "--out"
-            )
+
+def _claim(out: Path, data: TrainingSet, notes: Notes) -> None:
+    """Write into `out` which images the run uses. Raises UserError if a run on other images has a checkpoint there."""
+    if notes.data is not None and notes.data != data.summary:
+        told = f"{out} holds a run on {notes.data}, but this run is on {data.summary}"
+        raise UserError(f"{told}; choose another folder with --out, or restore {REMOVED} there if it was changed")
     rows = "".join(f"{index},{kept}\n" for kept, index in data.removed.tolist())
     write_bytes(out / REMOVED, f"index,kept\n{rows}".encode())
     write_bytes(out / DATA, (json.dumps(data.summary, indent=2) + "\n").encode())
-    return notes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -108,7 +108,7 @@ def test_no_flipped_bit_of_what_a_run_reads_back_is_accepted(half):
     state = gan.load_state(half / "state.safetensors", RECIPE.architecture, RECIPE.training)
     notes = read_notes(state.notes, half, Run(half, half))
     drawn = random.Random(0)
-    for name in ("losses.csv", "epochs.csv"):
+    for name in ("losses.csv", "epochs.csv", "removed.csv"):
         whole = (half / name).read_bytes()
         held, _ = notes.files[name]
         assert kept(half / name, notes) == whole[:held]
