@@ -2,14 +2,13 @@
 
     <folder>/images.u8    uint8, C order, [N, H, W, C]
     <folder>/labels.npy   int64 [N], if the set is labelled
-    <folder>/meta.json    name, shape, SHA-256 of both, source, transform, and further details from the reader
+    <folder>/meta.json    name, shape, SHA-256 of both, source, transform, further details from the reader; sealed
 
 A finished folder appears in one rename, so a stopped run leaves nothing that looks finished. Both digests are verified
 every time the set is opened, so an altered set is never used.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ import numpy as np
 
 from experiments.run.errors import one_line
 from experiments.run.files import file_digest, remove_abandoned, whole_folder, writing
-from experiments.run.reading.documents import parse, read_text
+from experiments.run.reading.arrays import read_npy
+from experiments.run.reading.documents import parse, read_text, unsealed, write_json
 from experiments.run.reading.shapes import build
 from results.lines import Rule
 
@@ -87,7 +87,7 @@ def open_packed(folder: Path) -> PackedSet:
         return ValueError(f"packed set {folder} is damaged ({what}): delete the folder and pack it again")
 
     try:
-        meta = parse(read_text(sidecar))
+        meta = unsealed(parse(read_text(sidecar)))
         told: _Sidecar = build(_Sidecar, meta, "it", closed=False)
     except ValueError as error:
         raise refuse(f"meta.json cannot be read: {one_line(error)}") from error
@@ -105,12 +105,9 @@ def open_packed(folder: Path) -> PackedSet:
 
     labels = None
     if expected_labels is not None:
-        labels_file = folder / "labels.npy"
-        if labels_file.exists() and not labels_file.is_file():  # reading a named pipe would wait for ever
-            raise refuse("labels.npy is no file")
         try:
-            labels = np.load(labels_file, allow_pickle=False)
-        except (OSError, ValueError, EOFError, MemoryError) as error:
+            labels = read_npy(folder / "labels.npy")
+        except (OSError, ValueError) as error:
             raise refuse(f"labels.npy cannot be read: {error}") from error
         if (
             labels.dtype != np.int64
@@ -163,7 +160,7 @@ def pack(
             "transform": transform,
             **(details or {}),
         }
-        (building / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+        write_json(building / "meta.json", meta)
     return open_packed(folder)
 
 

@@ -113,7 +113,10 @@ def test_digest_covers_images_labels_and_shape(tmp_path: Path) -> None:
         (lambda f: _flip(f / "labels.npy"), "labels.npy differs"),
         (lambda f: os.truncate(f / "labels.npy", 3), "labels.npy cannot be read"),
         (lambda f: (f / "labels.npy").unlink(), "labels.npy cannot be read"),
-        (lambda f: [(f / "labels.npy").unlink(), os.mkfifo(f / "labels.npy")], "labels.npy is no file"),
+        (
+            lambda f: [(f / "labels.npy").unlink(), os.mkfifo(f / "labels.npy")],
+            "labels.npy .* not a regular file",
+        ),
         (lambda f: (f / "meta.json").write_text("{"), "meta.json cannot be read"),
         (lambda f: _edit(f, shape=[7, 4, 5]), "shape in it must be four positive numbers"),
         (lambda f: _edit(f, shape=[0, 4, 5, 3]), "shape in it must be four positive numbers"),
@@ -142,8 +145,31 @@ def _flip(path: Path) -> None:
 
 def _edit(folder: Path, **changes: object) -> None:
     meta = json.loads((folder / "meta.json").read_text())
-    meta = {key: value for key, value in (meta | changes).items() if value is not ...}
+    meta = {key: value for key, value in (meta | changes).items() if value is not ... and key != "seal"}
     (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def test_a_set_of_an_earlier_version_has_no_seal(tmp_path: Path) -> None:
+    _pack(tmp_path / "x")
+    _edit(tmp_path / "x")
+    assert "seal" not in (tmp_path / "x" / "meta.json").read_text()
+    assert open_packed(tmp_path / "x").meta["source"] == "s"
+
+
+@pytest.mark.parametrize("name", ["meta.json", "labels.npy"])
+def test_a_changed_bit_is_found_wherever_it_is(tmp_path: Path, name: str) -> None:
+    whole, meta = _pack(tmp_path / "x"), (tmp_path / "x" / "meta.json").read_bytes()
+    file = tmp_path / "x" / name
+    content, draws = file.read_bytes(), np.random.default_rng(0)
+    for bit in draws.choice(8 * len(content), 300, replace=False).tolist():
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(bytes(changed))
+        try:
+            opened = open_packed(tmp_path / "x")
+        except ValueError:
+            continue
+        assert opened.meta == whole.meta and np.array_equal(opened.labels, whole.labels), (bit, meta)
 
 
 def test_labels_are_never_unpickled(tmp_path: Path) -> None:
@@ -238,8 +264,7 @@ def test_what_a_killed_run_left_goes_and_a_running_one_stays(tmp_path: Path) -> 
 def test_the_name_is_the_folders(tmp_path: Path) -> None:
     images = np.zeros((1, 2, 2, 1), np.uint8)
     pack(tmp_path / "a", [images], shape=images.shape, source="s", transform="t")
-    sidecar = tmp_path / "a" / "meta.json"
-    sidecar.write_text(sidecar.read_text().replace('"name": "a"', '"name": "../evil"'))  # files are named after it
+    _edit(tmp_path / "a", name="../evil")  # files are named after it
     (tmp_path / "a").rename(tmp_path / "b")
     assert open_packed(tmp_path / "b").name == "b"
 
