@@ -24,7 +24,7 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.training.files import REMOVED, STATE
 from experiments.training.recipe import Recipe
-from experiments.training.resume import Notes, kept
+from experiments.training.resume import Notes, read_vouched
 
 BLOCK = 4096  # larger images that are gathered at once
 
@@ -103,7 +103,7 @@ def as_begun(data: TrainingSet, out: Path, recipe: Recipe, notes: Notes) -> Trai
     if recipe.dedup is None or not (out / STATE).exists():
         return data
     try:
-        lines = [line.split(",") for line in kept(out / REMOVED, notes).decode().split()[1:]]
+        lines = [line.split(",") for line in read_vouched(out / REMOVED, notes).decode().split()[1:]]
         pairs = np.array([(int(stays), int(index)) for index, stays in lines], np.int64).reshape(-1, 2)
     except (OSError, ValueError, OverflowError):
         return data
