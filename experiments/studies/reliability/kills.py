@@ -34,7 +34,7 @@ from experiments.training.files import DISCRIMINATOR, GENERATOR, LOSSES, STATE, 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 LIMIT = 300.0  # seconds of a run
 PHOTOGRAPHS = 1200
-VARYING = {"started", "seconds", "written", "hardware", "digest"}  # when and where; a digest is over these too
+VARYING = {"started", "seconds", "written", "hardware", "digest", "seal"}  # when and where, and digests over these
 TRAIN_IMAGES = 640
 
 
