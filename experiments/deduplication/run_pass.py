@@ -101,11 +101,14 @@ def _tell(outcome: Outcome, out: Path, run: Run) -> None:
     skipped = [shown(f"{name} ({reason})") for source in outcome.sources for name, reason in source.skipped]
     if skipped:
         more = f" and {len(skipped) - NAMED:,} more" if len(skipped) > NAMED else ""
-        run.say(f"skipped {len(skipped):,} files, listed in {out / SKIPPED}: {', '.join(skipped[:NAMED])}{more}")
+        count = console.counted(len(skipped), "file")
+        run.say(f"skipped {count}, listed in {out / SKIPPED}: {', '.join(skipped[:NAMED])}{more}")
     summary, against, name = outcome.summary, outcome.against, outcome.source.name
     images, groups = console.counted(summary["images"], "image"), console.counted(summary["groups"], "group")
     if against is None and summary["images"] < 2:
         run.say(f"{name}: {images}, which nothing was compared with")
     else:
-        what = f"occur in {against.name}" if against else f"repeat an earlier one, in {groups}"
-        run.say(f"{name}: {summary['removed']:,} of {images} {what}")
+        removed = summary["removed"]
+        verb = ("occur" if against else "repeat") + ("s" if removed == 1 else "")
+        what = f"in {against.name}" if against else f"an earlier one, in {groups}"
+        run.say(f"{name}: {removed:,} of {images} {verb} {what}")

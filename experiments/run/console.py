@@ -123,6 +123,11 @@ def counted(n: int, unit: str) -> str:
     return f"{n:,} {unit if n == 1 else plural(unit)}"
 
 
+def rounded(number: float) -> str:
+    """Return a number with three significant digits, and at most six after the point: `0.0501`, `12.8`, `20,000`."""
+    return f"{float(f'{number:.3g}'):,f}".rstrip("0").rstrip(".")
+
+
 def plural(unit: str) -> str:
     """Return the plural of a unit; symbols, and what is plural already, have the same."""
     if unit in ("MiB", "s") or unit.endswith("images"):
@@ -143,7 +148,7 @@ def _details(seen: Sequence[tuple[float, int]], now: float, count: int, total: i
         return []
     rate = (count - before) / (now - since)
     left = [f"{_duration((total - count) / rate)} left"] if total else []
-    return [f"{rate:,.3g} {plural(unit)}/s", *left]
+    return [f"{rounded(rate)} {plural(unit)}/s", *left]
 
 
 def _duration(seconds: float) -> str:

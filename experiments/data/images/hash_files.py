@@ -21,7 +21,7 @@ import dedup
 from dedup.pictures import describe
 from experiments.data.images.chunks import Outcome, work_through
 from experiments.data.images.decode import MAX_FILE_BYTES
-from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_images, tell_noted, without
+from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, called, cut, list_images, tell_noted, without
 from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -88,7 +88,7 @@ def read(
     treated: Counter[str] = Counter()
     digest = hashlib.sha256()
     with tempfile.TemporaryFile(dir=folder) as scratch:  # the memory map below keeps the file while it is needed
-        chunks, title = list(cut(source, files, chunk_images)), f"hashing {source.name}"
+        chunks, title = list(cut(source, files, chunk_images)), f"hashing {called(source)}"
         for chunk, outcome in work_through(
             hash_chunk, chunks, folder, run, made_by=made_by, title=title, workers=workers
         ):
@@ -112,7 +112,7 @@ def read(
     whole = {name: np.concatenate(parts) for name, parts in codes.items()}
     tell_noted(listing.noted, run)
     if treated:
-        run.say(f"{source.name}: of {len(names):,} images {describe(treated)}")
+        run.say(f"{called(source)}: images that were changed: {describe(treated)}")
     return Photos(names, images, whole, skipped, digest.hexdigest(), listing.noted, dict(treated), readers)
 
 

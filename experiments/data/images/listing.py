@@ -89,6 +89,11 @@ class Listing(NamedTuple):
     noted: list[tuple[str, str]]
 
 
+def called(source: Path) -> str:
+    """Return the last part of the path, also of `.` and `..`."""
+    return Path(os.path.abspath(source)).name
+
+
 def cut(source: Path, files: list[File], most: int = CHUNK_IMAGES) -> Iterator[FileChunk]:
     """Yield the files in their order, in chunks of up to `most` files. A chunk also ends once it holds CHUNK_BYTES."""
     chunk: list[File] = []
@@ -148,7 +153,7 @@ def without(listing: Listing, source: Path, other: Path) -> Listing:
             f"every image of {source} is a file of {other} too, and would meet itself: to search within {other}, leave "
             f"out --against; to find images of {source} elsewhere in {other}, exchange the two"
         )
-    both = [(file.path, f"is also a file of {other}") for file in listing.files if identity(file) in theirs]
+    both = [(file.path, f"also a file of {other}") for file in listing.files if identity(file) in theirs]
     return Listing(files, listing.skipped, sorted([*listing.noted, *both]))
 
 
@@ -156,8 +161,8 @@ def tell_noted(noted: Sequence[tuple[str, str]], run: Run) -> None:
     """Say what was left out without the loss of an image."""
     if noted:
         more = f" and {len(noted) - NAMED:,} more" if len(noted) > NAMED else ""
-        named = ", ".join(shown(f"{name} {reason}") for name, reason in noted[:NAMED])
-        run.say(f"left out {len(noted):,}, without the loss of an image: {named}{more}")
+        named = ", ".join(shown(f"{name} ({reason})") for name, reason in noted[:NAMED])
+        run.say(f"left out without the loss of an image: {named}{more}")
 
 
 def members(folder: Path) -> list[File]:
@@ -195,7 +200,7 @@ def list_folder(folder: Path, *, every_name: bool = False) -> Listing:
         try:
             if not entry.is_file():
                 entry.stat()  # says why a link leads nowhere
-                skipped.append((path, "is not a regular file"))
+                skipped.append((path, "not a regular file"))
             elif kinds.is_image(path) or kinds.is_zip(path):
                 found.append(_Found(path, entry.stat(), is_link))
             elif (reason := kinds.not_read(path)) is not None:
@@ -214,7 +219,7 @@ def list_folder(folder: Path, *, every_name: bool = False) -> Listing:
             archives.append(inside)
             skipped.extend(others)
         except ValueError as error:
-            skipped.append((path, f"is not {error}"))
+            skipped.append((path, f"not {error}"))
             broken = broken or UserError(f"{folder / path} is neither a folder nor {error}")
     if broken and not files:  # images that are only in zips are one set, which would lack a part
         raise broken
@@ -237,7 +242,7 @@ def _distinct(found: list[_Found], same: list[tuple[str, str]]) -> Iterator[_Fou
         if kept == file.path or not (file.is_link or status.st_nlink > 1):
             yield file
         else:
-            same.append((file.path, f"is the same file as {kept}"))
+            same.append((file.path, f"the same file as {kept}"))
 
 
 def _members(archive: Path, path: str = "") -> tuple[list[File], list[tuple[str, str]]]:
