@@ -136,7 +136,7 @@ def read_file(file: File, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         return file()
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
-        raise ValueError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
+        raise ValueError("a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file")
     if status.st_size > max_bytes:
         raise ValueError(f"must hold at most {max_bytes:,} bytes, got {status.st_size:,}")
     return file.read_bytes()
@@ -157,15 +157,15 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
     other files that hold no image.
     """
     if not data:
-        raise ValueError("is empty")
+        raise ValueError("empty")
     if data.startswith(POSTSCRIPT):
-        raise ValueError("is PostScript, not an image")
+        raise ValueError("PostScript, not an image")
     try:
         image = Image.open(io.BytesIO(data))
     except Image.UnidentifiedImageError:
         for start, what in UNREADABLE.items():
             if data.startswith(start) or data[4:12] == b"ftyp" + start:
-                raise ValueError(f"is {what}, which Pillow does not read: convert it to JPEG or PNG") from None
+                raise ValueError(f"{what}, which Pillow does not read: convert it to JPEG or PNG") from None
         raise
     pixels = image.width * image.height
     if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:  # Pillow itself raises from twice that

@@ -10,9 +10,9 @@ from PIL import Image, ImageFile
 TREATMENTS = {  # what can be done to an image -> the same in words, after a number of images
     "upright": "turned upright",
     "white": "composited on white",
-    "integers": "divided by 257, from 16 or 32 bits",
-    "floats": "brought to 8 bits, from floats",
-    "first": "the first of several frames or pages",
+    "integers": "scaled from 16 or 32 bits",
+    "floats": "scaled from floats",
+    "first": "taken as the first of several frames or pages",
 }
 ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {

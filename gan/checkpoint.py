@@ -56,7 +56,7 @@ def load(file: str | os.PathLike[str]) -> Network:
     Raises FileNotFoundError, and ValueError for any other file (truncated, of another kind, with other shapes).
     """
     path = Path(file)
-    tensors, header = _read(path)
+    tensors, header = _read(path, "; get it again: a training run that is started again writes its networks anew")
     kind = header.get("kind")
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"{path} must hold a network, one of {', '.join(_KINDS)}; got {kind!r}")
@@ -227,7 +227,7 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> No
         raise
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path, fix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and the header without format and digest. Raises ValueError if the seal does not match."""
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
@@ -243,7 +243,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({_first_line(error)})") from error
     if form == FORMAT and (text != _json(header) or header.pop("digest", None) != _digest(tensors, header)):
-        raise ValueError(f"{path} is damaged: its content does not match its digest")
+        raise ValueError(f"{path} is damaged: its content does not match its digest{fix}")
     header.pop("format", None)
     return tensors, header
 

@@ -146,7 +146,7 @@ def read_parts(path: Path) -> list[Part]:
     Raises FileNotFoundError, and ValueError for files that hold none, or objects that only code can read.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
+        raise FileNotFoundError(f"no file {path}: check the path")
     return list(_state_dicts(_read(path)))
 
 

@@ -115,7 +115,7 @@ def _costs(costs: features.Costs) -> Iterator[str]:
     yield f"multiply-adds  {costs.multiply_adds / 1e6:,.1f} million an image"
     speed = costs.images_per_second
     yield (
-        f"speed          {1000 / speed:,.3g} ms an image, {speed:,.4g} a second "
+        f"speed          {console.rounded(1000 / speed)} ms an image, {console.rounded(speed)} a second "
         f"(median of {len(costs.seconds)} batches of {costs.batch})"
     )
     for table in TABLES:

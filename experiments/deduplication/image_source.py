@@ -17,6 +17,7 @@ from experiments.data.names import NAMES, is_name
 from experiments.data.packed import PackedSet
 from experiments.deduplication.methods import comparable
 from experiments.deduplication.spec import HASHES, DedupSpec
+from experiments.run.console import counted
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.filenames import shown
@@ -132,10 +133,12 @@ def describe(name: str, run: Run) -> str:
         size = sum(file.version[0] for file in files)
         kept = "; chunks finished before are not read again" if (run.runs_root / "photos").exists() else ""
         left_out = f"; left out: {len(skipped):,}, such as {shown(': '.join(skipped[0]))}" if skipped else ""
-        return f"{name}: {len(files):,} image files, {size / 1e6:,.1f} MB, decoded on all cores{kept}{left_out}"
+        count = counted(len(files), "image file")
+        return f"{name}: {count}, {size / 1e6:,.1f} MB, decoded on all cores{kept}{left_out}"
     for root in (run.data_root, run.runs_root):
         sidecar = root / "packed" / name / "meta.json"
         if sidecar.is_file():
             n, *shape, channels = read_json(sidecar, _Sidecar, fix="delete the folder and pack it again").shape
-            return f"{name}: {n:,} images of {'x'.join(map(str, shape))}, {channels} channels"
+            pixels = "x".join(map(str, shape))
+            return f"{name}: {counted(n, 'image')} of {pixels}, {counted(channels, 'channel')}"
     return f"{name}: not packed yet; it is packed first, from DATA_ROOT or a download"

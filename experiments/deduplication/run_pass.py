@@ -106,5 +106,7 @@ def _tell(outcome: Outcome, out: Path, run: Run) -> None:
     if against is None and summary["images"] < 2:
         run.say(f"{name}: {images}, which nothing was compared with")
     else:
-        what = f"occur in {against.name}" if against else f"repeat an earlier one, in {groups}"
-        run.say(f"{name}: {summary['removed']:,} of {images} {what}")
+        removed = summary["removed"]
+        verb = ("occur" if against else "repeat") + ("s" if removed == 1 else "")
+        what = f"in {against.name}" if against else f"an earlier one, in {groups}"
+        run.say(f"{name}: {removed:,} of {images} {verb} {what}")

@@ -129,6 +129,11 @@ def first_few(texts: Sequence[str]) -> str:
     return ", ".join(texts[:3]) + (f" and {more:,} more" if more > 0 else "")
 
 
+def rounded(number: float) -> str:
+    """Return a number with three significant digits, and at most six after the point: `0.0501`, `12.8`, `20,000`."""
+    return f"{float(f'{number:.3g}'):,f}".rstrip("0").rstrip(".")
+
+
 def plural(unit: str) -> str:
     """Return the plural of a unit; symbols, and what is plural already, have the same."""
     if unit in ("MiB", "s") or unit.endswith("images"):
@@ -149,7 +154,7 @@ def _details(seen: Sequence[tuple[float, int]], now: float, count: int, total: i
         return []
     rate = (count - before) / (now - since)
     left = [f"{_duration((total - count) / rate)} left"] if total else []
-    return [f"{rate:,.3g} {plural(unit)}/s", *left]
+    return [f"{rounded(rate)} {plural(unit)}/s", *left]
 
 
 def _duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ training.
 """
 
 import math
+import os
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -145,8 +146,8 @@ class Monitor:
     def _resume_losses(self) -> Losses:
         file, step = self.out / files.LOSSES, self.state.step
         try:
-            if step:
-                read_vouched(file, self.notes)
+            if step and (size := len(read_vouched(file, self.notes))):
+                os.truncate(file, size)  # what was written after the checkpoint may be anything
             return Losses(file, step)
         except (ValueError, UserError) as error:
             if not step:  # the file of another program, or of a run whose checkpoint was deleted

@@ -20,7 +20,7 @@ from PIL import features
 import dedup
 from experiments.data.images.chunks import Outcome, work_through
 from experiments.data.images.decode import MAX_FILE_BYTES
-from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_images, tell, without
+from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, called, cut, list_images, tell, without
 from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -87,7 +87,7 @@ def read(
     treated: Counter[str] = Counter()
     digest = hashlib.sha256()
     with tempfile.TemporaryFile(dir=folder) as scratch:  # the memory map below keeps the file while it is needed
-        chunks, title = list(cut(source, files, chunk_images)), f"hashing {source.name}"
+        chunks, title = list(cut(source, files, chunk_images)), f"hashing {called(source)}"
         for chunk, outcome in work_through(
             hash_chunk, chunks, folder, run, made_by=made_by, title=title, workers=workers
         ):
@@ -109,7 +109,7 @@ def read(
     skipped.sort()
     digest.update(json.dumps([names, skipped]).encode())
     whole = {name: np.concatenate(parts) for name, parts in codes.items()}
-    tell(source.name, len(names), listing.noted, treated, run)
+    tell(called(source), listing.noted, treated, run)
     return Photos(names, images, whole, skipped, digest.hexdigest(), listing.noted, dict(treated), readers)
 
 

@@ -82,9 +82,9 @@ def not_read(path: str) -> str | None:
     """Return why a file of that name is not read and what to do, or None if the name promises no images."""
     name = path.rsplit("/", 1)[-1].lower()
     if name == LMDB:
-        return "is an LMDB: pack its folder on its own with `dcgan-eval data pack`"
+        return "an LMDB: pack its folder on its own with `dcgan-eval data pack`"
     kind = next((kind for kind in KINDS if name.endswith(kind.suffixes) and name != LOCK), None)
-    return None if kind is None else f"is {kind.what}, which is not read: {kind.fix}"
+    return None if kind is None else f"{kind.what}, which is not read: {kind.fix}"
 
 
 def refusal(file: Path) -> str | None:

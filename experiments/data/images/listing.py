@@ -19,7 +19,7 @@ from experiments.data.images import kinds
 from experiments.data.images.decode import MAX_FILE_BYTES
 from experiments.data.images.walk import IGNORED_PREFIX, walk
 from experiments.data.images.zips import contents, read_member
-from experiments.run.console import counted, first_few
+from experiments.run.console import first_few
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.filenames import shown
@@ -90,6 +90,11 @@ class Listing(NamedTuple):
     noted: list[tuple[str, str]]
 
 
+def called(source: Path) -> str:
+    """Return the last part of the path, also of `.` and `..`."""
+    return Path(os.path.abspath(source)).name
+
+
 def cut(source: Path, files: list[File], most: int = CHUNK_IMAGES) -> Iterator[FileChunk]:
     """Yield the files in their order, in chunks of up to `most` files. A chunk also ends once it holds CHUNK_BYTES."""
     chunk: list[File] = []
@@ -149,17 +154,17 @@ def without(listing: Listing, source: Path, other: Path) -> Listing:
             f"every image of {source} is a file of {other} too, and would meet itself: to search within {other}, leave "
             f"out --against; to find images of {source} elsewhere in {other}, exchange the two"
         )
-    both = [(file.path, f"is also a file of {other}") for file in listing.files if identity(file) in theirs]
+    both = [(file.path, f"also a file of {other}") for file in listing.files if identity(file) in theirs]
     return Listing(files, listing.skipped, sorted([*listing.noted, *both]))
 
 
-def tell(name: str, images: int, noted: Sequence[tuple[str, str]], treated: Mapping[str, int], run: Run) -> None:
-    """Say what of a source was left out without the loss of an image, and what was done to how many of its images."""
+def tell(name: str, noted: Sequence[tuple[str, str]], treated: Mapping[str, int], run: Run) -> None:
+    """Say what of a source was left out without the loss of an image, and how its images were changed."""
     if noted:
-        named = first_few([shown(f"{path} {reason}") for path, reason in noted])
-        run.say(f"left out {len(noted):,}, without the loss of an image: {named}")
+        named = first_few([shown(f"{path} ({reason})") for path, reason in noted])
+        run.say(f"left out without the loss of an image: {named}")
     if treated:
-        run.say(f"{name}: of {counted(images, 'image')} {describe(treated)}")
+        run.say(f"{name}: images that were changed: {describe(treated)}")
 
 
 def members(folder: Path) -> list[File]:
@@ -197,7 +202,7 @@ def list_folder(folder: Path, *, every_name: bool = False) -> Listing:
         try:
             if not entry.is_file():
                 entry.stat()  # says why a link leads nowhere
-                skipped.append((path, "is not a regular file"))
+                skipped.append((path, "not a regular file"))
             elif kinds.is_image(path) or kinds.is_zip(path):
                 found.append(_Found(path, entry.stat(), is_link))
             elif (reason := kinds.not_read(path)) is not None:
@@ -216,7 +221,7 @@ def list_folder(folder: Path, *, every_name: bool = False) -> Listing:
             archives.append(inside)
             skipped.extend(others)
         except ValueError as error:
-            skipped.append((path, f"is not {error}"))
+            skipped.append((path, f"not {error}"))
             broken = broken or UserError(f"{folder / path} is neither a folder nor {error}")
     if broken and not files:  # images that are only in zips are one set, which would lack a part
         raise broken
@@ -239,7 +244,7 @@ def _distinct(found: list[_Found], same: list[tuple[str, str]]) -> Iterator[_Fou
         if kept == file.path or not (file.is_link or status.st_nlink > 1):
             yield file
         else:
-            same.append((file.path, f"is the same file as {kept}"))
+            same.append((file.path, f"the same file as {kept}"))
 
 
 def _members(archive: Path, path: str = "") -> tuple[list[File], list[tuple[str, str]]]:

@@ -18,7 +18,7 @@ import numpy as np
 from experiments.data.images import lmdb
 from experiments.data.images.chunks import Outcome, work_through
 from experiments.data.images.decode import DECODER, decode_squares, describe_transform
-from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_folder, list_images, tell
+from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, called, cut, list_folder, list_images, tell
 from experiments.data.packed import PackedSet, pack
 from experiments.run import kept
 from experiments.run.context import Run
@@ -102,7 +102,7 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
     def batches() -> Iterator[np.ndarray]:
         """Yield the images; `labels` and `details` are filled meanwhile."""
         first = found = 0
-        title, apart = f"packing {planned.source.name}", lmdb.is_lmdb(planned.source)
+        title, apart = f"packing {called(planned.source)}", lmdb.is_lmdb(planned.source)
         for chunk, outcome in work_through(
             job, planned.chunks, finished, run, made_by=made_by, title=title, apart=apart, workers=workers
         ):
@@ -124,12 +124,12 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
             folder,
             batches(),
             shape=(planned.count, side, side, channels),
-            source=spec.source or planned.source.name,
+            source=spec.source or called(planned.source),
             transform=spec.transform or describe_transform(side, channels),
             labels=None if planned.labels is None else labels,
             details=details,
         )
-    tell(packed.name, len(packed.images), planned.noted, treated, run)
+    tell(packed.name, planned.noted, treated, run)
     return packed
 
 

@@ -41,7 +41,7 @@ def walk(folder: Path, skipped: list[tuple[str, str]], links: list[tuple[str, st
             if is_linked and identity in seen:
                 links.append((inner, seen[identity]))
                 continue
-            seen.setdefault(identity, f"is the same folder as {inner or 'the source'}")
+            seen.setdefault(identity, f"the same folder as {inner or 'the source'}")
             with os.scandir(folder / inner) as opened:
                 entries = {entry.name: entry for entry in opened}
         except OSError as error:
@@ -55,7 +55,7 @@ def walk(folder: Path, skipped: list[tuple[str, str]], links: list[tuple[str, st
                 yield Entry(path, entry, is_linked or entry.is_symlink())
                 continue
             if is_image(name):
-                skipped.append((path, "is a folder"))
+                skipped.append((path, "a folder"))
             (linked if entry.is_symlink() else folders).append(path)
 
 

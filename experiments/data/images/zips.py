@@ -47,12 +47,12 @@ def contents(archive: Path) -> Contents:
 
 def _not_read(info: zipfile.ZipInfo, later: int) -> str | None:
     if kinds.is_zip(info.filename):
-        return "is an archive inside an archive, which is not read: unpack it"
+        return "an archive inside an archive, which is not read: unpack it"
     if kinds.is_image(info.filename):
         if later:
             return "the zip holds another file of this name, which is read"
         if stat.S_ISLNK(info.external_attr >> 16):
-            return "is a link inside a zip, which is not followed"
+            return "a link inside a zip, which is not followed"
     return kinds.not_read(info.filename)
 
 

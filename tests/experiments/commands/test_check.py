@@ -34,7 +34,7 @@ def test_a_sound_network_of_a_users_own(place: Workplace, capsys: pytest.Capture
     assert len(re.findall(r"^ok ", printed, re.MULTILINE)) == 15 and "FAIL" not in printed
     assert re.search(r"^1 +5 x 32 x 32 +80\n2 +5 x 8 x 8 +80\nall +160$", printed, re.MULTILINE)
     assert "parameters     140\n" in printed and "multiply-adds  0.1 million an image\n" in printed
-    assert re.search(r"^speed +[\d.,]+ ms an image, [\d.,e+]+ a second \(median of 7 batches of \d+\)$", printed, re.M)
+    assert re.search(r"^speed +[\d.,]+ ms an image, [\d.,]+ a second \(median of 7 batches of \d+\)$", printed, re.M)
     assert re.search(r"^cifar10 +0\.0 GB of features for 60,000 images\nsvhn +0\.1 GB .* 99,289 images$", printed, re.M)
     assert not place.run.results.exists()
 

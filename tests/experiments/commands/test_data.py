@@ -287,14 +287,20 @@ def test_a_folder_named_like_a_zip_is_a_folder(album: Path, run: Run, tmp_path: 
 def test_what_is_left_out_is_said(album: Path, run: Run, capsys: pytest.CaptureFixture) -> None:
     (album / "again.jpg").symlink_to("0.jpg")
     assert cli.main(["data", "pack", "album", "--size", "32"]) == 0
-    assert "left out 1, without the loss of an image: again.jpg is the same file as 0.jpg" in capsys.readouterr().err
+    assert "left out without the loss of an image: again.jpg (the same file as 0.jpg)" in capsys.readouterr().err
     meta = load("album-32", run).meta
-    assert meta["noted_files"] == ["again.jpg: is the same file as 0.jpg"] and meta["skipped_files"] == []
+    assert meta["noted_files"] == ["again.jpg: the same file as 0.jpg"] and meta["skipped_files"] == []
     (album / "shot.nef").write_bytes(b"")
     assert cli.main(["data", "pack", "album", "--size", "32", "--dry-run"]) == 0
-    assert "would leave out 1 file, such as shot.nef: is a camera's raw file" in capsys.readouterr().out
+    assert "would leave out 1 file, such as shot.nef: a camera's raw file" in capsys.readouterr().out
     assert cli.main(["data", "pack", "album", "--size", "32"]) == 1
-    assert "skipped shot.nef: is a camera's raw file, which is not read: convert it" in capsys.readouterr().err
+    assert "skipped shot.nef: a camera's raw file, which is not read: convert it" in capsys.readouterr().err
+
+
+def test_the_current_folder_has_its_name(album: Path, run: Run, monkeypatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(album)
+    assert cli.main(["data", "pack", ".", "--size", "32", "--runs-root", str(run.runs_root)]) == 0
+    assert capsys.readouterr().out.endswith(", from album\n") and (run.runs_root / "packed/album-32").exists()
 
 
 def test_a_set_says_what_was_done_to_its_pixels(
@@ -311,7 +317,7 @@ def test_a_set_says_what_was_done_to_its_pixels(
     assert "treated" not in load("art-32", run).meta  # all of it is opaque
     Image.new("RGBA", (40, 40), (0, 0, 0, 51)).save(art / "z.png")
     assert cli.main(["data", "pack", "art", "--size", "32"]) == 0
-    assert "art-32: of 6 images 1 composited on white" in capsys.readouterr().err
+    assert "art-32: images that were changed: 1 composited on white" in capsys.readouterr().err
     made = load("art-32", run)
     assert made.meta["treated"] == {"white": 1} and set(made.images[5].ravel().tolist()) == {204}
 

@@ -132,8 +132,8 @@ def test_photographs(album: Path, workplace, tmp_path: Path, method: str, zipped
     everything = {*(f"{i:02}.png" for i in range(40)), "b.jpg", HOSTILE}
     assert (out / "keep.txt").read_text().splitlines() == sorted(everything - {b for _, b in found})
     skipped = {r["file"]: r["reason"] for r in rows(out / "skipped.csv")}
-    assert skipped["empty.jpg"] == "is empty" and len(skipped) == 2 - zipped == summary["skipped"]
-    assert f"skipped {counted(len(skipped), 'file')}, listed" in said[0] and "empty.jpg (is empty)" in said[0]
+    assert skipped["empty.jpg"] == "empty" and len(skipped) == 2 - zipped == summary["skipped"]
+    assert f"skipped {counted(len(skipped), 'file')}, listed" in said[0] and "empty.jpg (empty)" in said[0]
     page = (out / "gallery.html").read_text()
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page
     assert (out / "semantic.safetensors").exists() == (method == "semantic")

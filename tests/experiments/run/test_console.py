@@ -56,6 +56,11 @@ def test_hours_are_said_as_hours(clock, capsys):
     assert "x: 4/2,000 batches, 0 %, 0.1 batches/s, 5 h 32 min left" in capsys.readouterr().err
 
 
+def test_numbers_have_three_digits_and_no_powers_of_ten():
+    numbers = (0, 0.05012, 12.84, 100, 1_998, 19_980.4)
+    assert [console.rounded(number) for number in numbers] == ["0", "0.0501", "12.8", "100", "2,000", "20,000"]
+
+
 def test_the_first_item_tells_no_time_left(clock, capsys):
     """The first of 1,000 takes an hour, in which work is prepared; the others come at once, in pairs."""
 

@@ -104,6 +104,14 @@ def test_no_damaged_file_keeps_a_run_from_its_end(tmp_path, place, half, whole, 
     assert ["trained before" in line for line in go(out, place)].count(True) == 1
 
 
+def test_lines_after_the_checkpoint_are_cut_off_whatever_they_are(tmp_path, place, half, whole):
+    out = shutil.copytree(half, tmp_path / "run")
+    with (out / "losses.csv").open("ab") as losses:
+        losses.write(b"garbage\n")
+    assert not [line for line in go(out, place) if "warning" in line]
+    assert (out / "losses.csv").read_bytes() == (whole / "losses.csv").read_bytes()
+
+
 def test_no_flipped_bit_of_what_a_run_reads_back_is_accepted(half):
     state = gan.load_state(half / "state.safetensors", RECIPE.architecture, RECIPE.training)
     notes = read_notes(state.notes, half, Run(half, half))

@@ -57,9 +57,9 @@ def test_loops_are_cut_and_listed(tmp_path: Path) -> None:
     found = list_images(view)
     assert [file.path for file in found.files] == ["a/1.png", "b/2.png"]
     assert dict(found.noted) == {
-        "a/round": "is the same folder as the source",
+        "a/round": "the same folder as the source",
         "a/up": "leads to a folder above the source",
-        "b/again": "is the same folder as a",
+        "b/again": "the same folder as a",
     }
     assert dict(found.skipped) == {"self": "Too many levels of symbolic links"}
 
@@ -72,7 +72,7 @@ def test_two_links_to_a_folder_are_one(tmp_path: Path) -> None:
         (view / name).symlink_to(tmp_path / target)
     found = list_images(view)
     assert [file.path for file in found.files] == ["a/1.png"]
-    assert found.noted == [("b/in", "is the same folder as a"), ("c", "is the same folder as b")]
+    assert found.noted == [("b/in", "the same folder as a"), ("c", "the same folder as b")]
 
 
 def test_the_real_file_stays(tmp_path: Path) -> None:
@@ -88,10 +88,10 @@ def test_the_real_file_stays(tmp_path: Path) -> None:
     found = list_images(source)
     assert [file.path for file in found.files] == ["blob.png", "copy.png", "m.png", "y.png", "z/n.png"]
     assert found.noted == [
-        ("a.png", "is the same file as m.png"),
-        ("b.png", "is the same file as z/n.png"),
-        ("n.png", "is the same file as m.png"),
-        ("z.png", "is the same file as y.png"),
+        ("a.png", "the same file as m.png"),
+        ("b.png", "the same file as z/n.png"),
+        ("n.png", "the same file as m.png"),
+        ("z.png", "the same file as y.png"),
     ]
     assert len(list_images(source, every_name=True).files) == 9
 
@@ -121,7 +121,7 @@ def test_a_folder_within_another(tmp_path: Path) -> None:
     for inner in (outer / "in", tmp_path / "view"):
         rest = without(list_images(outer), outer, inner)
         assert [file.path for file in rest.files] == ["2.png", "z.zip/3.png", "z.zip/4.png"]
-        assert rest.noted == [("in/1.png", f"is also a file of {inner}")]
+        assert rest.noted == [("in/1.png", f"also a file of {inner}")]
     rest = without(list_images(outer), outer, archive)
     assert [file.path for file in rest.files] == ["2.png", "in/1.png"] and len(rest.noted) == 2
     with pytest.raises(UserError, match=r"every image of .*view is a file of .*outer too"):
@@ -148,7 +148,7 @@ def test_zips_are_read_as_part_of_the_folder(tmp_path: Path) -> None:
     assert [read() for _, read in chunk.records()] == [PNG, b"own", b"1", b"1!", b"2", b"3"]
     (source / "again.zip").symlink_to("b.zip")
     assert names(source) == expected
-    assert list_images(source).noted == [("again.zip", "is the same file as b.zip")]
+    assert list_images(source).noted == [("again.zip", "the same file as b.zip")]
 
 
 def test_what_a_zip_holds_is_accounted_for(tmp_path: Path) -> None:
@@ -169,8 +169,8 @@ def test_what_a_zip_holds_is_accounted_for(tmp_path: Path) -> None:
     reasons = dict(found.skipped)
     assert reasons.keys() == {"a.png", "deep/inner.zip", "shard.tar", "raw.NEF", "link.png"}
     assert reasons["a.png"] == "the zip holds another file of this name, which is read"
-    assert reasons["deep/inner.zip"].startswith("is an archive inside an archive")
-    assert reasons["link.png"] == "is a link inside a zip, which is not followed"
+    assert reasons["deep/inner.zip"].startswith("an archive inside an archive")
+    assert reasons["link.png"] == "a link inside a zip, which is not followed"
     (tmp_path / "inner.zip").unlink()
     both = list_images(tmp_path)  # the folder that holds it
     assert {name: reason for name, reason in both.skipped} == {f"a.zip/{name}": text for name, text in reasons.items()}
@@ -179,9 +179,7 @@ def test_what_a_zip_holds_is_accounted_for(tmp_path: Path) -> None:
 def test_a_broken_zip_beside_images_costs_itself_alone(tmp_path: Path) -> None:
     fill(tmp_path, {"1.png": PNG, "cut.zip": b"PK\x03\x04cut"})
     assert names(tmp_path) == ["1.png"]
-    assert list_images(tmp_path).skipped == [
-        ("cut.zip", "is not a complete zip (File is not a zip file): fetch it again")
-    ]
+    assert list_images(tmp_path).skipped == [("cut.zip", "not a complete zip (File is not a zip file): fetch it again")]
 
 
 # What is no image, or none that is read.
@@ -196,16 +194,16 @@ def test_what_macos_notes_is_no_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("a.CR2", "is a camera's raw file, which is not read: convert it to JPEG or PNG"),
-        ("a.dng", "is a camera's raw file"),
-        ("a.psd", "is a drawing in layers, which is not read: export it as PNG"),
-        ("000.tar", "is a tar archive, which is not read: unpack it"),
-        ("x.tar.gz", "is a compressed archive"),
-        ("x.rar", "is a compressed archive"),
-        ("x.npy", "is a NumPy file, which is not read: save its images as .png files"),
-        ("x.parquet", "is a Parquet table"),
-        ("data.mdb", "is an LMDB: pack its folder on its own"),
-        ("flat.lmdb", "is an LMDB, which is not read: move it into a folder of its own"),
+        ("a.CR2", "a camera's raw file, which is not read: convert it to JPEG or PNG"),
+        ("a.dng", "a camera's raw file"),
+        ("a.psd", "a drawing in layers, which is not read: export it as PNG"),
+        ("000.tar", "a tar archive, which is not read: unpack it"),
+        ("x.tar.gz", "a compressed archive"),
+        ("x.rar", "a compressed archive"),
+        ("x.npy", "a NumPy file, which is not read: save its images as .png files"),
+        ("x.parquet", "a Parquet table"),
+        ("data.mdb", "an LMDB: pack its folder on its own"),
+        ("flat.lmdb", "an LMDB, which is not read: move it into a folder of its own"),
         ("readme.txt", None),
         ("labels.csv.gz", None),
         ("lock.mdb", None),
@@ -231,7 +229,7 @@ def test_what_is_no_file_is_listed_unopened(tmp_path: Path, monkeypatch: pytest.
         opened.bind("socket")
     found = list_images(tmp_path)
     assert [file.path for file in found.files] == ["1.png"]
-    assert found.skipped == [(name, "is not a regular file") for name in ("pipe.png", "pipe.zip", "socket")]
+    assert found.skipped == [(name, "not a regular file") for name in ("pipe.png", "pipe.zip", "socket")]
 
 
 def _npz(file: Path) -> None:

@@ -243,7 +243,7 @@ def test_postscript_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "a" / "program.jpg").write_bytes(data)
     (tmp_path / "a" / "program.png").write_bytes(b"\xc5\xd0\xd3\xc6" + bytes(26) + data)
     (tmp_path / "a" / "good.jpg").write_bytes(_photograph(1))
-    skipped = ["program.jpg: is PostScript, not an image", "program.png: is PostScript, not an image"]
+    skipped = ["program.jpg: PostScript, not an image", "program.png: PostScript, not an image"]
     assert pack_in_twos(tmp_path / "a", tmp_path).meta["skipped_files"] == skipped
     hashed = hash_files([tmp_path / "a" / "program.jpg", tmp_path / "a" / "good.jpg"])
     assert hashed.kept.tolist() == [1] and not (tmp_path / "executed").exists()
