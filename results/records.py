@@ -58,9 +58,8 @@ class Record:
     selection: Annotated[dict[str, Any], lines.table(_SELECTION)] = field(default_factory=dict)
     # solver: C, duality gap, objective, passes over the data
     solver: Annotated[dict[str, Any], lines.table(_SOLVER)] = field(default_factory=dict)
-    outcomes: Annotated[dict[str, Any], lines.TABLE] = field(
-        default_factory=dict
-    )  # results.outcomes: what paired tests compare
+    # outcomes: what paired tests compare, see `results.outcomes`
+    outcomes: Annotated[dict[str, Any], lines.TABLE] = field(default_factory=dict)
     versions: Annotated[dict[str, str | None], lines.TABLE]
     hardware: Annotated[dict[str, Any], lines.TABLE]
     seconds: Annotated[dict[str, float], lines.TABLE]  # stage -> wall-clock seconds

@@ -28,7 +28,7 @@ from experiments.training import files
 from experiments.training.collapse import YOUNG, CollapseDetector
 from experiments.training.images import TrainingSet, full_views
 from experiments.training.losses import Losses
-from experiments.training.resume import Notes, kept, read_looks, set_aside
+from experiments.training.resume import Notes, read_looks, read_vouched, set_aside
 from results import figures
 
 LOOKS = 20
@@ -146,7 +146,7 @@ class Monitor:
     def _resume_losses(self) -> Losses:
         file, step = self.out / files.LOSSES, self.state.step
         try:
-            if step and (size := len(kept(file, self.notes))):
+            if step and (size := len(read_vouched(file, self.notes))):
                 os.truncate(file, size)  # what was written after the checkpoint may be anything
             return Losses(file, step)
         except (ValueError, UserError) as error:
@@ -159,7 +159,7 @@ class Monitor:
         """Return the rows up to the state's step, after the detector has read them."""
         file, step = self.out / files.EPOCHS, self.state.step
         try:
-            rows = read_looks(kept(file, self.notes), step) if step else []
+            rows = read_looks(read_vouched(file, self.notes), step) if step else []
         except ValueError as error:
             set_aside(file, error, self._run)
             return []

@@ -41,6 +41,7 @@ class Case:
     clean: for "same": names the result without the fault; cases of the same name share it.
     results: patterns of files below the folder that belong to the result, beside standard output.
     needs: parts of the workplace to copy into the folder. fresh: whether it needs a new interpreter.
+    codes: the exit codes that are documented for it.
     """
 
     reader: str
@@ -54,6 +55,7 @@ class Case:
     call: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     fresh: bool = False
+    codes: tuple[int, ...] = (0, 1, 2)
     limit: float = LIMIT
 
 
@@ -94,7 +96,7 @@ def classify(case: Case, answer: Answer, folder: Path, result: str, clean: str |
         return "hang", f"after {answer.seconds:.0f} s: {said}"
     if answer.code < 0 or "Traceback (most recent call last)" in answer.err:
         return "traceback", f"exit {answer.code}: {(answer.err.strip().splitlines() or [''])[-1][:MOST_SHOWN]}"
-    if odd := unexplained(answer):
+    if odd := unexplained(answer, case.codes):
         return "unexplained", f"exit {answer.code}, {odd}: {said}"
     if answer.code:
         return ("refused" if answer.code == 2 else "answered no"), said
@@ -105,7 +107,7 @@ def classify(case: Case, answer: Answer, folder: Path, result: str, clean: str |
     return "accepted", said
 
 
-def unexplained(answer: Answer) -> str:
+def unexplained(answer: Answer, codes: tuple[int, ...]) -> str:
     """Return what a person could not understand about an end; empty if there is nothing."""
     for text in (answer.out, answer.err):
         if odd := [c for c in text if not c.isprintable() and c not in "\n\t"]:
@@ -116,4 +118,4 @@ def unexplained(answer: Answer) -> str:
         return f"{len(errors)} lines of errors"
     if answer.code == 1 and not REASONS.search(answer.out + answer.err):
         return "no reason"
-    return "" if answer.code in (0, 1, 2) else "an exit code that is not documented"
+    return "" if answer.code in codes else "an exit code that is not documented"

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from safetensors import safe_open
 
 from experiments.run.workers import ONE_THREAD
 from experiments.studies.reliability import workplace
@@ -34,7 +35,8 @@ from experiments.training.files import DISCRIMINATOR, GENERATOR, LOSSES, STATE, 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 LIMIT = 300.0  # seconds of a run
 PHOTOGRAPHS = 1200
-VARYING = {"started", "seconds", "written", "hardware", "digest"}  # when and where; a digest is over these too
+# when and where, and digests over these
+VARYING = {"started", "seconds", "written", "hardware", "notes", "digest", "seal"}
 TRAIN_IMAGES = 640
 
 
@@ -61,7 +63,12 @@ def _timeless(value: Any) -> Any:
 
 
 def _without_time(file: Path) -> bytes:
-    """Return the content of a record, or of lines of records, without the fields that say when and where."""
+    """Return the content of records or of a checkpoint without what says when and where; all of another file."""
+    if file.suffix == ".safetensors":
+        with safe_open(file, "np") as opened:
+            tensors = sorted((name, opened.get_tensor(name).tobytes()) for name in opened.keys())  # noqa: SIM118
+            header = _timeless(json.loads(opened.metadata()["dcgan-eval"]))
+        return repr((tensors, header)).encode()
     if file.suffix not in (".json", ".jsonl"):
         return file.read_bytes()
     text = file.read_text()
@@ -90,6 +97,7 @@ COMMANDS = {
         ("long.toml", "runs/packed/tiny"),
         tuple(f"run/{name}" for name in (DISCRIMINATOR, GENERATOR, STATE, LOSSES)),
         f"run/{SUMMARY}",
+        _without_time,
     ),
     "report": Command(("report", "--out", "out/report.html"), ("results",), ("out/*",), "out/report.html"),
     "look": Command(

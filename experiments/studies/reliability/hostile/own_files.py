@@ -88,7 +88,6 @@ def run_folder(rng: Rng) -> Case:
     files = {
         "epochs.csv": (edit_csv, edit_csv, damage_file),
         "losses.csv": (edit_csv, edit_csv, damage_file),
-        "clock.json": (retype_json, retype_json, damage_file),
         "data.json": (retype_json, damage_file),
         "removed.csv": (edit_csv, damage_file),
         "samples.png": (damage_file,),

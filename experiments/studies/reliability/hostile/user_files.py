@@ -23,7 +23,7 @@ ENDS = (
         "raise GeneratorExit",
         "import nothing_there",
     ),
-    *("os.chdir('/')"),
+    "os.chdir('/')",
     *("sys.setrecursionlimit(50)", "sys.argv.clear()", "sys.path.clear()", "torch.set_default_dtype(torch.float64)"),
     *("signal.signal(signal.SIGINT, signal.SIG_IGN)", "torch.set_grad_enabled(True)", "torch.manual_seed(0)"),
 )
@@ -112,7 +112,7 @@ def factory(rng: Rng) -> Case:
         )
         body = told
     name = pick(rng, NAMES) if rng.random() < 0.3 else "net.py"
-    named = pick(rng, ("make", "make", "make", "make", "make", "nothing", "", "os.system", "make()", "__name__"))
+    named = pick(rng, ("nothing", "", "os.system", "make()", "__name__")) if rng.random() < 0.15 else "make"
     target = f"{name}:{named}"
     command = ("check", "--", target) if rng.random() < 0.5 else ("eval", "--dry-run", "--", target)
 
@@ -121,4 +121,5 @@ def factory(rng: Rng) -> Case:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(IMPORTS + body if where != "text" else body)
 
-    return Case("user's file", f"{target!r}, {where}: {told[:60]!r}", command, prepare)
+    codes = (0, 1, 2, 130) if "KeyboardInterrupt" in told else (0, 1, 2)  # nothing tells it from Ctrl-C
+    return Case("user's file", f"{target!r}, {where}: {told[:60]!r}", command, prepare, codes=codes)

@@ -62,4 +62,10 @@ def test_an_image_that_is_kept_beside_a_near_one(copy):
 def test_a_file_that_is_not_accounted_for(copy):
     os.symlink("a.png", copy / "set" / "link.png")
     assert faults(copy) == ["b'link.png' is neither kept nor removed nor listed"]
-    assert faults(copy, whole=[b"link.png"])[0] == "b'link.png' is an image, but neither kept nor removed"
+    assert faults(copy, whole=[b"other.png"])[0] == "b'other.png' is an image, but neither kept nor removed"
+
+
+def test_a_link_that_is_used_instead_of_its_file(copy):
+    (copy / "set" / "a.png").rename(copy / "set" / "z.png")
+    os.symlink("z.png", copy / "set" / "a.png")
+    assert "b'a.png' is used, a link, instead of its file" in faults(copy)
