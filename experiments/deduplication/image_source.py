@@ -139,6 +139,6 @@ def describe(name: str, run: Run) -> str:
         sidecar = root / "packed" / name / "meta.json"
         if sidecar.is_file():
             n, *shape, channels = read_json(sidecar, _Sidecar, fix="delete the folder and pack it again").shape
-            pixels = "x".join(map(str, shape))
-            return f"{name}: {counted(n, 'image')} of {pixels}, {counted(channels, 'channel')}"
+            sides = "x".join(map(str, shape))
+            return f"{name}: {counted(n, 'image')} of {sides}, {counted(channels, 'channel')}"
     return f"{name}: not packed yet; it is packed first, from DATA_ROOT or a download"

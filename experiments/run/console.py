@@ -123,15 +123,15 @@ def counted(n: int, unit: str) -> str:
     return f"{n:,} {unit if n == 1 else plural(unit)}"
 
 
+def rounded(number: float) -> str:
+    """Return a number with three significant digits, and at most six after the point: `0.0501`, `12.8`, `20,000`."""
+    return f"{float(f'{number:.3g}'):,f}".rstrip("0").rstrip(".")
+
+
 def first_few(texts: Sequence[str]) -> str:
     """Return the first three texts, and how many more there are: `a, b, c and 2 more`."""
     more = len(texts) - 3
     return ", ".join(texts[:3]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def rounded(number: float) -> str:
-    """Return a number with three significant digits, and at most six after the point: `0.0501`, `12.8`, `20,000`."""
-    return f"{float(f'{number:.3g}'):,f}".rstrip("0").rstrip(".")
 
 
 def plural(unit: str) -> str:

@@ -159,7 +159,7 @@ def without(listing: Listing, source: Path, other: Path) -> Listing:
 
 
 def tell(name: str, noted: Sequence[tuple[str, str]], treated: Mapping[str, int], run: Run) -> None:
-    """Say what of a source was left out without the loss of an image, and how its images were changed."""
+    """Say what of a source was left out without the loss of an image, and how many of its images were changed."""
     if noted:
         named = first_few([shown(f"{path} ({reason})") for path, reason in noted])
         run.say(f"left out without the loss of an image: {named}")
