@@ -8,6 +8,11 @@ from experiments.run import safe_path
 
 def main() -> int:
     """Run the command that the process was started with, and return its exit code."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        print("dcgan-eval: the current folder was removed: change to another", file=sys.stderr)
+        return 2
     sys.path[:] = safe_path()  # before anything is imported that a file in the current folder could stand for
     os.environ["PYTHONSAFEPATH"] = "1"  # for interpreters that libraries start
 

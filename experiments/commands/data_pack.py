@@ -57,5 +57,6 @@ def _check_name(name: str, run: Run) -> None:
         raise UserError(f"--name must be one word of letters, digits, '_', '-' and '.', got {name!r}")
     if is_name(name):
         raise UserError(f"{name!r} is the name of a set that has its own source: choose another --name")
-    if (given := run.data_root / "packed" / name).exists():
+    given, own = (root.resolve() / "packed" / name for root in (run.data_root, run.runs_root))
+    if given != own and given.exists():
         raise UserError(f"{given} has the same name and would be used instead of this set: choose another --name")

@@ -36,7 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Run the pass and print its summary, or say what would be done; return 1 if files were skipped."""
     from experiments.deduplication.image_source import describe
-    from experiments.deduplication.output import GALLERY
+    from experiments.deduplication.output import GALLERY, check_folder
     from experiments.deduplication.run_pass import check_pass, deduplicate, default_folder
 
     name, against, record = arguments.name, arguments.against, arguments.record
@@ -45,6 +45,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     out = arguments.out or default_folder(name, against, run)
     if arguments.dry_run:
         check_pass(name, spec, run, against=against, record=record)
+        check_folder(out)
         for source in sources:
             console.answer(describe(source, run))
         console.answer(f"would search by {spec}, which {METHODS[spec.method]}; into {out}")

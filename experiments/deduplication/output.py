@@ -10,17 +10,22 @@ import pandas as pd
 from experiments.deduplication import gallery
 from experiments.deduplication.outcome import Outcome
 from experiments.run.filenames import raw, shown, written
-from experiments.run.files import write_bytes
+from experiments.run.files import check_own, write_bytes
 from experiments.run.progress import Progress, silent
 
-SUMMARY, SKIPPED, GALLERY = "summary.json", "skipped.csv", "gallery.html"
+MASK, GROUPS, SUMMARY, SKIPPED, GALLERY = "keep.npy", "groups.csv", "summary.json", "skipped.csv", "gallery.html"
 OPTIONAL = ("keep.txt", "keep.txt0", SKIPPED, "groups.png", "semantic.safetensors")  # written by some passes only
+
+
+def check_folder(out: Path) -> None:
+    """Raise UserError if `out` holds a file that `write_folder` would replace, and that no pass has written."""
+    check_own(out, (GROUPS, SUMMARY, GALLERY, *OPTIONAL), MASK)
 
 
 def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> None:
     """Write into `out`, each file whole or not at all:
 
-    keep.npy              bool [N], which images are kept
+    keep.npy              bool [N], which images are kept; it is written first
     groups.csv            the pairs: group (the first index), index, distance; for photographs also their files
     keep.txt              for photographs: the files that are kept, one on each line, as `run.filenames.written` says
     keep.txt0             for photographs: the same files, each name followed by a NUL, nothing escaped
@@ -30,10 +35,11 @@ def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> No
     semantic.safetensors  for the method "semantic": the hash that was learnt
     summary.json          what was done and found; it is written last, so a folder without it is not finished
 
-    Files of an earlier pass are removed. Raises OSError if the folder cannot be written.
+    Files of an earlier pass are removed. Raises OSError if the folder cannot be written, and UserError for a folder
+    that `check_folder` refuses.
     """
     names = outcome.source.names
-    files = {"keep.npy": _npy(outcome.keep), "groups.csv": _groups(outcome)}
+    files = {GROUPS: _groups(outcome)}
     if names is not None:
         kept = [names[i] for i in np.flatnonzero(outcome.keep)]
         files["keep.txt"] = b"".join(written(name) + b"\n" for name in kept)
@@ -51,7 +57,10 @@ def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> No
     files[SUMMARY] = (json.dumps(outcome.summary, indent=2) + "\n").encode()
 
     out.mkdir(parents=True, exist_ok=True)
-    for earlier in (SUMMARY, *OPTIONAL):
+    check_folder(out)
+    (out / SUMMARY).unlink(missing_ok=True)
+    write_bytes(out / MASK, _npy(outcome.keep))
+    for earlier in OPTIONAL:
         (out / earlier).unlink(missing_ok=True)
     if outcome.found.semantic is not None:
         outcome.found.semantic.save(out / "semantic.safetensors")

@@ -12,7 +12,7 @@ from experiments.data.names import is_name
 from experiments.deduplication.image_source import check, check_apart, is_set, open_source, plain_name
 from experiments.deduplication.methods import SEMANTIC, find
 from experiments.deduplication.outcome import Outcome
-from experiments.deduplication.output import SKIPPED, write_folder
+from experiments.deduplication.output import SKIPPED, check_folder, write_folder
 from experiments.deduplication.spec import DedupSpec
 from experiments.run import console
 from experiments.run.context import Run
@@ -73,6 +73,7 @@ def deduplicate(
     check_pass(name, spec, run, against=against, record=record)
     committed, own = run.audits
     audits = [] if not _is_audit(name, spec, run, against) else [own, committed] if record else [own]
+    check_folder(out)
     check_writable(out, *audits)
 
     source = open_source(name, spec, run)

@@ -14,6 +14,7 @@ from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.environment import circumstances
 from experiments.run.files import check_writable, write_bytes
+from experiments.run.reading.documents import read_json
 
 RECORD = "record.json"
 
@@ -38,13 +39,24 @@ class LookResult:
     answers: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Record:
+    """The part of `record.json` that every look has written."""
+
+    settings: dict[str, Any]
+    figures: dict[str, Any]
+
+
 def look_folder(kind: str, network: Path | str, run: Run, out: Path | None) -> Path:
     """Return `out`, or RUNS_ROOT/look/KIND-NETWORK if it is None. The folder is not made yet.
 
-    Raises UserError if it cannot be written to.
+    Raises UserError if it cannot be written to, or holds a `record.json` that is not a look's.
     """
     folder = out or run.runs_root / "look" / f"{kind}-{network_name(network)}"
     check_writable(next(path for path in (folder, *folder.parents) if path.exists()))
+    if (folder / RECORD).exists():
+        fix = "choose another folder with --out, or move it away"
+        read_json(folder / RECORD, _Record, what="not the record of a look", fix=fix)
     return folder
 
 

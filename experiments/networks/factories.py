@@ -1,5 +1,6 @@
 """Networks that the user's own code makes."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -27,7 +28,8 @@ def call_factory(text: str, request: Request) -> Network:
         raise ValueError(f"no file is named like that, and {attribute!r} names no function: write file.py:factory")
     name = f"{Path(where).name}:{attribute}"
     try:
-        made = _attribute(where, attribute)()
+        with contextlib.chdir("."):  # comes back: the paths of the command are relative to this folder
+            made = _attribute(where, attribute)()
     except features.BackboneError:
         raise
     except Exception as error:  # the user's code can raise anything

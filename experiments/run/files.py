@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from experiments.run.errors import UserError
@@ -74,6 +74,20 @@ def check_place(*folders: Path) -> None:
         what = "Not a directory" if not there.is_dir() else "Permission denied" if not os.access(there, os.W_OK) else ""
         if what:
             raise UserError(f"cannot write to {folder}: {what}; make it writable, or choose another RUNS_ROOT or --out")
+
+
+def check_own(folder: Path, files: Iterable[str], mark: str) -> None:
+    """Raise UserError if the folder holds one of `files` but no file `mark`: then somebody else's would be replaced.
+
+    mark: the file that a command writes first, and never removes.
+    """
+    if (folder / mark).is_file():
+        return
+    if (foreign := next((name for name in files if os.path.lexists(folder / name)), None)) is not None:
+        raise UserError(
+            f"{folder / foreign} would be replaced, but {folder} is not the folder of an earlier run (it holds no "
+            f"{mark}); choose another folder with --out, or move the file away"
+        )
 
 
 def check_writable(*folders: Path) -> None:

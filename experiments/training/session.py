@@ -17,12 +17,22 @@ from experiments.networks.kinds import SHIPPED, WEIGHTS, refuse_old_path
 from experiments.run.console import counted
 from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
-from experiments.run.files import file_digest, write_bytes
+from experiments.run.files import check_own, file_digest, write_bytes
 from experiments.run.progress import silent
 from experiments.run.reading.documents import read_json, write_json
 from experiments.run.torchrun import broadcast
 from experiments.training import loop
-from experiments.training.files import DATA, DISCRIMINATOR, EPOCHS, GENERATOR, REMOVED, STATE, SUMMARY
+from experiments.training.files import (
+    DATA,
+    DISCRIMINATOR,
+    EPOCHS,
+    FRAMES,
+    GENERATOR,
+    REMOVED,
+    SNAPSHOTS,
+    STATE,
+    SUMMARY,
+)
 from experiments.training.images import TrainingSet, as_begun, check_set, to_tensors, training_set
 from experiments.training.limits import check_limits
 from experiments.training.monitor import LOOKS, Monitor
@@ -31,6 +41,7 @@ from experiments.training.resume import Notes, read_notes
 from gan import parallel
 
 CHARACTERS = ("mnist", "svhn")  # sets of these names show digits; their mirror images do not
+REPLACED = (SUMMARY, DISCRIMINATOR, GENERATOR, DATA, EPOCHS, FRAMES, SNAPSHOTS, "samples.png")
 RECORDED = (SUMMARY, EPOCHS, "losses.png", "samples.png", "samples.webp")  # none of them shows a training image
 
 
@@ -58,6 +69,7 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
     with locked(out):
+        _check_own(out)
         state = _begin(recipe, out, run)
         notes = _notes(out, state, run)
         data = as_begun(training_set(recipe, run), out, recipe, notes)
@@ -82,6 +94,7 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
 
 def check(recipe: Recipe, out: Path, run: Run) -> None:
     """Raise UserError as `train` would, as far as that can be told without the images; write nothing."""
+    _check_own(out)
     check_limits(recipe, run)
     check_set(recipe, run)
     if (out / STATE).exists() or recipe.discriminator or recipe.generator:
@@ -107,6 +120,12 @@ def locked(out: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
+
+
+def _check_own(out: Path) -> None:
+    """Raise UserError if `out` has neither a checkpoint nor a list of images, but files that the run would replace."""
+    if not (out / STATE).exists():
+        check_own(out, REPLACED, REMOVED)
 
 
 def _assist(recipe: Recipe, out: Path, run: Run) -> None:

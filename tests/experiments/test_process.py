@@ -141,3 +141,14 @@ def test_nothing_in_the_current_folder_is_imported(tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'CANARY')!r}, 'a').write({name!r})")
     done = run("train", "mnist-64", "--dry-run", folder=tmp_path)
     assert done.returncode == 0 and not (tmp_path / "CANARY").exists()
+
+
+def test_a_removed_current_folder_is_named(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m experiments report"
+    ended = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "dcgan-eval: the current folder was removed: change to another\n"

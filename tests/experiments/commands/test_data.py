@@ -84,6 +84,11 @@ def test_a_corrupt_file_is_named_and_exit_1(album: Path, run: Run, capsys: pytes
     assert "skipped cut.jpg: " in capsys.readouterr().err
 
 
+def test_a_set_is_packed_again_where_both_roots_are_one_folder(album: Path) -> None:
+    for _ in range(2):
+        assert cli.main(["data", "pack", "album", "--size", "32", "--data-root", "same", "--runs-root", "./same"]) == 0
+
+
 def test_a_dry_run_leaves_nothing(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["data", "pack", "album", "--size", "32", "--dry-run"]) == 0
     assert os.listdir(tmp_path) == ["album"]

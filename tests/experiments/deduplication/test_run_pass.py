@@ -17,6 +17,7 @@ from PIL import Image
 
 import dedup
 from experiments.data.leakage import read_audit
+from experiments.deduplication import output
 from experiments.deduplication.run_pass import deduplicate
 from experiments.deduplication.spec import METHODS, DedupSpec
 from experiments.run.console import counted
@@ -252,3 +253,30 @@ def test_an_unwritable_place_is_found_before_the_work(sets: Run, tmp_path: Path)
 
     with pytest.raises(UserError, match="cannot write to"):
         ran(dataclasses.replace(sets, progress=progress), "tiny-imagenet-32", tmp_path / "out", "near-duplicates")
+
+
+@pytest.mark.parametrize("name", ["groups.png", "summary.json", "keep.txt", "gallery.html"])
+def test_a_file_of_somebody_else_in_the_folder_is_not_replaced(album: Path, workplace, name: str) -> None:
+    (album / name).write_bytes((album / "00.png").read_bytes())
+    before = {file: file.stat().st_mtime_ns for file in album.iterdir()}
+    with pytest.raises(UserError, match=rf"{name} would be replaced, .* choose another folder with --out"):
+        ran(workplace.run, album, album, "phash")
+    assert {file: file.stat().st_mtime_ns for file in album.iterdir()} == before
+
+
+def test_a_pass_that_was_killed_is_written_again(album: Path, workplace, tmp_path: Path, monkeypatch) -> None:
+    out, write = tmp_path / "out", output.write_bytes
+    ran(workplace.run, album, out, "phash")
+
+    def full(file: Path, content: bytes) -> None:
+        if file.name == "gallery.html":
+            raise OSError
+        write(file, content)
+
+    for folder in (out, tmp_path / "new"):
+        with monkeypatch.context() as patched, pytest.raises(OSError):
+            patched.setattr(output, "write_bytes", full)
+            ran(workplace.run, album, folder, "phash")
+        assert not (folder / "summary.json").exists()
+        ran(workplace.run, album, folder, "phash")
+        assert (folder / "summary.json").exists()

@@ -69,3 +69,16 @@ def test_a_folder_that_cannot_be_written_to_is_named_before_the_look(workplace):
     for out in (file, file / "below"):
         with pytest.raises(UserError, match=f"cannot write to {file}"):
             look_folder("walk", "x", run, out)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"settings": {}, "figures": 3}', '{"my": "own"}'])
+def test_the_record_of_another_program_is_not_replaced(workplace, content):
+    folder = workplace.root / "look"
+    folder.mkdir()
+    (folder / "record.json").write_text(content)
+    with pytest.raises(
+        UserError, match=r"record\.json is not the record of a look .*; choose another folder with --out"
+    ):
+        look_folder("walk", "x", workplace.run, folder)
+    carry_out(look, folder, workplace.run)  # writes one of its own
+    assert look_folder("walk", "x", workplace.run, folder) == folder

@@ -163,3 +163,13 @@ def test_mistakes_are_one_line(plain: str, target: str, text: str) -> None:
     with pytest.raises(UserError) as told:
         resolve(target.replace("NET", plain))
     assert text in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_file_that_changes_the_folder_moves_no_path_of_the_command(
+    plain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "moves.py").write_text(
+        f"import os\n{PLAIN}\nos.chdir('/')\ndef moved():\n    os.chdir('/')\n    return network()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert resolve("moves.py:moved").backbone.layers and Path.cwd() == tmp_path

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import features
-from experiments.run.errors import one_line
-from experiments.run.files import append_bytes, write_bytes
+from experiments.run.errors import UserError, one_line
+from experiments.run.files import append_bytes, check_own, write_bytes
 
 
 def test_two_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,3 +63,13 @@ def test_a_write_that_fails_names_its_file_and_the_fix(write: Callable[[Path, by
 def test_an_error_of_the_disk_has_a_fix_and_no_control_characters(number: int) -> None:
     line = one_line(OSError(number, os.strerror(number), b"/a\x1b\n\xff"))
     assert line.startswith(os.strerror(number)) and r": /a\x1b \xff; " in line and "RUNS_ROOT" in line
+
+
+def test_files_of_another_program_are_not_replaced(tmp_path):
+    check_own(tmp_path / "absent", ["a"], "mark")
+    check_own(tmp_path, ["a"], "mark")
+    (tmp_path / "a").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"a would be replaced, but .* \(it holds no mark\); choose another folder"):
+        check_own(tmp_path, ["b", "a"], "mark")
+    (tmp_path / "mark").touch()
+    check_own(tmp_path, ["b", "a"], "mark")

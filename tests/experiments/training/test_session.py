@@ -21,7 +21,7 @@ from experiments.deduplication.spec import DedupSpec
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.training import images as images_module
-from experiments.training import losses, monitor
+from experiments.training import losses, monitor, session
 from experiments.training.images import training_set
 from experiments.training.recipe import Recipe
 from experiments.training.session import locked, train
@@ -472,3 +472,13 @@ def test_what_cannot_be_done_is_said_at_once(tmp_path, place):
         run(tmp_path / "file", place)
     with pytest.raises(UserError, match=r"data set must be one of .*tiny-imagenet-32.* got 'imagenet'"):
         run(tmp_path / "b", place, dataclasses.replace(RECIPE, dataset="imagenet"))
+
+
+@pytest.mark.parametrize("name", ["discriminator.safetensors", "training.json", "epochs/000000000001.png"])
+def test_files_of_somebody_else_are_not_replaced(tmp_path, place, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("precious")
+    for call in (train, session.check):
+        with pytest.raises(UserError, match=rf"{name.split('/')[0]} would be replaced, .*choose another folder"):
+            call(RECIPE, tmp_path, place)
+    assert (tmp_path / name).read_text() == "precious"
