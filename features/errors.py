@@ -44,6 +44,20 @@ def contained(what: str) -> Iterator[None]:
         raise EndsProgramError(line) from error
 
 
+@contextmanager
+def blamed(what: str) -> Iterator[None]:
+    """Turn an exception that passed the user's own files into a ValueError of one line that begins with `what`.
+
+    All others stay what they are: a full disk, for example, or a fault of this project.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ValueError) or not _place(error):
+            raise
+        raise ValueError(f"{what} raises {one_line(error)}") from error
+
+
 def _text(error: BaseException) -> str:
     try:
         return str(error)

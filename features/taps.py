@@ -5,7 +5,7 @@ weights are missing) is never computed.
 """
 
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -88,11 +88,8 @@ def tapped(
     def forward(batch: Tensor) -> list[Tensor]:
         found.clear()
         runs.update(dict.fromkeys(runs, 0))
-        try:
-            with torch.inference_mode(), contained("forward"):
-                model(batch)
-        except _AllTapped:
-            pass
+        with suppress(_AllTapped), torch.inference_mode(), contained("forward"):
+            model(batch)
         if missed := [layer for layer in layers if layer not in found]:
             raise ValueError(f"layers must run in the forward pass; never reached: {', '.join(missed)}")
         return [found.pop(layer) for layer in layers]

@@ -202,8 +202,7 @@ def _apart(first: Layer, second: Layer) -> int | None:
 
 
 def _notes(part: Part, spectral: bool, after: Sequence[bool], proven: bool, eps: float) -> tuple[str, ...]:
-    places = {frozenset({True}): "after its activation", frozenset({False}): "before its activation"}
-    place = places.get(frozenset(after), "before or after its activation")
+    place = " or ".join(sorted({"after" if last else "before" for last in after}, reverse=True)) + " its activation"
     known, guessed = (f"batch norm is {place}, as the keys tell", "") if proven else ("", f"batch norm {place}, ")
     assumed = f"{guessed}stride 2, padding 1, LeakyReLU({LEAK:g}), batch norm's eps {eps:g}"
     notes = (

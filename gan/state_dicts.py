@@ -70,17 +70,18 @@ class Layer:
 
     def _checked(self, name: str, array: Tensor) -> Tensor:
         """Return the array as float32, counts as they are. Raises ValueError unless values are dense, real, finite."""
-        dense = array.layout == torch.strided and not array.is_meta and not array.is_quantized
-        wrong = {
-            "is on the meta device, without values: load the weights, then save": array.is_meta,
-            "is quantised: save the network from before": array.is_quantized,
-            f"is not dense, but {array.layout}: save it as .to_dense()": array.layout != torch.strided,
-            f"is {array.dtype}, expected real numbers: this is no DCGAN": array.is_complex(),
-        }
-        told = next((text for text, is_so in wrong.items() if is_so), "")
-        if not told and dense and array.numel() * array.element_size() > array.untyped_storage().nbytes():
+        told = ""
+        if array.is_meta:
+            told = "is on the meta device, without values: load the weights, then save"
+        elif array.is_quantized:
+            told = "is quantised: save the network from before"
+        elif array.layout != torch.strided:
+            told = f"is not dense, but {array.layout}: save it as .to_dense()"
+        elif array.is_complex():
+            told = f"is {array.dtype}, expected real numbers: this is no DCGAN"
+        elif array.numel() * array.element_size() > array.untyped_storage().nbytes():
             told = "repeats fewer values than its shape says: save it as .contiguous()"
-        if not told and name != "num_batches_tracked":
+        elif name != "num_batches_tracked":
             if not array.is_floating_point():
                 told = f"is {array.dtype}, expected real numbers: save the network in float32"
             elif not torch.isfinite(array := array.detach().float()).all():

@@ -35,7 +35,7 @@ def ablation_files(name: str, records: Iterable[Record]) -> dict[str, bytes]:
 
 
 def _rows(record: Record) -> Iterable[dict[str, str]]:
-    for variant in record.solver["variants"]:
+    for variant in record.solver.get("variants", ()):
         yield {
             "method": record.method,
             "kind": variant["kind"],

@@ -11,7 +11,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar, get_args
@@ -53,12 +54,33 @@ TABLE = Rule("be a table of names", lambda value: isinstance(value, dict))
 TIME = matching(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "look like 2026-11-22T10:00:00Z")
 
 
+def table(known: Mapping[str, Rule]) -> Rule:
+    """Make the rule of tables in which an entry of a known name, if there is one, keeps its rule."""
+    told = "; ".join(f"{name}, if given, must {rule.must}" for name, rule in known.items())
+    return Rule(
+        f"be a table of names ({told})",
+        lambda value: isinstance(value, dict) and all(known[name].holds(value[name]) for name in value.keys() & known),
+    )
+
+
+def rows(columns: Mapping[str, Rule]) -> Rule:
+    """Make the rule of lists of tables that have all these columns, and perhaps others."""
+    return Rule(
+        f"be a list of tables with {', '.join(columns)}",
+        lambda value: (
+            isinstance(value, list)
+            and all(isinstance(row, dict) and row.keys() >= columns.keys() for row in value)
+            and all(rule.holds(row[name]) for row in value for name, rule in columns.items())
+        ),
+    )
+
+
 def check_fields(thing: Any, where: str = "") -> None:
     """Raise ValueError for a field of a dataclass that breaks its rule; the message begins with `where`."""
     for field in fields(thing):
         value, (_, rule) = getattr(thing, field.name), get_args(field.type)
         if not rule.holds(value):
-            raise ValueError(f"{where}{field.name} must {rule.must}, got {value!r}")
+            raise ValueError(f"{where}{field.name} must {rule.must}, got {reprlib.repr(value)}")
 
 
 def check_record(record: Any) -> None:

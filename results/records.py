@@ -15,12 +15,20 @@ METRIC = lines.Rule(
     "be one of accuracy_percent, error_percent", lambda value: value in ("accuracy_percent", "error_percent")
 )
 _PERCENT = lines.Rule("lie in 0..100 (percent)", lambda value: type(value) in (int, float) and 0 <= value <= 100)
+_NUMBER = lines.Rule("be a number", lambda value: type(value) in (int, float))
 _BAR = lines.Rule("be a number >= 0", lambda value: type(value) in (int, float) and value >= 0)
 _BAR_KIND = lines.Rule("be one of sd, ci95, 1.96sd, or empty", lambda value: value in ("sd", "ci95", "1.96sd", ""))
 _SEED = lines.Rule("be a whole number or None", lambda value: value is None or type(value) is int)
 _WORDS = lines.Rule(
     "be a list of words", lambda value: isinstance(value, list) and all(isinstance(word, str) for word in value)
 )
+_WHOLE = lines.whole(0)
+# what tables and pictures show of the two tables below, where a record has it
+_VARIANT = {"kind": lines.LINE, "variant": lines.LINE, "features": lines.whole(1), "C": _NUMBER}
+_VARIANT |= dict.fromkeys(("accuracy_percent", "ci95_low", "ci95_high"), _PERCENT)
+_POINT = {"references": _WHOLE, "error_percent": _PERCENT}
+_SOLVER = {"C": _NUMBER, "k": _NUMBER, "variants": lines.rows(_VARIANT), "curve": lines.rows(_POINT)}
+_SELECTION = {"validation_error_percent": _PERCENT, "holdout": _WHOLE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +55,11 @@ class Record:
     seed: Annotated[int | None, _SEED] = None
     inputs: Annotated[dict[str, str], lines.TABLE]  # digests of data sets and weights
     # selection: the grid with every score, and what was chosen
-    selection: Annotated[dict[str, Any], lines.TABLE] = field(default_factory=dict)
+    selection: Annotated[dict[str, Any], lines.table(_SELECTION)] = field(default_factory=dict)
     # solver: C, duality gap, objective, passes over the data
-    solver: Annotated[dict[str, Any], lines.TABLE] = field(default_factory=dict)
-    outcomes: Annotated[dict[str, Any], lines.TABLE] = field(
-        default_factory=dict
-    )  # results.outcomes: what paired tests compare
+    solver: Annotated[dict[str, Any], lines.table(_SOLVER)] = field(default_factory=dict)
+    # outcomes: what paired tests compare, see `results.outcomes`
+    outcomes: Annotated[dict[str, Any], lines.TABLE] = field(default_factory=dict)
     versions: Annotated[dict[str, str | None], lines.TABLE]
     hardware: Annotated[dict[str, Any], lines.TABLE]
     seconds: Annotated[dict[str, float], lines.TABLE]  # stage -> wall-clock seconds

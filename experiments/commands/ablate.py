@@ -8,7 +8,7 @@ from experiments.measure.protocols import ABLATION
 from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.files import check_place, check_writable, write_bytes
+from experiments.run.files import check_writable, write_bytes
 
 EXAMPLE = "dcgan-eval ablate random:imagenet32,width=64 --subset 10000\n  dcgan-eval ablate --layers conv5,conv6"
 
@@ -33,8 +33,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         raise UserError("a subset cannot be recorded among the committed results; leave --subset or --record out")
     tables = run.runs_root / "tables"
     folders = tables, run.runs_root / "ablations", *((run.records, run.tables) if arguments.record else ())
-    check_place(*folders)
-    run.device  # noqa: B018  a device that cannot be used is refused before any work
+    shared.check_before(run, *folders)
     if arguments.dry_run:
         console.answer(*ablation.describe(spec, run))
         return 0

@@ -32,10 +32,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Print the checks, the layers and the costs; return 1 if a check fails."""
-    target, layers = arguments.target, shared.layers_of(arguments)
-    if target is None:
-        target = os.environ.get("BACKBONE") or None
-    if target is None:
+    target, layers = arguments.target or os.environ.get("BACKBONE"), shared.layers_of(arguments)
+    if not target:
         raise UserError("name the backbone: dcgan-eval check mynet.py:network")
     if arguments.record:
         check_writable(run.records)

@@ -9,7 +9,7 @@ from experiments.measure.protocols import CLASSIFIERS, PROTOCOLS, SUPERVISED, TA
 from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
-from experiments.run.files import check_place, check_writable
+from experiments.run.files import check_writable
 
 EXAMPLE = """dcgan-eval eval imagenet32-half --subset 1000
   dcgan-eval eval torchvision:resnet18,size=64 --layers 'layer[34]'
@@ -51,8 +51,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if arguments.record:
         check_recordable(spec, table)
     folders = run.own_records, run.runs_root / "tables", *recording
-    check_place(*folders)
-    run.device  # noqa: B018  a device that cannot be used is refused before any work
+    shared.check_before(run, *folders)
     if arguments.dry_run:
         console.answer(*module.describe(spec, run))
         return 0

@@ -5,7 +5,6 @@ import argparse
 from experiments.commands import options as shared
 from experiments.run import console
 from experiments.run.context import Run
-from experiments.run.files import check_place
 
 EXAMPLE = "dcgan-eval extract random:imagenet32,width=64"
 
@@ -20,8 +19,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     from experiments.measure import svm
 
     spec = svm.EvalSpec(shared.network_of(arguments), **shared.feature_settings(arguments))
-    check_place(run.runs_root / "features")
-    run.device  # noqa: B018  a device that cannot be used is refused before any work
+    shared.check_before(run, run.runs_root / "features")
     if arguments.dry_run:
         console.answer(*svm.describe(spec, run))
         return 0

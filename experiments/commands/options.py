@@ -11,7 +11,7 @@ from experiments.networks.kinds import LAYERS_HELP, listing, parse_layers
 from experiments.run import console
 from experiments.run.context import RESULTS, Run
 from experiments.run.errors import UserError, closest
-from experiments.run.files import refuse_irregular
+from experiments.run.files import check_place, refuse_irregular
 
 DEFAULTS = {"cifar10": "imagenet32-contrast", "svhn": "svhn32"}  # table -> the network that is measured by default
 LAST_SEED = 2**63 - 1
@@ -87,6 +87,12 @@ def check_words(words: Sequence[str]) -> None:
             raise UserError(f"the value of {option} is empty; leave it out for the default")
         for named in {word, value, word.rpartition(":")[0], word.rpartition(":")[2], value.rpartition(":")[0]} - {""}:
             refuse_irregular(Path(named))
+
+
+def check_before(run: Run, *folders: Path) -> None:
+    """Raise UserError if the run's device cannot be used, or a folder cannot be written to. Nothing is made."""
+    check_place(*folders)
+    run.device  # noqa: B018  it is looked up here, before any work
 
 
 def make_run(arguments: argparse.Namespace, command: Sequence[str] = (), results: Path = RESULTS) -> Run:

@@ -5,7 +5,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from experiments.commands.options import add_dry_run, add_record, add_roots, whole
+from experiments.commands.options import add_dry_run, add_record, add_roots, check_before, whole
 from experiments.run import console
 from experiments.run.context import Run
 from experiments.training.files import STATE
@@ -42,7 +42,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Train, and print the path of the discriminator."""
     recipe = load_recipe(arguments.recipe, arguments.set)
     out = arguments.out or run.runs_root / "train" / recipe.name
-    run.device  # noqa: B018  a device that cannot be used is refused before any work
+    check_before(run, out)
     if arguments.dry_run:
         from experiments.training.session import check
 

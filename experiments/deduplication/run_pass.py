@@ -21,7 +21,6 @@ from experiments.run.filenames import shown
 from experiments.run.files import check_writable
 
 LONGEST = 100  # bytes of a source's name in the name of the default folder: systems take 255 in all
-NAMED = 3  # number of skipped files that the report names; skipped.csv lists all of them
 
 
 def default_folder(name: str, against: str | None, run: Run) -> Path:
@@ -100,8 +99,8 @@ def _tell(outcome: Outcome, out: Path, run: Run) -> None:
     """Say which files were skipped, and how many images the mask leaves out."""
     skipped = [shown(f"{name} ({reason})") for source in outcome.sources for name, reason in source.skipped]
     if skipped:
-        more = f" and {len(skipped) - NAMED:,} more" if len(skipped) > NAMED else ""
-        run.say(f"skipped {len(skipped):,} files, listed in {out / SKIPPED}: {', '.join(skipped[:NAMED])}{more}")
+        files = console.counted(len(skipped), "file")
+        run.say(f"skipped {files}, listed in {out / SKIPPED}: {console.first_few(skipped)}")
     summary, against, name = outcome.summary, outcome.against, outcome.source.name
     images, groups = console.counted(summary["images"], "image"), console.counted(summary["groups"], "group")
     if against is None and summary["images"] < 2:

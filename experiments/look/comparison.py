@@ -123,10 +123,8 @@ def _recorded(file: Path, run: Run) -> tuple[PackedSet, np.ndarray, np.ndarray]:
         raise NotAtHandError(
             f"no record next to {file} says which images it was trained on; name the set with --data"
         ) from error
-    data, damaged = (
-        found.data,
-        f"{SUMMARY} or {REMOVED} next to {file} is damaged; copy both again, or name the set by --data",
-    )
+    data = found.data
+    damaged = f"{SUMMARY} or {REMOVED} next to {file} is damaged; copy both again, or name the set by --data"
     if found.removed not in (None, file_digest(listed, "sha256")):
         raise UserError(damaged)
     try:

@@ -17,6 +17,7 @@ import features
 from experiments.measure.labelled_images import BATCH
 from experiments.measure.protocols import STORES
 from experiments.run.context import Run
+from features.errors import blamed
 
 SHARE = 0.7  # of a GPU's free memory that features and classifier may take
 SOLVER_BYTES = 2**30  # what the solver takes beside the features, whatever their number of columns,
@@ -72,9 +73,11 @@ class Extraction:
         backbone, mode = self.backbone, self.keys[0]["batchnorm"]["mode"]
         how: dict[str, Any] = {"batch_size": BATCH, "device": run.device, "progress": run.progress}
         if mode == "calibrated" and calibrate:
-            features.calibrate_batchnorm(backbone, self.calibration(), **how)
+            images = self.calibration()
+            with blamed("the network"):
+                features.calibrate_batchnorm(backbone, images, **how)
         how |= {"pool": self.pool, "mirrored": self.mirrored}
-        with features.batch_statistics(backbone.model) if mode == "batch" else nullcontext():
+        with blamed("the network"), features.batch_statistics(backbone.model) if mode == "batch" else nullcontext():
             return [
                 features.extract(backbone, part, out=out, **how) for part, out in zip(self.images, outs, strict=True)
             ]

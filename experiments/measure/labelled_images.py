@@ -34,12 +34,14 @@ class Labelled:
 
 def subset_rows(labels: np.ndarray, size: int, seed: int) -> NDArray[np.int64]:
     """Draw the rows of a seeded, stratified subset: int64 [size], ascending. UserError unless it is smaller."""
-    check_subset(size, len(labels))
+    check_subset(size, 1, len(labels))
     return evaluation.stratified_holdout(labels, size, seed=seed)[1]
 
 
-def check_subset(size: int, images: int) -> None:
-    """Raise UserError unless a subset of `size` is smaller than its set of `images`."""
+def check_subset(size: int, least: int, images: int) -> None:
+    """Raise UserError unless a subset of `size` images has at least `least`, and fewer than its set of `images`."""
+    if size < least:
+        raise UserError(f"subset must be at least {least} images, got {size}")
     if size >= images:
         raise UserError(f"a subset must be smaller than the set of {images}, got {size}")
 

@@ -15,8 +15,9 @@ import evaluation
 import results
 from evaluation.statistics import Alternative
 from experiments.data.packed import PackedSet, open_packed
-from experiments.measure.protocols import PROTOCOLS, SUPERVISED
+from experiments.measure.protocols import PROTOCOLS, SUPERVISED, Protocol
 from experiments.run.context import Run
+from experiments.run.errors import UserError
 
 COLUMNS = (
     *("method_a", "method_b", "protocol", "n_test", "n_runs", "difference", "ci95_low", "ci95_high"),
@@ -124,7 +125,7 @@ def _over_draws(
     draws: Sequence[NDArray[np.float64]],
     alternative: Alternative = "two-sided",
 ) -> Comparison:
-    overlap = PROTOCOLS[record.spec["protocol"]].overlap
+    overlap = _protocol(record).overlap
     found = evaluation.paired_over_draws(*images, *draws, overlap=overlap, alternative=alternative)
     return Comparison(found.difference, "paired t over images and draws", found.p_value)
 
@@ -135,6 +136,13 @@ def _share(record: results.Record) -> NDArray[np.float64]:
         packed = np.frombuffer(bytes.fromhex(record.outcomes["right"]), np.uint8)
         return np.unpackbits(packed, count=record.n_test).astype(float)
     return np.frombuffer(bytes.fromhex(record.outcomes["right_draws"]), np.uint8) / record.n_runs
+
+
+def _protocol(record: results.Record) -> Protocol:
+    name, known = record.spec.get("protocol"), PROTOCOLS | SUPERVISED
+    if not isinstance(name, str) or name not in known:
+        raise UserError(f"run {record.run_id} names no known protocol in its spec: {name!r}; measure it again")
+    return known[name]
 
 
 def _row(a: results.Record, b: results.Record) -> dict[str, Any]:
@@ -158,7 +166,7 @@ def _row(a: results.Record, b: results.Record) -> dict[str, Any]:
 
 def class_table(a: results.Record, b: results.Record, run: Run) -> str:
     """Make a table with a row for each class; if no packed set with these test images is found, a line that says so."""
-    name = f"{(PROTOCOLS | SUPERVISED)[a.spec['protocol']].data}-test"
+    name = f"{_protocol(a).data}-test"
     packed = _packed_set(name, a.inputs["test"], run)
     if packed is None or packed.labels is None:
         return f"no classes: the labels of these test images were not found; dcgan-eval data {name} gets the set"

@@ -30,9 +30,7 @@ def call_factory(text: str, request: Request) -> Network:
         made = _attribute(where, attribute)()
     except features.BackboneError:
         raise
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # the user's code can raise anything, SystemExit too
+    except Exception as error:  # the user's code can raise anything
         hint = closest(where, PREFIXES) if getattr(error, "name", None) == where else ""
         raise ValueError(f"cannot make it: {one_line(error)}{hint}") from error
     if isinstance(made, features.Backbone):

@@ -35,7 +35,7 @@ def architecture(text: str) -> tuple[gan.Architecture, str]:
 def open_shipped(name: str, request: Request) -> Network:
     """Open the discriminator that comes with the project under this name."""
     file = WEIGHTS / name / "discriminator.safetensors"
-    if _summary(file).discriminator != file_digest(file, "sha256"):
+    if _trained_on(file) is None:
         raise ValueError(f"{file} is not the file that its {SUMMARY} names; restore both from version control")
     return open_checkpoint(str(file), request)
 
@@ -121,18 +121,13 @@ class _Summary:
     data: _Data
 
 
-def _summary(file: Path) -> _Summary:
-    found: _Summary = read_json(file.with_name(SUMMARY), _Summary)
-    return found
-
-
 def _trained_on(file: Path) -> str | None:
     """Return the digest of the training images, at the network's size, from training.json next to the file.
 
     None if training.json is that of another file.
     """
     try:
-        found = _summary(file)
+        found: _Summary = read_json(file.with_name(SUMMARY), _Summary)
         own = found.discriminator == file_digest(file, "sha256")
     except (OSError, ValueError):
         return None  # there is none, or it is some other JSON of the user

@@ -14,6 +14,7 @@ from experiments.networks.contender import Contender, Request
 from experiments.networks.kinds import CHECKPOINT, FACTORIES, KINDS, SHIPPED, Kind, refuse_old_path
 from experiments.run.context import Run
 from experiments.run.errors import UserError, closest
+from experiments.run.files import refuse_irregular
 from features.errors import contained, one_line
 
 
@@ -75,8 +76,7 @@ def _kind_of(text: str) -> tuple[Kind, str]:
     """Return the kind of the name, and the text for the kind's resolver. Raises ValueError for a name of no kind."""
     path = Path(text)
     is_file = path.is_file() and path.suffix != ".py"
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise ValueError("it is no regular file")
+    refuse_irregular(path)
     if _is_program(path):
         raise ValueError(
             "exported programs are not opened; write a function that makes the network and loads its state dict, and "

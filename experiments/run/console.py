@@ -123,6 +123,12 @@ def counted(n: int, unit: str) -> str:
     return f"{n:,} {unit if n == 1 else plural(unit)}"
 
 
+def first_few(texts: Sequence[str]) -> str:
+    """Return the first three texts, and how many more there are: `a, b, c and 2 more`."""
+    more = len(texts) - 3
+    return ", ".join(texts[:3]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def plural(unit: str) -> str:
     """Return the plural of a unit; symbols, and what is plural already, have the same."""
     if unit in ("MiB", "s") or unit.endswith("images"):

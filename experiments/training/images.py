@@ -4,7 +4,6 @@ The set's images may be larger than the network's: it then trains on views of th
 images of the network's size, the de-duplication pass and all comparisons with samples, takes full views.
 """
 
-import contextlib
 import dataclasses
 import warnings
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 import gan
-from experiments.data.load import is_packed, load
+from experiments.data.load import load
 from experiments.data.names import is_name
 from experiments.data.packed import PackedSet, open_packed
 from experiments.deduplication.methods import find_removed
@@ -24,7 +23,7 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.training.files import REMOVED, STATE
 from experiments.training.recipe import Recipe
-from experiments.training.resume import Notes, kept
+from experiments.training.resume import Notes, read_vouched
 
 BLOCK = 4096  # larger images that are gathered at once
 
@@ -71,15 +70,16 @@ def training_set(recipe: Recipe, run: Run) -> TrainingSet:
 
 def check_set(recipe: Recipe, run: Run) -> None:
     """Raise UserError if there is no such set, or if it is packed already and does not fit; it is not packed here."""
-    if not is_name(recipe.dataset) and not is_packed(recipe.dataset, run):
-        load(recipe.dataset, run)  # raises
-    for folder in (root / "packed" / recipe.dataset for root in (run.data_root, run.runs_root)):
-        if folder.is_dir():
-            with contextlib.suppress(ValueError, OSError):  # if it is damaged, the run packs it again
-                packed = open_packed(folder)
-                _check_fits(packed, recipe)
-                _check_left(len(packed.images), recipe)
+    given, built = (root / "packed" / recipe.dataset for root in (run.data_root, run.runs_root))
+    if given.exists() or not is_name(recipe.dataset):
+        packed = load(recipe.dataset, run)  # such a set is never built
+    else:
+        try:
+            packed = open_packed(built)
+        except (ValueError, OSError):  # the run builds it
             return
+    _check_fits(packed, recipe)
+    _check_left(len(packed.images), recipe)
 
 
 def _check_left(kept: int, recipe: Recipe) -> int:
@@ -103,7 +103,7 @@ def as_begun(data: TrainingSet, out: Path, recipe: Recipe, notes: Notes) -> Trai
     if recipe.dedup is None or not (out / STATE).exists():
         return data
     try:
-        lines = [line.split(",") for line in kept(out / REMOVED, notes).decode().split()[1:]]
+        lines = [line.split(",") for line in read_vouched(out / REMOVED, notes).decode().split()[1:]]
         pairs = np.array([(int(stays), int(index)) for index, stays in lines], np.int64).reshape(-1, 2)
     except (OSError, ValueError, OverflowError):
         return data

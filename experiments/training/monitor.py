@@ -27,7 +27,7 @@ from experiments.training import files
 from experiments.training.collapse import YOUNG, CollapseDetector
 from experiments.training.images import TrainingSet, full_views
 from experiments.training.losses import Losses
-from experiments.training.resume import Notes, kept, read_looks, set_aside
+from experiments.training.resume import Notes, read_looks, read_vouched, set_aside
 from results import figures
 
 LOOKS = 20
@@ -146,7 +146,7 @@ class Monitor:
         file, step = self.out / files.LOSSES, self.state.step
         try:
             if step:
-                kept(file, self.notes)
+                read_vouched(file, self.notes)
             return Losses(file, step)
         except (ValueError, UserError) as error:
             if not step:  # the file of another program, or of a run whose checkpoint was deleted
@@ -158,7 +158,7 @@ class Monitor:
         """Return the rows up to the state's step, after the detector has read them."""
         file, step = self.out / files.EPOCHS, self.state.step
         try:
-            rows = read_looks(kept(file, self.notes), step) if step else []
+            rows = read_looks(read_vouched(file, self.notes), step) if step else []
         except ValueError as error:
             set_aside(file, error, self._run)
             return []

@@ -61,7 +61,7 @@ def read_notes(noted: Mapping[str, Any], out: Path, run: Run) -> Notes:
     return Notes(seconds, data)
 
 
-def kept(file: Path, notes: Notes) -> bytes:
+def read_vouched(file: Path, notes: Notes) -> bytes:
     """Return the part of a file that belongs to the checkpoint; of earlier versions' runs, the whole file.
 
     Raises ValueError if it differs from what the checkpoint vouches for.

@@ -17,7 +17,7 @@ from experiments.networks.kinds import SHIPPED, WEIGHTS, refuse_old_path
 from experiments.run.console import counted
 from experiments.run.context import ROOT, Run
 from experiments.run.errors import UserError
-from experiments.run.files import check_place, file_digest, write_bytes
+from experiments.run.files import file_digest, write_bytes
 from experiments.run.progress import silent
 from experiments.run.reading.documents import read_json, write_json
 from experiments.run.torchrun import broadcast
@@ -82,7 +82,6 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
 
 def check(recipe: Recipe, out: Path, run: Run) -> None:
     """Raise UserError as `train` would, as far as that can be told without the images; write nothing."""
-    check_place(out)
     check_limits(recipe, run)
     check_set(recipe, run)
     if (out / STATE).exists() or recipe.discriminator or recipe.generator:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from features.errors import contained, one_line
+from features.errors import blamed, contained, one_line
 
 USERS = "from torch import nn\ndef run(x):\n    return nn.Linear(2, 2)(x)\n"
 
@@ -44,3 +44,15 @@ def test_only_what_would_end_the_program_is_turned_into_an_error():
             raise kept
     with contained("forward"):
         nn.Identity()
+
+
+def test_errors_of_the_users_own_code_are_told_from_others():
+    users, ours = {"__name__": "_backbone_mine"}, {"__name__": "experiments.x", "blamed": blamed}
+    exec(compile("def run(error):\n    raise error\n", "/somewhere/mine.py", "exec"), users)
+    exec("def run(inner, error):\n    with blamed('the network'):\n        inner(error)\n", ours)
+    exec("def run(error):\n    raise error\n", library := {"__name__": "features.x"})
+    with pytest.raises(ValueError, match=r"^the network raises RuntimeError: boom \(mine.py:2\)$"):
+        ours["run"](users["run"], RuntimeError("boom"))
+    for kept in (OSError("disk full"), RuntimeError("of the library"), ValueError("of the library")):
+        with pytest.raises(type(kept), match=f"^{kept}$"):
+            ours["run"](library["run"], kept)

@@ -122,6 +122,22 @@ def test_impossible_records_are_refused(change, message):
         replace(RECORD, **change)
 
 
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"solver": {"C": [None]}},
+        {"solver": {"variants": {}}},
+        {"solver": {"variants": [{"kind": "layer", "variant": "conv1"}]}},
+        {"solver": {"curve": [{"references": 1, "error_percent": None}]}},
+        {"selection": {"holdout": "many"}},
+    ],
+)
+def test_what_tables_show_of_a_record_is_checked_when_it_is_read(tables):
+    with pytest.raises(ValueError, match=r"must be a table of names .*if given, must") as caught:
+        replace(RECORD, **tables)
+    assert len(str(caught.value)) < 600
+
+
 def test_unknown_and_missing_keys_are_named():
     with pytest.raises(ValueError, match="unknown keys host, user; known are run_id, table, method"):
         from_dict(Record, {**asdict(RECORD), "user": "x", "host": "y"}, "it")

@@ -18,10 +18,9 @@ import PIL
 from PIL import features
 
 import dedup
-from dedup.pictures import describe
 from experiments.data.images.chunks import Outcome, work_through
 from experiments.data.images.decode import MAX_FILE_BYTES
-from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_images, tell_noted, without
+from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_images, tell, without
 from experiments.run import kept
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -110,9 +109,7 @@ def read(
     skipped.sort()
     digest.update(json.dumps([names, skipped]).encode())
     whole = {name: np.concatenate(parts) for name, parts in codes.items()}
-    tell_noted(listing.noted, run)
-    if treated:
-        run.say(f"{source.name}: of {len(names):,} images {describe(treated)}")
+    tell(source.name, len(names), listing.noted, treated, run)
     return Photos(names, images, whole, skipped, digest.hexdigest(), listing.noted, dict(treated), readers)
 
 

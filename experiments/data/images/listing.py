@@ -7,24 +7,25 @@ the path inside and then by the zip.
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import dedup
 from dedup.files import read_file
+from dedup.pictures import describe
 from experiments.data.images import kinds
 from experiments.data.images.decode import MAX_FILE_BYTES
 from experiments.data.images.walk import IGNORED_PREFIX, walk
 from experiments.data.images.zips import contents, read_member
+from experiments.run.console import counted, first_few
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.filenames import shown
 
 CHUNK_IMAGES, CHUNK_BYTES = 256, 32 * 2**20  # about a second's work
-NAMED = 3  # number of names in a note
-NODE = tuple[int, int]  # device and inode
+Node = tuple[int, int]  # device and inode
 
 
 class File(NamedTuple):
@@ -32,7 +33,7 @@ class File(NamedTuple):
 
     path: str  # inside the source, as the system spells it; for a member of a folder's zip "a.zip/path inside"
     version: tuple[int, int]  # (size in bytes, time of the last change or CRC)
-    node: NODE = (0, 0)  # of the file, or of the zip that holds it
+    node: Node = (0, 0)  # of the file, or of the zip that holds it
     archive: str = ""  # path inside the source folder of the zip that holds it
 
     @property
@@ -152,12 +153,13 @@ def without(listing: Listing, source: Path, other: Path) -> Listing:
     return Listing(files, listing.skipped, sorted([*listing.noted, *both]))
 
 
-def tell_noted(noted: Sequence[tuple[str, str]], run: Run) -> None:
-    """Say what was left out without the loss of an image."""
+def tell(name: str, images: int, noted: Sequence[tuple[str, str]], treated: Mapping[str, int], run: Run) -> None:
+    """Say what of a source was left out without the loss of an image, and what was done to how many of its images."""
     if noted:
-        more = f" and {len(noted) - NAMED:,} more" if len(noted) > NAMED else ""
-        named = ", ".join(shown(f"{name} {reason}") for name, reason in noted[:NAMED])
-        run.say(f"left out {len(noted):,}, without the loss of an image: {named}{more}")
+        named = first_few([shown(f"{path} {reason}") for path, reason in noted])
+        run.say(f"left out {len(noted):,}, without the loss of an image: {named}")
+    if treated:
+        run.say(f"{name}: of {counted(images, 'image')} {describe(treated)}")
 
 
 def members(folder: Path) -> list[File]:
@@ -269,5 +271,5 @@ def _inside(file: File) -> str:
     return file.path.removeprefix(f"{file.archive}/") if file.archive else file.path
 
 
-def _node(status: os.stat_result) -> NODE:
+def _node(status: os.stat_result) -> Node:
     return status.st_dev, status.st_ino

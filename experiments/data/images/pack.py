@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from dedup.pictures import describe
 from experiments.data.images import lmdb
 from experiments.data.images.chunks import Outcome, work_through
 from experiments.data.images.decode import DECODER, decode_squares, describe_transform
-from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_folder, list_images, tell_noted
+from experiments.data.images.listing import CHUNK_IMAGES, FileChunk, cut, list_folder, list_images, tell
 from experiments.data.packed import PackedSet, pack
 from experiments.run import kept
 from experiments.run.context import Run
@@ -130,9 +129,7 @@ def pack_images(planned: Plan, folder: Path, spec: PackSpec, run: Run, *, worker
             labels=None if planned.labels is None else labels,
             details=details,
         )
-    tell_noted(planned.noted, run)
-    if treated:
-        run.say(f"{packed.name}: of {len(packed.images):,} images {describe(treated)}")
+    tell(packed.name, len(packed.images), planned.noted, treated, run)
     return packed
 
 

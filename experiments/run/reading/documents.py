@@ -76,11 +76,11 @@ def parse(text: str) -> Any:
         value = json.loads(text, parse_constant=_constant, object_pairs_hook=_once)
     except RecursionError as error:
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep") from error
-    check_plain(value)
+    _check_plain(value)
     return value
 
 
-def check_plain(value: Any) -> None:
+def _check_plain(value: Any) -> None:
     """Raise ValueError if there is an infinite float, an int beyond 64 bits, or too deep a level in lists and dicts."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH + 1):

@@ -41,17 +41,17 @@ def build(shape: Any, value: Any, where: str, *, closed: bool = True, names: Map
         found = inner(parts[0], value, where)
         for rule in parts[1:]:
             if not rule.holds(found):
-                raise ValueError(f"{where} must {rule.must}, got {shown(value)}")
+                raise ValueError(f"{where} must {rule.must}, got {_short(value)}")
         return found
     if origin in (Union, types.UnionType):
         return _one_of(parts, value, where, inner)
     if origin is Literal:
         if not any(type(value) is type(part) and value == part for part in parts):
-            raise ValueError(f"{where} must be one of {', '.join(map(str, parts))}, got {shown(value)}")
+            raise ValueError(f"{where} must be one of {', '.join(map(str, parts))}, got {_short(value)}")
         return value
     if origin in (tuple, list):
         if not isinstance(value, (list, tuple)):
-            raise ValueError(f"{where} must be a list, got {shown(value)}")
+            raise ValueError(f"{where} must be a list, got {_short(value)}")
         if origin is list or parts[1:] == (...,):
             parts = parts[:1] * len(value)
         if len(parts) != len(value):
@@ -64,7 +64,7 @@ def build(shape: Any, value: Any, where: str, *, closed: bool = True, names: Map
     return _plain(shape, value, where)
 
 
-def shown(value: object) -> str:
+def _short(value: object) -> str:
     """Return the value as messages show it: of a long or deep one, only the beginning."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = 80
@@ -77,7 +77,7 @@ def shown(value: object) -> str:
 def _table(cls: type, value: Any, where: str, closed: bool, names: Mapping[str, Any]) -> Any:
     known = {f.name: f for f in dataclasses.fields(cls)}
     if not isinstance(value, dict):
-        raise ValueError(f"{where} must be a table, got {shown(value)}")
+        raise ValueError(f"{where} must be a table, got {_short(value)}")
     if closed and (unknown := sorted(map(str, set(value) - set(known)))):
         raise ValueError(
             f"unknown key {unknown[0]!r} in {where}; known: {', '.join(known)}{closest(unknown[0], known)}"
@@ -109,17 +109,17 @@ def _one_of(parts: tuple[Any, ...], value: Any, where: str, inner: Any) -> Any:
     if len(parts) == 1:
         raise errors[0]
     kinds = " or ".join(getattr(part, "__name__", str(part)) for part in parts)
-    raise ValueError(f"{where} must be of type {kinds}, got {shown(value)}")
+    raise ValueError(f"{where} must be of type {kinds}, got {_short(value)}")
 
 
 def _plain(shape: Any, value: Any, where: str) -> Any:
     """Check a value against a type of `_PLAIN`: a bool is no number, and a float is finite."""
     if type(value) not in _PLAIN[shape]:
-        raise ValueError(f"{where} must be of type {shape.__name__}, got {shown(value)}")
+        raise ValueError(f"{where} must be of type {shape.__name__}, got {_short(value)}")
     if shape is int and not -(2**63) <= value < 2**64:
-        raise ValueError(f"{where} must fit 64 bits, got {shown(value)}")
+        raise ValueError(f"{where} must fit 64 bits, got {_short(value)}")
     if shape is float and not _finite(value):
-        raise ValueError(f"{where} must be a finite number, got {shown(value)}")
+        raise ValueError(f"{where} must be a finite number, got {_short(value)}")
     return value
 
 

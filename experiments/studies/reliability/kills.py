@@ -35,7 +35,8 @@ from experiments.training.files import DISCRIMINATOR, GENERATOR, LOSSES, STATE, 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 LIMIT = 300.0  # seconds of a run
 PHOTOGRAPHS = 1200
-VARYING = {"started", "seconds", "written", "hardware", "notes", "digest", "seal"}  # when, where, digests of these
+# when and where, and digests over these
+VARYING = {"started", "seconds", "written", "hardware", "notes", "digest", "seal"}
 TRAIN_IMAGES = 640
 
 

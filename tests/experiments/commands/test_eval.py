@@ -266,3 +266,13 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture) -> Non
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
     assert stop.value.code == 0 and f"dcgan-eval {command}" in capsys.readouterr().out.split("example:")[1]
+
+
+def test_a_network_that_fails_late_is_told_in_one_line(roots: Path, capsys: pytest.CaptureFixture) -> None:
+    fails = "if len(x) > 8:\n            raise RuntimeError('late')"
+    layer = f"class Late(nn.ReLU):\n    def forward(self, x):\n        {fails}\n        return super().forward(x)\n"
+    source = USERS.replace("torch.nn.ReLU()", "Late()").replace("def make", f"from torch import nn\n{layer}\ndef make")
+    (roots / "late.py").write_text(source)
+    assert cli.main(["eval", f"{roots}/late.py:make", "--subset", "640"]) == 2
+    assert "the network raises RuntimeError: late (late.py:" in (told := capsys.readouterr().err)
+    assert "Traceback" not in told

@@ -77,6 +77,16 @@ def test_a_dry_run_refuses_what_the_run_refuses(place, capsys: pytest.CaptureFix
     assert text in planned and line(place, capsys, words) == planned
 
 
+def test_a_dry_run_refuses_a_damaged_set_that_the_run_cannot_build(place, capsys: pytest.CaptureFixture) -> None:
+    given = place.run.data_root / "packed/photos"
+    given.parent.mkdir(parents=True)
+    (place.run.runs_root / "packed/photos").rename(given)
+    images = given / "images.u8"
+    images.write_bytes(images.read_bytes()[:-1] + b"\0")
+    planned = line(place, capsys, ["train", "mine.toml", "--dry-run"])
+    assert "photos cannot be used" in planned and line(place, capsys, ["train", "mine.toml"]) == planned
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

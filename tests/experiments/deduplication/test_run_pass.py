@@ -19,6 +19,7 @@ import dedup
 from experiments.data.leakage import read_audit
 from experiments.deduplication.run_pass import deduplicate
 from experiments.deduplication.spec import METHODS, DedupSpec
+from experiments.run.console import counted
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from tests.experiments.deduplication.conftest import HOSTILE
@@ -132,7 +133,7 @@ def test_photographs(album: Path, workplace, tmp_path: Path, method: str, zipped
     assert (out / "keep.txt").read_text().splitlines() == sorted(everything - {b for _, b in found})
     skipped = {r["file"]: r["reason"] for r in rows(out / "skipped.csv")}
     assert skipped["empty.jpg"] == "is empty" and len(skipped) == 2 - zipped == summary["skipped"]
-    assert f"skipped {len(skipped)} files" in said[0] and "empty.jpg (is empty)" in said[0]
+    assert f"skipped {counted(len(skipped), 'file')}, listed" in said[0] and "empty.jpg (is empty)" in said[0]
     page = (out / "gallery.html").read_text()
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page
     assert (out / "semantic.safetensors").exists() == (method == "semantic")

@@ -108,7 +108,8 @@ def test_a_file_that_exits_is_a_mistake_and_not_success(
     file = workplace.root / "mine.py"
     file.write_text("raise SystemExit(0)\n")
     assert workplace.main(command, f"{file}:make") == 2
-    assert capsys.readouterr().err.endswith("cannot make it: SystemExit: 0 (mine.py:1)\n")
+    told = "its code raises SystemExit: 0 (mine.py:1), which would end the program; remove that\n"
+    assert capsys.readouterr().err.endswith(told)
     file.write_text("raise KeyboardInterrupt\n")
     assert workplace.main(command, f"{file}:make") == 130
 
@@ -148,7 +149,7 @@ def test_a_layer_that_runs_several_times_is_named_by_run(
         ("NET:Gray", "it does not run on float32 [2, 3, 32, 32]: RuntimeError"),
         ("NET:nothing", "cannot make it: AttributeError"),
         ("NET:number", "the factory must return a features.Backbone or a torch.nn.Module, got int"),
-        ("NET:exits", "cannot make it: SystemExit: 0 (net.py:23)"),
+        ("NET:exits", "its code raises SystemExit: 0 (net.py:23), which would end the program; remove that"),
         ("NET:Exits", "forward raises SystemExit: 0 (net.py:23), which would end the program; remove that"),
         ("NET:Nameless", "reading its weights raises RuntimeError: no name (net.py:34); keep nn.Module's own methods"),
         ("NET:meta", "is on the meta device, without values; make the network on the CPU, or load weights"),

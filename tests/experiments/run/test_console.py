@@ -90,6 +90,11 @@ def test_a_total_that_was_too_small_is_not_shown(clock, capsys):
     assert lines[:3] == ["x: 2/3 fits, 66 %", "x: 4 fits, 0.1 fits/s", "x: 6 fits, 0.1 fits/s"] and "-" not in lines[1]
 
 
+def test_of_a_long_list_the_first_three_are_named():
+    assert console.first_few(["a", "b", "c"]) == "a, b, c"
+    assert console.first_few(["a", "b", "c", *1200 * "d"]) == "a, b, c and 1,200 more"
+
+
 def test_nouns_are_counted():
     found = [
         console.counted(n, unit) for n, unit in [(1, "image"), (0, "image"), (2000, "batch"), (3, "pass"), (4, "MiB")]

@@ -15,7 +15,7 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.training.losses import Losses
 from experiments.training.recipe import Recipe
-from experiments.training.resume import Notes, kept, notes_of, read_looks, read_notes
+from experiments.training.resume import Notes, notes_of, read_looks, read_notes, read_vouched
 from experiments.training.session import train
 
 RECIPE = Recipe(
@@ -111,7 +111,7 @@ def test_no_flipped_bit_of_what_a_run_reads_back_is_accepted(half):
     for name in ("losses.csv", "epochs.csv", "removed.csv"):
         whole = (half / name).read_bytes()
         held, _ = notes.files[name]
-        assert kept(half / name, notes) == whole[:held]
+        assert read_vouched(half / name, notes) == whole[:held]
         copy = half / "copies" / name
         copy.parent.mkdir(exist_ok=True)
         for at in (drawn.randrange(8 * held) for _ in range(150)):
@@ -119,7 +119,7 @@ def test_no_flipped_bit_of_what_a_run_reads_back_is_accepted(half):
             changed[at // 8] ^= 1 << at % 8
             copy.write_bytes(changed)
             with pytest.raises(ValueError, match="not what it was at the checkpoint"):
-                kept(copy, notes)
+                read_vouched(copy, notes)
 
 
 @pytest.mark.parametrize("name", ["discriminator.safetensors", "generator.safetensors", "training.json"])
@@ -164,10 +164,10 @@ def test_notes_vouch_for_the_beginning_of_growing_files(tmp_path):
     notes = read_notes(notes_of(tmp_path, 1.23456, {"name": "x"}), tmp_path, Run(tmp_path, tmp_path))
     assert notes.seconds == 1.235 and notes.data == {"name": "x"} and list(notes.files) == ["losses.csv"]
     (tmp_path / "losses.csv").write_bytes(b"first, later")
-    assert kept(tmp_path / "losses.csv", notes) == b"first"
+    assert read_vouched(tmp_path / "losses.csv", notes) == b"first"
     (tmp_path / "losses.csv").unlink()
     with pytest.raises(ValueError, match="not what it was"):
-        kept(tmp_path / "losses.csv", notes)
+        read_vouched(tmp_path / "losses.csv", notes)
 
 
 LOOK = "epoch,step,seconds,diversity,loss_generator,loss_discriminator,warning\n"

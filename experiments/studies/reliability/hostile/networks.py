@@ -21,22 +21,8 @@ HEADER = "dcgan-eval"  # the entry of the header of a safetensors file that our 
 RUN = (f"{TRAINED}/discriminator.safetensors", f"{TRAINED}/generator.safetensors")
 FIELDS = ("width", "kernel", "channels", "nz", "strides", "image_size", "head", "classes", "z")
 SIZES: tuple[Any, ...] = (
-    0,
-    -1,
-    1,
-    3,
-    2**31,
-    2**63,
-    10**30,
-    0.5,
-    True,
-    None,
-    "4",
-    [],
-    {},
-    [4],
-    float("nan"),
-    float("inf"),
+    *(0, -1, 1, 3, 2**31, 2**63, 10**30, 0.5),
+    *(True, None, "4", [], {}, [4], float("nan"), float("inf")),
 )
 
 
