@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DATA_ROOT ?= data
 export RUNS_ROOT ?= runs
+# recipes name variables as $$NAME, so that the shell executes nothing of a value: a folder may be called `a`
 
 .PHONY: setup cifar10-eval svhn-eval mnist-eval dedup tables report lint test bench clean
 .DEFAULT_GOAL := setup
@@ -29,20 +30,20 @@ cifar10-eval: $(READY)
 
 # PROTOCOL=svhn/1000-of-1083 if you have only that part of SVHN: a different protocol, with a row of its own.
 svhn-eval: $(READY)
-	$(BIN)/dcgan-eval eval --table svhn $(if $(PROTOCOL),--protocol $(PROTOCOL))
+	$(BIN)/dcgan-eval eval --table svhn $${PROTOCOL:+--protocol "$$PROTOCOL"}
 
 # GENERATOR: a class-conditional generator.safetensors, measured after real data; SAMPLES: how many it draws (50000)
 mnist-eval: $(READY)
 	@echo "Real data takes about 20 seconds on 2 cores; a generator as long for 10,000 samples."
 	$(BIN)/dcgan-eval eval real --table mnist
-	$(if $(GENERATOR),$(BIN)/dcgan-eval eval "$(GENERATOR)" --table mnist $(if $(SAMPLES),--samples $(SAMPLES)))
+	[ -z "$$GENERATOR" ] || $(BIN)/dcgan-eval eval "$$GENERATOR" --table mnist $${SAMPLES:+--samples "$$SAMPLES"}
 
 # SET and AGAINST: names of sets, folders or zips; AGAINST= searches within SET. METHOD: near-duplicates, phash, semantic ...
-SET ?= cifar10-test
-AGAINST ?= cifar10-train
-METHOD ?= near-duplicates
+export SET ?= cifar10-test
+export AGAINST ?= cifar10-train
+export METHOD ?= near-duplicates
 dedup: $(READY)
-	$(BIN)/dcgan-eval dedup "$(SET)" $(if $(AGAINST),--against "$(AGAINST)") --method $(METHOD)
+	$(BIN)/dcgan-eval dedup "$$SET" $${AGAINST:+--against "$$AGAINST"} --method "$$METHOD"
 
 tables: $(READY)
 	$(BIN)/dcgan-eval table
@@ -69,5 +70,7 @@ bench: $(READY)
 
 # Removes only caches: measured results and trained networks stay.
 clean:
+	@if [ "$${RUNS_ROOT:-runs}" -ef "$${DATA_ROOT:-data}" ] || [ "$${RUNS_ROOT:-runs}" -ef "$$HOME" ]; then \
+		echo "RUNS_ROOT is DATA_ROOT or your home, whose folders may be your own: remove the caches by hand" >&2; exit 2; fi
 	cd "$${RUNS_ROOT:-runs}" 2>/dev/null && rm -rf downloads packed packing features photos || true
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -180,6 +180,8 @@ class FeatureClassification(Measurement):
 def prepare(spec: EvalSpec, run: Run) -> FeatureClassification:
     """Load both parts and the network, and draw the hold-out. Raises UserError if one cannot be loaded."""
     contender = runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=spec.rules.data)
+    for note in contender.notes:
+        run.say(f"note: {note}")
     train, test = (load_labelled(f"{spec.rules.data}-{part}", run) for part in ("train", "test"))
     if spec.subset is None:
         check_images(spec.protocol, len(train.images), len(test.images))

@@ -5,10 +5,13 @@ import json
 import os
 import re
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import gan
 from experiments import cli
@@ -276,3 +279,13 @@ def test_a_network_that_fails_late_is_told_in_one_line(roots: Path, capsys: pyte
     assert cli.main(["eval", f"{roots}/late.py:make", "--subset", "640"]) == 2
     assert "the network raises RuntimeError: late (late.py:" in (told := capsys.readouterr().err)
     assert "Traceback" not in told
+
+
+def test_what_is_assumed_about_a_port_is_told_where_it_is_measured(roots: Path, capsys: pytest.CaptureFixture) -> None:
+    named = OrderedDict[str, nn.Module](conv0=nn.Conv2d(3, 4, 4, 2, 1), conv1=nn.Conv2d(4, 8, 4, 2, 1))
+    named |= {"norm1": nn.BatchNorm2d(8), "out": nn.Conv2d(8, 1, 4)}  # names that do not tell where norm1 stands
+    torch.save(nn.Sequential(named).state_dict(), roots / "netD.pth")
+    assert cli.main(["extract", str(roots / "netD.pth"), "--subset", "640"]) == 0
+    assert (
+        "note: assumed, since a state dict does not tell: batch norm before its activation" in capsys.readouterr().err
+    )
