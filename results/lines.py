@@ -157,16 +157,18 @@ def _finite(text: str) -> float:
 def read_lines(
     path: str | os.PathLike[str], kind: Callable[..., T], what: str, check: Callable[[T], object] = lambda record: None
 ) -> Iterator[tuple[str, T]]:
-    """Yield ("file:line", record) for every line that is not blank; none if the file does not exist yet.
+    """Yield ("file:line", record) for every line; none if the file does not exist yet, or is empty.
 
+    An emptied line is refused like any other that is no record: the record that it held would be lost without a word.
     `check` raises ValueError for a record that contradicts itself. Raises ValueError, with file, line, `what` it should
     be and how to mend it, for a line that is no such record.
     """
     path = Path(path)
-    for number, line in enumerate(path.read_bytes().split(b"\n") if path.exists() else [], start=1):
-        if not line.strip():
-            continue
+    content = path.read_bytes() if path.exists() else b""
+    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n") if content else [], start=1):
         try:
+            if not line.strip():
+                raise ValueError("it is empty")
             record = from_dict(kind, parse(line), "it")
             check(record)
         except ValueError as error:

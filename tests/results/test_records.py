@@ -276,3 +276,16 @@ def test_no_flipped_bit_of_a_line_is_accepted(tmp_path):
             assert read_records(path) == [RECORD]  # an end of the line that became a space
         except ValueError as error:
             assert "is not a run record" in str(error)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_emptied_line_is_refused_since_its_record_would_be_lost(tmp_path, place):
+    file = tmp_path / "runs.jsonl"
+    for day in (1, 2, 3):
+        append_record(file, replace(RECORD, run_id=f"2026112{day}-00000000"))
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:place], "", *lines[place + 1 :]]) + "\n")
+    with pytest.raises(ValueError, match=rf"runs.jsonl:{place + 1} is not a run record \(it is empty\); restore"):
+        read_records(file)
+    file.write_text("")
+    assert read_records(file) == []
