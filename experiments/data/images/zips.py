@@ -37,23 +37,28 @@ def contents(archive: Path) -> Contents:
         later[path] -= 1
         if IGNORED_FOLDER in path.split("/") or is_mac_note(path, later):
             continue
-        if (reason := _not_read(info, later[path])) is not None:
+        is_image = kinds.is_image(path)
+        reason = _image_not_read(info, later[path]) if is_image else _not_read(path)
+        if reason is not None:
             found.skipped.append((path, reason))
-        elif kinds.is_image(path):
+        elif is_image:
             found.images.append((path, (info.file_size, info.CRC)))
     found.images.sort()
     return found
 
 
-def _not_read(info: zipfile.ZipInfo, later: int) -> str | None:
-    if kinds.is_zip(info.filename):
+def _image_not_read(info: zipfile.ZipInfo, later: int) -> str | None:
+    if later:
+        return "the zip holds another file of this name, which is read"
+    if stat.S_ISLNK(info.external_attr >> 16):
+        return "a link inside a zip, which is not followed"
+    return None
+
+
+def _not_read(path: str) -> str | None:
+    if kinds.is_zip(path):
         return "an archive inside an archive, which is not read: unpack it"
-    if kinds.is_image(info.filename):
-        if later:
-            return "the zip holds another file of this name, which is read"
-        if stat.S_ISLNK(info.external_attr >> 16):
-            return "a link inside a zip, which is not followed"
-    return kinds.not_read(info.filename)
+    return kinds.not_read(path)
 
 
 def read_member(archive: Path, version: tuple[int, int], path: str) -> bytes:
