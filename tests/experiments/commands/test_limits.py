@@ -132,8 +132,14 @@ def test_what_would_be_waited_for_is_refused(place, capsys: pytest.CaptureFixtur
 
 def test_files_folders_and_what_is_absent_are_not_irregular(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for path in (tmp_path, tmp_path / "file", tmp_path / "absent", Path("x" * 5000), Path("\0")):
-        refuse_irregular(path)
+    os.mkfifo(tmp_path / "pipe")
+    refused = []
+    for path in (tmp_path, tmp_path / "file", tmp_path / "absent", Path("x" * 5000), Path("\0"), tmp_path / "pipe"):
+        try:
+            refuse_irregular(path)
+        except UserError:
+            refused.append(path)
+    assert refused == [tmp_path / "pipe"]
 
 
 def test_a_place_below_a_file_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
