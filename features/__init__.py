@@ -5,7 +5,7 @@ from features.backbone import Backbone, BackboneError, feature_width, layer_shap
 from features.batchnorm import batch_statistics, calibrate_batchnorm
 from features.conformance import Finding, check_backbone, parametrize_with_checks, run_checks
 from features.costs import Costs, measure_costs
-from features.extract import extract
+from features.extract import extract, extract_labelled
 from features.grids import NestedGrids
 from features.guided import concentration, guided_backprop
 from features.images import ValueRange
@@ -33,6 +33,7 @@ __all__ = [
     "concentration",
     "default_stages",
     "extract",
+    "extract_labelled",
     "feature_key",
     "feature_width",
     "guided_backprop",

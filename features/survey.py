@@ -126,6 +126,16 @@ def survey(model: nn.Module, images: Tensor, to_maps: Callable[[Any], Tensor] | 
     return found
 
 
+def shape_fix(model: nn.Module, image_shape: tuple[int, int, int]) -> str:
+    """Say what image_shape to give for a network that does not run on this one."""
+    channels, height, width = image_shape
+    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    if first is None or first.in_channels == channels:
+        return "give the image_shape it was made for; forward takes only that batch, in float32"
+    takes = f"{first.in_channels} channel{'s' * (first.in_channels > 1)}"
+    return f"its first convolution takes {takes}: image_shape=({first.in_channels}, {height}, {width})"
+
+
 def choose_layers(found: Survey, wanted: Sequence[str], available: Sequence[str] | None = None) -> list[str]:
     """Turn names and patterns into layers, in the order given; layers of one pattern in the order in which they end.
 

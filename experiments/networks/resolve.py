@@ -15,7 +15,7 @@ from experiments.networks.kinds import CHECKPOINT, FACTORIES, KINDS, SHIPPED, Ki
 from experiments.run.context import Run
 from experiments.run.errors import UserError, closest
 from experiments.run.files import refuse_irregular
-from features.errors import contained, one_line
+from features.errors import blamed, contained, one_line
 
 
 def resolve(
@@ -39,14 +39,19 @@ def resolve(
             raise ValueError(kind.meaning.replace("`", ""))
         module, _, function = kind.resolver.partition(":")
         resolver = getattr(import_module(module), function)
-        with contained("its code"):
+        with contained("its code"), blamed("its code"):
             return resolver(name, Request(seed, run, learn_from)).contender(layers)
     except (ValueError, FileNotFoundError) as error:
-        raise UserError(f"backbone {text!r}: {error}") from error
-    except (UserError, OSError):
-        raise
-    except Exception as error:  # the user's code, other libraries, too little memory
-        raise UserError(f"backbone {text!r}: {one_line(error)}") from error
+        raise UserError(_named(text, str(error))) from error
+    except MemoryError as error:
+        raise UserError(f"backbone {text!r}: there is too little memory for it ({one_line(error)})") from error
+
+
+def _named(text: str, told: str) -> str:
+    """Say which backbone it is, unless what is told of a file names it."""
+    if told.startswith(f"{text} "):
+        return f"backbone {told}"
+    return f"backbone: {told}" if told.endswith(f" {text}") or f" {text}: " in told else f"backbone {text!r}: {told}"
 
 
 def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, data: str | None) -> Contender:
