@@ -106,13 +106,12 @@ class Backbone:
         """
         if str(images.dtype).endswith("uint8"):
             x = self.prepare(as_batch(check_images(images, None), None))
-        else:
-            if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
-                raise ValueError(
-                    f"images must be uint8, or floats {['n', *self.image_shape]} in value_range, got {images.dtype} "
-                    f"{list(images.shape)}".replace("'n'", "n")
-                )
+        elif images.ndim == 4 and tuple(images.shape[1:]) == self.image_shape:
             x = torch.as_tensor(images).detach().to(self.device, torch.float32)
+        else:
+            wanted = ", ".join(map(str, self.image_shape))
+            got = f"{images.dtype} {list(images.shape)}"
+            raise ValueError(f"images must be uint8, or floats [n, {wanted}] in value_range, got {got}")
         with tapped(self.model, self.layers, self.maps) as forward:
             maps = forward(x)
         return {name: m.clone() for name, m in zip(self.layers, maps, strict=True)}  # usable where gradients are
@@ -190,11 +189,10 @@ def _described(backbone: Backbone) -> str:
     columns = [("layer", "maps", "features")]
     width = 0
     for name in backbone.layers:
-        if shape := shapes.get(name):
-            width += (d := PAPER_GRID(torch.zeros(1, *shape)).shape[1])
-            columns.append((name, " x ".join(map(str, shape)), f"{d:,}"))
-        else:
-            columns.append((name, "", ""))
+        shape = shapes.get(name, ())
+        d = PAPER_GRID(torch.zeros(1, *shape)).shape[1] if shape else 0
+        width += d
+        columns.append((name, " x ".join(map(str, shape)), f"{d:,}" * (d > 0)))
     count = len(backbone.layers)
     hidden = f"\n... and {count - SHOWN} more" if count > SHOWN else ""
     first, second, third = (max(map(len, column)) for column in zip(*columns, strict=True))
@@ -203,8 +201,11 @@ def _described(backbone: Backbone) -> str:
     bounds = f"[{low:g}, {high:g}]" if isinstance(low, Real) else "a range for each channel"
     return (
         f"{type(backbone).__name__} of {type(backbone.model).__name__}: {count} layer{'s' * (count > 1)}"
-        f"{f', {width:,} features' if width else ''}\n"
-        f"input  {' x '.join(map(str, backbone.image_shape))} in {bounds}\n" + "\n".join(rows) + hidden + why
+        f"{f', {width:,} features' * (width > 0)}\n"
+        f"{'input':{first}}  {' x '.join(map(str, backbone.image_shape))} in {bounds}\n"
+        + "\n".join(rows)
+        + hidden
+        + why
     )
 
 

@@ -118,12 +118,12 @@ def to_input(
     Scaling divides by 255 / (high - low). For [-1, 1] that is the paper's x / 127.5 - 1 to the last bit.
     """
     channels, height, width = image_shape
-    axis, other = (1, 3) if isinstance(images, Tensor) else (3, 1)
+    axis = 1 if isinstance(images, Tensor) else 3
     if images.shape[axis] not in (1, channels):
         layout = "; uint8 arrays are [N, H, W, C], and floats and tensors [N, C, H, W]: turn the axes"
         raise ValueError(
             f"images must have {channels} channels (or 1, repeated) for this network, got {images.shape[axis]}"
-            f"{layout * (images.shape[other] in (1, channels))}"
+            f"{layout * (not {1, channels}.isdisjoint(images.shape[1:]))}"
         )
     pinned = device.type == "cuda"
     if isinstance(images, Tensor):

@@ -42,16 +42,19 @@ def resolve(
         with contained("its code"), blamed("its code"):
             return resolver(name, Request(seed, run, learn_from)).contender(layers)
     except (ValueError, FileNotFoundError) as error:
-        raise UserError(_named(text, str(error))) from error
+        raise UserError(_named(text, error)) from error
     except MemoryError as error:
         raise UserError(f"backbone {text!r}: there is too little memory for it ({one_line(error)})") from error
 
 
-def _named(text: str, told: str) -> str:
-    """Say which backbone it is, unless what is told of a file names it."""
+def _named(text: str, error: Exception) -> str:
+    """Say which backbone it is, unless the error of a file says it."""
+    told = str(error)
     if told.startswith(f"{text} "):
         return f"backbone {told}"
-    return f"backbone: {told}" if told.endswith(f" {text}") or f" {text}: " in told else f"backbone {text!r}: {told}"
+    return (
+        f"backbone: {told}" if isinstance(error, FileNotFoundError) and text in told else f"backbone {text!r}: {told}"
+    )
 
 
 def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, data: str | None) -> Contender:
