@@ -23,7 +23,15 @@ SHOWN = 24  # layers in a repr at most
 
 
 class BackboneError(ValueError):
-    """The fields of a Backbone do not fit. `backbone` holds them as given, for `features.run_checks` to look at."""
+    """The fields of a Backbone do not fit. `backbone` holds them as given, for `features.run_checks` to look at.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> try:
+    ...     features.Backbone(net, ["conv1"], (3, 32), (-1, 1))
+    ... except features.BackboneError as error:
+    ...     print(error)
+    no layer 'conv1' in this network; it has: 0, 1; image_shape must be three positive sizes (C, H, W), got (3, 32)
+    """
 
     def __init__(self, backbone: "Backbone", wrong: Sequence[str]) -> None:
         super().__init__("; ".join(wrong))
@@ -43,6 +51,17 @@ class Backbone:
     to_maps: turns a layer's output that is not such maps (tokens, for example) into them; None when all are maps.
     Raises BackboneError, a ValueError, that names everything that is wrong: unknown layers (with the known ones),
     impossible shapes or ranges, a model that is no module.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone(net, ["1"], (3, 32, 32), (-1, 1))
+    >>> backbone
+    Backbone of Sequential: 1 layer, 128 features
+    input  3 x 32 x 32 in [-1, 1]
+    layer  maps         features
+    1      8 x 16 x 16       128
+    >>> images = np.zeros((5, 32, 32, 3), np.uint8)
+    >>> {layer: tuple(maps.shape) for layer, maps in backbone(images).items()}
+    {'1': (5, 8, 16, 16)}
     """
 
     model: nn.Module
@@ -213,6 +232,11 @@ def layer_shapes(backbone: Backbone) -> dict[str, tuple[int, int, int]]:
     """Return layer name -> (C, h, w) of its maps, found by passing one blank image of image_shape through the network.
 
     Raises ValueError when the network cannot run on it, or a layer gives no maps or is not reached.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> features.layer_shapes(backbone)
+    {'1': (8, 16, 16)}
     """
     with tapped(backbone.model, backbone.layers, backbone.maps) as forward:
         try:
@@ -231,15 +255,33 @@ def blank_images(backbone: Backbone, count: int) -> np.ndarray:
 
 
 def layer_widths(backbone: Backbone, *, pool: Pool = PAPER_GRID) -> dict[str, int]:
-    """Return layer name -> the number of columns that it gives with this pool, in the backbone's order."""
+    """Return layer name -> the number of columns that it gives with this pool, in the backbone's order.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> features.layer_widths(backbone)
+    {'1': 128}
+    """
     return {name: pool(torch.zeros(1, *shape)).shape[1] for name, shape in layer_shapes(backbone).items()}
 
 
 def feature_width(backbone: Backbone, *, pool: Pool = PAPER_GRID) -> int:
-    """Return D, the number of columns that extraction gives with this pool: 28,672 for the paper's ImageNet network."""
+    """Return D, the number of columns that extraction gives with this pool: 28,672 for the paper's ImageNet network.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> features.feature_width(backbone), features.feature_width(backbone, pool=features.max_grid(2))
+    (128, 32)
+    """
     return sum(layer_widths(backbone, pool=pool).values())
 
 
 def max_units(backbone: Backbone) -> int:
-    """Return the paper's "max # of feature units": the largest channel count among the layers used."""
+    """Return the paper's "max # of feature units": the largest channel count among the layers used.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> features.max_units(backbone)
+    8
+    """
     return max(channels for channels, _, _ in layer_shapes(backbone).values())

@@ -39,6 +39,12 @@ def batch_statistics(model: nn.Module) -> Iterator[dict[nn.Module, BatchStatisti
     Yields a dictionary layer -> BatchStatistics that fills as the model runs. It covers BatchNorm1d/2d/3d,
     SyncBatchNorm (each process by itself) and their subclasses. The model's own statistics, counters and flags stay as
     they were.
+
+    >>> net = torch.nn.BatchNorm2d(8).eval()
+    >>> with features.batch_statistics(net) as seen:
+    ...     y = net(torch.randn(16, 8, 4, 4) + 5)
+    >>> bool(y.mean().abs() < 1e-5), seen[net].batches
+    (True, 1)
     """
     seen: dict[nn.Module, BatchStatistics] = {}
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
@@ -70,6 +76,12 @@ def calibrate_batchnorm(
     device: where to run; the model is moved there and stays there. By default it runs where it is.
     Training flags are kept. A model without batch norm is not changed, and 0 is returned. Raises ValueError for fewer
     than batch_size images.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.BatchNorm2d(8), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    >>> features.calibrate_batchnorm(backbone, images, batch_size=10)
+    2
     """
     if device is not None:
         backbone.model.to(device)

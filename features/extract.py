@@ -84,6 +84,20 @@ def extract(
     Returns out, or for a FeatureStore its read-only memory map.
     Raises ValueError for images, out or batch_size that do not fit, and for features that are not finite or beyond the
     range of float16 rows, with the row and the layer; for a tensor this is found at the end.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    >>> features.extract(backbone, images).shape
+    (20, 128)
+
+    The same images as torchvision's ToTensor makes them, in a DataLoader:
+
+    >>> floats = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    >>> loader = torch.utils.data.DataLoader(floats, batch_size=8)
+    >>> X = features.extract(backbone, loader, given_range=(0, 1))
+    >>> np.array_equal(X, features.extract(backbone, images))
+    True
     """
     if device is not None:
         backbone.model.to(device)
@@ -134,6 +148,14 @@ def extract_labelled(
     loader: any iterable of pairs, such as a DataLoader: images as for extract, labels integers [n]. batch_size: images
     that pass through the network at once; the loader's own batches may have any lengths. The rest is as in extract.
     Raises ValueError as extract does, and for batches without labels or with other labels.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> pairs = torch.utils.data.TensorDataset(torch.rand(20, 3, 32, 32), torch.arange(20) % 10)
+    >>> loader = torch.utils.data.DataLoader(pairs, batch_size=8)
+    >>> X, y = features.extract_labelled(backbone, loader, given_range=(0, 1))
+    >>> X.shape, y.shape
+    ((20, 128), (20,))
     """
     labels = [np.empty(0, np.int64)]
     X = extract(
