@@ -1,8 +1,10 @@
-"""Make the network that `BACKBONE=` names, ready for feature extraction."""
+"""Make the network that `BACKBONE=` names, or that the user's own object is, ready for feature extraction."""
 
+import copy
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 import features
 import gan
 from experiments.networks.contender import Contender, Request
+from experiments.networks.factories import network_of
 from experiments.networks.kinds import CHECKPOINT, FACTORIES, KINDS, SHIPPED, Kind, refuse_old_path
 from experiments.run.context import Run
 from experiments.run.errors import UserError, closest
@@ -33,7 +36,7 @@ def resolve(
     layers: names or patterns of layers, in the order in which they are used. If None, every stage is used.
     seed: seed of K-means, and of the weights of networks without trained weights.
     """
-    try:
+    with _named(text):
         kind, name = _kind_of(text)
         if kind.resolver is None:
             raise ValueError(kind.meaning.replace("`", ""))
@@ -41,6 +44,13 @@ def resolve(
         resolver = getattr(import_module(module), function)
         with contained("its code"):
             return resolver(name, Request(seed, run, learn_from)).contender(layers)
+
+
+@contextmanager
+def _named(text: str) -> Iterator[None]:
+    """Turn errors of the network that `text` names into UserErrors that begin with its name."""
+    try:
+        yield
     except (ValueError, FileNotFoundError) as error:
         raise UserError(f"backbone {text!r}: {error}") from error
     except (UserError, OSError):
@@ -54,7 +64,27 @@ def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, 
 
     data: the labelled set from whose training images K-means features are learned. If None, they are not learned.
     """
-    contender = resolve(text, run if data else None, layers=layers, seed=seed, learn_from=f"{data}-train")
+    return _ready(resolve(text, run if data else None, layers=layers, seed=seed, learn_from=f"{data}-train"), run, text)
+
+
+def adopt(made: object, run: Run, *, name: str) -> Contender:
+    """Return a copy of the user's own features.Backbone or nn.Module, on the run's device.
+
+    Calibration and the move to the device change the copy; the user's object stays as it is. An nn.Module is assumed to
+    take float32 [N, 3, 32, 32] in [-1, 1]. name: its name in the tables. Raises UserError if it cannot run.
+    """
+    with _named(name), contained("its code"):
+        try:
+            own = copy.deepcopy(made)
+        except Exception as error:
+            fix = "write a function that makes it, and name that: file.py:factory"
+            raise ValueError(f"it cannot be copied, so that yours stays as it is; {fix} ({one_line(error)})") from error
+        contender = network_of(name, own).contender(None)
+    return _ready(contender, run, name)
+
+
+def _ready(contender: Contender, run: Run, text: str) -> Contender:
+    """Move the network to the run's device, and pass an image through it."""
     move(contender, run.device, text)
     try:
         features.layer_shapes(contender.backbone)
