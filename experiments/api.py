@@ -59,10 +59,10 @@ class Row:
         return sentence(self.record)
 
     def _repr_html_(self) -> str:
-        shown = {name: getattr(self, name) for name in ("method", "protocol", "n_test", "C", "run_id")}
-        low, high = self.interval
-        shown = {"method": self.method, self.metric: f"{self.value:.2f} ({low:.2f} to {high:.2f})"} | shown
-        cells = (f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in shown.items())
+        (low, high), percent = self.interval, f"{self.value:.2f}"
+        shown = {"method": self.method, "protocol": self.protocol, self.metric: f"{percent} ({low:.2f} to {high:.2f})"}
+        shown |= {"n_test": f"{self.n_test:,}", "C": f"{self.C:g}", "run_id": self.run_id}
+        cells = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in shown.items())
         return f"<table>{''.join(cells)}</table>"
 
 
@@ -123,7 +123,9 @@ def evaluate(
     try:
         parts = None if images is None and labels is None else _own_parts(images, labels)
         spec = _named_spec(text, protocol) if parts is None else _own_spec(text, protocol, parts)
-        command = _command(spec) if parts is None and isinstance(backbone, str) else ("experiments.evaluate", text)
+        command = (
+            _command(spec) if parts is None and isinstance(backbone, str) else ("experiments.evaluate", text, protocol)
+        )
         where = device or os.environ.get("DEVICE") or "auto"
         run = Run(Path(roots[0]), Path(roots[1]), device_name=where, command=command, **spoken)
         check_writable(run.own_records)
@@ -222,7 +224,7 @@ def _own_parts(images: Sequence[np.ndarray] | None, labels: Sequence[ArrayLike] 
 def _labelled(images: np.ndarray, labels: np.ndarray) -> Labelled:
     digest = hashlib.sha256(f"{images.shape}".encode() + labels.tobytes())
     for start in range(0, len(images), _HASHED):
-        digest.update(np.ascontiguousarray(images[start : start + _HASHED]))
+        digest.update(images[start : start + _HASHED].tobytes())
     return Labelled(images, labels, digest.hexdigest())
 
 
