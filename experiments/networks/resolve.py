@@ -3,8 +3,7 @@
 import copy
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def resolve(
     layers: names or patterns of layers, in the order in which they are used. If None, every stage is used.
     seed: seed of K-means, and of the weights of networks without trained weights.
     """
-    with _named(text):
+    try:
         kind, name = _kind_of(text)
         if kind.resolver is None:
             raise ValueError(kind.meaning.replace("`", ""))
@@ -44,13 +43,6 @@ def resolve(
         resolver = getattr(import_module(module), function)
         with contained("its code"):
             return resolver(name, Request(seed, run, learn_from)).contender(layers)
-
-
-@contextmanager
-def _named(text: str) -> Iterator[None]:
-    """Turn errors of the network that `text` names into UserErrors that begin with its name."""
-    try:
-        yield
     except (ValueError, FileNotFoundError) as error:
         raise UserError(f"backbone {text!r}: {error}") from error
     except (UserError, OSError):
@@ -73,18 +65,25 @@ def adopt(made: object, run: Run, *, name: str) -> Contender:
     Calibration and the move to the device change the copy; the user's object stays as it is. An nn.Module is assumed to
     take float32 [N, 3, 32, 32] in [-1, 1]. name: its name in the tables. Raises UserError if it cannot run.
     """
-    with _named(name), contained("its code"):
-        try:
-            own = copy.deepcopy(made)
-        except Exception as error:
-            fix = "write a function that makes it, and name that: file.py:factory"
-            raise ValueError(f"it cannot be copied, so that yours stays as it is; {fix} ({one_line(error)})") from error
-        contender = network_of(name, own).contender(None)
+    try:
+        with contained("its code"):
+            contender = network_of(name, _copied(made)).contender(None)
+    except Exception as error:  # the network's code may raise anything
+        text = str(error) if isinstance(error, ValueError) else one_line(error)
+        raise UserError(f"backbone {name!r}: {text}") from error
     return _ready(contender, run, name)
 
 
+def _copied(made: object) -> object:
+    try:
+        return copy.deepcopy(made)
+    except Exception as error:
+        fix = "write a function that makes it, and name that: file.py:factory"
+        raise ValueError(f"it cannot be copied, so that yours stays as it is; {fix} ({one_line(error)})") from error
+
+
 def _ready(contender: Contender, run: Run, text: str) -> Contender:
-    """Move the network to the run's device, and pass an image through it."""
+    """Move the network to the run's device, and pass an image through it. Raises UserError if it cannot run."""
     move(contender, run.device, text)
     try:
         features.layer_shapes(contender.backbone)
