@@ -21,7 +21,7 @@ from experiments.measure import svm
 from experiments.measure.labelled_images import BATCH, Labelled
 from experiments.measure.measurement import recorded
 from experiments.measure.protocols import MIRRORED, PROTOCOLS, WITHOUT_LEAKED, WITHOUT_TRAIN, Protocol
-from experiments.measure.records import keep_record, sentence
+from experiments.measure.records import keep_record
 from experiments.networks.contender import Contender
 from experiments.networks.resolve import adopt, runnable
 from experiments.run import console
@@ -56,7 +56,9 @@ class Row:
     record: results.Record = field(repr=False)
 
     def __repr__(self) -> str:
-        return sentence(self.record)
+        low, high = self.interval
+        figure = f"{'error ' * (self.metric == 'error_percent')}{self.value:.2f} % (95 % {low:.2f}-{high:.2f})"
+        return f"{self.method}: {figure}, n {self.n_test:,}, {self.protocol}, run {self.run_id}"
 
     def _repr_html_(self) -> str:
         (low, high), percent = self.interval, f"{self.value:.2f}"

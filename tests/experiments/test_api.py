@@ -1,6 +1,7 @@
 """experiments.evaluate: the figures of `dcgan-eval eval` in Python, and figures on own arrays."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 
@@ -57,7 +58,8 @@ def test_a_row_is_that_of_the_command(sets: Workplace, capsys: pytest.CaptureFix
         128,
     )
     assert row.interval[0] < row.value < row.interval[1] and row.C == row.record.solver["C"]
-    assert row.run_id in repr(row) and "\n" not in repr(row)
+    line = "random-init imagenet32 width 2 + L2-SVM: .* % (95 % .*-.*), n 128, cifar10/subset-640, run "
+    assert re.fullmatch(re.sub(r"([(+)])", r"\\\1", line) + row.run_id, repr(row))
     assert f"<td>{row.run_id}</td>" in row._repr_html_()
 
 
