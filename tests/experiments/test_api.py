@@ -12,7 +12,8 @@ import torch
 import experiments
 import features
 import results
-from experiments import evaluate
+from experiments import api, evaluate
+from experiments.run.context import RESULTS
 from tests.workplace import Workplace, learnable
 
 RNG = np.random.default_rng(0)
@@ -58,8 +59,9 @@ def test_a_row_is_that_of_the_command(sets: Workplace, capsys: pytest.CaptureFix
         128,
     )
     assert row.interval[0] < row.value < row.interval[1] and row.C == row.record.solver["C"]
-    line = "random-init imagenet32 width 2 + L2-SVM: .* % (95 % .*-.*), n 128, cifar10/subset-640, run "
-    assert re.fullmatch(re.sub(r"([(+)])", r"\\\1", line) + row.run_id, repr(row))
+    assert re.fullmatch(
+        rf"random-ini.* L2-SVM: .* % \(95 % .*-.*\), n 128, cifar10/subset-640, run {row.run_id}", repr(row)
+    )
     assert f"<td>{row.run_id}</td>" in row._repr_html_()
 
 
@@ -152,3 +154,12 @@ def test_a_network_that_cannot_be_copied_is_refused(workplace: Workplace) -> Non
 def test_rows_are_frozen(workplace: Workplace) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         own().value = 100.0  # type: ignore[misc]
+
+
+def test_a_row_over_draws_of_labels() -> None:
+    record = next(r for r in results.read_records(RESULTS / "runs" / "svhn.jsonl") if r.protocol == "svhn/1000-of-1083")
+    row = api._row([record], record.protocol)
+    assert row.metric == "error_percent" and row.interval[0] < row.value < row.interval[1] < row.value + 3
+    assert f": error {row.value:.2f} % (95 % {row.interval[0]:.2f}-{row.interval[1]:.2f})" in repr(row)
+    with pytest.raises(ValueError, match="no audit says which test images cifar10/full-without-leaked leaves out"):
+        api._row([record], "cifar10/full-without-leaked")
