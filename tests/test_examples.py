@@ -23,23 +23,13 @@ KEYED = {
 EXEMPT = {
     "gan": "",
     "features": "",
-    "evaluation": """
-        L2SVM Agreement DrawsTest Interval KMeansFeatures Nearness PairedTest Presence QuadrantSums RunningKnn Selection
-        Space Spread SupervisedData Trial TrialResult agreement draw_trials fit_selected holm interval95_of_mean
-        interval95_of_proportion k_nearest knn_predict l2svm_path label_draws learn_kmeans mcnemar mean_distance nearest
-        nearest_others nearness paired_bootstrap paired_over_draws presence run_trial score_draws select_C spread
-        stratified_holdout
-    """,
+    "evaluation": "",
     "dedup": """
         CopyDescriptor DescriptorConfig HashedFiles SemanticConfig SemanticHash Skipped ahash collision_groups dhash
         hash_chunks hash_files keep_mask near_duplicate_representatives near_duplicates pair_groups pair_representatives
         phash radius_groups radius_pairs radius_pairs_between radius_representatives
     """,
-    "results": """
-        CostRecord MeasuredRow Record ReportedRow Table ablation_files answering append_cost append_record git_commit
-        hardware leaderboard_files portable read_costs read_records render_csv render_files render_latex render_markdown
-        run_id source_digest table_from_dict utc_now versions with_run write_tables
-    """,
+    "results": "",
 }
 
 
