@@ -1,0 +1,191 @@
+"""Tables as pages show them: what is the same in every row stands in a caption, and a value stands with its error.
+
+Nothing is computed here but rounding. The files beside a page hold every figure in full.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from results.tables import SOURCE
+
+Rows = Sequence[Mapping[str, str]]  # column -> text
+
+JOINS = (  # a value, and its error or the ends of its interval
+    ("value", "error_bar"),
+    ("accuracy_percent", "ci95"),
+    ("accuracy_percent", "ci95_low", "ci95_high"),
+    ("difference", "ci95_low", "ci95_high"),
+    ("copies_percent", "copies_low", "copies_high"),
+)
+METRICS = {"accuracy_percent": "accuracy", "error_percent": "error"}
+ERRORS = {
+    "sd": "one standard deviation over the runs",
+    "ci95": "half a 95 % interval",
+    "1.96sd": "1.96 standard deviations over the runs",
+}
+LABELS = {
+    "C": "C",
+    "accuracy_percent": "accuracy %",
+    "codes": "hash codes",
+    "difference": "A − B, points",
+    "error_bar_kind": "±",
+    "f1": "F1",
+    "images_per_second": "images/s",
+    "max_units": "widest layer",
+    "method_a": "A",
+    "method_b": "B",
+    "n": "n",
+    "n_runs": "runs",
+    "n_test": "test images",
+    "p_value": "p",
+    "peak_rss_gib": "peak memory, GiB",
+    "provenance": "run",
+    "provenance_a": "run of A",
+    "provenance_b": "run of B",
+}
+CONTEXT = ("metric", "protocol", "source", "n_test", "n_runs", "error_bar_kind", "hardware")  # in the caption of one row
+WORDS = {"True": "yes", "False": "no", "nan": "", "-": ""}
+CLASSIFIER = " + L2-SVM"  # what many methods end in
+SIGNIFICANT = 4  # digits of a figure without an error
+
+
+@dataclass(frozen=True)
+class View:
+    """A table to be shown. caption: (label, text) of what all rows share. columns: name -> label, in order.
+
+    numeric: the columns of numbers. told_apart: whether some rows are reported and some are measured.
+    """
+
+    caption: Sequence[tuple[str, str]]
+    columns: Mapping[str, str]
+    numeric: frozenset[str]
+    rows: Rows
+    told_apart: bool
+
+
+def view(rows: Rows, *without: str) -> View:
+    """Lay out rows that hold the same columns, except the columns `without`. The first column names the row.
+
+    Figures keep two significant digits of their error; those of a citation stay as printed there. Raises ValueError for
+    no row.
+    """
+    if not rows:
+        raise ValueError("a table must have a row, got none")
+    texts = [{name: WORDS.get(text, text) for name, text in row.items() if name not in without} for row in rows]
+    names = [name for name in texts[0] if any(row[name] for row in texts)]
+    shown: list[dict[str, str]] = [{} for _ in texts]
+    taken: set[str] = set()
+    for value, *parts in JOINS:
+        if {value, *parts} <= set(names) - taken:
+            joined = [_joined(row[value], [row[part] for part in parts], cited=_cited(row)) for row in texts]
+            shown = [{**row, value: text} for row, text in zip(shown, joined, strict=True)]
+            taken |= {value, *parts}
+    for name in names:
+        if name not in taken:
+            column = _rounded([row[name] for row in texts], [_cited(row) for row in texts])
+            shown = [{**row, name: text} for row, text in zip(shown, column, strict=True)]
+    kept = [name for name in names if name in shown[0]]
+    shared = []
+    if len(shown) > 1 and all(row[kept[0]].endswith(CLASSIFIER) for row in shown):
+        shown = [{**row, kept[0]: row[kept[0]].removesuffix(CLASSIFIER)} for row in shown]
+        shared = [("", CLASSIFIER.strip(" +"))]
+    same = {name for name in kept[1:] if _constant([row[name] for row in shown], [_cited(r) for r in texts], name)}
+    left = [name for name in kept if name not in same]
+    numeric = frozenset(name for name in left if all(_number(row[name]) is not None for row in texts if row[name]))
+    order = left[:1] + [n for n in left[1:] if n == "value"] + [n for n in left[1:] if n != "value"]
+    metric = next((METRICS[row["metric"]] for row in texts if row.get("metric")), "value")
+    labels = {name: f"{metric} %" if name == "value" and "metric" in same else label(name) for name in order}
+    return View(
+        shared + [_said(name, next(row[name] for row in shown if row[name])) for name in kept if name in same],
+        labels,
+        numeric,
+        [{name: row[name] for name in order} for row in shown],
+        "source" in left and len({_cited(row) for row in texts}) == 2,
+    )
+
+
+def by_protocol(rows: Rows, described: Mapping[str, str]) -> list[tuple[str, str, View]]:
+    """Return (protocol, what it is, its rows) for each protocol, in the order of the rows."""
+    names = dict.fromkeys(row["protocol"] for row in rows)
+    of = {name: [row for row in rows if row["protocol"] == name] for name in names}
+    texts = {name: text[:1].upper() + text[1:] for name, text in described.items()}
+    return [(name, texts.get(name, ""), view(found, "protocol")) for name, found in of.items()]
+
+
+def label(column: str) -> str:
+    """Return the name of a column in words."""
+    return LABELS.get(column) or column.replace("_percent", " %").replace("_", " ")
+
+
+def link(text: str) -> str:
+    """Return the address of a source that names an arXiv number or begins with an address; else an empty text."""
+    if found := re.search(r"\barXiv:(\d{4}\.\d{4,5})", text):
+        return f"https://arxiv.org/abs/{found[1]}"
+    found = re.match(r"https://[^\s,;\[\]]+|github\.com/[^\s,;\[\]]+", text)
+    return "" if not found else found[0] if found[0].startswith("https") else f"https://{found[0]}"
+
+
+def _cited(row: Mapping[str, str]) -> bool:
+    return SOURCE.fullmatch(row.get("source", "")) is not None
+
+
+def _constant(texts: Sequence[str], cited: Sequence[bool], name: str) -> bool:
+    """Whether all rows have one text. Cited rows may lack what only measured rows have."""
+    measured = [text for text, printed in zip(texts, cited, strict=True) if text or not printed]
+    return len(set(measured)) == 1 and measured[0] != "" and (len(texts) > 1 or name in CONTEXT)
+
+
+def _said(name: str, text: str) -> tuple[str, str]:
+    """Return the label and text of a column that all rows share."""
+    if name == "metric":
+        return "", f"{METRICS.get(text, text)} in percent"
+    if name == "source":
+        return "", text
+    if name == "n_runs":
+        return "", "1 run" if text == "1" else f"{text} runs"
+    if name == "error_bar_kind":
+        return "±", ERRORS.get(text, text)
+    return {"n_test": "n =", "n": "n =", "hardware": "measured on"}.get(name, label(name)), text
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _decimals(text: str) -> int:
+    return len(text.partition(".")[2])
+
+
+def _written(text: str, decimals: int) -> str:
+    return f"{float(text):,.{decimals}f}".replace("-", "−")
+
+
+def _joined(value: str, parts: Sequence[str], *, cited: bool) -> str:
+    """Return `71.77 ± 0.26` or `65.41 (64.47 to 66.34)`, rounded to two significant digits of the error."""
+    if not value or not all(parts):
+        return value
+    numbers = [float(text) for text in (value, *parts)]
+    error = numbers[1] if len(parts) == 1 else (numbers[2] - numbers[1]) / 2
+    given = max(map(_decimals, (value, *parts)))
+    if not cited and error > 0:
+        decimals = min(given, max(0, 1 - math.floor(math.log10(error))))
+        value, *parts = (_written(text, decimals) for text in (value, *parts))
+    return f"{value} ± {parts[0]}" if len(parts) == 1 else f"{value} ({parts[0]} to {parts[1]})"
+
+
+def _rounded(texts: Sequence[str], cited: Sequence[bool]) -> list[str]:
+    """Round a column of numbers to four significant digits of the largest, unless a small one would lose its second."""
+    found = [_number(text) for text in texts if text]
+    if not found or any(number is None or not math.isfinite(number) for number in found) or "e" in "".join(texts):
+        return list(texts)
+    sizes = [abs(number) for number in found if number]
+    most = max(map(_decimals, texts))
+    decimals = min(most, max(0, SIGNIFICANT - 1 - math.floor(math.log10(max(sizes))))) if sizes else 0
+    if sizes and min(sizes) < 10 ** (1 - decimals) and decimals < most:  # a column of many magnitudes
+        return list(texts)
+    return [text if not text or printed else _written(text, decimals) for text, printed in zip(texts, cited, strict=True)]
