@@ -27,7 +27,7 @@ ERRORS = {
 }
 LABELS = {
     "C": "C",
-    "accuracy_percent": "accuracy %",
+    "accuracy_percent": "accuracy\u00a0%",
     "codes": "hash codes",
     "difference": "A − B, points",
     "error_bar_kind": "±",
@@ -42,12 +42,16 @@ LABELS = {
     "p_value": "p",
     "peak_rss_gib": "peak memory, GiB",
     "provenance": "run",
+    "copies_percent": "copies\u00a0%",
+    "run_id": "run",
     "provenance_a": "run of A",
     "provenance_b": "run of B",
 }
 CONTEXT = ("metric", "protocol", "source", "n_test", "n_runs", "error_bar_kind", "hardware")  # in the caption of one row
 WORDS = {"True": "yes", "False": "no", "nan": "", "-": ""}
 CLASSIFIER = " + L2-SVM"  # what many methods end in
+LAST = ("source", "run_id", "provenance", "provenance_a", "provenance_b")
+EXACT = ("C", "seed")  # settings, not figures
 SIGNIFICANT = 4  # digits of a figure without an error
 
 
@@ -55,14 +59,14 @@ SIGNIFICANT = 4  # digits of a figure without an error
 class View:
     """A table to be shown. caption: (label, text) of what all rows share. columns: name -> label, in order.
 
-    numeric: the columns of numbers. told_apart: whether some rows are reported and some are measured.
+    numeric: the columns of numbers. A row may hold texts beyond the columns: its `_kind`, if some rows are reported and
+    some measured; `_what` its first cell is; the `_run` of its source.
     """
 
     caption: Sequence[tuple[str, str]]
     columns: Mapping[str, str]
     numeric: frozenset[str]
     rows: Rows
-    told_apart: bool
 
 
 def view(rows: Rows, *without: str) -> View:
@@ -84,25 +88,33 @@ def view(rows: Rows, *without: str) -> View:
             taken |= {value, *parts}
     for name in names:
         if name not in taken:
-            column = _rounded([row[name] for row in texts], [_cited(row) for row in texts])
+            column = [row[name] for row in texts]
+            if name not in EXACT:
+                column = _rounded(column, [name == "value" and _cited(row) for row in texts])
             shown = [{**row, name: text} for row, text in zip(shown, column, strict=True)]
     kept = [name for name in names if name in shown[0]]
     shared = []
     if len(shown) > 1 and all(row[kept[0]].endswith(CLASSIFIER) for row in shown):
         shown = [{**row, kept[0]: row[kept[0]].removesuffix(CLASSIFIER)} for row in shown]
         shared = [("", CLASSIFIER.strip(" +"))]
-    same = {name for name in kept[1:] if _constant([row[name] for row in shown], [_cited(r) for r in texts], name)}
+    partial = [_cited(row) or row.get("value") == "" for row in texts]
+    same = {name for name in kept[1:] if _constant([row[name] for row in shown], partial, name)}
+    if told_apart := len({_cited(row) for row in texts}) == 2:
+        for row in shown:
+            row["_kind"] = "reported" if _cited(row) else "measured" if row["value"] else ""
+            row["source"] = row["provenance"] or row["source"]
+        same -= {"source"}
+        kept.remove("provenance")
     left = [name for name in kept if name not in same]
     numeric = frozenset(name for name in left if all(_number(row[name]) is not None for row in texts if row[name]))
-    order = left[:1] + [n for n in left[1:] if n == "value"] + [n for n in left[1:] if n != "value"]
+    order = left[:1] + sorted(left[1:], key=lambda name: (name in LAST) - (name == "value"))
     metric = next((METRICS[row["metric"]] for row in texts if row.get("metric")), "value")
-    labels = {name: f"{metric} %" if name == "value" and "metric" in same else label(name) for name in order}
+    labels = {name: f"{metric}\u00a0%" if name == "value" and "metric" in same else label(name) for name in order}
     return View(
         shared + [_said(name, next(row[name] for row in shown if row[name])) for name in kept if name in same],
         labels,
         numeric,
-        [{name: row[name] for name in order} for row in shown],
-        "source" in left and len({_cited(row) for row in texts}) == 2,
+        [{name: row[name] for name in (*order, *(["_kind"] if told_apart else []))} for row in shown],
     )
 
 
@@ -110,13 +122,18 @@ def by_protocol(rows: Rows, described: Mapping[str, str]) -> list[tuple[str, str
     """Return (protocol, what it is, its rows) for each protocol, in the order of the rows."""
     names = dict.fromkeys(row["protocol"] for row in rows)
     of = {name: [row for row in rows if row["protocol"] == name] for name in names}
-    texts = {name: text[:1].upper() + text[1:] for name, text in described.items()}
+    texts = {name: spelt(text[:1].upper() + text[1:]) for name, text in described.items()}
     return [(name, texts.get(name, ""), view(found, "protocol")) for name, found in of.items()]
 
 
 def label(column: str) -> str:
     """Return the name of a column in words."""
-    return LABELS.get(column) or column.replace("_percent", " %").replace("_", " ")
+    return LABELS.get(column) or column.replace("_percent", "\u00a0%").replace("_", " ")
+
+
+def spelt(text: str) -> str:
+    """Return a text with the names of columns in it in words."""
+    return re.sub(r"\b[a-z]+_[a-z]+\b", lambda found: LABELS.get(found[0], found[0]), text)
 
 
 def link(text: str) -> str:
@@ -131,9 +148,9 @@ def _cited(row: Mapping[str, str]) -> bool:
     return SOURCE.fullmatch(row.get("source", "")) is not None
 
 
-def _constant(texts: Sequence[str], cited: Sequence[bool], name: str) -> bool:
-    """Whether all rows have one text. Cited rows may lack what only measured rows have."""
-    measured = [text for text, printed in zip(texts, cited, strict=True) if text or not printed]
+def _constant(texts: Sequence[str], partial: Sequence[bool], name: str) -> bool:
+    """Whether all rows have one text. Partial rows, which are cited or not measured, may lack it."""
+    measured = [text for text, lacks in zip(texts, partial, strict=True) if text or not lacks]
     return len(set(measured)) == 1 and measured[0] != "" and (len(texts) > 1 or name in CONTEXT)
 
 

@@ -24,13 +24,15 @@ class Plot:
 def read_curves(results: Path) -> Iterator[Plot]:
     """Yield a plot for each CSV file in curves/, then the plot of tables/mnist-curve.csv."""
     for file in sorted((results / "curves").glob("*.csv")):
+        words = _settings(file)
         yield from _plot(
             file,
-            f"{file.stem}: accuracy on CIFAR-10 along training. An L2-SVM is fitted to the features of {FITTED:,} "
-            f"training images and scored on {SCORED:,} others. Error bars: 95 % intervals over the scored images.",
+            f"{'Trials, ' if words else ''}{file.stem.removeprefix('trials-').replace('width-', 'width ')}: accuracy on "
+            f"CIFAR-10 along training. An L2-SVM is fitted to the features of {FITTED:,} training images and scored on "
+            f"{SCORED:,} others. Error bars: 95 % intervals over the scored images.",
             "run",
             ("images_seen", "accuracy_percent", "ci95"),
-            words=_settings(file),
+            words=words,
         )
     yield from _plot(
         results / "tables" / "mnist-curve.csv",

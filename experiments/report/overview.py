@@ -16,7 +16,7 @@ FULL, MIRRORED, APART = "cifar10/full", "cifar10/full-mirrored", "cifar10/full-w
 PAPER = "DCGAN + L2-SVM"
 SAME_NETWORK = "random-init imagenet32 + L2-SVM"  # of the paper's architecture, so its features are as many
 CONTROLS = ("random-init", "raw pixels", "k-means", "k-nn", "supervised")  # how the methods of controls begin
-TOP, AXIS = 5, 10  # percentage points: least distance from the ends of the axis, and between its ticks
+STEP = 10  # percentage points between the ticks of the axis
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def overview(cifar10: Sheet) -> Overview | None:
         return None
     groups = [[m for _, m in marks if (m.kind == "control") is control] for control in (False, True)]
     low, high = min(mark.low for _, mark in marks), max(mark.high for _, mark in marks)
-    ticks = range(AXIS * math.floor((low - TOP) / AXIS), min(100, AXIS * math.ceil((high + TOP) / AXIS)) + 1, AXIS)
+    ticks = range(STEP * math.floor(low / STEP), STEP * math.ceil(high / STEP) + 1, STEP)
     methods = sorted((method for method, _ in marks), key=lambda method: method != PAPER)  # the rest stays sorted
     told = [method for method in methods if _named(method).in_table]
     return Overview([group for group in groups if group], ticks, _table(told, rows))
@@ -140,6 +140,6 @@ def _table(methods: Sequence[str], rows: Rows) -> View:
                 "_run": cell(method, FULL, "provenance"),
             }
         )
-    labels = {"network": "network", "features": "features", "accuracy": "accuracy %", "mirrored": "mirrored %"}
-    labels |= {"apart": "without near-duplicates %", "source": "source"}
-    return View((), labels, frozenset(("features", "accuracy", "mirrored", "apart")), shown, False)
+    labels = {"network": "network", "features": "features", "accuracy": "accuracy\u00a0%", "mirrored": "mirrored\u00a0%"}
+    labels |= {"apart": "without near-duplicates\u00a0%", "source": "source"}
+    return View((), labels, frozenset(("features", "accuracy", "mirrored", "apart")), shown)

@@ -24,7 +24,7 @@ from experiments.run.errors import UserError
 from experiments.run.files import check_writable, write_bytes
 from experiments.run.html import page
 from results import leaderboard, rendering
-from results.views import by_protocol, view
+from results.views import by_protocol, spelt, view
 
 LIMIT = 10_000_000  # bytes of the page; pictures that do not fit are named instead
 SECTIONS = {  # id -> heading
@@ -143,7 +143,7 @@ def _tables(folder: Path) -> Iterator[dict[str, Any]]:
             paired = read_sheet(folder / f"{name}-paired.csv")
             yield {
                 "title": sheet.title,
-                "caption": table.caption,
+                "caption": spelt(table.caption),
                 "parts": by_protocol(sheet.rows, table.protocols),
                 "notes": rendering.notes_on(sheet.rows, {})[:1],
                 "paired": by_protocol(paired.rows, {}) if paired else [],

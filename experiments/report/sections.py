@@ -51,7 +51,7 @@ def read_looks(folder: Path) -> Iterator[Article]:
     """Yield the looks in a folder; a look without a picture is left out."""
     for path in sorted(folder.glob("*/")):
         files = [file for kind in KINDS for file in sorted(path.glob(f"*.{kind}"))]
-        found = [read_picture(file, f"{path.name}: {CAPTIONS.get(file.stem, file.stem)}") for file in files]
+        found = [read_picture(file, CAPTIONS.get(file.stem, file.stem)) for file in files]
         if pictures := [picture for picture in found if picture]:
             yield _look(path, pictures)
 
@@ -59,8 +59,8 @@ def read_looks(folder: Path) -> Iterator[Article]:
 def read_audit_pairs(folder: Path) -> Iterator[Article]:
     """Yield the pictures in the folder of the leakage audits."""
     for file in sorted(folder.glob("*.png")):
-        if picture := read_picture(file, f"pairs of {file.stem}, from the farthest apart to the nearest"):
-            yield Article(file.stem, [picture])
+        if picture := read_picture(file, "pairs, from the farthest apart to the nearest"):
+            yield Article(file.stem, [picture], file.stem.replace("-in-", " in "))
 
 
 def read_reliability(folder: Path) -> tuple[str, list[Sheet]] | None:
@@ -111,4 +111,5 @@ def _look(folder: Path, pictures: Sequence[Picture]) -> Article:
         facts = [("command", shlex.join(record["command"]))] if record else []
     with reading(told):
         text = told.read_text(encoding="utf-8").strip() if told.exists() else ""
-    return Article(folder.name, pictures, "", text, facts, read_sheets(folder))
+    kind, _, network = folder.name.partition("-")
+    return Article(folder.name, pictures, f"{kind.capitalize()}: {network}", text, facts, read_sheets(folder))
