@@ -19,6 +19,7 @@ JOINS = (  # a value, and its error or the ends of its interval
     ("difference", "ci95_low", "ci95_high"),
     ("copies_percent", "copies_low", "copies_high"),
 )
+FIGURES = {value for value, *_ in JOINS}  # never in a caption
 METRICS = {"accuracy_percent": "accuracy", "error_percent": "error"}
 ERRORS = {
     "sd": "one standard deviation over the runs",
@@ -29,7 +30,7 @@ LABELS = {
     "C": "C",
     "accuracy_percent": "accuracy\u00a0%",
     "codes": "hash codes",
-    "difference": "A − B, points",
+    "difference": "A \N{MINUS SIGN} B, points",
     "error_bar_kind": "±",
     "f1": "F1",
     "images_per_second": "images/s",
@@ -47,7 +48,15 @@ LABELS = {
     "provenance_a": "run of A",
     "provenance_b": "run of B",
 }
-CONTEXT = ("metric", "protocol", "source", "n_test", "n_runs", "error_bar_kind", "hardware")  # in the caption of one row
+CONTEXT = (
+    "metric",
+    "protocol",
+    "source",
+    "n_test",
+    "n_runs",
+    "error_bar_kind",
+    "hardware",
+)  # in the caption of one row
 WORDS = {"True": "yes", "False": "no", "nan": "", "-": ""}
 CLASSIFIER = " + L2-SVM"  # what many methods end in
 LAST = ("source", "run_id", "provenance", "provenance_a", "provenance_b")
@@ -98,7 +107,7 @@ def view(rows: Rows, *without: str) -> View:
         shown = [{**row, kept[0]: row[kept[0]].removesuffix(CLASSIFIER)} for row in shown]
         shared = [("", CLASSIFIER.strip(" +"))]
     partial = [_cited(row) or row.get("value") == "" for row in texts]
-    same = {name for name in kept[1:] if _constant([row[name] for row in shown], partial, name)}
+    same = {name for name in kept[1:] if name not in FIGURES and _constant([row[name] for row in shown], partial, name)}
     if told_apart := len({_cited(row) for row in texts}) == 2:
         for row in shown:
             row["_kind"] = "reported" if _cited(row) else "measured" if row["value"] else ""
@@ -179,7 +188,7 @@ def _decimals(text: str) -> int:
 
 
 def _written(text: str, decimals: int) -> str:
-    return f"{float(text):,.{decimals}f}".replace("-", "−")
+    return f"{float(text):,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _joined(value: str, parts: Sequence[str], *, cited: bool) -> str:
@@ -205,4 +214,6 @@ def _rounded(texts: Sequence[str], cited: Sequence[bool]) -> list[str]:
     decimals = min(most, max(0, SIGNIFICANT - 1 - math.floor(math.log10(max(sizes))))) if sizes else 0
     if sizes and min(sizes) < 10 ** (1 - decimals) and decimals < most:  # a column of many magnitudes
         return list(texts)
-    return [text if not text or printed else _written(text, decimals) for text, printed in zip(texts, cited, strict=True)]
+    return [
+        text if not text or printed else _written(text, decimals) for text, printed in zip(texts, cited, strict=True)
+    ]

@@ -25,11 +25,11 @@ def read_curves(results: Path) -> Iterator[Plot]:
     """Yield a plot for each CSV file in curves/, then the plot of tables/mnist-curve.csv."""
     for file in sorted((results / "curves").glob("*.csv")):
         words = _settings(file)
+        name = file.stem.replace("trials-width-", "trials at width ")
         yield from _plot(
             file,
-            f"{'Trials, ' if words else ''}{file.stem.removeprefix('trials-').replace('width-', 'width ')}: accuracy on "
-            f"CIFAR-10 along training. An L2-SVM is fitted to the features of {FITTED:,} training images and scored on "
-            f"{SCORED:,} others. Error bars: 95 % intervals over the scored images.",
+            f"{name}: accuracy on CIFAR-10 along training. An L2-SVM is fitted to the features of {FITTED:,} training "
+            f"images and scored on {SCORED:,} others. Error bars: 95 % intervals over the scored images.",
             "run",
             ("images_seen", "accuracy_percent", "ci95"),
             words=words,
@@ -67,7 +67,13 @@ def _settings(file: Path) -> dict[str, str]:
 
 
 def _plot(
-    file: Path, caption: str, name: str, values: Sequence[str], *, words: Mapping[str, str] | None = None, log_x: bool = False
+    file: Path,
+    caption: str,
+    name: str,
+    values: Sequence[str],
+    *,
+    words: Mapping[str, str] | None = None,
+    log_x: bool = False,
 ) -> Iterator[Plot]:
     """Yield the plot of a CSV file; nothing if there is no file.
 

@@ -35,7 +35,7 @@ NAMES = {
         "imagenet32-contrast", "the default: a GAN that also learns rotations and contrast"
     ),
     "DCGAN imagenet32 (authors' weights, conv1-conv4) + L2-SVM": Named(
-        "authors' weights, conv1–conv4", "as released; files of conv5 and conv6 were missing"
+        "authors' weights, conv1 to conv4", "as released; files of conv5 and conv6 were missing"
     ),
     "DCGAN imagenet32-views + L2-SVM": Named("imagenet32-views", "the GAN alone"),
     "k-means 4800, 1 layer + L2-SVM": Named("K-means, 4,800 centroids", "one layer", repeats="1 layer K-means"),
@@ -135,11 +135,17 @@ def _table(methods: Sequence[str], rows: Rows) -> View:
                 "accuracy": cell(method, FULL, "value"),
                 "mirrored": cell(method, MIRRORED, "value"),
                 "apart": cell(method, APART, "value"),
-                "source": f"measured, {runs} run{'s' * (runs != '1')}" if source == "measured"
+                "source": f"measured, {runs} run{'s' * (runs != '1')}"
+                if source == "measured"
                 else f"reported, {source.partition(' [')[0]}",
                 "_run": cell(method, FULL, "provenance"),
             }
         )
-    labels = {"network": "network", "features": "features", "accuracy": "accuracy\u00a0%", "mirrored": "mirrored\u00a0%"}
+    labels = {
+        "network": "network",
+        "features": "features",
+        "accuracy": "accuracy\u00a0%",
+        "mirrored": "mirrored\u00a0%",
+    }
     labels |= {"apart": "without near-duplicates\u00a0%", "source": "source"}
     return View((), labels, frozenset(("features", "accuracy", "mirrored", "apart")), shown)

@@ -1,7 +1,7 @@
 """One HTML page with what is in results/: a chart and a table of results, then all else that is recorded, folded.
 
-The page opens from disk and requests nothing. A section without files is named and left out; a damaged file is an error.
-The same files give the same bytes.
+The page opens from disk and requests nothing. A section without files is named and left out; a damaged file is
+an error. The same files give the same bytes.
 """
 
 from collections import Counter
