@@ -87,44 +87,45 @@ def view(rows: Rows, *without: str) -> View:
     if not rows:
         raise ValueError("a table must have a row, got none")
     texts = [{name: WORDS.get(text, text) for name, text in row.items() if name not in without} for row in rows]
-    names = [name for name in texts[0] if any(row[name] for row in texts)]
-    shown: list[dict[str, str]] = [{} for _ in texts]
-    taken: set[str] = set()
-    for value, *parts in JOINS:
-        if {value, *parts} <= set(names) - taken:
-            joined = [_joined(row[value], [row[part] for part in parts], cited=_cited(row)) for row in texts]
-            shown = [{**row, value: text} for row, text in zip(shown, joined, strict=True)]
-            taken |= {value, *parts}
-    for name in names:
-        if name not in taken:
-            column = [row[name] for row in texts]
-            if name not in EXACT:
-                column = _rounded(column, [name == "value" and _cited(row) for row in texts])
-            shown = [{**row, name: text} for row, text in zip(shown, column, strict=True)]
-    kept = [name for name in names if name in shown[0]]
-    shared = []
-    if len(shown) > 1 and all(row[kept[0]].endswith(CLASSIFIER) for row in shown):
-        shown = [{**row, kept[0]: row[kept[0]].removesuffix(CLASSIFIER)} for row in shown]
-        shared = [("", CLASSIFIER.strip(" +"))]
-    partial = [_cited(row) or row.get("value") == "" for row in texts]
-    same = {name for name in kept[1:] if name not in FIGURES and _constant([row[name] for row in shown], partial, name)}
-    if told_apart := len({_cited(row) for row in texts}) == 2:
-        for row in shown:
-            row["_kind"] = "reported" if _cited(row) else "measured" if row["value"] else ""
-            row["source"] = row["provenance"] or row["source"]
-        same -= {"source"}
-        kept.remove("provenance")
-    left = [name for name in kept if name not in same]
+    cited = [_cited(row) for row in texts]
+    shown = _shown(texts, cited)
+    names = list(shown[0])
+    partial = [printed or row.get("value") == "" for row, printed in zip(texts, cited, strict=True)]
+    same = [n for n in names[1:] if n not in FIGURES and _constant([row[n] for row in shown], partial, n)]
+    caption = [_said(name, next(row[name] for row in shown if row[name])) for name in same]
+    ending = [name for name in names if all(row[name].endswith(CLASSIFIER) for row in shown)]
+    if len(shown) > 1 and names[0] in ending:
+        shown = [row | {name: row[name].removesuffix(CLASSIFIER) for name in ending} for row in shown]
+        caption.insert(0, ("", CLASSIFIER.strip(" +")))
+    left = [name for name in names if name not in same]
+    if any(cited) and not all(cited):  # a measured row has its run as its source
+        left = [name for name in left if name != "provenance"]
+        for row, printed in zip(shown, cited, strict=True):
+            row["source"] = row.get("provenance") or row["source"]
+            row["_kind"] = "reported" if printed else "measured" if row.get("value") else ""
     numeric = frozenset(name for name in left if all(_number(row[name]) is not None for row in texts if row[name]))
     order = left[:1] + sorted(left[1:], key=lambda name: (name in LAST) - (name == "value"))
-    metric = next((METRICS[row["metric"]] for row in texts if row.get("metric")), "value")
-    labels = {name: f"{metric}\u00a0%" if name == "value" and "metric" in same else label(name) for name in order}
-    return View(
-        shared + [_said(name, next(row[name] for row in shown if row[name])) for name in kept if name in same],
-        labels,
-        numeric,
-        [{name: row[name] for name in (*order, *(["_kind"] if told_apart else []))} for row in shown],
-    )
+    metric = METRICS.get(next((row["metric"] for row in texts if row.get("metric")), ""))
+    labels = {
+        name: f"{metric}\u00a0%" if name == "value" and metric and "metric" in same else label(name) for name in order
+    }
+    kept = {*order, "_kind"}
+    return View(caption, labels, numeric, [{n: text for n, text in row.items() if n in kept} for row in shown])
+
+
+def _shown(texts: Rows, cited: Sequence[bool]) -> list[dict[str, str]]:
+    """Join values and errors, round figures, and leave out columns without a text."""
+    names = [name for name in texts[0] if any(row[name] for row in texts)]
+    columns = {name: [row[name] for row in texts] for name in names}
+    joined = set()
+    for value, *parts in JOINS:
+        if {value, *parts} <= columns.keys():
+            lines = zip(columns[value], zip(*(columns.pop(part) for part in parts), strict=True), cited, strict=True)
+            columns[value] = [_joined(text, errors, cited=printed) for text, errors, printed in lines]
+            joined.add(value)
+    for name in columns.keys() - joined - set(EXACT):
+        columns[name] = _rounded(columns[name], [printed and name == "value" for printed in cited])
+    return [dict(zip(columns, line, strict=True)) for line in zip(*columns.values(), strict=True)]
 
 
 def by_protocol(rows: Rows, described: Mapping[str, str]) -> list[tuple[str, str, View]]:
@@ -173,7 +174,7 @@ def _said(name: str, text: str) -> tuple[str, str]:
         return "", "1 run" if text == "1" else f"{text} runs"
     if name == "error_bar_kind":
         return "±", ERRORS.get(text, text)
-    return {"n_test": "n =", "n": "n =", "hardware": "measured on"}.get(name, label(name)), text
+    return {"n_test": "n =", "n": "n =", "hardware": "images/s on"}.get(name, label(name)), text
 
 
 def _number(text: str) -> float | None:

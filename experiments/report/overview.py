@@ -35,7 +35,7 @@ NAMES = {
         "imagenet32-contrast", "the default: a GAN that also learns rotations and contrast"
     ),
     "DCGAN imagenet32 (authors' weights, conv1-conv4) + L2-SVM": Named(
-        "authors' weights, conv1 to conv4", "as released; files of conv5 and conv6 were missing"
+        "authors' weights, conv1-conv4", "as released; files of conv5 and conv6 were missing"
     ),
     "DCGAN imagenet32-views + L2-SVM": Named("imagenet32-views", "the GAN alone"),
     "k-means 4800, 1 layer + L2-SVM": Named("K-means, 4,800 centroids", "one layer", repeats="1 layer K-means"),

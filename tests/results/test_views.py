@@ -48,6 +48,8 @@ def test_a_row_that_is_not_measured_leaves_the_caption_as_it_is() -> None:
     absent = dict.fromkeys(MEASURED, "") | {"method": "c", "protocol": "cifar10/full", "source": "not audited"}
     found = view([MEASURED, MEASURED | {"method": "b"}, absent])
     assert ("n =", "10,000") in found.caption and found.rows[2]["source"] == "not audited"
+    beside = view([CITED, absent])
+    assert [row["_kind"] for row in beside.rows] == ["reported", ""] and beside.rows[1]["source"] == "not audited"
 
 
 @pytest.mark.parametrize(
