@@ -228,7 +228,7 @@ def test_tables_sort_by_click_and_by_key(name: str, files: dict[str, Path], page
 
 
 def test_numbers_sort_by_value_and_what_is_empty_stays_last(page: Opener, tmp_path: Path) -> None:
-    names = ["9.5 ± 1.2", "10,000", "\N{MINUS SIGN}4.26 (\N{MINUS SIGN}4.95 to \N{MINUS SIGN}3.56)", "", "4.4e-33"]
+    names = ["19.5 ± 1.2", "10,000", "\N{MINUS SIGN}4.26 (\N{MINUS SIGN}4.95 to \N{MINUS SIGN}3.56)", "", "4.4e-33"]
     found = View((), {"n": "n", "v": "v"}, frozenset("v"), [{"n": str(i), "v": text} for i, text in enumerate(names)])
     (tmp_path / "page.html").write_text(
         environment()
@@ -253,9 +253,12 @@ def test_sections_fold_by_click_and_by_key(files: dict[str, Path], page: Opener)
     assert not tab.run(seen)
     tab.click("#tables > summary")
     assert tab.run(seen) and tab.run("document.querySelectorAll('details[open]').length") == 1
-    tab.focus("#tables > summary")
-    tab.press("Enter")
-    assert not tab.run(seen)
+    for _ in range(2):  # a link opens what was folded since the last click on it, too
+        tab.focus("#tables > summary")
+        tab.press("Enter")
+        assert not tab.run(seen)
+        tab.click("nav a[href='#tables']")
+        assert tab.run(seen)
 
 
 def test_sections_are_reached_with_the_keyboard(files: dict[str, Path], page: Opener) -> None:
