@@ -11,6 +11,7 @@ from results.costs import CostRecord
 from results.records import Record
 from results.rendering import TextTable, notes_on
 from results.tables import COLUMNS, MeasuredRow, Table, cells
+from results.views import by_protocol
 
 LEADERBOARD_COLUMNS = (*COLUMNS, "parameters", "images_per_second", "hardware")
 TITLE = "Leaderboard"
@@ -55,10 +56,8 @@ def leaderboard_files(
     html = page.render(
         title=TITLE,
         caption=CAPTION,
-        columns=LEADERBOARD_COLUMNS,
-        rows=rows,
-        protocols={row["protocol"]: protocols[row["protocol"]] for row in rows},
-        notes=[*notes_on(rows, {}), _COSTS],
+        parts=by_protocol(rows, protocols),
+        notes=[_COSTS],
     )
     return texts.files("leaderboard") | {"leaderboard.html": html.encode()}
 
