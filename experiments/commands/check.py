@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,7 +53,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     from features.errors import one_line
 
     device, started = run.device, results.utc_now()
-    _warn_of_load(run)
+    load = _load()
     try:
         contender = resolve(target, run, layers=layers, seed=arguments.seed)
     except UserError as error:
@@ -70,6 +69,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     if not told.checks(features.run_checks(backbone, pool=contender.pool, rows=rows, folder=run.runs_root)):
         return told.end()
     told.layers(features.layer_shapes(backbone), features.layer_widths(backbone, pool=contender.pool))
+    _warn_if_busy(load, run)
     try:
         costs = features.measure_costs(backbone, pool=contender.pool, progress=run.progress)
     except Exception as error:  # the network may raise anything
@@ -158,16 +158,22 @@ def _wrapped(head: str, text: str) -> list[str]:
     return lines or [head.rstrip()]
 
 
-def _warn_of_load(run: Run) -> None:
+def _load() -> float:
+    """Return how many programs wanted to compute in the last minute; 0 where the system does not tell."""
+    try:
+        return os.getloadavg()[0]
+    except (OSError, AttributeError):
+        return 0.0
+
+
+def _warn_if_busy(load: float, run: Run) -> None:
     """Warn if other programs keep the machine so busy that the speed would be measured too low."""
     cores = os.cpu_count() or 1
-    with contextlib.suppress(OSError, AttributeError):  # not every system tells
-        load = os.getloadavg()[0]
-        if load > cores / 2:
-            run.say(
-                f"{console.WARNING}the machine is busy (load {load:.1f} on {console.counted(cores, 'core')}): its "
-                "speed is measured too low; check again when it is idle"
-            )
+    if load > cores / 2:
+        run.say(
+            f"{console.WARNING}the machine is busy (load {load:.1f} on {console.counted(cores, 'core')}): its speed is "
+            "measured too low; check again when it is idle"
+        )
 
 
 def _costs(costs: features.Costs) -> Iterator[str]:

@@ -55,9 +55,9 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         check_pass(name, spec, run, against=against, record=record)
         check_folder(out)
         lines = [describe(source, run) for source in sources]
-        how = f"would search by {spec}, which {METHODS[spec.method]}; into {out}"
+        lines += [f"would search by {spec}, which {METHODS[spec.method]}", f"would write into {out}"]
         files = [] if all(is_set(source, run) for source in sources) else [shared.UNKNOWN]
-        shared.answer_plan(arguments, [*lines, how, *files])
+        shared.answer_plan(arguments, [*lines, *files])
         return 0
     summary = deduplicate(name, out, spec, run, against=against, record=record)
     shared.answer(arguments, summary, _lines(summary, out))

@@ -210,7 +210,7 @@ def _classes(a: results.Record, b: results.Record, run: Run) -> tuple[list[OfCla
                 part = part.subset(int(subset) // 5, int(a.spec["seed"]))
             if part.digest == a.inputs["test"]:
                 return by_class(a, b, part.labels), packed.meta.get("class_names")
-    return f"no classes: the labels of these test images were not found; dcgan-eval data {name} gets the set"
+    return f"no classes: no labels of these test images are at hand; dcgan-eval data {name} gets them"
 
 
 def class_table(a: results.Record, b: results.Record, run: Run) -> str:

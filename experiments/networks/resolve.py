@@ -42,18 +42,11 @@ def resolve(
         with contained("its code"):
             return resolver(name, Request(seed, run, learn_from)).contender(layers)
     except (ValueError, FileNotFoundError) as error:
-        raise UserError(_about(text, str(error))) from error
+        raise UserError(f"backbone {text!r}: {error}") from error
     except (UserError, OSError):
         raise
     except Exception as error:  # the user's code, other libraries, too little memory
-        raise UserError(_about(text, one_line(error))) from error
-
-
-def _about(text: str, error: str) -> str:
-    """Return the error with the network's name, once."""
-    if error.startswith(f"{text} "):
-        return f"backbone {error}"
-    return f"backbone: {error}" if f" at {text}" in error else f"backbone {text!r}: {error}"
+        raise UserError(f"backbone {text!r}: {one_line(error)}") from error
 
 
 def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, data: str | None) -> Contender:
