@@ -78,6 +78,22 @@ def radius_pairs_between(
     return _sorted(_members(distinct_a, distinct_b, between))
 
 
+def turned_pairs(codes: Codes, against: Codes | None = None, *, radius: int, max_pairs: int = 10**8) -> Pairs:
+    """Find all pairs of images of which the second, turned or mirrored, is near the first: int64 [M, 2], sorted.
+
+    `codes`, `against`: uint64 [N, 8] and [K, 8], of `turned_codes`. Pairs are i < j within `codes` or, with `against`,
+    (index in codes, index in against). Images i and j are a pair if the hash of i and that of one of the eight
+    orientations of j differ in at most `radius` bits. Raises ValueError for other codes, for a radius outside [0, 63],
+    and if the search meets more than `max_pairs` pairs, of which each orientation that matches is one.
+    """
+    others = checked_turned(codes if against is None else against)
+    pairs = radius_pairs_between(checked_turned(codes)[:, 0], others.reshape(-1), radius, max_pairs=max_pairs)
+    pairs[:, 1] //= others.shape[1]
+    if against is None:
+        pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+    return pairs[np.append(True, (pairs[1:] != pairs[:-1]).any(axis=1))[: len(pairs)]]
+
+
 def radius_groups(
     codes: Codes, radius: int, *, executor: Executor | None = None, shared: Path | str | None = None
 ) -> NDArray[np.int64]:
@@ -210,6 +226,15 @@ def _sorted(pairs: Pairs) -> Pairs:
 def _checked(codes: Codes) -> Codes:
     if codes.dtype != np.uint64 or codes.ndim != 1 or len(codes) >= 2**31:
         raise ValueError(f"codes must be uint64 [N], N < 2**31, got {codes.dtype} {list(codes.shape)}")
+    return codes
+
+
+def checked_turned(codes: Codes) -> Codes:
+    """Return the codes of the eight orientations. Raises ValueError unless they are uint64 [N, 8]."""
+    if codes.dtype != np.uint64 or codes.ndim != 2 or codes.shape[1] != 8:
+        raise ValueError(
+            f"codes must be uint64 [N, 8], as turned_codes returns them, got {codes.dtype} {list(codes.shape)}"
+        )
     return codes
 
 
