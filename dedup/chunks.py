@@ -28,6 +28,10 @@ def hash_chunks(
     `executor`: where the work runs; by default in threads, one for each core. The executor's workers open a memory map
     themselves: only its name is sent, and their machines must see the same file. From other arrays, each worker is sent
     its pieces.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    >>> np.array_equal(dedup.hash_chunks(images, dedup.dhash), dedup.dhash(images))
+    True
     """
     each = max(1, _BYTES // max(1, images[:1].nbytes))
     spans = [(i, min(i + each, len(images))) for i in range(0, len(images), each)]

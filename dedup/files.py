@@ -29,7 +29,11 @@ File = Path | Callable[[], bytes]
 
 
 class Skipped(NamedTuple):
-    """A file without a result: its place in the list, and the reason on one line."""
+    """A file without a result: its place in the list, and the reason on one line.
+
+    >>> dedup.hash_files([lambda: b""]).skipped
+    [Skipped(place=0, reason='empty', unread=False)]
+    """
 
     place: int
     reason: str
@@ -47,6 +51,10 @@ class HashedFiles:
     skipped: the other files.
     treated: treatment -> how many images it changed (see `pictures.TREATMENTS`); the codes of all others are
     imagehash's for `Image.open(file)`.
+
+    >>> found = dedup.hash_files([lambda: b"no image"])
+    >>> len(found.kept), found.images.shape, len(found.skipped)
+    (0, (0, 64, 64, 3), 1)
     """
 
     kept: NDArray[np.int64]
@@ -77,6 +85,15 @@ def hash_files(
     decoded.
 
     Raises ValueError for unknown hashes.
+
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> Image.new("RGB", (40, 30), "teal").save("flat.png")
+    >>> found = dedup.hash_files([Path("flat.png"), Path("gone.png")], hashes=["dhash"])
+    >>> found.kept, found.codes["dhash"], found.images.shape
+    (array([0]), array([0], dtype=uint64), (1, 64, 64, 3))
+    >>> found.skipped
+    [Skipped(place=1, reason='No such file or directory', unread=True)]
     """
     if unknown := sorted(set(hashes) - set(HASHES)):
         raise ValueError(f"hashes must be of {', '.join(HASHES)}, got {unknown[0]!r}")

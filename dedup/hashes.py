@@ -34,12 +34,21 @@ def phash(images: Images) -> NDArray[np.uint64]:
 
     `images`: uint8 [N, H, W, C] with C = 1 or 3, or an iterable of Pillow images of any size and mode; a few of these
     are held at a time. A bit is set if a low-frequency DCT coefficient exceeds the median of all 64.
+
+    >>> ramp = np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1))  # brighter to the right
+    >>> hex(dedup.phash(ramp[None, :, :, None])[0])
+    '0x8000000000000000'
     """
     return _codes(images, "phash")
 
 
 def ahash(images: Images) -> NDArray[np.uint64]:
-    """Compute the average hash; types as in `phash`. A bit is set if a pixel of the image at 8x8 exceeds their mean."""
+    """Compute the average hash; types as in `phash`. A bit is set if a pixel of the image at 8x8 exceeds their mean.
+
+    >>> ramp = np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1))  # brighter to the right
+    >>> hex(dedup.ahash(ramp[None, :, :, None])[0])
+    '0xf0f0f0f0f0f0f0f'
+    """
     return _codes(images, "ahash")
 
 
@@ -47,6 +56,10 @@ def dhash(images: Images) -> NDArray[np.uint64]:
     """Compute the difference hash; types as in `phash`.
 
     A bit is set if a pixel of the image at 9x8 exceeds its left neighbour.
+
+    >>> ramp = np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1))  # brighter to the right
+    >>> hex(dedup.dhash(ramp[None, :, :, None])[0])
+    '0xffffffffffffffff'
     """
     return _codes(images, "dhash")
 
@@ -58,6 +71,11 @@ def turned_codes(images: Images, hash: str = "phash") -> NDArray[np.uint64]:
     equals imagehash's bit for bit. The columns are the image as it is, mirrored left to right, mirrored top to bottom,
     turned by 180 degrees, transposed, turned by 90 degrees clockwise, turned by 90 degrees counterclockwise, and
     mirrored along the other diagonal. Raises ValueError for another hash.
+
+    >>> image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    >>> codes = dedup.turned_codes(np.stack([image, np.rot90(image)]))  # counterclockwise
+    >>> codes.shape, np.flatnonzero(codes[0] == codes[1, 0]).tolist()
+    ((2, 8), [6])
     """
     if hash not in HASHES:
         raise ValueError(f"hash must be one of {', '.join(HASHES)}, got {hash!r}")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dedup.groups import checked_pairs
 from dedup.join import firsts_of
 from dedup.plan import Codes
-from dedup.search import Distinct, checked_turned, connected, search
+from dedup.search import Distinct, check_radius, checked_turned, connected, search
 
 Indices = NDArray[np.int64]
 
@@ -39,6 +39,10 @@ def radius_representatives(
     Code i is removed if and only if a kept code before it is within Hamming distance `radius`; it is removed for the
     first such. `keep_mask` makes a mask of the result. Equal codes are merged first. Memory does not grow with the
     number of pairs. `executor` and `shared` as for `radius_pairs`, and the same errors.
+
+    >>> codes = np.array([0b0000, 0b1111, 0b0001, 0b0011], np.uint64)
+    >>> dedup.radius_representatives(codes, 1)  # the last is near the third only, which is removed
+    array([0, 1, 0, 3])
     """
     distinct = Distinct(codes)
     kept_for = distinct.first.copy()
@@ -61,7 +65,13 @@ def turned_representatives(codes: Codes, radius: int) -> Indices:
 
     `codes`: uint64 [N, 8] of `turned_codes`. Image i is removed if and only if a kept image before it is near it, as
     `turned_pairs` says; it is removed for the first such. Memory does not grow with the number of pairs.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    >>> images = np.concatenate([images, images[1:2, :, ::-1]])  # the second one mirrored
+    >>> dedup.turned_representatives(dedup.turned_codes(images), 4)
+    array([0, 1, 2, 1])
     """
+    check_radius(radius)
     distinct = Distinct(checked_turned(codes)[:, 0])
     order = np.argsort(distinct.first)
     nearest = _first_within(distinct.codes[order], codes, radius, None, None)
@@ -86,6 +96,9 @@ def pair_representatives(pairs: NDArray[np.int64], n: int) -> Indices:
     Image i is removed if and only if a kept image before it is paired with it; it is removed for the first such.
     `pairs`: int64 [M, 2] in [0, n), in any order; all pairs, as `radius_pairs` returns them. `near_duplicates` leaves
     out pairs of equal images, so take `near_duplicate_representatives` instead.
+
+    >>> dedup.pair_representatives(np.array([[0, 2], [2, 3]]), 4)  # 3 stays: what it is near is removed
+    array([0, 1, 0, 3])
     """
     pairs = np.sort(checked_pairs(pairs, n), axis=1)
     pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]

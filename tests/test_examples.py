@@ -40,11 +40,7 @@ EXEMPT = {
         nearest_others nearness paired_bootstrap paired_over_draws presence run_trial score_draws select_C spread
         stratified_holdout
     """,
-    "dedup": """
-        CopyDescriptor DescriptorConfig HashedFiles SemanticConfig SemanticHash Skipped ahash collision_groups dhash
-        hash_chunks hash_files keep_mask near_duplicate_representatives near_duplicates pair_groups pair_representatives
-        phash radius_groups radius_pairs radius_pairs_between radius_representatives
-    """,
+    "dedup": "",
     "results": """
         CostRecord MeasuredRow Record ReportedRow Table ablation_files answering append_cost append_record git_commit
         hardware leaderboard_files portable read_costs read_records render_csv render_files render_latex render_markdown
