@@ -24,7 +24,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--radius", type=int, help="for the hashes: greatest Hamming distance in bits (default: 4)")
     parser.add_argument(
-        "--turned", action="store_true", help="for the hashes: also find copies by quarter turns, and mirrored ones"
+        "--turned",
+        action="store_true",
+        help="for the hashes: also find copies that are turned by quarter turns or mirrored",
     )
     parser.add_argument(
         "--out",
