@@ -30,6 +30,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--radius", type=int, help="for the hashes: greatest Hamming distance in bits (default: 4)")
     parser.add_argument(
+        "--turned",
+        action="store_true",
+        help="for the hashes: also find copies that are turned by quarter turns or mirrored",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         help="folder (default: RUNS_ROOT/dedup/SOURCE[-against-SOURCE]; a path adds 8 digits that tell it from others)",
@@ -48,7 +53,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     from experiments.deduplication.run_pass import check_pass, deduplicate, default_folder
 
     name, against, record = arguments.name, arguments.against, arguments.record
-    spec = DedupSpec(arguments.method, arguments.radius)
+    spec = DedupSpec(arguments.method, arguments.radius, arguments.turned)
     sources = [name] if against is None else [name, against]
     out = arguments.out or default_folder(name, against, run)
     if arguments.dry_run:

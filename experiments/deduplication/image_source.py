@@ -109,7 +109,7 @@ def _open_set(name: str, spec: DedupSpec, run: Run) -> Source:
 def _open_photographs(path: str, spec: DedupSpec, run: Run, apart_from: str | None) -> Source:
     hashes, side = ((spec.method,), None) if spec.method in HASHES else ((), THUMBNAIL_SIDE)
     other = None if apart_from is None else Path(apart_from)
-    read = hash_files.read(Path(path), run, hashes=hashes, side=side, apart_from=other)
+    read = hash_files.read(Path(path), run, hashes=hashes, turned=spec.turned, side=side, apart_from=other)
     compared = read.codes[spec.method] if read.images is None else comparable(read.images, spec)
 
     def picture(index: int) -> Image.Image | None:

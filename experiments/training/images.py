@@ -62,7 +62,7 @@ def training_set(recipe: Recipe, run: Run) -> TrainingSet:
         "name": packed.name,
         "digest": packed.digest,
         **({} if views.shape == packed.images.shape else {"at_network_size": packed.digest_with(views)}),
-        "dedup": None if recipe.dedup is None else dataclasses.asdict(recipe.dedup),
+        "dedup": None if recipe.dedup is None else recipe.dedup.values,
         "images": len(packed.images),
         "kept": left,
     }
