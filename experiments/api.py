@@ -20,7 +20,7 @@ from experiments.commands.answers import as_object, figure
 from experiments.measure import svm
 from experiments.measure.labelled_images import BATCH, Labelled
 from experiments.measure.measurement import recorded
-from experiments.measure.protocols import MIRRORED, PROTOCOLS, WITHOUT_LEAKED, WITHOUT_TRAIN, Protocol
+from experiments.measure.protocols import MIRRORED, OWN, PROTOCOLS, WITHOUT_LEAKED, WITHOUT_TRAIN, Protocol
 from experiments.measure.records import keep_record
 from experiments.networks.contender import Contender
 from experiments.networks.resolve import adopt, runnable
@@ -30,7 +30,6 @@ from experiments.run.errors import UserError, closest
 from experiments.run.files import check_writable
 from results.lines import LINE
 
-OWN = "own"  # the table of figures on the user's own arrays
 HELD = 5  # C is chosen on one of so many of the user's own training images
 SUBSET = re.compile(r"cifar10/subset-(\d+)")
 _HASHED = 1024  # images hashed at once

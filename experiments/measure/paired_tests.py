@@ -17,7 +17,7 @@ import results
 from evaluation.statistics import Alternative
 from experiments.data.packed import open_packed
 from experiments.measure.labelled_images import Labelled
-from experiments.measure.protocols import PROTOCOLS, SUPERVISED, Protocol
+from experiments.measure.protocols import OWN, PROTOCOLS, SUPERVISED, Protocol
 from experiments.run.console import WIDTH, shortened
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -199,6 +199,8 @@ def as_object(a: results.Record, b: results.Record, gate: Comparison, run: Run) 
 
 def _classes(a: results.Record, b: results.Record, run: Run) -> tuple[list[OfClass], list[str] | None] | str:
     """Compare the classes, and return their names, if the set has some; a line if the labels are not at hand."""
+    if a.table == OWN:
+        return "no classes: the labels of own arrays are not kept"
     name = f"{_protocol(a).data}-test"
     for root in (run.data_root, run.runs_root):
         with suppress(FileNotFoundError, ValueError, UserError):  # a set that is missing, damaged or another

@@ -11,7 +11,7 @@ import evaluation
 import results
 from experiments.measure.nearest_digits import curve_csv
 from experiments.measure.paired_tests import has_outcomes, of_draws, unlike
-from experiments.measure.protocols import LEADERBOARD, MIRRORED, PROTOCOLS, SUPERVISED, TABLES, protocol_of
+from experiments.measure.protocols import LEADERBOARD, MIRRORED, OWN, PROTOCOLS, SUPERVISED, TABLES, protocol_of
 from experiments.measure.svm import EvalSpec, method
 from experiments.measure.tables import committed, regenerate, table_names
 from experiments.networks.resolve import resolve
@@ -102,7 +102,7 @@ def pair_named(texts: tuple[str, str], protocol: str | None, table: str | None, 
     which. table: only protocols of this table; None takes any. Raises UserError with the command that makes a missing
     record.
     """
-    files = [folder / f"{name}.jsonl" for folder in (run.records, run.own_records) for name in table_names()]
+    files = [folder / f"{name}.jsonl" for folder in (run.records, run.own_records) for name in (*table_names(), OWN)]
     known = sorted((r for file in files for r in results.read_records(file)), key=lambda r: r.started)
     measured = dict.fromkeys([*KEPT, *(r.protocol for r in known)])
     if protocol is not None and protocol not in measured:
@@ -179,6 +179,8 @@ def _eval(text: str, protocol: str) -> str:
     words = ["dcgan-eval", "eval", text]
     if subset := re.fullmatch(r"cifar10/subset-(\d+)", usual):
         words += ["--subset", subset[1]]
+    elif usual.startswith(f"{OWN}/"):
+        return f"experiments.evaluate measures it by {protocol}, in Python"
     elif usual not in PROTOCOLS:
         return f"dcgan-eval eval --help tells how {protocol} is measured"
     elif usual != next(iter(PROTOCOLS)):

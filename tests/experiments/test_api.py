@@ -91,6 +91,13 @@ def test_own_arrays_of_any_labels(workplace: Workplace) -> None:
     assert gray.n_test == 300 and gray.record.features == 3072
 
 
+def test_rows_of_own_arrays_are_compared(workplace: Workplace, capsys: pytest.CaptureFixture) -> None:
+    runs = [own(backbone, runs_root=workplace.run.runs_root).run_id for backbone in ("pixels", network())]
+    assert workplace.main("compare", *runs) in (0, 1)
+    told = capsys.readouterr().out
+    assert "own/blocks: 300 test images" in told and "labels of own arrays are not kept" in told
+
+
 def test_test_labels_choose_nothing(workplace: Workplace) -> None:
     """C and the fit are those of the training images, whatever the test labels say."""
     row, wrong = own(), own(labels=[LABELS[0], (LABELS[1] + 1) % 10])
