@@ -69,7 +69,7 @@ def filters(
         look.says.append(
             f"{name}: half of the gradient's energy in {area['mean']:.2f} % of the pixels (sd {area['sd']:.2f}, n {n})"
         )
-    title = f"images to which a map of {layer} responds most, above what guided backpropagation shows of them"
+    title = f"Images to which a map of {layer} responds most, above their gradients by guided backpropagation"
     look.pictures["filters.png"] = sheet.sheet(*blocks, title=title)
     look.tables["filters.csv"] = pd.concat(tables, names=["network"]).reset_index("network")
     return look

@@ -155,9 +155,9 @@ def _redraw(
         if len(boxed) <= SHOWN:
             boxed.append(after)
             new.append(gan.draw(network, unseen).numpy())
-    dropped = counted(len(next(iter(sets.values()))), "map")
-    words = ["before", f"after: {dropped} dropped", f"{dropped} at random dropped"]
-    titles = ("samples with boxes, of which the maps were chosen", "new samples")
+    n = len(next(iter(sets.values())))
+    words = ["before", f"after: {counted(n, 'map')} dropped", f"{counted(n, 'random map')} dropped"]
+    titles = ("Samples on which boxes were drawn", "New samples")
     pictures = [
         sheet.sheet(sheet.Block(np.stack([i[:COLUMNS] for i in rows]), rows=words), title=title)
         for rows, title in zip((boxed, new), titles, strict=True)

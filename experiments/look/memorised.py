@@ -51,7 +51,7 @@ def memorised(
     shown = {label: subject.draw(subject.z[:samples]) for label, subject in subjects.items()}
     look.pictures["samples.png"] = sheet.sheet(
         sheet.Block(np.stack([images[:SHOWN] for images in shown.values()]), rows=list(shown)),
-        title="samples of the same z",
+        title="Samples of the same z",
     )
     if len(training.held_out) >= LEAST:
         drawn = np.random.default_rng(seed).permutation(training.held_out)[:samples]

@@ -120,7 +120,7 @@ def _animation(subject: Subject, z: Tensor, path: str) -> bytes:
     frames = _images(subject, z, path, FRAMES).swapaxes(0, 1)
     lines = 1 if frames.shape[1] % 2 else 2
     blocks = [sheet.Block(frame.reshape(lines, -1, *frame.shape[1:])) for frame in frames]
-    return figures.animation([sheet.sheet(block, title="the rows of walk.png, in motion") for block in blocks])
+    return figures.animation([sheet.sheet(block, title="The rows of walk.png, in motion") for block in blocks])
 
 
 def _steps(points: Tensor, steps: int) -> np.ndarray:

@@ -39,7 +39,7 @@ def test_maps_that_tell_of_the_boxes_are_dropped(root, out, sheets):
     assert [int(m["map"]) for m in maps if m["dropped"] == "1"] == dropped
     assert 0 < len(dropped) < len(maps) == 12 and {r["maps"] for r in lines} == {str(len(dropped))}
     n = len(dropped)
-    words = ["before", f"after: {n} maps dropped", f"{n} maps at random dropped"]
+    words = ["before", f"after: {n} maps dropped", f"{n} random maps dropped"]
     assert [list(block.rows) for (block,) in sheets] == [words] * 2
     assert [block.images.shape[:2] for (block,) in sheets] == [(3, 4), (3, 12)]
     written = record(out, root)
