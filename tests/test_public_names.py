@@ -11,7 +11,7 @@ PUBLIC = {
         load_port load_state load_theano new_state sample sample_z save save_state train""",
     "features": """Backbone BackboneError Costs FeatureStore Finding MaxGrid NestedGrids Survey ValueRange
         batch_statistics calibrate_batchnorm check_backbone choose_layers concentration default_stages
-        extract feature_key feature_width guided_backprop layer_shapes layer_widths max_grid max_units
+        extract extract_labelled feature_key feature_width guided_backprop layer_shapes layer_widths max_grid max_units
         measure_costs parametrize_with_checks run_checks survey tapped tokens_to_maps weights_digest""",
     "evaluation": """DEFAULT_GRID L2SVM Agreement DrawsTest Interval KMeansFeatures Nearness PairedTest Presence
         QuadrantSums RunningKnn Selection Space Spread SupervisedData Trial TrialResult agreement
