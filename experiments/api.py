@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-import evaluation
 import features
 import results
+from experiments.commands.answers import as_object, figure
 from experiments.measure import svm
 from experiments.measure.labelled_images import BATCH, Labelled
 from experiments.measure.measurement import recorded
@@ -56,9 +56,7 @@ class Row:
     record: results.Record = field(repr=False)
 
     def __repr__(self) -> str:
-        low, high = self.interval
-        figure = f"{'error ' * (self.metric == 'error_percent')}{self.value:.2f} % (95 % {low:.2f}-{high:.2f})"
-        return f"{self.method}: {figure}, n {self.n_test:,}, {self.protocol}, run {self.run_id}"
+        return figure(self.record)
 
     def _repr_html_(self) -> str:
         (low, high), percent = self.interval, f"{self.value:.2f}"
@@ -236,15 +234,6 @@ def _row(records: Sequence[results.Record], protocol: str) -> Row:
     if record is None:
         fix = "compare the training images with the test images: dcgan-eval dedup"
         raise ValueError(f"no audit says which test images {protocol} leaves out; {fix}")
-    values = {name: getattr(record, name) for name in ("method", "protocol", "metric", "value", "n_test", "run_id")}
-    return Row(**values, interval=_interval(record), C=record.solver["C"], record=record)
-
-
-def _interval(record: results.Record) -> tuple[float, float]:
-    """Return the 95 % interval, in percent: over test sets for one fit, over draws of labels for several."""
-    if record.n_runs == 1:
-        found = evaluation.interval95_of_proportion(round(record.value * record.n_test / 100), record.n_test)
-        return found.low, found.high
-    mean = evaluation.interval95_of_mean(record.outcomes["accuracy_percent"])
-    half = mean.high - mean.estimate
-    return record.value - half, record.value + half
+    told = as_object(record)
+    del told["processes"]
+    return Row(**told | {"interval": tuple(told["interval"])}, record=record)

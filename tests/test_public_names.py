@@ -21,7 +21,7 @@ PUBLIC = {
     "dedup": """CopyDescriptor DescriptorConfig File HashedFiles SemanticConfig SemanticHash Skipped ahash
         collision_groups dhash hash_chunks hash_files keep_mask near_duplicate_representatives near_duplicates
         pair_groups pair_representatives phash radius_groups radius_pairs radius_pairs_between
-        radius_representatives""",
+        radius_representatives turned_codes turned_pairs turned_representatives""",
     "results": """ABLATION_COLUMNS COLUMNS LEADERBOARD_COLUMNS CostRecord MeasuredRow Record ReportedRow Table
         ablation_files answering append_cost append_record git_commit hardware leaderboard_files portable read_costs
         read_records render_csv render_files render_latex render_markdown run_id source_digest

@@ -1,7 +1,6 @@
 """`dcgan-eval train`: train a recipe."""
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 
@@ -58,7 +57,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         from experiments.training.session import check
 
         check(recipe, out, run)
-        console.answer(*json.dumps(dataclasses.asdict(recipe), indent=2).splitlines())
+        console.answer(*json.dumps(recipe.values, indent=2).splitlines())
         begun = "continuing from the checkpoint there" if (out / STATE).exists() else "from the start"
         steps = console.counted(recipe.training.steps, "minibatch")
         console.answer(f"would train {steps} on {run.device} into {out}, {begun}")

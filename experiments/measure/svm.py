@@ -47,6 +47,7 @@ from experiments.measure.protocols import (
 from experiments.networks.contender import NOTHING, Contender
 from experiments.networks.kinds import QUICK, SHIPPED
 from experiments.networks.resolve import runnable
+from experiments.run.console import size as in_bytes
 from experiments.run.context import Run
 from experiments.run.environment import timed
 from experiments.run.errors import UserError, one_line
@@ -282,7 +283,7 @@ def describe(spec: EvalSpec, run: Run) -> list[str]:
     unless = "" if run.device.type == "cpu" else ", unless they fit into the GPU's memory"
     return [
         f"{method(contender, spec)}: layers {layers}, {width:,} features, {spec.column}",
-        f"features: {size / 1e9:.1f} GB ({spec.store}) under {run.runs_root / 'features'} "
+        f"features: {in_bytes(size)} ({spec.store}) under {run.runs_root / 'features'} "
         f"({shutil.disk_usage(parent).free / 1e9:.0f} GB free){unless}{_less(spec) if size > LARGE else ''}",
         f"{CLASSIFIER[spec.classifier].setting} from {values} on {where}",
     ]

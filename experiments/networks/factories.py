@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 import features
@@ -21,15 +22,18 @@ from features.errors import one_line
 def call_factory(text: str, request: Request) -> Network:
     """Return the network that `file.py:factory` or `module:factory` makes, a features.Backbone or an nn.Module.
 
-    An nn.Module is assumed to take float32 [N, 3, 32, 32] in [-1, 1]. Raises ValueError if the factory fails or returns
-    something else, and features.BackboneError if the factory raises it.
+    An nn.Module is assumed to take float32 [N, 3, 32, 32] in [-1, 1]. Weights that the factory draws with torch follow
+    the request's seed, so every process makes the same network and its records are found. Raises ValueError if the
+    factory fails or returns something else, and features.BackboneError if the factory raises it.
     """
     where, _, attribute = text.rpartition(":")  # a folder's name may hold colons
     if not attribute.isidentifier():
         raise ValueError(f"no file is named like that, and {attribute!r} names no function: write file.py:factory")
     name = f"{Path(where).name}:{attribute}"
     try:
-        with contextlib.chdir("."):  # comes back: the paths of the command are relative to this folder
+        # the folder comes back: the paths of the command are relative to it
+        with contextlib.chdir("."), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(request.seed)
             made = load_function(where, attribute)()
     except features.BackboneError:
         raise

@@ -240,7 +240,7 @@ def _finish(recipe: Recipe, out: Path, state: gan.TrainingState, data: TrainingS
     gan.save(out / GENERATOR, state.generator)
     images_seen = state.step * recipe.training.batch_size
     summary = {
-        "recipe": run.portable(dataclasses.asdict(recipe)),
+        "recipe": run.portable(recipe.values),
         "data": data.summary,
         "command": run.portable(list(run.command)),
         "seed": recipe.training.seed,
