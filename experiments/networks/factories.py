@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,7 +34,7 @@ def call_factory(text: str, request: Request) -> Network:
         # the folder comes back: the paths of the command are relative to it
         with contextlib.chdir("."), torch.random.fork_rng(devices=[]):
             torch.manual_seed(request.seed)
-            made = _attribute(where, attribute)()
+            made = load_function(where, attribute)()
     except features.BackboneError:
         raise
     except Exception as error:  # the user's code can raise anything
@@ -51,8 +52,11 @@ def network_of(name: str, made: object, must: str = "it must be") -> Network:
     raise ValueError(f"{must} a features.Backbone or a torch.nn.Module, got {type(made).__name__}")
 
 
-def _attribute(where: str, attribute: str) -> Callable[[], object]:
-    """Return an object of a Python file, or of a module that can be imported, also from the current folder."""
+def load_function(where: str, attribute: str) -> Callable[..., Any]:
+    """Return an object of a Python file, or of a module that can be imported, also from the current folder.
+
+    Raises whatever the file or the module raises.
+    """
     if not where.endswith(".py"):
         if os.getcwd() not in sys.path:  # `python -m` puts it there, a console script does not
             sys.path.insert(0, os.getcwd())

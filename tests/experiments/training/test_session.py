@@ -84,7 +84,9 @@ def stop_after(n):
 
 
 def files(out):
-    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    """Path -> content, without the event files that are there if tensorboard is."""
+    paths = (p for p in out.rglob("*") if p.is_file() and "tfevents" not in p.name)
+    return {str(p.relative_to(out)): p.read_bytes() for p in paths}
 
 
 def tensors(file):
