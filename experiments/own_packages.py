@@ -32,4 +32,6 @@ def _place(name: str) -> str:
         spec, file = importlib.util.find_spec(name), None
     if spec is None:
         return file or (f"sys.modules[{name!r}]" if name in sys.modules else "")
-    return file or (spec.origin if spec.has_location else next(iter(spec.submodule_search_locations or ()), spec.origin))
+    return file or (
+        spec.origin if spec.has_location else next(iter(spec.submodule_search_locations or ()), spec.origin)
+    )

@@ -20,12 +20,12 @@ sys.argv[0] = "dcgan-eval"
 runpy.run_module("experiments", run_name="__main__")
 """
 COMMAND = """
-import argparse, atexit, sys, time
+import argparse, atexit, pathlib, sys, time
 EXAMPLE = ""
 def ready():
     print("ready", flush=True)
 def options(parser):
-    parser.set_defaults(data_root=None, runs_root=None)
+    parser.set_defaults(data_root=None, runs_root=pathlib.Path())
 def execute(arguments, run):
     {execute}
 {module}
