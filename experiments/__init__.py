@@ -2,10 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+from experiments.own_packages import check_imported
+
 if TYPE_CHECKING:
     from experiments.api import evaluate
 
 __all__ = ["evaluate"]
+
+check_imported()
 
 
 def __getattr__(name: str) -> Any:
@@ -14,4 +18,8 @@ def __getattr__(name: str) -> Any:
         from experiments.api import evaluate
 
         return evaluate
+    if name == "torchvision":
+        from experiments.run.torchvision import import_torchvision
+
+        return import_torchvision()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

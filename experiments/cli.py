@@ -6,6 +6,7 @@ with one line that names the fix; 130 interrupted: the same command continues.
 
 import argparse
 import importlib
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -105,6 +106,8 @@ def _run(given: list[str], results: Path) -> int:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{closest(unknown[0], options)}")
     _prepare_process()
     run = make_run(arguments, [PROGRAM, *given], results)
+    # matplotlib's cache of fonts, which it keeps in the person's home otherwise
+    os.environ.setdefault("MPLCONFIGDIR", str(run.runs_root.absolute() / "matplotlib"))
     with console.kept_for_answers(), signals.interruptible():
         return module.execute(arguments, run)
 

@@ -10,7 +10,7 @@ from typing import Any
 from experiments.measure.protocols import BATCHNORM, MIRRORED, STORES
 from experiments.networks.kinds import LAYERS_HELP, listing, parse_layers
 from experiments.run import console
-from experiments.run.context import RESULTS, Run
+from experiments.run.context import RESULTS, Run, in_clone
 from experiments.run.errors import UserError, closest
 from experiments.run.files import check_place, refuse_irregular
 from experiments.run.progress import silent
@@ -136,8 +136,10 @@ def check_before(run: Run, *folders: Path) -> None:
 def make_run(arguments: argparse.Namespace, command: Sequence[str] = (), results: Path = RESULTS) -> Run:
     """Make the run that the options of `add_roots` ask for. Its messages and progress go to the console.
 
-    With --quiet, only messages that are warnings do.
+    With --quiet, only messages that are warnings do. Raises UserError for --record outside a clone.
     """
+    if getattr(arguments, "record", False) and not in_clone():
+        raise UserError("--record changes results/ of a clone, and this is an installed package: clone the project")
     quiet = getattr(arguments, "quiet", False)
     return Run(
         arguments.data_root,

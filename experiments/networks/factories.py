@@ -16,6 +16,7 @@ import features
 from experiments.networks.contender import Network, Request
 from experiments.networks.kinds import PREFIXES
 from experiments.run.errors import closest
+from experiments.run.torchvision import declare_operators
 from features.errors import one_line
 
 
@@ -30,6 +31,7 @@ def call_factory(text: str, request: Request) -> Network:
     if not attribute.isidentifier():
         raise ValueError(f"no file is named like that, and {attribute!r} names no function: write file.py:factory")
     name = f"{Path(where).name}:{attribute}"
+    declare_operators()  # the user's code may import torchvision
     try:
         # the folder comes back: the paths of the command are relative to it
         with contextlib.chdir("."), torch.random.fork_rng(devices=[]):

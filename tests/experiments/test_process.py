@@ -20,13 +20,13 @@ sys.argv[0] = "dcgan-eval"
 runpy.run_module("experiments", run_name="__main__")
 """
 COMMAND = """
-import argparse, atexit, sys, time
+import argparse, atexit, pathlib, sys, time
 from experiments.run import console
 EXAMPLE = ""
 def ready():
     console.answer("ready")
 def options(parser):
-    parser.set_defaults(data_root=None, runs_root=None)
+    parser.set_defaults(data_root=None, runs_root=pathlib.Path())
 def execute(arguments, run):
     {execute}
 {module}
