@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import experiments
 from experiments import cli
 from experiments.cli import COMMANDS
 
@@ -77,7 +78,8 @@ def test_usage_names_the_program_and_the_command(capsys: pytest.CaptureFixture[s
 def test_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(["--version"])
-    assert stopped.value.code == 0 and capsys.readouterr().out == "dcgan-eval 0.1.0\n"
+    assert stopped.value.code == 0 and capsys.readouterr().out == f"dcgan-eval {experiments.__version__}\n"
+    assert experiments.__version__ == "0.1.0"
 
 
 def cpu_seconds(*command: str) -> float:
