@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from experiments.commands.options import check_words, make_run
-from experiments.run import signals
+from experiments.run import console, signals
 from experiments.run.context import RESULTS
 from experiments.run.errors import UserError, closest, one_line
 from experiments.run.filenames import shown
@@ -108,7 +108,7 @@ def _run(given: list[str], results: Path) -> int:
     run = make_run(arguments, [PROGRAM, *given], results)
     # matplotlib's cache of fonts, which it keeps in the person's home otherwise
     os.environ.setdefault("MPLCONFIGDIR", str(run.runs_root.absolute() / "matplotlib"))
-    with signals.interruptible():
+    with console.kept_for_answers(), signals.interruptible():
         return module.execute(arguments, run)
 
 
@@ -144,8 +144,7 @@ def _prepare_process() -> None:
     """Set up the process: keep freed memory, and print the warnings of libraries as plain lines."""
     import warnings
 
-    from experiments.run import console
     from experiments.run.memory import keep_freed_memory
 
     keep_freed_memory()
-    warnings.showwarning = lambda message, *_, **__: console.say(f"warning: {' '.join(str(message).split())}")
+    warnings.showwarning = lambda message, *_, **__: console.say(f"{console.WARNING}{' '.join(str(message).split())}")

@@ -177,5 +177,5 @@ def test_an_installation_without_results_is_no_success(installed: Installed) -> 
         left_out = [path.name for path in (installed.target / name).iterdir() if name == "results" and path.is_dir()]
         shutil.copytree(installed.target / name, partial / name, ignore=shutil.ignore_patterns(*left_out))
     done = Installed(partial, installed.place).main("report")
-    assert (done.returncode, done.stdout) == (2, "") and "nothing is recorded in" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "") and "nothing is recorded in" in done.stderr
     assert len(done.stderr.splitlines()) == 1 and not (installed.place.run.runs_root / "report.html").exists()
