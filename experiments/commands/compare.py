@@ -47,7 +47,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     worse = bool(gate.p_value <= arguments.alpha)
     verdict = f"B is {'' if worse else 'not '}significantly worse than A: one-sided p = {gate.p_value:.2g}"
     if arguments.json:
-        found = paired_tests.as_object(a, b, gate, run) | {"alpha": arguments.alpha, "worse": worse}
+        found = paired_tests.comparison_object(a, b, gate, run) | {"alpha": arguments.alpha, "worse": worse}
         shared.answer(arguments, found, ())
     else:
         told = f"{paired_tests.summary(a, b, gate)}\n\n{paired_tests.class_table(a, b, run)}"

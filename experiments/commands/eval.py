@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from experiments.commands import options as shared
-from experiments.commands.answers import CONTROL, as_lines, as_object, standing
+from experiments.commands.answers import CONTROL, as_lines, row_object, standing
 from experiments.measure.protocols import BATCHNORM, CLASSIFIERS, PROTOCOLS, SUPERVISED, TABLES, protocol_of
 from experiments.run import console
 from experiments.run.context import Run
@@ -76,7 +76,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     own = results.read_records(run.own_records / f"{arguments.table}.jsonl")
     beside = standing(main, made.table, [*results.answering(made.table, made.records), *own[::-1]])
     lines = as_lines(main, others, beside, _control(arguments, main.method))
-    shared.answer(arguments, as_object(main), lines)
+    shared.answer(arguments, row_object(main), lines)
     run.say(f"written to {', '.join(map(str, made.files))}")
     return 0
 

@@ -147,7 +147,7 @@ def make_run(arguments: argparse.Namespace, command: Sequence[str] = (), results
         results=results,
         device_name=getattr(arguments, "device", "cpu"),
         command=tuple(command),
-        say=console.warn if quiet else console.say,
+        say=console.say_warnings if quiet else console.say,
         progress=silent if quiet else console.progress,
     )
 
