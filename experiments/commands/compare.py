@@ -25,7 +25,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `compare`."""
     for name in ("A", "B"):
         parser.add_argument(name, help="a run id, or a network named as for eval; its newest record is taken")
-    parser.add_argument("--table", type=shared.one_of(TABLES), help=f"only protocols of one of {', '.join(TABLES)}")
+    parser.add_argument(
+        "--table", type=shared.one_of(TABLES), help=f"only protocols of this table: {', '.join(TABLES)}"
+    )
     known = ", ".join(PROTOCOLS)
     parser.add_argument("--protocol", help=f"{known} or another (default: the newest that both were measured by)")
     parser.add_argument("--alpha", type=float, default=0.05, help="level of the gate (default: %(default)s)")

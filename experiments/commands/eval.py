@@ -28,13 +28,15 @@ SUPERVISED_PREFIX, MNIST = "supervised:", "mnist"
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `eval`."""
-    shared.add_features(parser, "for --table mnist: the file of a class-conditional generator, or `real`")
-    shared.add_choice(parser, "--table", [*TABLES, MNIST])
+    default = f"{shared.USUAL}, or {shared.DEFAULTS['svhn']} for --table svhn"
+    more = "for --table mnist: the file of a class-conditional generator, or `real`"
+    shared.add_features(parser, more, default=default)
+    shared.add_choice(parser, "--table", [*TABLES, MNIST], "the row's table")
     parser.add_argument(
         "--protocol",
         help=f"{', '.join(PROTOCOLS)}; for supervised: {', '.join(SUPERVISED)} (default: the table's first)",
     )
-    shared.add_choice(parser, "--classifier", CLASSIFIERS)
+    shared.add_choice(parser, "--classifier", CLASSIFIERS, "what is fitted to the features")
     parser.add_argument(
         "--samples", type=int, metavar="N", help="for --table mnist: samples drawn from the generator (default: 50000)"
     )
