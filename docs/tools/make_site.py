@@ -2,9 +2,9 @@
 
     python -m docs.tools.make_site [FOLDER]    # default: site/
 
-Pages lie in the site where their sources lie in the repository, with README.md as index.html, so that links stay as they
-are. Linked Markdown becomes a page, a linked folder a list of its files, any other linked file a copy. The site needs no
-network. Exit code 1, with a line each, if a link or an anchor leads nowhere.
+Pages lie in the site where their sources lie in the repository, with README.md as index.html. Linked Markdown becomes a
+page, a linked folder a list of its files, any other linked file a copy. The site needs no network. Exit code 1, with a
+line each, if a link or an anchor leads nowhere.
 """
 
 import importlib
@@ -78,7 +78,7 @@ def _write_page(source: Path, site: Path) -> list[Path]:
     place = _place(source)
     target = site / place
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_file() and target.suffix != ".html" or source.suffix == ".html":
+    if (source.is_file() and target.suffix != ".html") or source.suffix == ".html":
         shutil.copyfile(source, target)
         return []
     linked: list[Path] = []
