@@ -76,5 +76,5 @@ bench: $(READY)
 clean:
 	@if [ "$${RUNS_ROOT:-runs}" -ef "$${DATA_ROOT:-data}" ] || [ "$${RUNS_ROOT:-runs}" -ef "$$HOME" ]; then \
 		echo "RUNS_ROOT is DATA_ROOT or your home, whose folders may be your own: remove the caches by hand" >&2; exit 2; fi
-	cd "$${RUNS_ROOT:-runs}" 2>/dev/null && rm -rf downloads packed packing features photos || true
+	cd "$${RUNS_ROOT:-runs}" 2>/dev/null && rm -rf downloads packed packing features photos matplotlib || true
 	rm -rf site .pytest_cache .ruff_cache .mypy_cache .hypothesis

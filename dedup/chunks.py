@@ -23,9 +23,15 @@ def hash_chunks(
 ) -> NDArray[np.uint64]:
     """Return `hash(images)` of uint8 [N, H, W, C], computed piece by piece: uint64 [N]. A piece is 64 MB of images.
 
+    `hash`: `phash`, `dhash`, `ahash`, or `turned_codes`, which gives uint64 [N, 8].
+
     `executor`: where the work runs; by default in threads, one for each core. The executor's workers open a memory map
     themselves: only its name is sent, and their machines must see the same file. From other arrays, each worker is sent
     its pieces.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    >>> np.array_equal(dedup.hash_chunks(images, dedup.dhash), dedup.dhash(images))
+    True
     """
     each = max(1, _BYTES // max(1, images[:1].nbytes))
     spans = [(i, min(i + each, len(images))) for i in range(0, len(images), each)]
@@ -38,7 +44,7 @@ def hash_chunks(
         codes = list(executor.map(job, spans))
     else:
         codes = list(executor.map(hash, (images[slice(*span)] for span in spans)))
-    return np.concatenate([np.empty(0, np.uint64), *codes])
+    return np.concatenate(codes) if codes else hash(images)
 
 
 def _is_whole_file(images: NDArray[np.uint8]) -> TypeGuard[np.memmap]:

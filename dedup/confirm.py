@@ -53,6 +53,11 @@ def near_duplicates(
     Memory grows with their sum: 3.5 kB per image, plus 0.5 GB. `progress` shows blocks of images.
 
     Raises ValueError for arrays of other types and shapes, and when more than 10^8 pairs look alike.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    >>> darker = (images[1:2] * 0.9).astype(np.uint8)
+    >>> dedup.near_duplicates(np.concatenate([images, darker]))
+    array([[1, 3]])
     """
     pixels = small(images)
     if against is not None:
@@ -72,6 +77,11 @@ def near_duplicate_representatives(images: Images, *, progress: Progress | None 
     Image i is removed if and only if a kept image before it is its near-duplicate, see `near_duplicates`; it is removed
     for the first such. Arguments, cost and errors are those of `near_duplicates`. `keep_mask` makes a mask of the
     result.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    >>> darker = (images[1:2] * 0.9).astype(np.uint8)
+    >>> dedup.near_duplicate_representatives(np.concatenate([images, darker]))
+    array([0, 1, 2, 1])
     """
     first, confirmed = _within(images, small(images), progress)
     return pair_representatives(confirmed, len(first))[first]

@@ -35,7 +35,11 @@ _CHUNK = 512  # images described at once
 
 @dataclass(frozen=True)
 class DescriptorConfig:
-    """How the network is trained. The values for altered copies were set by looking at copies in photo collections."""
+    """How the network is trained. The values for altered copies were set by looking at copies in photo collections.
+
+    >>> dedup.DescriptorConfig(steps=100).neighbours
+    15
+    """
 
     steps: int = 1500  # 22 minutes on one core; the loss is then still falling slowly
     seeds: int = 16  # images of a minibatch that are drawn at random ...
@@ -59,6 +63,11 @@ class CopyDescriptor:
     """Callable: images -> float32 [N, 128], unit vectors. `fit` or `load` makes one.
 
     weights: name -> float32 array, from "conv1.weight" [32, 3, 5, 5] to "linear.bias" [128].
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    >>> describe = dedup.CopyDescriptor.fit([images], dedup.DescriptorConfig(steps=1))
+    >>> describe(images).shape
+    (40, 128)
     """
 
     weights: dict[str, NDArray[np.float32]]

@@ -29,7 +29,11 @@ File = Path | Callable[[], bytes]
 
 
 class Skipped(NamedTuple):
-    """A file without a result: its place in the list, and the reason on one line."""
+    """A file without a result: its place in the list, and the reason on one line.
+
+    >>> dedup.hash_files([lambda: b""]).skipped
+    [Skipped(place=0, reason='empty', unread=False)]
+    """
 
     place: int
     reason: str
@@ -41,11 +45,16 @@ class HashedFiles:
     """What `hash_files` found, in the order of the files.
 
     kept: int64 [n], the places in the list of the files that are images.
-    codes: hash -> uint64 [n], bit for bit imagehash's for the image as people see it (see `pictures.as_seen`).
+    codes: hash -> uint64 [n], bit for bit imagehash's for the image as people see it (see `pictures.as_seen`); for the
+    eight orientations, uint64 [n, 8] (see `hashes.turned_codes`).
     images: uint8 [n, side, side, 3], RGB, each image squashed to a square; None if none were asked for.
     skipped: the other files.
     treated: treatment -> how many images it changed (see `pictures.TREATMENTS`); the codes of all others are
     imagehash's for `Image.open(file)`.
+
+    >>> found = dedup.hash_files([lambda: b"no image"])
+    >>> len(found.kept), found.images.shape, len(found.skipped)
+    (0, (0, 64, 64, 3), 1)
     """
 
     kept: NDArray[np.int64]
@@ -59,13 +68,14 @@ def hash_files(
     files: Sequence[File],
     *,
     hashes: Sequence[str] = ("phash",),
+    turned: bool = False,
     side: int | None = 64,
     max_file_bytes: int = MAX_FILE_BYTES,
 ) -> HashedFiles:
     """Hash image files of any format, size and mode that Pillow reads, in this process, with a few at a time in memory.
 
     files: paths, or callables without arguments that return a file's bytes, or raise when they cannot.
-    hashes: some of "phash", "ahash", "dhash".
+    hashes: some of "phash", "ahash", "dhash". turned: hash each image in its eight orientations.
     side: side of the thumbnails, in pixels. None makes no thumbnails, which is faster (`images` is then None).
     max_file_bytes: a larger file at a path is skipped unread.
 
@@ -75,6 +85,15 @@ def hash_files(
     decoded.
 
     Raises ValueError for unknown hashes.
+
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> Image.new("RGB", (40, 30), "teal").save("flat.png")
+    >>> found = dedup.hash_files([Path("flat.png"), Path("gone.png")], hashes=["dhash"])
+    >>> found.kept, found.codes["dhash"], found.images.shape
+    (array([0]), array([0], dtype=uint64), (1, 64, 64, 3))
+    >>> found.skipped
+    [Skipped(place=1, reason='No such file or directory', unread=True)]
     """
     if unknown := sorted(set(hashes) - set(HASHES)):
         raise ValueError(f"hashes must be of {', '.join(HASHES)}, got {unknown[0]!r}")
@@ -102,12 +121,12 @@ def hash_files(
                 thumbnails.append(thumbnail)
             yield gray
 
-    codes: dict[str, list[NDArray[np.uint64]]] = {name: [np.empty(0, np.uint64)] for name in hashes}
+    codes: dict[str, list[NDArray[np.uint64]]] = {name: [gray_codes([], name, turned=turned)] for name in hashes}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow would warn about thousands of files
         for batch in batches(grays()):
             for name in codes:
-                codes[name].append(gray_codes(batch, name))
+                codes[name].append(gray_codes(batch, name, turned=turned))
     return HashedFiles(
         np.array(kept, np.int64),
         {name: np.concatenate(pieces) for name, pieces in codes.items()},

@@ -13,6 +13,9 @@ def collision_groups(codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
 
     `codes`: integers [N], or [N, W] for codes of W words. Codes are sorted, not compared pair by pair; a million codes
     of two words take half a second.
+
+    >>> dedup.collision_groups(np.array([7, 5, 7, 5, 9]))
+    array([0, 1, 0, 1, 4])
     """
     codes = np.asarray(codes)
     if codes.ndim not in (1, 2) or 0 in codes.shape[1:] or not np.issubdtype(codes.dtype, np.integer):
@@ -31,6 +34,9 @@ def pair_groups(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """Group images that pairs connect, directly or through others: int64 [n], each entry its group's lowest index.
 
     `pairs`: int64 [M, 2] in [0, n), in any order, as `near_duplicates` and `radius_pairs` return them.
+
+    >>> dedup.pair_groups(np.array([[1, 2], [2, 4]]), 5)
+    array([0, 1, 1, 3, 1])
     """
     pairs = checked_pairs(pairs, n)
     groups = np.arange(n, dtype=np.int64)
@@ -54,6 +60,9 @@ def keep_mask(groups: NDArray[np.int64]) -> NDArray[np.bool_]:
 
     `groups`: int64 [N], group labels (any integers), or what one of the functions `..._representatives` returns. To
     remove near-duplicates take these: in a group an image may be near the lowest index only through other images.
+
+    >>> dedup.keep_mask(np.array([0, 1, 0, 1, 4]))
+    array([ True,  True, False, False,  True])
     """
     mask = np.zeros(len(groups), bool)
     mask[np.unique(groups, return_index=True)[1]] = True

@@ -25,6 +25,7 @@ _PIXELS = 1 << 20  # ... or, for larger images, so many pixels at once
 _DCT = scipy.fftpack.dct(np.eye(_SIDE), axis=0)[:_BITS]  # imagehash's transform, cut to the low frequencies: [8, 32]
 # Either way of computing a coefficient rounds by at most 70 x 2^-53 x (255 x 4 x 1024); this leaves room to spare
 _ROUNDING = 1e-6
+_ORIENTATIONS = 8  # of a rectangle: four quarter turns, of the image and of its mirror image
 _OFTEN = 4  # from so many images of one size on, it pays to find out how Pillow resizes that size
 
 
@@ -33,12 +34,21 @@ def phash(images: Images) -> NDArray[np.uint64]:
 
     `images`: uint8 [N, H, W, C] with C = 1 or 3, or an iterable of Pillow images of any size and mode; a few of these
     are held at a time. A bit is set if a low-frequency DCT coefficient exceeds the median of all 64.
+
+    >>> ramp = np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1))  # brighter to the right
+    >>> hex(dedup.phash(ramp[None, :, :, None])[0])
+    '0x8000000000000000'
     """
     return _codes(images, "phash")
 
 
 def ahash(images: Images) -> NDArray[np.uint64]:
-    """Compute the average hash; types as in `phash`. A bit is set if a pixel of the image at 8x8 exceeds their mean."""
+    """Compute the average hash; types as in `phash`. A bit is set if a pixel of the image at 8x8 exceeds their mean.
+
+    >>> ramp = np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1))  # brighter to the right
+    >>> hex(dedup.ahash(ramp[None, :, :, None])[0])
+    '0xf0f0f0f0f0f0f0f'
+    """
     return _codes(images, "ahash")
 
 
@@ -46,8 +56,34 @@ def dhash(images: Images) -> NDArray[np.uint64]:
     """Compute the difference hash; types as in `phash`.
 
     A bit is set if a pixel of the image at 9x8 exceeds its left neighbour.
+
+    >>> ramp = np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1))  # brighter to the right
+    >>> hex(dedup.dhash(ramp[None, :, :, None])[0])
+    '0xffffffffffffffff'
     """
     return _codes(images, "dhash")
+
+
+def turned_codes(images: Images, hash: str = "phash") -> NDArray[np.uint64]:
+    """Hash each image in its eight orientations: uint64 [N, 8], for `turned_pairs` and `turned_representatives`.
+
+    `images`: as for `phash`. `hash`: "phash", "dhash" or "ahash". Every code is that of the turned image itself, and
+    equals imagehash's bit for bit. The columns are the image as it is, mirrored left to right, mirrored top to bottom,
+    turned by 180 degrees, transposed, turned by 90 degrees clockwise, turned by 90 degrees counterclockwise, and
+    mirrored along the other diagonal. Raises ValueError for another hash.
+
+    >>> image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    >>> codes = dedup.turned_codes(np.stack([image, np.rot90(image)]))  # counterclockwise
+    >>> codes.shape, np.flatnonzero(codes[0] == codes[1, 0]).tolist()
+    ((2, 8), [6])
+    """
+    if hash not in HASHES:
+        raise ValueError(f"hash must be one of {', '.join(HASHES)}, got {hash!r}")
+    if isinstance(images, np.ndarray):
+        pieces = [_turned(hash, gray) for gray in _lumas(images)]
+    else:
+        pieces = [gray_codes(batch, hash, turned=True) for batch in batches(image.convert("L") for image in images)]
+    return np.concatenate([np.empty((0, _ORIENTATIONS), np.uint64), *pieces])
 
 
 def _codes(images: Images, name: str) -> NDArray[np.uint64]:
@@ -73,23 +109,36 @@ def batches(grays: Iterable[Image.Image]) -> Iterator[list[Image.Image]]:
         yield batch
 
 
-def gray_codes(grays: Sequence[Image.Image], name: str) -> NDArray[np.uint64]:
-    """Compute the hash `name` (a key of HASHES) of Pillow images of mode L: uint64 [n]."""
+def gray_codes(grays: Sequence[Image.Image], name: str, *, turned: bool = False) -> NDArray[np.uint64]:
+    """Compute the hash `name` (a key of HASHES) of Pillow images of mode L: uint64 [n], or [n, 8] if `turned`."""
     width, height = HASHES[name].size
-    small = np.empty((len(grays), height, width), np.uint8)
     by_size: dict[tuple[int, int], list[int]] = {}
     for i, gray in enumerate(grays):
         by_size.setdefault(gray.size, []).append(i)
+    if turned:
+        codes = np.empty((len(grays), _ORIENTATIONS), np.uint64)
+        for index in by_size.values():
+            codes[index] = _turned(name, _stacked(grays, index))
+        return codes
+    small = np.empty((len(grays), height, width), np.uint8)
     for size, index in by_size.items():
         _met[size, name] += len(index)
         if _met[size, name] >= _OFTEN:
-            arrays = [np.asarray(grays[i]) for i in index]
-            stacked = np.stack(arrays) if len(arrays) > 1 else arrays[0][None]  # one large image is not copied
-            small[index] = lanczos.resized(stacked, width, height)
+            small[index] = lanczos.resized(_stacked(grays, index), width, height)
         else:
             for i in index:
                 small[i] = np.asarray(grays[i].resize((width, height), Image.Resampling.LANCZOS))
     return _packed(name, small)
+
+
+def _stacked(grays: Sequence[Image.Image], index: list[int]) -> Gray:
+    arrays = [np.asarray(grays[i]) for i in index]
+    return np.stack(arrays) if len(arrays) > 1 else arrays[0][None]  # one large image is not copied
+
+
+def _turned(name: str, gray: Gray) -> NDArray[np.uint64]:
+    """Return the codes of gray images of one size, uint8 [n, H, W], in their eight orientations: uint64 [n, 8]."""
+    return np.stack([_packed(name, small) for small in lanczos.resized_turned(gray, *HASHES[name].size)], axis=1)
 
 
 _met: Counter[tuple[tuple[int, int], str]] = Counter()  # images met of each size; it changes the speed, never the bits

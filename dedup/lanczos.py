@@ -8,6 +8,7 @@ compared once with Pillow itself; if the two differ, Pillow resizes images of th
 import functools
 import math
 import operator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,39 @@ def resized(gray: Gray, width: int, height: int) -> Gray:
         images = [Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS) for image in gray]
         return np.array([np.asarray(image) for image in images], np.uint8).reshape(-1, height, width)
     return _both(gray, width, height, rows_first=rows_first)
+
+
+def resized_turned(gray: Gray, width: int, height: int) -> Iterator[Gray]:
+    """Yield what `resized` makes of the images in each of the eight orientations: eight times uint8 [n, height, width].
+
+    The first is the image as it is, then come its mirror images left to right, top to bottom, and both (a half turn).
+    Then come the same four of the transposed image: the transposed one, the quarter turn clockwise, that
+    counterclockwise, and the image mirrored along the other diagonal.
+
+    Pillow's coefficients are symmetric, and their sums exact, so a mirror image is mirrored after it is resized.
+    Transposing exchanges the two axes and so the rounding between them: a transposed image is resized itself.
+    """
+    for view in (gray, gray.swapaxes(1, 2)):
+        mirrored = [view, view[:, :, ::-1], view[:, ::-1], view[:, ::-1, ::-1]]
+        if _mirrors(view.shape[2], view.shape[1], width, height):
+            small = resized(view, width, height)
+            yield from (small, small[:, :, ::-1], small[:, ::-1], small[:, ::-1, ::-1])
+        else:
+            yield from (resized(image, width, height) for image in mirrored)
+
+
+@functools.lru_cache(_SIZES)
+def _mirrors(old_width: int, old_height: int, width: int, height: int) -> bool:
+    """Tell whether resizing the mirror image of any image of these sizes gives the mirror image of the resized one."""
+    symmetric = all(_is_symmetric(*axis) for axis in ((old_width, width), (old_height, height)) if axis[0] != axis[1])
+    return symmetric and _rows_first(old_width, old_height, width, height) is not None
+
+
+def _is_symmetric(before: int, after: int) -> bool:
+    weights = np.zeros((before, after))
+    for block in _blocks(before, after):
+        weights[block.inputs, block.outputs] = block.weights
+    return np.array_equal(weights, weights[::-1, ::-1])
 
 
 @functools.lru_cache(_SIZES)

@@ -46,6 +46,10 @@ def radius_pairs(
     `executor`: where the work runs; by default in threads, one for each core. The executor's workers map the codes from
     a temporary file in the folder `shared`, which all of them must see. By default it is the system's temporary folder,
     which suits one machine.
+
+    >>> codes = np.array([0b0000, 0b1111, 0b0001, 0b0011], np.uint64)
+    >>> dedup.radius_pairs(codes, 1).tolist()
+    [[0, 2], [2, 3]]
     """
     distinct = Distinct(codes)
     between = _listed(distinct, None, radius, max_pairs, executor, shared)
@@ -69,6 +73,10 @@ def radius_pairs_between(
     """Find all (i, j) with a[i] (uint64 [N]) and b[j] (uint64 [M]) within `radius`: int64 [P, 2], sorted.
 
     Arguments and errors are those of `radius_pairs`.
+
+    >>> a, b = np.array([0b0000, 0b1111], np.uint64), np.array([0b0111, 0b0110], np.uint64)
+    >>> dedup.radius_pairs_between(a, b, 1).tolist()
+    [[1, 0]]
     """
     distinct_a, distinct_b = Distinct(a), Distinct(b)
     between = _listed(distinct_a, distinct_b, radius, max_pairs, executor, shared)
@@ -78,12 +86,37 @@ def radius_pairs_between(
     return _sorted(_members(distinct_a, distinct_b, between))
 
 
+def turned_pairs(codes: Codes, against: Codes | None = None, *, radius: int, max_pairs: int = 10**8) -> Pairs:
+    """Find all pairs of images of which the second, turned or mirrored, is near the first: int64 [M, 2], sorted.
+
+    `codes`, `against`: uint64 [N, 8] and [K, 8], of `turned_codes`. Pairs are i < j within `codes` or, with `against`,
+    (index in codes, index in against). Images i and j are a pair if the hash of i and that of one of the eight
+    orientations of j differ in at most `radius` bits. Raises ValueError for other codes, for a radius outside [0, 63],
+    and if the search meets more than `max_pairs` pairs, of which each orientation that matches is one.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    >>> upside_down = dedup.turned_codes(images[2:, ::-1])
+    >>> dedup.turned_pairs(dedup.turned_codes(images), upside_down, radius=4).tolist()
+    [[2, 0]]
+    """
+    others = checked_turned(codes if against is None else against)
+    pairs = radius_pairs_between(checked_turned(codes)[:, 0], others.reshape(-1), radius, max_pairs=max_pairs)
+    pairs[:, 1] //= others.shape[1]
+    if against is None:
+        pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+    return pairs[np.append(True, (pairs[1:] != pairs[:-1]).any(axis=1))[: len(pairs)]]
+
+
 def radius_groups(
     codes: Codes, radius: int, *, executor: Executor | None = None, shared: Path | str | None = None
 ) -> NDArray[np.int64]:
     """Group codes that are connected by `distance <= radius`: int64 [N], each entry the lowest index of its group.
 
     Memory does not grow with the number of pairs. `executor` and `shared` as for `radius_pairs`.
+
+    >>> codes = np.array([0b0000, 0b1111, 0b0001, 0b0011], np.uint64)
+    >>> dedup.radius_groups(codes, 1)
+    array([0, 1, 0, 0])
     """
     distinct = Distinct(codes)
     groups = np.empty(len(codes), np.int64)
@@ -130,8 +163,7 @@ def search(
 
     The pairs are within `a`, or between `a` and `b`. With `pairs_of` every pair comes once.
     """
-    if not 0 <= radius < BITS:
-        raise ValueError(f"radius must lie in [0, {BITS - 1}], got {radius}")
+    check_radius(radius)
     bands = plan(a, a if b is None else b, radius)
     threads = os.cpu_count() or 1
     work = pieces(
@@ -210,6 +242,21 @@ def _sorted(pairs: Pairs) -> Pairs:
 def _checked(codes: Codes) -> Codes:
     if codes.dtype != np.uint64 or codes.ndim != 1 or len(codes) >= 2**31:
         raise ValueError(f"codes must be uint64 [N], N < 2**31, got {codes.dtype} {list(codes.shape)}")
+    return codes
+
+
+def check_radius(radius: int) -> None:
+    """Raise ValueError for a radius outside [0, 63]."""
+    if not 0 <= radius < BITS:
+        raise ValueError(f"radius must lie in [0, {BITS - 1}], got {radius}")
+
+
+def checked_turned(codes: Codes) -> Codes:
+    """Return the codes of the eight orientations. Raises ValueError unless they are uint64 [N, 8]."""
+    if codes.dtype != np.uint64 or codes.ndim != 2 or codes.shape[1] != 8:
+        raise ValueError(
+            f"codes must be uint64 [N, 8], as turned_codes returns them, got {codes.dtype} {list(codes.shape)}"
+        )
     return codes
 
 

@@ -37,7 +37,11 @@ _SAMPLE = 4096  # training images whose codes are checked for collapse
 
 @dataclass(frozen=True)
 class SemanticConfig:
-    """How the autoencoder is trained. The paper gives only its layers; the rest was measured on Tiny-ImageNet-32."""
+    """How the autoencoder is trained. The paper gives only its layers; the rest was measured on Tiny-ImageNet-32.
+
+    >>> dedup.SemanticConfig(noise=8)
+    SemanticConfig(steps=1600, batch_size=128, noise=8, dropout=0.2, lr=0.001, seed=0)
+    """
 
     steps: int = 1600  # two passes over 100,000 images; six passes find no more of the planted copies
     batch_size: int = 128  # as for the DCGAN
@@ -67,6 +71,11 @@ class SemanticHash:
 
     weight: int32 [128, 3072], each unit's weights for pixels 0 .. 255 in the order row, column, channel. The unit's bit
     is set if the weighted sum exceeds 0.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    >>> code = dedup.SemanticHash.fit(images, dedup.SemanticConfig(steps=2))
+    >>> code(images).shape
+    (40, 2)
     """
 
     weight: NDArray[np.int32]

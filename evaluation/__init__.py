@@ -1,5 +1,16 @@
 """The evaluation: an L2-SVM on features, its C chosen on training data, its splits; the other methods of the tables;
-distances, intervals and paired tests."""
+distances, intervals and paired tests.
+
+K-means features (`learn_kmeans`, `KMeansFeatures`, `QuadrantSums`), of Coates, Lee & Ng:
+
+>>> images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
+>>> net = evaluation.learn_kmeans(images, 5, seed=0, patches=100, iterations=2)
+>>> isinstance(net, evaluation.KMeansFeatures)
+True
+>>> maps = net(torch.from_numpy(images).permute(0, 3, 1, 2).float())
+>>> maps.shape, evaluation.QuadrantSums()(maps).shape
+(torch.Size([20, 5, 3, 3]), torch.Size([20, 20]))
+"""
 
 from evaluation.draws import label_draws, score_draws
 from evaluation.kmeans import KMeansFeatures, QuadrantSums, learn_kmeans

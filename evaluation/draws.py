@@ -25,6 +25,10 @@ def label_draws(
 
     labels: [N]. A draw has `per_class` rows of every class, or `size` rows of any class.
     Raises ValueError unless exactly one of the two is given, and when there are too few rows.
+
+    >>> evaluation.label_draws(np.arange(8) % 2, 2, seed=0, per_class=2)
+    array([[0, 4, 5, 7],
+           [1, 2, 5, 6]])
     """
     labels = np.asarray(labels)
     asked = [n for n in (per_class, size) if n is not None]
@@ -64,6 +68,12 @@ def score_draws(
     tol: relative duality gap of each fit.
     Returns (right, gap): bool [R, len(Cs), m], whether each scored row got its label, and the largest duality gap.
     Raises ValueError as L2SVM.fit does.
+
+    >>> X, y = np.eye(4)[np.arange(40) % 4], np.arange(40) % 4
+    >>> draws = evaluation.label_draws(y, 3, seed=0, per_class=5)
+    >>> right, gap = evaluation.score_draws(X, y, draws, [0.1, 1.0], X[:8], y[:8])
+    >>> right.shape, float(right.mean())
+    ((3, 2, 8), 1.0)
     """
     for draw in draws:
         check_rows("a draw", draw, len(X))

@@ -2,21 +2,23 @@
 
 min 1/2 |(w, b)|^2 + C sum_i s_i max(0, 1 - y_i (w x_i + b))^2 for each class against the rest. The DCGAN paper fits
 this on discriminator features (section 5), and LinearSVC minimises it (squared hinge, L2 penalty, intercept_scaling 1,
-so the intercept is penalised). LinearSVC holds X seven times over; this module never copies it.
+so the intercept is penalised). LinearSVC holds X seven times over; this module never copies it, unless X is sparse.
 """
 
 import math
 import sys
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import torch
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_X_y, column_or_1d
+from sklearn.utils import Tags, check_X_y, column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 from torch import Tensor
@@ -32,6 +34,8 @@ DTYPES = [np.float64, np.float32, np.float16]
 # Largest C times the mean squared length of a row [x 1]. Beyond it no duality gap of 1e-4 can be shown in float64: the
 # rounding of scores, 2e-16, times 2C is then as large as the weights.
 STRENGTH = 1e12
+DENSE_BYTES = 2**32  # a sparse X of at most so many bytes as a dense array is converted
+ClassWeight = Mapping[Any, float] | Literal["balanced"] | None
 T = TypeVar("T")
 
 
@@ -44,6 +48,8 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         max_iter: largest number of Newton iterations; a ConvergenceWarning tells if they did not reach tol.
         device: where the linear algebra runs, "cpu" or "cuda"; by default the CPU, or where X is if it is a tensor. On
             a GPU, X stays there if it fits, else it is streamed.
+        class_weight: as LinearSVC's. Rows of class c get C * class_weight[c]; classes that are left out have weight 1.
+            "balanced" is n / (K * the rows of the class). With more than two classes, the rows of the rest keep C.
 
     Attributes:
         classes_: [K], sorted. Two classes make one problem (k = 1), the second against the first; more make k = K.
@@ -51,28 +57,47 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         objective_, duality_gap_: float64 [k]; the gap is relative to the objective.
         n_iter_: int64 [k], Newton iterations.
         n_features_in_: D.
+
+    >>> X, y = np.eye(4)[np.arange(40) % 4], np.arange(40) % 4
+    >>> svm = evaluation.L2SVM(C=1.0, class_weight="balanced").fit(X, y)
+    >>> svm.predict(X[:5]), bool(svm.duality_gap_.max() <= svm.tol)
+    (array([0, 1, 2, 3, 0]), True)
     """
 
     def __init__(
-        self, C: float = 1.0, *, tol: float = 1e-4, max_iter: int = 100, device: torch.device | str | None = None
+        self,
+        C: float = 1.0,
+        *,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        device: torch.device | str | None = None,
+        class_weight: ClassWeight = None,
     ) -> None:
         self.C = C
         self.tol = tol
         self.max_iter = max_iter
         self.device = device
+        self.class_weight = class_weight
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def fit(self, X: Features, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
         """Fit float16, float32 or float64 X [n, D] with labels y [n].
 
-        X: an array, memory map or tensor, on any device. Arrays of other types are converted.
+        X: an array, memory map or tensor, on any device. Arrays of other types are converted. A sparse X of scipy is
+        converted to a dense array, with a warning that says its size.
         sample_weight: [n], >= 0; a row of weight 0 takes no part.
         The objective is the one above, in the scale of X as given.
-        Raises ValueError for what cannot be fitted: features that are not finite, fewer than two classes, C <= 0, or
-        a C times the mean squared length of a row beyond 1e12.
+        Raises ValueError for what cannot be fitted: features that are not finite, fewer than two classes, C <= 0, a
+        class_weight of an unknown class, a C times the mean squared length of a row beyond 1e12, or a sparse X that
+        takes more than 4 GiB as a dense array.
         """
         check_options([self.C], tol=self.tol, max_iter=self.max_iter)
         X, y = check_fit(X, y, self)
-        problem, classes = pose(X, y, sample_weight, [self.C], device=self.device)
+        problem, classes = pose(X, y, sample_weight, [self.C], device=self.device, class_weight=self.class_weight)
         return self._adopt(classes, problem, run(newton(problem, self.C, tol=self.tol, max_iter=self.max_iter)))
 
     def decision_function(self, X: Features) -> np.ndarray:
@@ -119,18 +144,24 @@ def l2svm_path(
     tol: float = 1e-4,
     max_iter: int = 100,
     device: torch.device | str | None = None,
+    class_weight: ClassWeight = None,
 ) -> Iterator[L2SVM]:
     """Yield an L2SVM fitted for each of Cs, in this order. They share the set-up, and each starts at the one before.
 
-    Arguments and errors are those of L2SVM.fit. Ascending Cs take the fewest passes.
+    Arguments and errors are those of L2SVM and L2SVM.fit. Ascending Cs take the fewest passes.
+
+    >>> X, y = np.eye(4)[np.arange(40) % 4], np.arange(40) % 4
+    >>> [round(float(svm.objective_[0]), 2) for svm in evaluation.l2svm_path(X, y, [0.01, 0.1])]
+    [0.3, 1.09]
     """
     check_options(Cs, tol=tol, max_iter=max_iter)
     X, y = check_fit(X, y)
-    problem, classes = pose(X, y, sample_weight, Cs, device=device)
+    problem, classes = pose(X, y, sample_weight, Cs, device=device, class_weight=class_weight)
     solution = None
     for C in Cs:
         solution = run(newton(problem, C, tol=tol, max_iter=max_iter, start=solution))
-        yield L2SVM(C, tol=tol, max_iter=max_iter, device=device)._adopt(classes, problem, solution)
+        svm = L2SVM(C, tol=tol, max_iter=max_iter, device=device, class_weight=class_weight)
+        yield svm._adopt(classes, problem, solution)
 
 
 def check_fit(X: Features, y: np.ndarray, svm: L2SVM | None = None) -> tuple[Features, np.ndarray]:
@@ -139,7 +170,7 @@ def check_fit(X: Features, y: np.ndarray, svm: L2SVM | None = None) -> tuple[Fea
     svm: is told the number and the names of the features, as scikit-learn does.
     """
     if not isinstance(X, Tensor):
-        how = {"dtype": DTYPES, "ensure_all_finite": False}
+        X, how = _dense(X), {"dtype": DTYPES, "ensure_all_finite": False}
         return check_X_y(X, y, **how) if svm is None else validate_data(svm, X, y, **how)
     _check_tensor(X)
     y = column_or_1d(y, warn=True)
@@ -150,11 +181,28 @@ def check_fit(X: Features, y: np.ndarray, svm: L2SVM | None = None) -> tuple[Fea
 def _check_scored(X: Features, svm: L2SVM) -> Features:
     """Return X as it can be scored. Raises ValueError if it cannot."""
     if not isinstance(X, Tensor):
-        return validate_data(svm, X, dtype=DTYPES, ensure_all_finite=False, reset=False)
+        return validate_data(svm, _dense(X), dtype=DTYPES, ensure_all_finite=False, reset=False)
     _check_tensor(X)
     if X.shape[1] != svm.n_features_in_:
         raise ValueError(f"X has {X.shape[1]} features, but L2SVM is expecting {svm.n_features_in_} features as input")
     return X
+
+
+def _dense(X: Any) -> Any:
+    """Return X, as a dense array if it is sparse. Warns of the array's size, and raises ValueError if it is too large.
+
+    Features of networks are dense, and so are the solver's products.
+    """
+    if not sparse.issparse(X):
+        return X
+    size, what = math.prod(X.shape) * X.dtype.itemsize, f"sparse X {list(X.shape)}"
+    if size > DENSE_BYTES:
+        fix = "fit LinearSVC, which takes sparse X, or fewer columns (TruncatedSVD)"
+        raise ValueError(
+            f"{what} would take {size / 1e9:.1f} GB as a dense array, {DENSE_BYTES / 1e9:.1f} at most; {fix}"
+        )
+    warnings.warn(f"{what} is converted to a dense array of {size / 1e6:.1f} MB", UserWarning, stacklevel=4)
+    return X.toarray(order="C")
 
 
 def _check_tensor(X: Tensor) -> None:
@@ -172,6 +220,7 @@ def pose(
     Cs: Sequence[float] = (),
     *,
     device: torch.device | str | None,
+    class_weight: ClassWeight = None,
 ) -> tuple[Problem, np.ndarray]:
     """Return (the one-vs-rest problems over X, the sorted classes [K]).
 
@@ -182,7 +231,9 @@ def pose(
     if len(classes) < 2:
         raise ValueError(f"labels must hold at least two classes, got one class only: {classes.tolist()}")
     weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
-    if not weight.any():
+    if class_weight is not None:
+        weight = _weighted_by_class(weight, class_weight, classes, class_index)
+    if not weight.any(-1).all():
         raise ValueError("sample_weight must be positive for some row, got zero for all")
     rows = Rows(X, device=device)
     square = rows.check_finite()
@@ -197,6 +248,25 @@ def pose(
     signs = torch.from_numpy(np.where(class_index == targets[:, None], 1.0, -1.0)).to(rows.device)
     s = torch.from_numpy(weight).to(rows.device)
     return Problem(rows, signs, s, find_space(rows, s), largest_C), classes
+
+
+def _weighted_by_class(
+    weight: np.ndarray, class_weight: ClassWeight, classes: np.ndarray, class_index: np.ndarray
+) -> np.ndarray:
+    """Multiply weights [n] of rows by class weights, as LIBLINEAR does: [n] for two classes, [K, n] for more.
+
+    In the problem of a class against the rest, only the rows of that class are weighted.
+    """
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        mass = np.bincount(class_index, weight)
+        factor = np.divide(weight.sum() / len(classes), mass, out=np.zeros(len(classes)), where=mass > 0)
+    else:
+        factor = compute_class_weight(class_weight, classes=classes, y=classes[class_index])
+    if not (np.isfinite(factor) & (factor >= 0)).all():
+        raise ValueError(f"class_weight must hold finite numbers >= 0, got {class_weight!r}")
+    if len(classes) == 2:
+        return weight * factor[class_index]
+    return weight * np.where(class_index == np.arange(len(classes))[:, None], factor[:, None], 1.0)
 
 
 def winners(scores: np.ndarray) -> np.ndarray:

@@ -23,7 +23,12 @@ COMPARED = 256  # points whose pairwise distances are averaged
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near samples are to training images, in one space of points."""
+    """How near samples are to training images, in one space of points.
+
+    >>> training = torch.randn(50, 8)
+    >>> evaluation.nearness(training[:20] + 1e-3, training).copies
+    20
+    """
 
     n: int  # number of samples
     copies: int  # samples that are at most a third as far from one training image as from any other
@@ -49,6 +54,12 @@ def nearness(samples: Tensor, training: Tensor, *, seed: int = 0) -> Nearness:
 
     As many training images as there are samples, drawn by `seed`, are compared with the other training images: they
     show what to expect of real images. Raises ValueError for fewer points, and for shapes that do not fit.
+
+    >>> training = torch.randn(50, 8)
+    >>> evaluation.nearness(training[:20] + 1e-3, training).memorised  # samples that are copies
+    True
+    >>> evaluation.nearness(torch.randn(20, 8), training).memorised
+    False
     """
     if min(len(samples), len(training)) < 3:
         raise ValueError(f"need three samples and three training images, got {len(samples)} and {len(training)}")

@@ -26,6 +26,14 @@ class RunningKnn:
         squared: float64 [N, k], squared distances of the k nearest so far, nearest first; inf if there are fewer.
         index, labels: int64 [N, k], their places in the stream and their labels; -1 if there are fewer.
         seen: how many references have been added.
+
+    >>> references = torch.tensor([[0.0, 0.0], [3.0, 4.0], [9.0, 9.0]])
+    >>> queries = torch.tensor([[3.0, 3.0]])
+    >>> search = evaluation.RunningKnn(queries, k=2)
+    >>> for reference, label in zip(references.split(1), [[7], [8], [9]], strict=True):
+    ...     search.add(reference, label)
+    >>> search.index, search.squared, search.predict()
+    (array([[1, 0]]), array([[ 1., 18.]]), array([8]))
     """
 
     def __init__(self, queries: Tensor, *, k: int = 1, chunk: int = 2048) -> None:
@@ -125,6 +133,11 @@ def nearest(queries: Tensor, references: Tensor, *, chunk: int = 2048) -> tuple[
     Returns distances float32 [N] >= 0, in the units of the input, and indices int64 [N] into `references`. The first of
     equally near references counts. Both are decided in float64, exactly for 8-bit images. Raises ValueError when the
     shapes do not fit, there is no reference, or values are not finite.
+
+    >>> references = torch.tensor([[0.0, 0.0], [3.0, 4.0], [9.0, 9.0]])
+    >>> queries = torch.tensor([[3.0, 3.0]])
+    >>> evaluation.nearest(queries, references)
+    (array([1.], dtype=float32), array([1]))
     """
     distances, index = k_nearest(queries, references, 1, chunk=chunk)
     return distances[:, 0], index[:, 0]
@@ -136,6 +149,11 @@ def k_nearest(
     """Find the `k` nearest references of each query, nearest first: distances and indices as `nearest`, but [N, k].
 
     If there are fewer than k references, the rest is inf and -1.
+
+    >>> references = torch.tensor([[0.0, 0.0], [3.0, 4.0], [9.0, 9.0]])
+    >>> queries = torch.tensor([[3.0, 3.0]])
+    >>> evaluation.k_nearest(queries, references, 2)[1]
+    array([[1, 0]])
     """
     search = RunningKnn(queries, k=k, chunk=chunk)
     search.add(references)
@@ -145,7 +163,14 @@ def k_nearest(
 def nearest_others(
     points: Tensor, rows: NDArray[np.int64], k: int = 1, *, chunk: int = 2048
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Find the `k` nearest other points of the `points` [N, ...] at `rows` int64 [M]: [M, k] twice, as `k_nearest`."""
+    """Find the `k` nearest other points of the `points` [N, ...] at `rows` int64 [M]: [M, k] twice, as `k_nearest`.
+
+    >>> points = torch.tensor([[0.0], [1.0], [5.0]])
+    >>> evaluation.nearest_others(points, np.array([0, 2]))
+    (array([[1.],
+           [4.]], dtype=float32), array([[1],
+           [1]]))
+    """
     if not np.issubdtype(rows.dtype, np.integer) or rows.min(initial=0) < 0 or rows.max(initial=-1) >= len(points):
         raise ValueError(f"rows must be indices from 0 to {len(points) - 1}, got {rows.dtype} {rows.tolist()[:5]}")
     distances, index = k_nearest(points[torch.from_numpy(rows).to(points.device)], points, k + 1, chunk=chunk)
@@ -157,7 +182,13 @@ def nearest_others(
 def knn_predict(
     queries: Tensor, references: Tensor, labels: ArrayLike, *, k: int = 1, chunk: int = 2048
 ) -> NDArray[np.int64]:
-    """Label `queries` by their k nearest of `references` [M, ...] with labels [M]: int64 [N]. See `RunningKnn`."""
+    """Label `queries` by their k nearest of `references` [M, ...] with labels [M]: int64 [N]. See `RunningKnn`.
+
+    >>> references = torch.tensor([[0.0, 0.0], [3.0, 4.0], [9.0, 9.0]])
+    >>> queries = torch.tensor([[3.0, 3.0]])
+    >>> evaluation.knn_predict(queries, references, [7, 8, 9])
+    array([8])
+    """
     running = RunningKnn(queries, k=k, chunk=chunk)
     running.add(references, labels)
     return running.predict()
@@ -212,6 +243,9 @@ def mean_distance(points: Tensor) -> float:
     """Return the mean Euclidean distance over the pairs of different `points` [N, ...], N >= 2, in float64.
 
     Raises ValueError for fewer points, and for points that are no dense, real, finite tensor.
+
+    >>> evaluation.mean_distance(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+    5.0
     """
     points = _checked("points", points)
     if not bool(torch.isfinite(points).all()):

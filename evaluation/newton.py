@@ -86,11 +86,11 @@ def _by_products(
     for _ in range(max_iter):
         n_iter[unsolved] += 1
         target = torch.zeros_like(signs[unsolved])
-        patterns, which = active[unsolved].unique(dim=0, return_inverse=True)  # first, all classes share one pattern
-        for p, pattern in enumerate(patterns):
-            index, mine = torch.nonzero(pattern)[:, 0], torch.nonzero(which == p)[:, 0]
+        patterns, which = (active * s)[unsolved].unique(dim=0, return_inverse=True)  # at first, often one
+        for p, weight in enumerate(patterns):
+            index, mine = torch.nonzero(weight)[:, 0], torch.nonzero(which == p)[:, 0]
             system = K[index][:, index]
-            system.diagonal().add_(1 / (2 * C * s[index]))
+            system.diagonal().add_(1 / (2 * C * weight[index]))
             solved = torch.cholesky_solve(signs[unsolved[mine]][:, index].T, factor(system))
             target[mine[:, None], index] = solved.T
         step = target - beta[unsolved]
@@ -156,20 +156,21 @@ def newton_in_steps(
 
 def _free_steps(problem: Problem, C: float, weights: Tensor, scores: Tensor, unsolved: Tensor, tol: float) -> Tensor:
     """Return the move [k, D + 1] along the leading directions that minimises P, by exact Newton steps, without X."""
-    space, s = problem.space, problem.sample_weight
+    space = problem.space
     assert isinstance(space, Subspace)
     Z = space.coordinates
     origin, square = to_basis(weights, space.leading), weights.square().sum(1)  # [k, h], [k]
     move, scores = torch.zeros_like(origin), scores.clone()
     for _ in range(FREE_STEPS):
-        xi, a, m = slack(problem, scores[unsolved], unsolved), origin[unsolved], move[unsolved]
+        s, a, m = problem.row_weight(unsolved), origin[unsolved], move[unsolved]
+        xi = slack(problem, scores[unsolved], unsolved)
         gradient = a + m - 2 * C * ((s * problem.signs[unsolved] * xi).to(Z.dtype) @ Z).double()
         objective = 0.5 * (square[unsolved] + (m * (2 * a + m)).sum(1)) + C * (s * xi.square()).sum(1)
         still = 0.5 * gradient.square().sum(1) > tol * objective
         unsolved, xi, m, gradient = unsolved[still], xi[still], m[still], gradient[still]
         if not len(unsolved):
             break
-        solve = leading_inverse_hessian(space, C, (xi > 0) * s)
+        solve = leading_inverse_hessian(space, C, (xi > 0) * (s if s.ndim == 1 else s[still]))
         step = -solve(gradient, torch.arange(len(unsolved), device=Z.device))
         along = (step.to(Z.dtype) @ Z.T).double()
         w_step, step_step = ((origin[unsolved] + m) * step).sum(1), step.square().sum(1)
@@ -189,7 +190,7 @@ def _full_step(
     Returns (step [u, D + 1], its products with the rows [u, n], passes); yields after every pass.
     """
     assert isinstance(problem.space, Subspace)
-    active = (slack(problem, scores[unsolved], unsolved) > 0) * problem.sample_weight  # [u, n]
+    active = (slack(problem, scores[unsolved], unsolved) > 0) * problem.row_weight(unsolved)  # [u, n]
     precondition = inverse_hessian(problem.space, C, active)
     residual = -gradient[unsolved]
     step, along = torch.zeros_like(residual), torch.zeros_like(active)

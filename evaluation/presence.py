@@ -10,7 +10,12 @@ LARGEST = 1e100  # the regression squares larger units beyond float64
 
 @dataclass(frozen=True)
 class Presence:
-    """What the regression found."""
+    """What the regression found.
+
+    >>> found = evaluation.presence(np.array([[0.0], [1.0], [8.0], [9.0]]), np.arange(4) > 1, np.arange(4) % 2)
+    >>> found.inside, found.accuracy_percent, found.held_out_percent
+    (2, 100.0, 100.0)
+    """
 
     weights: NDArray[np.float64]  # [K], one for each unit
     inside: int  # number of positions inside that were fitted
@@ -24,6 +29,11 @@ def presence(units: NDArray[np.floating], inside: NDArray[np.bool_], images: NDA
 
     units: [P, K], activations at P positions. inside: bool [P], with both values in it. images: int64 [P], the image of
     each position. Raises ValueError when all positions are inside, or all outside, and for units that are not finite.
+
+    >>> units = np.array([[0.0, 5.0], [1.0, 5.0], [8.0, 5.0], [9.0, 5.0]])  # the first tells inside from outside
+    >>> weights = evaluation.presence(units, np.arange(4) > 1, np.arange(4) % 2).weights
+    >>> bool(weights[0] > 0.5), bool(abs(weights[1]) < 1e-3)
+    (True, True)
     """
     from sklearn.linear_model import LogisticRegression  # imported here because it takes a second
     from sklearn.model_selection import GroupKFold, cross_val_predict

@@ -1,6 +1,6 @@
 """The one-vs-rest L2-SVM problems over one X: objective, gradient, duality gap and exact line search.
 
-Problem c has the signs y of class c and the row weights s; w ends in the intercept (Fan et al., LIBLINEAR, 2008,
+Problem c has the signs y of class c and row weights s; w ends in the intercept (Fan et al., LIBLINEAR, 2008,
 solver 2 with a bias term, which is scikit-learn's LinearSVC):
 
     min_w P(w) = 1/2 |w|^2 + C sum_i s_i xi_i^2,        xi_i = max(0, 1 - y_i [x_i 1] w)
@@ -27,7 +27,7 @@ class Problem:
     """k one-vs-rest problems over the same rows.
 
     signs: float64 [k, n], +1 for the class and -1 for the rest.
-    sample_weight: float64 [n], not negative.
+    sample_weight: float64 [n], or [k, n] if the problems weigh rows differently; not negative.
     space: found once from X; solving any of the problems, for any C, uses it.
     largest_C: beyond it, rounding in float64 hides the penalty 1/2 |w|^2.
     """
@@ -37,6 +37,10 @@ class Problem:
     sample_weight: Tensor
     space: RowKernel | Subspace
     largest_C: float = math.inf
+
+    def row_weight(self, which: Tensor) -> Tensor:
+        """Return the row weights of some of the problems: float64 [u, n], or [n] if those of all are the same."""
+        return self.sample_weight if self.sample_weight.ndim == 1 else self.sample_weight[which]
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def evaluate(problem: Problem, C: float, weights: Tensor) -> tuple[Tensor, Tenso
 
     def loss_slope(scores: Tensor, rows: slice) -> Tensor:
         signs = problem.signs[:, rows]
-        return -2 * C * problem.sample_weight[rows] * signs * (1 - signs * scores).clamp_(min=0)
+        return -2 * C * problem.sample_weight[..., rows] * signs * (1 - signs * scores).clamp_(min=0)
 
     scores, loss_gradient = problem.rows.there_and_back(weights, loss_slope)
     gradient = weights + loss_gradient
@@ -91,7 +95,7 @@ def line_search(
     scores, along: float64 [u, n], the products of w and of step with every row.
     w_step, step_step: float64 [u], their inner products. step must descend.
     """
-    signs, s = problem.signs[which], problem.sample_weight
+    signs, s = problem.signs[which], problem.row_weight(which)
     margin, slope = signs * scores, signs * along
     t = torch.ones_like(w_step)
     low, high = torch.zeros_like(t), torch.full_like(t, torch.inf)

@@ -23,6 +23,9 @@ def stratified_holdout(labels: np.ndarray, size: int, *, seed: int) -> tuple[np.
 
     Raises:
         ValueError: the labels are not one-dimensional, size is out of range, or a class has no row left to fit.
+
+    >>> evaluation.stratified_holdout(np.array([0, 0, 0, 0, 1, 1]), 3, seed=0)
+    (array([1, 3, 4]), array([0, 2, 5]))
     """
     labels = np.asarray(labels)
     if labels.ndim != 1:

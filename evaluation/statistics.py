@@ -21,7 +21,11 @@ Alternative = Literal["two-sided", "less", "greater"]  # a small p says: a diffe
 
 
 class Spread(NamedTuple):
-    """Mean and sample standard deviation (ddof 1), in the values' unit."""
+    """Mean and sample standard deviation (ddof 1), in the values' unit.
+
+    >>> evaluation.Spread(mean=22.1, sd=0.4).sd
+    0.4
+    """
 
     mean: float
     sd: float
@@ -29,7 +33,12 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its 95 % interval; `kind` names the interval in words."""
+    """An estimate and its 95 % interval; `kind` names the interval in words.
+
+    >>> interval = evaluation.interval95_of_proportion(80, 100)
+    >>> interval.estimate, round(interval.low, 1), round(interval.high, 1), interval.kind
+    (80.0, 70.8, 87.3, '95 % Clopper-Pearson interval over 100 images')
+    """
 
     estimate: float
     low: float
@@ -39,7 +48,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two methods on the same images."""
+    """Two methods on the same images.
+
+    >>> a = np.array([True, True, True, False])
+    >>> b = np.array([True, False, False, False])
+    >>> evaluation.mcnemar(a, b)
+    PairedTest(difference=50.0, only_a=2, only_b=0, n_test=4, p_value=0.5)
+    """
 
     difference: float  # a's accuracy minus b's: > 0 if a is better
     only_a: int  # images that only a gets right
@@ -50,7 +65,12 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class DrawsTest:
-    """Two methods on the same images, over the same draws of labels."""
+    """Two methods on the same images, over the same draws of labels.
+
+    >>> test = evaluation.paired_over_draws([100, 50, 75], [50, 50, 75], [75, 75], [58.33, 58.33])
+    >>> round(test.difference.estimate, 2), test.se_draws
+    (16.67, 0.0)
+    """
 
     difference: Interval  # a's accuracy minus b's: > 0 if a is better
     se_images: float  # the part of its standard error that comes from the choice of test images
@@ -64,6 +84,11 @@ class Agreement(NamedTuple):
     """How far two methods agree.
 
     share: percent of the images that both get right or both get wrong. kappa: Cohen's; NaN if neither method varies.
+
+    >>> a = np.array([True, True, True, False])
+    >>> b = np.array([True, False, False, False])
+    >>> evaluation.agreement(a, b)
+    Agreement(share=50.0, kappa=0.2)
     """
 
     share: float
@@ -71,7 +96,11 @@ class Agreement(NamedTuple):
 
 
 def spread(values: ArrayLike) -> Spread:
-    """Return mean and sd (ddof 1) of `values` [draws >= 2]. Raises ValueError for another shape, NaN and infinity."""
+    """Return mean and sd (ddof 1) of `values` [draws >= 2]. Raises ValueError for another shape, NaN and infinity.
+
+    >>> evaluation.spread([22.0, 23.0, 24.0])
+    Spread(mean=23.0, sd=1.0)
+    """
     found = _numbers("values", values)
     return Spread(float(found.mean()), float(found.std(ddof=1)))
 
@@ -80,6 +109,10 @@ def interval95_of_mean(values: ArrayLike) -> Interval:
     """Return Student's t interval of the mean of `values` [draws >= 2], in their unit. Raises ValueError as `spread`.
 
     It assumes independent draws. For overlapping subsets of one training set, it holds only for that set.
+
+    >>> interval = evaluation.interval95_of_mean([22.0, 23.0, 24.0])
+    >>> round(interval.low, 2), round(interval.high, 2)
+    (20.52, 25.48)
     """
     (mean, sd), n = spread(values), np.size(values)
     half = float(stats.t.ppf(0.975, n - 1)) * sd / n**0.5
@@ -90,6 +123,10 @@ def interval95_of_proportion(n_right: int, n_test: int) -> Interval:
     """Return the exact (Clopper-Pearson) interval of one classifier's accuracy in percent, over new test sets.
 
     n_right of n_test images are right. Raises ValueError unless 0 <= n_right <= n_test and n_test >= 1.
+
+    >>> interval = evaluation.interval95_of_proportion(8401, 10_000)
+    >>> interval.estimate, round(interval.low, 2), round(interval.high, 2)
+    (84.01, 83.28, 84.72)
     """
     if not 0 <= n_right <= n_test or n_test < 1:
         raise ValueError(f"n_right must lie in 0..n_test, and n_test be at least 1, got {n_right} and {n_test}")
@@ -101,7 +138,13 @@ def interval95_of_proportion(n_right: int, n_test: int) -> Interval:
 def mcnemar(
     right_a: NDArray[np.bool_], right_b: NDArray[np.bool_], *, alternative: Alternative = "two-sided"
 ) -> PairedTest:
-    """Do McNemar's exact test. right_a, right_b: bool [n >= 1], whether each image is right; else ValueError."""
+    """Do McNemar's exact test. right_a, right_b: bool [n >= 1], whether each image is right; else ValueError.
+
+    >>> a = np.array([True, True, True, False])
+    >>> b = np.array([True, False, False, False])
+    >>> evaluation.mcnemar(a, b).p_value
+    0.5
+    """
     a, b = _outcomes(right_a, right_b, dims=(1,))
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     coins = only_a + only_b  # like tosses of a fair coin if neither method is better
@@ -118,6 +161,12 @@ def paired_bootstrap(
     Images are resampled, for both methods together. Arrays [draws, n] are also resampled by draws, independently of the
     images (Owen, Annals of Applied Statistics 1, 2007). That interval is too wide if chance acts on single cells, and
     too narrow with few draws. Raises ValueError for other arguments.
+
+    >>> a = np.array([True, True, True, False])
+    >>> b = np.array([True, False, False, False])
+    >>> interval = evaluation.paired_bootstrap(a, b)
+    >>> interval.estimate, interval.low, interval.high
+    (50.0, 0.0, 100.0)
     """
     a, b = _outcomes(right_a, right_b, dims=(1, 2))
     if resamples < 100:
@@ -160,6 +209,12 @@ def paired_over_draws(
     (Shao & Wu, Annals of Statistics 17, 1989), which overestimates on average (Efron & Stein, 1981). So the test rather
     misses a difference than reports a false one. Degrees of freedom are those of Welch and Satterthwaite. Raises
     ValueError for other shapes, NaN, infinity and means that disagree.
+
+    >>> right_a = np.array([[1, 1, 1, 0], [1, 1, 0, 0]])  # [draws, images]
+    >>> right_b = np.array([[1, 0, 0, 0], [1, 0, 0, 0]])
+    >>> both = [100 * right.mean(axis) for axis in (0, 1) for right in (right_a, right_b)]
+    >>> evaluation.paired_over_draws(*both).difference.estimate
+    37.5
     """
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap must lie in [0, 1), got {overlap}")
@@ -186,7 +241,13 @@ def paired_over_draws(
 
 
 def agreement(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> Agreement:
-    """Measure how far two methods agree (Cohen, 1960). bool [n >= 1], whether each image is right; else ValueError."""
+    """Measure how far two methods agree (Cohen, 1960). bool [n >= 1], whether each image is right; else ValueError.
+
+    >>> a = np.array([True, True, True, False])
+    >>> b = np.array([True, False, False, False])
+    >>> evaluation.agreement(a, b).share
+    50.0
+    """
     a, b = _outcomes(right_a, right_b, dims=(1,))
     share, p, q = float((a == b).mean()), float(a.mean()), float(b.mean())
     chance = p * q + (1 - p) * (1 - q)
@@ -194,7 +255,11 @@ def agreement(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> Agreeme
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Correct `p_values` [k] for k tests, so that p bounds the chance of any false alarm among them (Holm, 1979)."""
+    """Correct `p_values` [k] for k tests, so that p bounds the chance of any false alarm among them (Holm, 1979).
+
+    >>> evaluation.holm([0.01, 0.04, 0.03])
+    array([0.03, 0.06, 0.06])
+    """
     p = np.asarray(p_values, np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"p_values must be numbers in [0, 1], got {p.tolist()}")

@@ -54,7 +54,11 @@ class Subspace:
 
 
 def find_space(rows: Rows, sample_weight: Tensor) -> RowKernel | Subspace:
-    """Find what suits the shape of X. If rows are sampled, only rows with sample_weight > 0 (float64 [n]) are drawn."""
+    """Find what suits the shape of X. If rows are sampled, only rows with a positive weight are drawn.
+
+    sample_weight: float64 [n], or [k, n] for k problems, whose mean then counts.
+    """
+    sample_weight = sample_weight if sample_weight.ndim == 1 else sample_weight.mean(0)
     if rows.width <= rows.n and rows.n * rows.width**2 <= FULL_COST:
         return _all_directions(rows)
     return _kernel(rows) if rows.few else _sampled(rows, sample_weight)

@@ -26,6 +26,11 @@ class SupervisedData:
     images: uint8 [N, H, W, C], array or memory map. labels: [N], of any dtype that np.unique sorts.
     train, validation, test: int [n > 0], distinct rows; no row is in two of them.
     Raises ValueError for images, labels and rows that do not fit, and for rows that are in two of them.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    >>> data = evaluation.SupervisedData(images, np.arange(30) % 3, *np.split(np.arange(30), [12, 21]))
+    >>> data.classes, len(data.test)
+    (array([0, 1, 2]), 9)
     """
 
     images: np.ndarray = field(repr=False)
@@ -62,7 +67,15 @@ class SupervisedData:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A trained network, and its accuracies in [0, 1] on the train rows and on the validation rows."""
+    """A trained network, and its accuracies in [0, 1] on the train rows and on the validation rows.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    >>> data = evaluation.SupervisedData(images, np.arange(30) % 3, *np.split(np.arange(30), [12, 21]))
+    >>> make = lambda trial, generator: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3))
+    >>> result = evaluation.run_trial(data, evaluation.draw_trials(1, seed=0)[0], make, epochs=1)
+    >>> 0 <= result.validation_accuracy <= 1
+    True
+    """
 
     trial: Trial
     network: nn.Module = field(repr=False)
@@ -84,6 +97,14 @@ def run_trial(
         [n, K]. torch's global generator gets the same seed, and its own state back after the training.
     epochs: passes over the train rows, with cross-entropy and Adam; the learning rate falls linearly to zero.
     Raises ValueError for epochs or a batch_size below 1, and for a network with other outputs.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    >>> data = evaluation.SupervisedData(images, np.arange(30) % 3, *np.split(np.arange(30), [12, 21]))
+    >>> make = lambda trial, generator: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3))
+    >>> results = [evaluation.run_trial(data, trial, make, epochs=1) for trial in evaluation.draw_trials(2, seed=0)]
+    >>> best = max(results, key=lambda result: result.validation_accuracy)
+    >>> data.right(best.network, data.test).shape  # the test rows, once
+    (9,)
     """
     for name, count in (("epochs", epochs), ("batch_size", trial.batch_size)):
         if count < 1:

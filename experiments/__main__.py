@@ -3,6 +3,7 @@
 import os
 import sys
 
+from experiments import own_packages
 from experiments.run import safe_path
 
 
@@ -15,6 +16,11 @@ def main() -> int:
         return 2
     sys.path[:] = safe_path()  # before anything is imported that a file in the current folder could stand for
     os.environ["PYTHONSAFEPATH"] = "1"  # for interpreters that libraries start
+    try:
+        own_packages.check()
+    except ImportError as error:
+        print(f"dcgan-eval: {error}", file=sys.stderr)
+        return 2
 
     from experiments.run import signals
 

@@ -6,6 +6,7 @@ with one line that names the fix; 130 interrupted: the same command continues.
 
 import argparse
 import importlib
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from experiments.commands.options import check_words, make_run
-from experiments.run import signals
+from experiments.run import console, signals
 from experiments.run.context import RESULTS
 from experiments.run.errors import UserError, closest, one_line
 from experiments.run.filenames import shown
@@ -105,7 +106,9 @@ def _run(given: list[str], results: Path) -> int:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{closest(unknown[0], options)}")
     _prepare_process()
     run = make_run(arguments, [PROGRAM, *given], results)
-    with signals.interruptible():
+    # matplotlib's cache of fonts, which it keeps in the person's home otherwise
+    os.environ.setdefault("MPLCONFIGDIR", str(run.runs_root.absolute() / "matplotlib"))
+    with console.kept_for_answers(), signals.interruptible():
         return module.execute(arguments, run)
 
 
@@ -141,8 +144,7 @@ def _prepare_process() -> None:
     """Set up the process: keep freed memory, and print the warnings of libraries as plain lines."""
     import warnings
 
-    from experiments.run import console
     from experiments.run.memory import keep_freed_memory
 
     keep_freed_memory()
-    warnings.showwarning = lambda message, *_, **__: console.say(f"warning: {' '.join(str(message).split())}")
+    warnings.showwarning = lambda message, *_, **__: console.say(f"{console.WARNING}{' '.join(str(message).split())}")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from features.backbone import Backbone
-from features.images import Images, Progress, batches, count
+from features.images import Images, Progress, ValueRange, batches, count
 from features.taps import tapped
 
 
@@ -39,6 +39,12 @@ def batch_statistics(model: nn.Module) -> Iterator[dict[nn.Module, BatchStatisti
     Yields a dictionary layer -> BatchStatistics that fills as the model runs. It covers BatchNorm1d/2d/3d,
     SyncBatchNorm (each process by itself) and their subclasses. The model's own statistics, counters and flags stay as
     they were.
+
+    >>> net = torch.nn.BatchNorm2d(8).eval()
+    >>> with features.batch_statistics(net) as seen:
+    ...     y = net(torch.randn(16, 8, 4, 4) + 5)
+    >>> bool(y.mean().abs() < 1e-5), seen[net].batches
+    (True, 1)
     """
     seen: dict[nn.Module, BatchStatistics] = {}
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
@@ -57,25 +63,32 @@ def calibrate_batchnorm(
     *,
     batch_size: int = 128,
     device: torch.device | str | None = None,
+    given_range: ValueRange | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Freeze batch norm statistics of real images into the model, in place; return the number of batches used.
 
-    images: uint8 [N, H, W, C] or an iterable of such batches; 80 batches of 128 are enough. They pass through once. In
-    that pass each layer normalises a batch by the batch's own mean and biased variance, and later layers see the
-    outputs normalised in this way. The averages over batches (equal weights, summed in float64) become running_mean and
-    running_var, which extraction then uses. A last, smaller batch is left out. Layers after the last one that the
-    backbone reads keep their statistics.
+    images, given_range: as for extract; 80 batches of 128 are enough. They pass through once. In that pass each layer
+    normalises a batch by the batch's own mean and biased variance, and later layers see the outputs normalised in this
+    way. The averages over batches (equal weights, summed in float64) become running_mean and running_var, which
+    extraction then uses. A last, smaller batch is left out. Layers after the last one that the backbone reads keep
+    their statistics.
     device: where to run; the model is moved there and stays there. By default it runs where it is.
     Training flags are kept. A model without batch norm is not changed, and 0 is returned. Raises ValueError for fewer
     than batch_size images.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.BatchNorm2d(8), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    >>> features.calibrate_batchnorm(backbone, images, batch_size=10)
+    2
     """
     if device is not None:
         backbone.model.to(device)
     if not any(isinstance(module, _BatchNorm) for module in backbone.model.modules()):
         return 0
     total = count(images)
-    steps: Iterator = (block for _, block in batches(images, batch_size) if len(block) == batch_size)
+    steps: Iterator = (block for _, block in batches(images, batch_size, given_range) if len(block) == batch_size)
     if progress is not None:
         steps = progress(steps, total=total and total // batch_size, desc="calibrate batch norm", unit="batch")
     used = 0

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from features.backbone import Backbone, layer_widths
+from features.images import Batch
 from features.pooling import Pool
 from features.taps import tapped
 
@@ -24,9 +24,9 @@ HostBlock = tuple[int, Tensor, bool]
 
 
 def device_blocks(
-    backbone: Backbone, batches: Iterable[tuple[int, np.ndarray]], pool: Pool, *, mirrored: bool = False
+    backbone: Backbone, batches: Iterable[tuple[int, Batch]], pool: Pool, *, mirrored: bool = False
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield (first row, float32 [n, D] on the network's device) for each batch (first row, uint8 [n, H, W, C]).
+    """Yield (first row, float32 [n, D] on the network's device) for each batch (first row, images).
 
     mirrored: the mean of the features of an image and of its mirror image, in two passes over each batch.
     A tensor is valid only until the next one is taken. No batch may be larger than the first.

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from features.errors import EndsProgramError, one_line
 from features.examine import Examination, Waits, distance, memory, tensor_digests
-from features.survey import listed
+from features.survey import listed, shape_fix
 from features.taps import split_call
 
 SHOWN = 24  # names in one line at most
@@ -99,11 +99,7 @@ def runs_on_image_shape(exam: Examination) -> str:
         seen, _, fix = str(error).rpartition("; ")
         raise Fails(seen, fix)
     seen = f"on float32 [2, {channels}, {height}, {width}] it raises {one_line(error)}"
-    first = next((m for m in exam.backbone.model.modules() if isinstance(m, nn.Conv2d)), None)
-    if first is None or first.in_channels == channels:
-        raise Fails(seen, "give the image_shape it was made for; forward takes only that batch, in float32")
-    takes = f"{first.in_channels} channel{'s' * (first.in_channels > 1)}"
-    raise Fails(seen, f"its first convolution takes {takes}: image_shape=({first.in_channels}, {height}, {width})")
+    raise Fails(seen, shape_fix(exam.backbone.model, exam.backbone.image_shape))
 
 
 def layers_run_once(exam: Examination) -> str:

@@ -29,6 +29,10 @@ class Finding:
 
     ok: None if it waits for another check. seen: what was seen or is wrong. fix: what to do. A finding that is ok and
     has a fix is a warning.
+
+    >>> finding = features.Finding("range", True, "features are up to 9e+03", "scale the features")
+    >>> print(finding)
+    range: features are up to 9e+03; scale the features
     """
 
     check: str
@@ -47,6 +51,11 @@ def run_checks(
 
     backbone: a Backbone, or a callable without arguments that makes one. pool: as for extraction.
     rows, folder: how many images' features would be stored, and where; they are used to check the size.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> [finding.check for finding in features.run_checks(backbone) if finding.ok][:3]
+    ['module', 'layers', 'input']
     """
     exam = _examination(backbone, pool=pool, rows=rows, folder=folder)
     for name in CHECKS:
@@ -54,7 +63,16 @@ def run_checks(
 
 
 def check_backbone(backbone: Given, *, pool: Pool = PAPER_GRID) -> None:
-    """Raise one ValueError with a line for every check that fails; each line names the fix. See run_checks."""
+    """Raise one ValueError with a line for every check that fails; each line names the fix. See run_checks.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> features.check_backbone(backbone)  # raises nothing: the features can be compared
+    >>> features.check_backbone(features.Backbone(net, ["1"], (1, 32, 32), (-1, 1)))
+    Traceback (most recent call last):
+        ...
+    ValueError: runs: ...; its first convolution takes 3 channels: image_shape=(3, 32, 32)
+    """
     if failed := [str(finding) for finding in run_checks(backbone, pool=pool) if finding.ok is False]:
         raise ValueError("\n".join(failed))
 
@@ -70,6 +88,12 @@ def parametrize_with_checks(backbones: Sequence[Given]) -> Any:
             check()
 
     `check()` raises AssertionError with what is wrong and the fix. A check that waits for another one is skipped.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> mark = features.parametrize_with_checks([backbone])  # made when pytest collects the test
+    >>> mark.name, mark.args[0]
+    ('parametrize', 'check')
     """
     import pytest  # here, because extraction runs without it
 

@@ -26,6 +26,10 @@ class Costs:
     parameters: the number in the whole model. multiply_adds: those of convolutions and matrix products for one image,
     as far as the last layer used. features: the number of columns. batch: the number of images in each timed batch.
     seconds: the time that each took.
+
+    >>> costs = features.Costs(parameters=392, multiply_adds=98_304, features=128, batch=64, seconds=(0.5, 0.4, 0.6))
+    >>> costs.images_per_second
+    128.0
     """
 
     parameters: int
@@ -47,6 +51,12 @@ def measure_costs(
 
     The time covers what `extract` does: scaling, the pass as far as the last layer, pooling, the copy to the host. A
     batch has 128 images, or a smaller power of two that takes at most about four seconds.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> costs = features.measure_costs(backbone, repeats=1)
+    >>> costs.parameters, costs.multiply_adds, costs.features
+    (392, 98304, 128)
     """
     multiply_adds = _multiply_adds(backbone)
     columns = feature_width(backbone, pool=pool)

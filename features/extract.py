@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from features.backbone import Backbone, layer_widths
 from features.blocks import HostBlock, device_blocks, host_blocks
-from features.images import Images, Progress, batches, count
+from features.images import Batch, Images, Progress, ValueRange, batches, count, labelled
 from features.pooling import PAPER_GRID, Pool
 from features.store import FeatureStore
 
@@ -31,6 +31,7 @@ def extract(
     mirrored: bool = ...,
     device: torch.device | str | None = ...,
     out: np.ndarray | FeatureStore | None = ...,
+    given_range: ValueRange | None = ...,
     progress: Progress | None = ...,
 ) -> np.ndarray: ...
 
@@ -45,6 +46,7 @@ def extract(
     mirrored: bool = ...,
     device: torch.device | str | None = ...,
     out: Tensor,
+    given_range: ValueRange | None = ...,
     progress: Progress | None = ...,
 ) -> Tensor: ...
 
@@ -58,12 +60,18 @@ def extract(
     mirrored: bool = False,
     device: torch.device | str | None = None,
     out: np.ndarray | FeatureStore | Tensor | None = None,
+    given_range: ValueRange | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray | Tensor:
     """Extract features float32 [N, D]: the layers in the backbone's order, each pooled to [N, d], side by side.
 
-    images: uint8 [N, H, W, C] (array or memory map) or an iterable of such batches. They are scaled, and resized if
-    needed, as features.images describes. Batch norm uses the statistics in the model (see features.batchnorm).
+    images: uint8 [N, H, W, C] (array or memory map), uint8 [N, C, H, W] (tensor), float [N, C, H, W] (either), or an
+    iterable of such batches or of (batch, labels), such as a DataLoader; labels are ignored (see extract_labelled).
+    They are scaled, and resized if needed, as features.images describes. Batch norm uses the statistics in the model
+    (see features.batchnorm).
+    given_range: for float images, (low, high), the values of black and white: two numbers, or two sequences with a
+    number for each channel. (0, 1) after ToTensor() gives the features of the uint8 images to the last bit; other
+    ranges within rounding. Values outside by more than half a grey level are refused.
     mirrored: the rows are means of the features of an image and of its mirror image.
     device: where to run; the model is moved there and stays there. By default it runs where it is.
     out: where the rows go: a float32 or float16 array or memory map [N, D], a FeatureStore, in which only missing
@@ -76,6 +84,20 @@ def extract(
     Returns out, or for a FeatureStore its read-only memory map.
     Raises ValueError for images, out or batch_size that do not fit, and for features that are not finite or beyond the
     range of float16 rows, with the row and the layer; for a tensor this is found at the end.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    >>> features.extract(backbone, images).shape
+    (20, 128)
+
+    The same images as torchvision's ToTensor makes them, in a DataLoader:
+
+    >>> floats = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    >>> loader = torch.utils.data.DataLoader(floats, batch_size=8)
+    >>> X = features.extract(backbone, loader, given_range=(0, 1))
+    >>> np.array_equal(X, features.extract(backbone, images))
+    True
     """
     if device is not None:
         backbone.model.to(device)
@@ -95,7 +117,7 @@ def extract(
         batch_size = joined_size(backbone, batch_size, None if store is None else store.chunk_rows)
 
     held = store.has if store is not None else lambda row: False
-    steps = _missing(images, batch_size, rows, held)
+    steps = _missing(batches(images, batch_size, given_range), rows, held)
     if progress is not None:
         total = None if rows is None else sum(not held(start) for start in range(0, rows, batch_size))
         steps = progress(steps, total=total, desc="extract", unit="batch")
@@ -108,6 +130,45 @@ def extract(
     dtype = DTYPES[FLOAT32 if out is None else out.dtype]
     blocks = host_blocks(computed, dtype, backbone.device)
     return _to_host(blocks, out, widths, beside=backbone.device.type == "cuda")
+
+
+def extract_labelled(
+    backbone: Backbone,
+    loader: Iterable[Any],
+    *,
+    pool: Pool = PAPER_GRID,
+    batch_size: int = 128,
+    mirrored: bool = False,
+    device: torch.device | str | None = None,
+    given_range: ValueRange | None = None,
+    progress: Progress | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Extract features float32 [N, D] and labels int64 [N] from batches of (images, labels), read once.
+
+    loader: any iterable of pairs, such as a DataLoader: images as for extract, labels integers [n]. batch_size: images
+    that pass through the network at once; the loader's own batches may have any lengths. The rest is as in extract.
+    Raises ValueError as extract does, and for batches without labels or with other labels.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> pairs = torch.utils.data.TensorDataset(torch.rand(20, 3, 32, 32), torch.arange(20) % 10)
+    >>> loader = torch.utils.data.DataLoader(pairs, batch_size=8)
+    >>> X, y = features.extract_labelled(backbone, loader, given_range=(0, 1))
+    >>> X.shape, y.shape
+    ((20, 128), (20,))
+    """
+    labels = [np.empty(0, np.int64)]
+    X = extract(
+        backbone,
+        labelled(loader, into=labels),
+        pool=pool,
+        batch_size=batch_size,
+        mirrored=mirrored,
+        device=device,
+        given_range=given_range,
+        progress=progress,
+    )
+    return X, np.concatenate(labels)
 
 
 def joined_size(backbone: Backbone, batch_size: int, chunk_rows: int | None) -> int:
@@ -165,11 +226,11 @@ def _to_host(
 
 
 def _missing(
-    images: Images, batch_size: int, rows: int | None, held: Callable[[int], bool]
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the batches of images that are not held. Raises ValueError unless there are `rows` images (if known)."""
+    steps: Iterable[tuple[int, Batch]], rows: int | None, held: Callable[[int], bool]
+) -> Iterator[tuple[int, Batch]]:
+    """Yield the batches that are not held. Raises ValueError unless there are `rows` images (if known)."""
     stop = 0
-    for start, block in batches(images, batch_size):
+    for start, block in steps:
         stop = start + len(block)
         if rows is not None and stop > rows:
             break

@@ -26,6 +26,13 @@ def guided_backprop(
     Returns responses float32 [n] and gradients float32 [n, *image_shape], with respect to the scaled input. Batch norm
     uses the statistics in the model. The model is left as it was. Raises ValueError when the layer or a map does not
     exist, when the layer is not reached, and when the model has no such activation.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    >>> responses, gradients = features.guided_backprop(backbone, images, "1", [0] * 20)
+    >>> responses.shape, gradients.shape
+    ((20,), (20, 3, 32, 32))
     """
     ((name, number),) = find_layers(backbone.model, [layer]).values()
     found: list[Tensor] = []
@@ -78,6 +85,11 @@ def concentration(gradients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     The first is the smallest share of pixels, in percent, that holds half of the energy (squares summed over channels);
     it is 50 if all pixels are equal. The second is the excess kurtosis of the values, 0 for a normal distribution. Both
     are nan if all values are 0.
+
+    >>> gradients = np.zeros((1, 3, 32, 32), np.float32)
+    >>> gradients[0, :, 4:6, 4:6] = 1
+    >>> [part.shape for part in features.concentration(gradients)]
+    [(1,), (1,)]
     """
     values = gradients.astype(np.float64)
     energy = np.square(values).sum(1).reshape(len(values), -1)

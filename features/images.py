@@ -1,10 +1,11 @@
-"""Turn uint8 images into the float tensors that a network takes, in the same way for calibration and extraction.
+"""Turn images into the float tensors that a network takes, in the same way for calibration and extraction.
 
-Images are scaled to the network's value range (PAPER: x/127.5 - 1 for [-1, 1], no augmentation). Images of another size
-are resized with an antialiased bilinear filter, the whole picture to the whole input (no crop).
+Images come as people have them: uint8, or floats in a range that is given. Both are scaled to the network's value range
+(PAPER: x/127.5 - 1 for [-1, 1], no augmentation). Images of another size are resized with an antialiased bilinear
+filter, the whole picture to the whole input (no crop).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,72 +14,127 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ValueRange = tuple[float, float] | tuple[Sequence[float], Sequence[float]]  # for all channels, or for each
-Images = np.ndarray | Iterable[np.ndarray]
+# uint8 arrays [N, H, W, C]; float arrays, and tensors, [N, C, H, W]; iterables of them or of (them, labels)
+Images = np.ndarray | Tensor | Iterable[Any]
+# one batch: uint8 [n, H, W, C], or float32 [n, C, H, W] in grey levels, 0 to 255
+Batch = np.ndarray | Tensor
 # progress(iterable, *, total, desc, unit) -> iterator over the same items
 Progress = Callable[..., Any]
 
 
 def count(images: Images) -> int | None:
     """Return the number of images; None for a stream, whose length is known only at its end."""
-    return len(images) if isinstance(images, np.ndarray) else None
+    return len(images) if isinstance(images, np.ndarray | Tensor) else None
 
 
-def batches(images: Images, batch_size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first row, uint8 [n, H, W, C]) for batches of exactly batch_size images; the last one may be smaller.
+def batches(images: Images, batch_size: int, given_range: ValueRange | None = None) -> Iterator[tuple[int, Batch]]:
+    """Yield (first row, batch) for batches of exactly batch_size images; the last one may be smaller.
 
-    images: uint8 [N, H, W, C] (array or memory map), or an iterable of such arrays of any lengths. Batches begin at
-    multiples of batch_size either way, so an array and a stream of the same images give the same batches.
-    Raises ValueError for other dtypes and shapes, for streams whose image shape changes, and for batch_size < 1.
+    images, given_range: as in `features.extract`. A stream's batches may have any lengths. Batches begin at multiples
+    of batch_size either way, so an array and a stream of the same images give the same batches.
+    Raises ValueError for other dtypes, shapes and values, for streams whose images change, and for batch_size < 1.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if isinstance(images, np.ndarray):
-        _check(images)
+    if given_range is not None and not is_range(given_range):
+        raise ValueError(
+            f"given_range must be (low, high), finite, low < high, numbers or sequences, got {given_range}"
+        )
+    if isinstance(images, np.ndarray | Tensor):
+        check_images(images, given_range)
         for start in range(0, len(images), batch_size):
-            yield start, images[start : start + batch_size]
+            yield start, as_batch(images[start : start + batch_size], given_range)
         return
     start, waiting, held = 0, [], 0
-    shape = None
+    kind = None
     for arrived in images:
-        array = _check(np.asarray(arrived))
-        if array.shape[1:] != (shape := shape or array.shape[1:]):
-            raise ValueError(f"images of one stream must share a shape, got {array.shape[1:]} after {shape}")
-        waiting.append(array)
-        held += len(array)
+        block = as_batch(check_images(split_labels(arrived)[0], given_range), given_range)
+        if (now := (type(block), tuple(block.shape[1:]))) != (kind := kind or now):
+            raise ValueError(f"images of one stream must share a shape, got {now[1]} after {kind[1]}")
+        waiting.append(block)
+        held += len(block)
         if held < batch_size:
             continue
-        joined = np.concatenate(waiting)
+        joined = _joined(waiting)
         whole = held - held % batch_size
         for offset in range(0, whole, batch_size):
             yield start + offset, joined[offset : offset + batch_size]
         start, waiting, held = start + whole, [joined[whole:]], held - whole
     if held:
-        yield start, np.concatenate(waiting)
+        yield start, _joined(waiting)
+
+
+def labelled(loader: Iterable[Any], into: list[np.ndarray]) -> Iterator[Any]:
+    """Yield the images of every (images, labels), and append the labels to `into`, int64 [n].
+
+    Raises ValueError for a batch without labels, and for labels that are not an integer for each image.
+    """
+    for arrived in loader:
+        images, labels = split_labels(arrived)
+        if labels is None:
+            raise ValueError("batches must be (images, labels), got images without labels; take features.extract")
+        if isinstance(labels, Mapping):
+            keys = ", ".join(map(repr, labels))
+            raise ValueError(f"labels must be integers [n], got a dictionary of {keys}; pick one of them in the loader")
+        array = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+        if array.dtype.kind not in "iub" or array.shape != (len(images),):
+            got = f"{array.dtype} {list(array.shape)} for {len(images)} images"
+            raise ValueError(f"labels must be integers [n], one for each image, got {got}; of one-hot take argmax(1)")
+        into.append(array.astype(np.int64))
+        yield images
+
+
+def split_labels(arrived: Any) -> tuple[Any, Any]:
+    """Return what a loader yields as (images, labels); labels are None where there are none.
+
+    Raises ValueError for what is neither images nor (images, labels).
+    """
+    if isinstance(arrived, np.ndarray | Tensor):
+        return arrived, None
+    if isinstance(arrived, tuple | list) and len(arrived) in (1, 2) and isinstance(arrived[0], np.ndarray | Tensor):
+        return arrived[0], arrived[1] if len(arrived) == 2 else None
+    got = type(arrived).__name__
+    if isinstance(arrived, Mapping):
+        got += f" of {', '.join(map(repr, arrived))}"
+    elif isinstance(arrived, tuple | list):
+        got += f" of {', '.join(type(part).__name__ for part in arrived[:4])}"
+    raise ValueError(
+        f"a batch must be images or (images, labels), arrays or tensors, got {got}; pass a generator: "
+        "((batch['image'], batch['label']) for batch in loader)"
+    )
 
 
 def to_input(
-    images: np.ndarray,
+    images: Batch,
     *,
     image_shape: tuple[int, int, int],
     value_range: ValueRange,
     device: torch.device,
 ) -> Tensor:
-    """Convert uint8 [n, H, W, C] to float32 [n, *image_shape] in value_range on device, channels-last in memory.
+    """Convert a batch to float32 [n, *image_shape] in value_range on device, channels-last in memory.
 
+    images: uint8 [n, H, W, C], or float32 [n, C, H, W] in grey levels, 0 to 255.
     A single channel is repeated if image_shape has more; any other difference in channels raises ValueError.
     Scaling divides by 255 / (high - low). For [-1, 1] that is the paper's x / 127.5 - 1 to the last bit.
     """
     channels, height, width = image_shape
-    if images.shape[3] not in (1, channels):
+    axis = 1 if isinstance(images, Tensor) else 3
+    if images.shape[axis] not in (1, channels):
+        layout = "; uint8 arrays are [N, H, W, C], and floats and tensors [N, C, H, W]: turn the axes"
         raise ValueError(
-            f"images must have {channels} channels (or 1, repeated) for this network, got {images.shape[3]}"
+            f"images must have {channels} channels (or 1, repeated) for this network, got {images.shape[axis]}"
+            f"{layout * (not {1, channels}.isdisjoint(images.shape[1:]))}"
         )
-    # NHWC bytes viewed as NCHW are channels-last, in which convolution and max-pooling run fastest, so nothing is
-    # transposed. The host does not wait for copies from pinned memory, whose allocator reuses it once they have ended.
     pinned = device.type == "cuda"
-    x = torch.empty(images.shape, dtype=torch.uint8, pin_memory=pinned)
-    x.numpy()[:] = images
-    x = x.to(device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32)
+    if isinstance(images, Tensor):
+        x = images.to(device, memory_format=torch.channels_last, copy=True)
+    else:
+        # NHWC bytes viewed as NCHW are channels-last, in which convolution and max-pooling run fastest, so nothing is
+        # transposed. The host does not wait for copies from pinned memory, whose allocator reuses it once they have
+        # ended.
+        x = torch.empty(images.shape, dtype=torch.uint8, pin_memory=pinned)
+        x.numpy()[:] = images
+        x = x.to(device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32)
     if x.shape[2:] != (height, width):
         x = F.interpolate(x, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
     low, high = value_range
@@ -92,8 +148,56 @@ def to_input(
     return x.expand(-1, channels, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
-def _check(images: np.ndarray) -> np.ndarray:
-    """Return the same array. Raises ValueError unless it is uint8 [N, H, W, C]."""
-    if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
-        raise ValueError(f"images must be uint8 [N, H, W, C], got {images.dtype} {list(images.shape)}")
+def is_range(bounds: Any, channels: int | None = None) -> bool:
+    """Tell whether these are two numbers, or two for each channel, with low < high."""
+    try:
+        low, high = (np.asarray(bound, float) for bound in bounds)
+    except (TypeError, ValueError):
+        return False
+    known = low.shape == high.shape and (not low.shape or low.shape == (channels or low.size,))
+    return bool(known and np.isfinite([low, high]).all() and (low < high).all())
+
+
+def check_images(images: Any, given_range: ValueRange | None) -> Any:
+    """Return the same array or tensor. Raises ValueError unless its type and shape are ones of `Images`."""
+    kind = str(images.dtype).removeprefix("torch.")
+    if images.ndim != 4 or 0 in images.shape[1:] or not (_is_float(images) or kind == "uint8"):
+        fix = "; images of a data set come in batches from torch.utils.data.DataLoader" if images.ndim == 3 else ""
+        raise ValueError(
+            "images must be uint8 [N, H, W, C], or floats [N, C, H, W] with given_range, "
+            f"got {kind} {list(images.shape)}{fix}"
+        )
+    if kind == "uint8" and given_range is not None:
+        raise ValueError("given_range is the range of float images; leave it out for uint8, which is always 0 to 255")
+    if kind != "uint8" and given_range is None:
+        raise ValueError(
+            "float images need given_range=(low, high), the values of black and white: (0, 1) after ToTensor(), "
+            "(-1, 1) after Normalize(0.5, 0.5), (-mean / sd, (1 - mean) / sd) of each channel after Normalize(mean, sd)"
+        )
+    if kind != "uint8" and not is_range(given_range, images.shape[1]):
+        raise ValueError(f"given_range must be numbers, or {images.shape[1]} of each, got {given_range}")
     return images
+
+
+def as_batch(images: Any, given_range: ValueRange | None) -> Batch:
+    """Bring checked images into one of the two forms of `Batch`. A uint8 array is returned as it is."""
+    if given_range is None:
+        return images.detach().cpu().permute(0, 2, 3, 1).numpy() if isinstance(images, Tensor) else images
+    # The grey levels of uint8 / 255 are the uint8, exactly.
+    x = torch.as_tensor(images if isinstance(images, Tensor) else np.array(images, np.float32)).detach().float()
+    low, high = (torch.as_tensor(np.asarray(bound, np.float64).reshape(-1, 1, 1)) for bound in given_range)
+    levels = (x - low.to(x)) * (255 / (high - low)).to(x)
+    if len(x) and not (-0.5 <= levels.amin() and levels.amax() <= 255.5):  # half a grey level is rounding
+        values = f"values from {x.amin():.4g} to {x.amax():.4g}"
+        raise ValueError(
+            f"images must lie in given_range {given_range}, got {values}; give the values of black and white, or clip"
+        )
+    return levels
+
+
+def _is_float(images: Any) -> bool:
+    return images.is_floating_point() if isinstance(images, Tensor) else images.dtype.kind == "f"
+
+
+def _joined(blocks: Sequence[Any]) -> Batch:
+    return torch.cat([*blocks]) if isinstance(blocks[0], Tensor) else np.concatenate(blocks)

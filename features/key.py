@@ -24,6 +24,13 @@ def weights_digest(model: nn.Module) -> str:
     """Return the SHA-256 (hex) of the state dict: sorted names, dtypes, shapes, bytes; the same on every device.
 
     Raises ValueError for a tensor without dense values (meta, sparse, lazy).
+
+    >>> net = torch.nn.Conv2d(3, 8, 4)
+    >>> before = features.weights_digest(net)
+    >>> with torch.no_grad():
+    ...     _ = net.bias.add_(1)
+    >>> len(before), features.weights_digest(net) == before
+    (64, False)
     """
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
@@ -57,6 +64,12 @@ def feature_key(
     The weights do not say how a network computes with them. So the key also holds its printed structure (strides,
     slopes, eps) and the source files of its own modules (those outside torch), of to_maps and of pool. What these files
     import is not followed.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> key = features.feature_key(backbone, data_digest="3f7a", batchnorm={"mode": "running"})
+    >>> key["layers"], key["image_shape"], key["pool"]
+    (['1'], [3, 32, 32], 'MaxGrid(size=4)')
     """
     key = {
         "version": VERSION,

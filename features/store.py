@@ -42,6 +42,15 @@ class FeatureStore:
     progress: shows the verification of an existing store.
     Raises ValueError for an impossible shape, type or key, and OSError (one line) when the disk is too full or the root
     cannot be written.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> backbone = features.Backbone.from_model(net)
+    >>> images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    >>> store = features.FeatureStore("stores", {"images": "noise"}, rows=20, width=128)
+    >>> X = features.extract(backbone, images, out=store)
+    >>> again = features.FeatureStore("stores", {"images": "noise"}, rows=20, width=128)
+    >>> again.complete, np.array_equal(again.array(), X)
+    (True, True)
     """
 
     def __init__(

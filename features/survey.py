@@ -43,6 +43,13 @@ class Survey:
 
     names: all submodules. calls: in the order in which they end. runs: how often each submodule ran. training: modules
     still in training mode at the end. error: what the pass raised.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU(), torch.nn.Flatten())
+    >>> found = features.survey(net, torch.zeros(2, 3, 32, 32))
+    >>> found.maps
+    {'0': (8, 16, 16), '1': (8, 16, 16)}
+    >>> [call.name for call in found.calls if call.activated]
+    ['1']
     """
 
     names: list[str]
@@ -83,7 +90,13 @@ def as_maps(layer: str, output: Any, to_maps: Callable[[Any], Tensor] | None) ->
 
 
 def survey(model: nn.Module, images: Tensor, to_maps: Callable[[Any], Tensor] | None = None) -> Survey:
-    """Pass two images [2, C, H, W] through the network in evaluation mode. to_maps: as in a Backbone."""
+    """Pass two images [2, C, H, W] through the network in evaluation mode. to_maps: as in a Backbone.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU(), torch.nn.Flatten())
+    >>> found = features.survey(net, torch.zeros(2, 3, 32, 32))
+    >>> found.unfit
+    {'2': "layer '2' must give float maps [N, C, h, w], got torch.float32 [2, 2048]; pass to_maps to convert"}
+    """
     named = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
     found = Survey(list(named))
     watch = _Activations()
@@ -126,6 +139,16 @@ def survey(model: nn.Module, images: Tensor, to_maps: Callable[[Any], Tensor] | 
     return found
 
 
+def shape_fix(model: nn.Module, image_shape: tuple[int, int, int]) -> str:
+    """Say what image_shape to give for a network that does not run on this one."""
+    channels, height, width = image_shape
+    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    if first is None or first.in_channels == channels:
+        return "give the image_shape it was made for; forward takes only that batch, in float32"
+    takes = f"{first.in_channels} channel{'s' * (first.in_channels > 1)}"
+    return f"its first convolution takes {takes}: image_shape=({first.in_channels}, {height}, {width})"
+
+
 def choose_layers(found: Survey, wanted: Sequence[str], available: Sequence[str] | None = None) -> list[str]:
     """Turn names and patterns into layers, in the order given; layers of one pattern in the order in which they end.
 
@@ -133,6 +156,10 @@ def choose_layers(found: Survey, wanted: Sequence[str], available: Sequence[str]
     their submodules. available: the layers to choose from; by default all submodules, and patterns match only those
     with maps. Raises ValueError for a name or pattern that fits no layer, with the layers and their maps. Raises it
     also for a name without @ of a layer that runs several times, with its runs.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU())
+    >>> features.choose_layers(features.survey(net, torch.zeros(2, 3, 32, 32)), ["*"])
+    ['0', '1']
     """
     shapes = {name: shape for name, shape in found.maps.items() if available is None or name in available}
     chosen: dict[str, None] = {}

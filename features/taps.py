@@ -66,6 +66,12 @@ def tapped(
     nothing. For a layer that runs several times in one pass, the first output counts; for `layer@k`, the k-th. Within
     the block the model is in evaluation mode, and no gradient is recorded. Raises ValueError for unknown names and for
     layers that the pass never reaches.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 2, 1), torch.nn.ReLU(), torch.nn.Flatten())
+    >>> with features.tapped(net, ["1"], lambda layer, maps: maps.mean((2, 3))) as forward:
+    ...     [means] = forward(torch.zeros(5, 3, 32, 32))
+    >>> means.shape
+    torch.Size([5, 8])
     """
     found: dict[str, Tensor] = {}
     wanted: dict[str, dict[int, str]] = {}  # submodule -> which run -> layer

@@ -1,4 +1,25 @@
-"""DCGANs: architectures, training, sampling, checkpoints and the authors' released weights (arXiv 1511.06434)."""
+"""DCGANs: architectures, training, sampling, checkpoints and the authors' released weights (arXiv 1511.06434).
+
+Architectures are data: a preset, or one that is changed. A discriminator's stages are the submodules conv1 .. convK.
+
+>>> from dataclasses import replace
+>>> arch = replace(gan.architecture("dcgan32"), width=8)
+>>> isinstance(arch, gan.Architecture), arch.image_shape, arch.stage_names
+(True, (3, 32, 32), ('conv1', 'conv2', 'conv3'))
+>>> generator, discriminator = gan.Generator(arch), gan.Discriminator(arch)
+>>> gan.initialise(generator, torch.Generator().manual_seed(0))
+>>> images = generator(gan.sample_z(arch, 4))  # float32 in [-1, 1]
+>>> images.shape, discriminator(images).shape
+(torch.Size([4, 3, 32, 32]), torch.Size([4]))
+
+Class-conditional networks also take labels.
+
+>>> digits = gan.ConditionalArchitecture(width=8, units=32)
+>>> labels = torch.arange(4)
+>>> images = gan.ConditionalGenerator(digits)(gan.sample_z(digits, 4), labels)
+>>> images.shape, gan.ConditionalDiscriminator(digits)(images, labels).shape
+(torch.Size([4, 1, 28, 28]), torch.Size([4]))
+"""
 
 from gan.architectures import PRESETS, Architecture, Discriminator, Generator, architecture, initialise
 from gan.checkpoint import load, load_state, save, save_state

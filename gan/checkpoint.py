@@ -41,6 +41,12 @@ def save(file: str | os.PathLike[str], network: Network, *, dtype: torch.dtype |
     """Write one network atomically. Raises OSError when the write fails; an old file then stays as it was.
 
     `dtype` converts floating-point tensors (torch.float16 halves the file).
+
+    >>> from dataclasses import replace
+    >>> arch = replace(gan.PRESETS["dcgan32"], width=8)
+    >>> gan.save("discriminator.safetensors", gan.Discriminator(arch))
+    >>> gan.load("discriminator.safetensors").arch == arch
+    True
     """
     kind = next(name for name, cls in _KINDS.items() if isinstance(network, cls))
     tensors = {
@@ -54,6 +60,14 @@ def load(file: str | os.PathLike[str]) -> Network:
     """Load the network that `save` wrote: float32, on the CPU, in eval mode.
 
     Raises FileNotFoundError, and ValueError for any other file (truncated, of another kind, with other shapes).
+
+    >>> from dataclasses import replace
+    >>> arch = replace(gan.PRESETS["dcgan32"], width=8)
+    >>> generator = gan.Generator(arch)
+    >>> gan.save("generator.safetensors", generator)
+    >>> loaded = gan.load("generator.safetensors")
+    >>> type(loaded).__name__, loaded.training
+    ('Generator', False)
     """
     path = Path(file)
     tensors, header = _read(path, "; get it again: a training run that is started again writes its networks anew")
@@ -74,7 +88,13 @@ def load(file: str | os.PathLike[str]) -> Network:
 
 
 def save_state(file: str | os.PathLike[str], state: TrainingState, config: TrainingConfig) -> None:
-    """Write the whole training state atomically. Raises OSError when the write fails; an old file stays as it was."""
+    """Write the whole training state atomically. Raises OSError when the write fails; an old file stays as it was.
+
+    >>> from dataclasses import replace
+    >>> arch = replace(gan.PRESETS["dcgan32"], width=8)
+    >>> config = gan.TrainingConfig(images=128, decay_from=128)
+    >>> gan.save_state("state.safetensors", gan.new_state(arch, config), config)
+    """
     tensors: dict[str, Tensor] = {_noise(state): state.noise.get_state()}
     for name, network in state.networks.items():
         tensors |= {f"{name}.{key}": t for key, t in network.state_dict().items()}
@@ -100,6 +120,13 @@ def load_state(
 
     Raises FileNotFoundError, and ValueError when the architecture or the configuration differs from the file's, or when
     the file is damaged.
+
+    >>> from dataclasses import replace
+    >>> arch = replace(gan.PRESETS["dcgan32"], width=8)
+    >>> config = gan.TrainingConfig(images=128, decay_from=128)
+    >>> gan.save_state("state.safetensors", gan.new_state(arch, config), config)
+    >>> gan.load_state("state.safetensors", arch, config).step
+    0
     """
     path = Path(file)
     tensors, header = _read(path)

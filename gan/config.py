@@ -25,7 +25,11 @@ def check_conditional(arch: ConditionalArchitecture) -> None:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a DCGAN is trained. Lengths are counted in images shown, so that sets and batch sizes can be compared."""
+    """How a DCGAN is trained. Lengths are counted in images shown, so that sets and batch sizes can be compared.
+
+    >>> gan.TrainingConfig(images=12_800, decay_from=12_800, batch_size=64).steps
+    200
+    """
 
     images: int  # images shown in all: minibatches x batch_size; generator steps count, as in the authors' epochs
     decay_from: int  # images shown before the learning rate begins to fall to zero; `images` for no decay

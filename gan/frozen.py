@@ -23,6 +23,13 @@ def freeze(generator: Generator, *, seed: int = 0) -> Generator:
     """Copy the generator and fix its batch norm to the mean statistics of 8 minibatches of 128 z drawn by `seed`.
 
     The copy is in evaluation mode.
+
+    >>> from dataclasses import replace
+    >>> arch = replace(gan.PRESETS["dcgan32"], width=8)
+    >>> frozen = gan.freeze(gan.Generator(arch))
+    >>> z = gan.sample_z(arch, 4)
+    >>> torch.equal(gan.draw(frozen, z)[:1], gan.draw(frozen, z[:1]))  # an image depends only on its own z
+    True
     """
     frozen = copy.deepcopy(generator).train()
     norms = [m for m in frozen.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
@@ -44,6 +51,11 @@ def draw(frozen: Generator, z: Tensor) -> Tensor:
     """Draw images uint8 [N, H, W, C], on the CPU, for z float32 [N, nz]. Each image depends only on its own z.
 
     Raises ValueError for a network in training mode; `freeze` makes one in evaluation mode.
+
+    >>> from dataclasses import replace
+    >>> arch = replace(gan.PRESETS["dcgan32"], width=8)
+    >>> gan.draw(gan.freeze(gan.Generator(arch)), gan.sample_z(arch, 4)).shape
+    torch.Size([4, 32, 32, 3])
     """
     if frozen.training:
         raise ValueError("the network is in training mode: draw from gan.freeze(network)")
@@ -58,6 +70,13 @@ def drop_maps(generator: Generator, stage: str, maps: Iterable[int]) -> Generato
     The copy does so by zeroing the next deconvolution's weights of these maps. The statistics of later batch norms no
     longer fit, so `freeze` the copy. Raises ValueError for an unknown stage, for the last stage (its maps are the
     image), and for maps that the stage does not have.
+
+    >>> from dataclasses import replace
+    >>> arch = replace(gan.PRESETS["dcgan32"], width=8)
+    >>> generator = gan.Generator(arch)
+    >>> without = gan.freeze(gan.drop_maps(generator, generator.stage_names[0], [0, 3]))
+    >>> without.stage_names == generator.stage_names
+    True
     """
     before_last = generator.stage_names[:-1]
     if stage not in before_last:

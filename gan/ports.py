@@ -47,6 +47,10 @@ class Port:
     model: conv1 .. convK, each ending in its LeakyReLU; float32, in eval mode. The layer that gives the logit is left
     out. image_shape: (C, H, W) of the input, with values in [-1, 1]. notes: where in the file it was found, what was
     folded, and what is assumed because a state dict does not tell.
+
+    >>> port = gan.Port(torch.nn.Sequential(), image_shape=(3, 64, 64), notes=("read as float32",))
+    >>> port.image_shape
+    (3, 64, 64)
     """
 
     model: nn.Sequential
@@ -64,6 +68,16 @@ def load_port(file: str | os.PathLike[str]) -> Port:
     It may lie beside other networks, under names and wrappers; of a discriminator and its running average (a name with
     ema or avg) the average is left. Spectral norm is folded into the weights. Raises FileNotFoundError, and ValueError
     that says what is wrong and what was expected.
+
+    >>> layers = [torch.nn.Conv2d(3, 8, 4, 2, 1, bias=False), torch.nn.LeakyReLU(0.2)]
+    >>> for n in (8, 16, 32):
+    ...     layers += [torch.nn.Conv2d(n, 2 * n, 4, 2, 1, bias=False), torch.nn.BatchNorm2d(2 * n)]
+    ...     layers += [torch.nn.LeakyReLU(0.2)]
+    >>> net = torch.nn.Sequential(*layers, torch.nn.Conv2d(64, 1, 4, bias=False))  # the discriminator of many ports
+    >>> torch.save(net.state_dict(), "netD.pth")
+    >>> port = gan.load_port("netD.pth")
+    >>> port.image_shape, [name for name, _ in port.model.named_children()]
+    ((3, 64, 64), ['conv1', 'conv2', 'conv3', 'conv4'])
     """
     tried = [attempt for part in read_parts(Path(file)) for attempt in _attempts(part)]
     found = [(part, port) for part, port in tried if isinstance(port, Port)]

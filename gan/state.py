@@ -16,7 +16,14 @@ EMBEDDED = (512, 128)  # units of the head of NT-Xent; Chen et al. 2020 have two
 
 @dataclass
 class TrainingState:
-    """All that a run needs to continue: the networks, both optimisers, the generator of draws and the step."""
+    """All that a run needs to continue: the networks, both optimisers, the generator of draws and the step.
+
+    >>> from dataclasses import replace
+    >>> arch = replace(gan.PRESETS["dcgan32"], width=8)
+    >>> state = gan.new_state(arch, gan.TrainingConfig(images=128, decay_from=128))
+    >>> state.step, sorted(state.networks)
+    (0, ['discriminator', 'generator'])
+    """
 
     generator: Generator | ConditionalGenerator
     discriminator: Discriminator | ConditionalDiscriminator
@@ -47,6 +54,12 @@ def new_state(
     """Make fresh networks and optimisers from `config.seed`.
 
     Weights are drawn on the CPU, so that every device gets the same; a GPU makes the later draws itself.
+
+    >>> from dataclasses import replace
+    >>> arch = replace(gan.PRESETS["dcgan32"], width=8)
+    >>> state = gan.new_state(arch, gan.TrainingConfig(images=128, decay_from=128, seed=1))
+    >>> state.generator.arch.width, state.step
+    (8, 0)
     """
     config.check_fits(arch)
     device = torch.device(device)

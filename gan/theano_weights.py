@@ -27,6 +27,13 @@ def load_theano(
     removed, so that they cannot be used by mistake; `complete_stages` lists the stages that are left. A generator must
     be complete. Raises FileNotFoundError when nothing usable is there, and ValueError for damaged files and for arrays
     of other shapes.
+
+    >>> import os
+    >>> os.mkdir("models")
+    >>> np.save("models/30_discrim_params.jl_01.npy", np.zeros((128, 3, 3, 3), np.float32))  # the others are missing
+    >>> net = gan.load_theano("models", "imagenet32")
+    >>> [name for name, _ in net.named_children()]
+    ['conv1']
     """
     if network not in _FILES:
         raise ValueError(f"network must be discriminator or generator, got {network!r}")

@@ -30,7 +30,12 @@ from gan.views import check_squares
 
 @dataclass(frozen=True)
 class Step:
-    """What one minibatch did. `loss` is a float32 scalar on the device; reading it waits for the step."""
+    """What one minibatch did. `loss` is a float32 scalar on the device; reading it waits for the step.
+
+    >>> step = gan.Step(step=1, images_seen=16, network="generator", loss=torch.tensor(0.7), lr=2e-4)
+    >>> print(f"{step.network} after {step.images_seen} images: {step.loss:.2f}")
+    generator after 16 images: 0.70
+    """
 
     step: int  # steps done, from 1
     images_seen: int
@@ -57,6 +62,14 @@ def train(
     updates as CUDA graphs.
     Raises ValueError for images of another shape or type, for fewer images than one minibatch, for rows that
     are not there, and for missing or superfluous labels.
+
+    >>> from dataclasses import replace
+    >>> arch = replace(gan.PRESETS["dcgan32"], width=8)
+    >>> config = gan.TrainingConfig(images=32, decay_from=32, batch_size=16)
+    >>> images = torch.randint(0, 256, (64, 32, 32, arch.channels), dtype=torch.uint8)
+    >>> state = gan.new_state(arch, config)
+    >>> [(step.step, step.network) for step in gan.train(state, images, config)]
+    [(1, 'generator'), (2, 'discriminator')]
     """
     arch, device = state.discriminator.arch, next(state.generator.parameters()).device
     check_squares(images, arch.size, arch.channels)

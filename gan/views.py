@@ -18,6 +18,9 @@ def full_view(images: Tensor, size: int) -> Tensor:
 
     Means are rounded half up. Images of that size are returned as they are. Raises ValueError for smaller or other
     images.
+
+    >>> gan.full_view(torch.full((5, 64, 64, 3), 7, dtype=torch.uint8), 32).shape
+    torch.Size([5, 32, 32, 3])
     """
     check_squares(images, size)
     if images.shape[1] == size:

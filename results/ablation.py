@@ -26,7 +26,18 @@ _NOTES = (
 
 
 def ablation_files(name: str, records: Iterable[Record]) -> dict[str, bytes]:
-    """Make the table's files, name -> content: `<name>.csv` and `.md`; none if there is no record."""
+    """Make the table's files, name -> content: `<name>.csv` and `.md`; none if there is no record.
+
+    >>> told = {"run_id": "20261122-1a2b3c4d", "table": "cifar10", "method": "net + L2-SVM", "protocol": "cifar10/full"}
+    >>> told |= {"metric": "accuracy_percent", "value": 79.41, "n_runs": 1, "n_test": 10_000}
+    >>> told |= dict.fromkeys(("spec", "inputs", "versions", "hardware", "seconds"), {})
+    >>> record = results.Record(**told, command=["dcgan-eval", "eval", "net.py:make"], started=results.utc_now())
+    >>> variant = {"kind": "layers", "variant": "conv1", "features": 512, "C": 0.1}
+    >>> variant |= {"accuracy_percent": 60.0, "ci95_low": 59.0, "ci95_high": 61.0}
+    >>> ablation = results.Record(**vars(record) | {"solver": {"variants": [variant]}})
+    >>> sorted(results.ablation_files("ablation", [ablation]))
+    ['ablation.csv', 'ablation.md']
+    """
     rows = [row for record in newest(records) for row in _rows(record)]
     if not rows:
         return {}

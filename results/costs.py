@@ -20,7 +20,14 @@ _SPEED = lines.Rule("be a number > 0", lambda value: type(value) in (int, float)
 
 @dataclass(frozen=True, kw_only=True)
 class CostRecord:
-    """One measurement of extraction. It holds JSON values only. Raises ValueError for impossible values."""
+    """One measurement of extraction. It holds JSON values only. Raises ValueError for impossible values.
+
+    >>> cost = results.CostRecord(
+    ...     name="net", weights="ab12", layers=["conv1"], parameters=896, multiply_adds=884_736, features=512,
+    ...     images_per_second=4000.0, batch=128, hardware={"cores": 2}, versions={}, started=results.utc_now())
+    >>> cost.features
+    512
+    """
 
     name: Annotated[str, lines.LINE]  # as in the method column, without the classifier
     weights: Annotated[str, lines.LINE]  # SHA-256 of the state dict
@@ -42,10 +49,21 @@ def read_costs(path: str | os.PathLike[str]) -> list[CostRecord]:
     """Read all records of a `.jsonl` file, in its order; none if the file does not exist yet.
 
     Raises ValueError, with the number of the line, for a line that is no such record.
+
+    >>> results.read_costs("costs.jsonl")  # no file yet
+    []
     """
     return [record for _, record in lines.read_lines(path, CostRecord, "a record of costs")]
 
 
 def append_cost(path: str | os.PathLike[str], record: CostRecord) -> None:
-    """Add one line, as `append_line` does. Raises ValueError if the file has a broken line."""
+    """Add one line, as `append_line` does. Raises ValueError if the file has a broken line.
+
+    >>> cost = results.CostRecord(
+    ...     name="net", weights="ab12", layers=["conv1"], parameters=896, multiply_adds=884_736, features=512,
+    ...     images_per_second=4000.0, batch=128, hardware={"cores": 2}, versions={}, started=results.utc_now())
+    >>> results.append_cost("costs.jsonl", cost)
+    >>> results.read_costs("costs.jsonl") == [cost]
+    True
+    """
     lines.append_line(path, record, lambda: read_costs(path))

@@ -11,6 +11,7 @@ from results.costs import CostRecord
 from results.records import Record
 from results.rendering import TextTable, notes_on
 from results.tables import COLUMNS, MeasuredRow, Table, cells
+from results.views import by_protocol
 
 LEADERBOARD_COLUMNS = (*COLUMNS, "parameters", "images_per_second", "hardware")
 TITLE = "Leaderboard"
@@ -36,6 +37,13 @@ def leaderboard_files(
     """Make the leaderboard's files, name -> content: `leaderboard.csv`, `.md`, `.tex`, `.html` (self-contained).
 
     protocols: name -> one sentence, in the order shown. Raises ValueError for a record of another protocol.
+
+    >>> told = {"run_id": "20261122-1a2b3c4d", "table": "cifar10", "method": "net + L2-SVM", "protocol": "cifar10/full"}
+    >>> told |= {"metric": "accuracy_percent", "value": 79.41, "n_runs": 1, "n_test": 10_000}
+    >>> told |= dict.fromkeys(("spec", "inputs", "versions", "hardware", "seconds"), {})
+    >>> record = results.Record(**told, command=["dcgan-eval", "eval", "net.py:make"], started=results.utc_now())
+    >>> sorted(results.leaderboard_files([record], [], {"cifar10/full": "all labels"}))
+    ['leaderboard.csv', 'leaderboard.html', 'leaderboard.md', 'leaderboard.tex']
     """
     shown, order = newest(records), {name: place for place, name in enumerate(protocols)}
     shown.sort(key=lambda r: (order.get(r.protocol, -1), _badness(r), r.method))
@@ -48,10 +56,8 @@ def leaderboard_files(
     html = page.render(
         title=TITLE,
         caption=CAPTION,
-        columns=LEADERBOARD_COLUMNS,
-        rows=rows,
-        protocols={row["protocol"]: protocols[row["protocol"]] for row in rows},
-        notes=[*notes_on(rows, {}), _COSTS],
+        parts=by_protocol(rows, protocols),
+        notes=[_COSTS],
     )
     return texts.files("leaderboard") | {"leaderboard.html": html.encode()}
 

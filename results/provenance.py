@@ -24,7 +24,11 @@ _MACHINE_PATH = re.compile(rf"{_PATH_START}/(?=[^/\s])[^{_DELIMITERS}]*")
 
 
 def utc_now() -> str:
-    """Return the present second as `YYYY-MM-DDTHH:MM:SSZ`, the form of `Record.started`."""
+    """Return the present second as `YYYY-MM-DDTHH:MM:SSZ`, the form of `Record.started`.
+
+    >>> results.utc_now()
+    '20...-...T...Z'
+    """
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -38,6 +42,9 @@ def run_id(spec: Mapping[str, Any], inputs: Mapping[str, str], started: str) -> 
         spec: JSON values only.
         inputs: name -> digest of every data set and weight file the figure depends on.
         started: UTC time as `utc_now` gives it.
+
+    >>> results.run_id({"backbone": "pixels", "seed": 0}, {"train": "ab12"}, "2026-11-22T10:00:00Z")
+    '20261122-4aae1bb3'
     """
     canonical = json.dumps([dict(spec), dict(inputs)], sort_keys=True, separators=(",", ":"), allow_nan=False)
     return f"{started[:10].replace('-', '')}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
@@ -49,6 +56,9 @@ def portable(value: Any, roots: Mapping[str, str | os.PathLike[str]]) -> Any:
     Args:
         roots: replacement -> folder, e.g. `{"$DATA_ROOT": data, ".": clone}`; the deepest folder that matches wins. A
             path below none of them is cut to its last component.
+
+    >>> results.portable(["--out", "/data/sets/mine"], {"$DATA_ROOT": "/data"})
+    ['--out', '$DATA_ROOT/sets/mine']
     """
     if isinstance(value, Mapping):
         return {portable(key, roots): portable(item, roots) for key, item in value.items()}
@@ -76,7 +86,11 @@ def machine_paths(value: Any) -> Iterator[str]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, torch, numpy, scikit-learn and this project; `not installed` for absent ones."""
+    """Return the versions of Python, torch, numpy, scikit-learn and this project; `not installed` for absent ones.
+
+    >>> sorted(results.versions())
+    ['dcgan-eval', 'numpy', 'python', 'scikit-learn', 'torch']
+    """
     found = {"python": platform.python_version()}
     for name in _DISTRIBUTIONS:
         try:
@@ -91,6 +105,9 @@ def hardware(device: str = "cpu") -> dict[str, str | int | float | None]:
 
     Args:
         device: the torch device that did the work, e.g. `cpu`, `cuda:0`, `mps`; an idle GPU is not listed.
+
+    >>> sorted(results.hardware())
+    ['accelerator', 'cores', 'cpu', 'memory_gib']
     """
     usable = getattr(os, "sched_getaffinity", None)  # absent on macOS
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -119,6 +136,9 @@ def git_commit(root: str | os.PathLike[str]) -> str | None:
 
     `OUTPUTS` are not compared, so recording a run does not make the source of the next one dirty. A checkout that holds
     `root` somewhere inside does not count.
+
+    >>> results.git_commit(".") is None  # no checkout
+    True
     """
     top, _, commit = (_git(root, "rev-parse", "--show-toplevel", "HEAD") or "").rpartition("\n")
     if not commit or Path(top).resolve() != Path(root).resolve():
@@ -140,6 +160,9 @@ def source_digest(folders: Iterable[str | os.PathLike[str]]) -> str:
     """Return the first 16 hex digits of SHA-256 over the names and bytes of all `.py` files in `folders`.
 
     Names are relative to each folder's parent, so an installed copy and a checkout of the same source agree.
+
+    >>> len(results.source_digest(results.__path__))
+    16
     """
     digest = hashlib.sha256()
     for folder in sorted(map(Path, folders), key=lambda path: path.name):

@@ -36,6 +36,13 @@ class Record:
     """One measured figure. It holds JSON values only: tuples become lists, other types are refused.
 
     Raises ValueError for a field with an impossible value, and for an absolute path in any string.
+
+    >>> told = {"run_id": "20261122-1a2b3c4d", "table": "cifar10", "method": "net + L2-SVM", "protocol": "cifar10/full"}
+    >>> told |= {"metric": "accuracy_percent", "value": 79.41, "n_runs": 1, "n_test": 10_000}
+    >>> told |= dict.fromkeys(("spec", "inputs", "versions", "hardware", "seconds"), {})
+    >>> record = results.Record(**told, command=["dcgan-eval", "eval", "net.py:make"], started=results.utc_now())
+    >>> record.value, record.n_test
+    (79.41, 10000)
     """
 
     run_id: Annotated[str, RUN_ID]  # results.run_id(spec, inputs, started)
@@ -79,6 +86,9 @@ def read_records(path: str | os.PathLike[str]) -> list[Record]:
 
     Raises ValueError, with file and line, for a line that is no record, whose outcomes contradict its figure, or that
     repeats the run id, method and protocol of an earlier line.
+
+    >>> results.read_records("cifar10.jsonl")  # no file yet
+    []
     """
     records: dict[tuple[str, str, str], Record] = {}
     for place, record in lines.read_lines(path, Record, "a run record", outcomes.check):
@@ -92,6 +102,14 @@ def append_record(path: str | os.PathLike[str], record: Record) -> None:
 
     Raises ValueError if the file has a broken line, or already has this run's figure for the same method and protocol.
     Raises OSError if the file cannot be written.
+
+    >>> told = {"run_id": "20261122-1a2b3c4d", "table": "cifar10", "method": "net + L2-SVM", "protocol": "cifar10/full"}
+    >>> told |= {"metric": "accuracy_percent", "value": 79.41, "n_runs": 1, "n_test": 10_000}
+    >>> told |= dict.fromkeys(("spec", "inputs", "versions", "hardware", "seconds"), {})
+    >>> record = results.Record(**told, command=["dcgan-eval", "eval", "net.py:make"], started=results.utc_now())
+    >>> results.append_record("cifar10.jsonl", record)
+    >>> results.read_records("cifar10.jsonl") == [record]
+    True
     """
 
     def check() -> None:

@@ -116,17 +116,35 @@ def _text_table(table: Table, records: Iterable[Record]) -> TextTable:
 
 
 def render_csv(table: Table, records: Iterable[Record]) -> str:
-    """Render the table as CSV with a header line; lines end in `\\n`."""
+    """Render the table as CSV with a header line; lines end in `\\n`.
+
+    >>> row = results.MeasuredRow(method="pixels + L2-SVM", protocol="cifar10/full")
+    >>> table = results.Table(title="Mine", caption="", protocols={"cifar10/full": "all labels"}, rows=(row,))
+    >>> results.render_csv(table, []).splitlines()[1]  # not measured yet
+    'pixels + L2-SVM,cifar10/full,,,,,,,,,measured,'
+    """
     return _text_table(table, records).csv()
 
 
 def render_markdown(table: Table, records: Iterable[Record]) -> str:
-    """Render the table as GitHub Markdown: title, caption, rows, and notes on marks, error bars and protocols."""
+    """Render the table as GitHub Markdown: title, caption, rows, and notes on marks, error bars and protocols.
+
+    >>> row = results.MeasuredRow(method="pixels + L2-SVM", protocol="cifar10/full")
+    >>> table = results.Table(title="Mine", caption="", protocols={"cifar10/full": "all labels"}, rows=(row,))
+    >>> results.render_markdown(table, []).splitlines()[1]
+    '# Mine'
+    """
     return _text_table(table, records).markdown()
 
 
 def render_latex(table: Table, records: Iterable[Record]) -> str:
-    """Render the table as a LaTeX `table*`; the document needs the packages booktabs and graphicx."""
+    """Render the table as a LaTeX `table*`; the document needs the packages booktabs and graphicx.
+
+    >>> row = results.MeasuredRow(method="pixels + L2-SVM", protocol="cifar10/full")
+    >>> table = results.Table(title="Mine", caption="", protocols={"cifar10/full": "all labels"}, rows=(row,))
+    >>> results.render_latex(table, []).splitlines()[2]
+    '\\\\begin{table*}'
+    """
     return _text_table(table, records).latex()
 
 
@@ -134,6 +152,11 @@ def render_files(name: str, table: Table, records: Iterable[Record]) -> dict[str
     """Render the table's files, name -> content: `<name>.csv`, `.md`, `.tex`.
 
     Raises ValueError if several runs answer one row.
+
+    >>> row = results.MeasuredRow(method="pixels + L2-SVM", protocol="cifar10/full")
+    >>> table = results.Table(title="Mine", caption="", protocols={"cifar10/full": "all labels"}, rows=(row,))
+    >>> sorted(results.render_files("mine", table, []))
+    ['mine.csv', 'mine.md', 'mine.tex']
     """
     return _text_table(table, records).files(name)
 
@@ -142,6 +165,11 @@ def write_tables(folder: str | os.PathLike[str], name: str, table: Table, record
     """Write the files of `render_files` into `folder`, which is made if absent, and return their paths.
 
     All three are rendered before the first is written. Each replaces the old file whole.
+
+    >>> row = results.MeasuredRow(method="pixels + L2-SVM", protocol="cifar10/full")
+    >>> table = results.Table(title="Mine", caption="", protocols={"cifar10/full": "all labels"}, rows=(row,))
+    >>> [path.name for path in results.write_tables("tables", "mine", table, [])]
+    ['mine.csv', 'mine.md', 'mine.tex']
     """
     files = {Path(folder) / file: content for file, content in render_files(name, table, records).items()}
     Path(folder).mkdir(parents=True, exist_ok=True)

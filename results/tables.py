@@ -24,7 +24,14 @@ _CITED = lines.matching(SOURCE, "be a citation and its mark, one of [C] [2] [1] 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportedRow:
-    """A figure of a publication. `value` and `error_bar` are text, as printed there (82.0 is not 82)."""
+    """A figure of a publication. `value` and `error_bar` are text, as printed there (82.0 is not 82).
+
+    >>> source = "arXiv:1511.06434 Table 1 [2]"
+    >>> row = results.ReportedRow(
+    ...     method="DCGAN", protocol="cifar10/full", metric="accuracy_percent", value="82.8", source=source)
+    >>> row.value
+    '82.8'
+    """
 
     method: Annotated[str, _TEXT]
     protocol: Annotated[str, _TEXT]
@@ -43,6 +50,9 @@ class MeasuredRow:
     """A row that the record of its method and protocol answers. If there are several, `run` names one of them.
 
     `absent`: why no record can answer the row, e.g. "not audited". The row then stays empty, with this as its source.
+
+    >>> results.MeasuredRow(method="pixels + L2-SVM", protocol="cifar10/full").run  # whichever answers it
+    ''
     """
 
     method: Annotated[str, _TEXT]
@@ -59,7 +69,13 @@ class MeasuredRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows in the order shown, and what the words in them mean (`protocols`: name -> one sentence)."""
+    """Rows in the order shown, and what the words in them mean (`protocols`: name -> one sentence).
+
+    >>> row = results.MeasuredRow(method="pixels + L2-SVM", protocol="cifar10/full")
+    >>> table = results.Table(title="Mine", caption="", protocols={"cifar10/full": "all labels"}, rows=(row,))
+    >>> table.rows[0].method
+    'pixels + L2-SVM'
+    """
 
     title: str
     caption: str
@@ -79,6 +95,11 @@ def table_from_dict(data: Mapping[str, Any]) -> Table:
 
     A row with a `source` is reported; a row without one is measured. Raises ValueError for unknown or missing keys, and
     for a subset protocol, because such runs never enter committed tables.
+
+    >>> row = {"method": "pixels + L2-SVM", "protocol": "cifar10/full"}
+    >>> data = {"title": "Mine", "caption": "", "protocols": {"cifar10/full": "all labels"}, "row": [row]}
+    >>> results.table_from_dict(data).rows
+    (MeasuredRow(method='pixels + L2-SVM', protocol='cifar10/full', run='', absent=''),)
     """
     keys = ("title", "caption", "protocols", "row")
     lines.check_keys(data, keys, keys, "a table")
@@ -102,7 +123,17 @@ def _row_from_dict(row: Any) -> ReportedRow | MeasuredRow:
 
 
 def with_run(table: Table, record: Record) -> Table:
-    """Make a user's own table: the row of the record's method and protocol shows this run; it is added if absent."""
+    """Make a user's own table: the row of the record's method and protocol shows this run; it is added if absent.
+
+    >>> row = results.MeasuredRow(method="pixels + L2-SVM", protocol="cifar10/full")
+    >>> table = results.Table(title="Mine", caption="", protocols={"cifar10/full": "all labels"}, rows=(row,))
+    >>> told = {"run_id": "20261122-1a2b3c4d", "table": "cifar10", "method": "net + L2-SVM", "protocol": "cifar10/full"}
+    >>> told |= {"metric": "accuracy_percent", "value": 79.41, "n_runs": 1, "n_test": 10_000}
+    >>> told |= dict.fromkeys(("spec", "inputs", "versions", "hardware", "seconds"), {})
+    >>> record = results.Record(**told, command=["dcgan-eval", "eval", "net.py:make"], started=results.utc_now())
+    >>> [row.method for row in results.with_run(table, record).rows]
+    ['pixels + L2-SVM', 'net + L2-SVM']
+    """
     mine = MeasuredRow(method=record.method, protocol=record.protocol, run=record.run_id)
     where = (record.method, record.protocol)
     rows = [mine if isinstance(row, MeasuredRow) and (row.method, row.protocol) == where else row for row in table.rows]
@@ -132,6 +163,11 @@ def answering(table: Table, records: Iterable[Record]) -> list[Record]:
     """Return the records that the measured rows of a table show, in the rows' order.
 
     Raises ValueError if several runs answer one row, or if a run answers a row that is said to be absent.
+
+    >>> row = results.MeasuredRow(method="pixels + L2-SVM", protocol="cifar10/full")
+    >>> table = results.Table(title="Mine", caption="", protocols={"cifar10/full": "all labels"}, rows=(row,))
+    >>> results.answering(table, [])
+    []
     """
     records = list(records)
     rows = [row for row in table.rows if isinstance(row, MeasuredRow)]

@@ -11,7 +11,7 @@ PUBLIC = {
         load_port load_state load_theano new_state sample sample_z save save_state train""",
     "features": """Backbone BackboneError Costs FeatureStore Finding MaxGrid NestedGrids Survey ValueRange
         batch_statistics calibrate_batchnorm check_backbone choose_layers concentration default_stages
-        extract feature_key feature_width guided_backprop layer_shapes layer_widths max_grid max_units
+        extract extract_labelled feature_key feature_width guided_backprop layer_shapes layer_widths max_grid max_units
         measure_costs parametrize_with_checks run_checks survey tapped tokens_to_maps weights_digest""",
     "evaluation": """DEFAULT_GRID L2SVM Agreement DrawsTest Interval KMeansFeatures Nearness PairedTest Presence
         QuadrantSums RunningKnn Selection Space Spread SupervisedData Trial TrialResult agreement
@@ -21,7 +21,7 @@ PUBLIC = {
     "dedup": """CopyDescriptor DescriptorConfig File HashedFiles SemanticConfig SemanticHash Skipped ahash
         collision_groups dhash hash_chunks hash_files keep_mask near_duplicate_representatives near_duplicates
         pair_groups pair_representatives phash radius_groups radius_pairs radius_pairs_between
-        radius_representatives""",
+        radius_representatives turned_codes turned_pairs turned_representatives""",
     "results": """ABLATION_COLUMNS COLUMNS LEADERBOARD_COLUMNS CostRecord MeasuredRow Record ReportedRow Table
         ablation_files answering append_cost append_record git_commit hardware leaderboard_files portable read_costs
         read_records render_csv render_files render_latex render_markdown run_id source_digest

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from experiments.commands import options as shared
 from experiments.run import console
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 EXAMPLE = """dcgan-eval check mynet.py:network
   dcgan-eval check random:imagenet32,width=64 --layers conv1,conv2
-  dcgan-eval check torchvision:resnet18,size=64"""
+  dcgan-eval check torchvision:resnet18,size=64
+
+--json prints {"network", "device", "passed", "notes", "checks": [{"check", "verdict", "seen", "fix"}], "layers":
+[{"layer", "maps", "features"}], "parameters", "multiply_adds", "images_per_second", "batch", "features"}; of a network
+that fails, layers are empty and costs null."""
 WORDS = {True: "ok", False: "FAIL", None: "waits"}
 
 
@@ -26,6 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `check`."""
     shared.add_network(parser, default="the variable BACKBONE")
     shared.add_seed(parser)
+    shared.add_output(parser)
     shared.add_record(parser, "add the costs to results/")
     shared.add_roots(parser, device=True)
 
@@ -47,28 +53,30 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     from features.errors import one_line
 
     device, started = run.device, results.utc_now()
+    load = _load()
     try:
         contender = resolve(target, run, layers=layers, seed=arguments.seed)
     except UserError as error:
         if not isinstance(error.__cause__, features.BackboneError):
             raise
-        return _print_checks(features.run_checks(error.__cause__.backbone))  # they say what is wrong with it
+        told = _Told(arguments, target, str(device))
+        told.checks(features.run_checks(error.__cause__.backbone))  # they say what is wrong with it
+        return told.end()
     backbone, rules = contender.backbone, PROTOCOLS[PROTOCOL]
     move(contender, device, target)
-    console.answer(f"{contender.name}, on {device}")
-    console.answer(*(f"note   {note}" for note in contender.notes))
+    told = _Told(arguments, contender.name, str(device), contender.notes)
     rows = rules.images + rules.tested
-    if _print_checks(features.run_checks(backbone, pool=contender.pool, rows=rows, folder=run.runs_root)):
-        return 1
-    table = _layers(features.layer_shapes(backbone), features.layer_widths(backbone, pool=contender.pool))
-    console.answer(*table.split("\n"))
+    if not told.checks(features.run_checks(backbone, pool=contender.pool, rows=rows, folder=run.runs_root)):
+        return told.end()
+    told.layers(features.layer_shapes(backbone), features.layer_widths(backbone, pool=contender.pool))
+    _warn_if_busy(load, run)
     try:
         costs = features.measure_costs(backbone, pool=contender.pool, progress=run.progress)
     except Exception as error:  # the network may raise anything
         raise UserError(
             f"{contender.name} passes the checks, but its costs cannot be measured: {one_line(error)}"
         ) from error
-    console.answer(*_costs(costs))
+    told.costs(costs)
     if arguments.record:
         file = run.records / "costs.jsonl"
         record = results.CostRecord(
@@ -85,26 +93,87 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         )
         results.append_cost(file, record)
         run.say(f"added to {file}")
-    return 0
+    return told.end()
 
 
-def _print_checks(checks: Iterator[features.Finding]) -> int:
-    """Print a line for each check as it comes; return 1 if one failed."""
-    failed = 0
-    for found in checks:
-        word = "warn" if found.ok and found.fix else WORDS[found.ok]
-        console.answer(f"{word:5}  {found.check:13}  {found.seen}{'; ' if found.fix else ''}{found.fix}")
-        failed |= found.ok is False
-    return int(failed)
+class _Told:
+    """What `check` tells: lines at once, or with --json one object at the end."""
+
+    def __init__(self, arguments: argparse.Namespace, name: str, device: str, notes: Sequence[str] = ()) -> None:
+        self.arguments = arguments
+        self.found: dict[str, Any] = {"network": name, "device": device, "passed": True, "notes": list(notes)}
+        self.found |= {"checks": [], "layers": []}
+        self.found |= dict.fromkeys(("parameters", "multiply_adds", "images_per_second", "batch", "features"))
+        self._say(console.shortened(f"{name}, on {device}", console.WIDTH))
+        for note in notes:
+            self._say(*_wrapped("note   ", note))
+
+    def checks(self, findings: Iterable[features.Finding]) -> bool:
+        """Tell each check as it comes; return whether all passed."""
+        for found in findings:
+            word = "warn" if found.ok and found.fix else WORDS[found.ok]
+            self.found["checks"].append(
+                {"check": found.check, "verdict": word.lower(), "seen": found.seen, "fix": found.fix}
+            )
+            self.found["passed"] &= found.ok is not False
+            self._say(*_wrapped(f"{word:5}  {found.check:13}  ", f"{found.seen}{'; ' if found.fix else ''}{found.fix}"))
+        return self.found["passed"]
+
+    def layers(self, shapes: Mapping[str, Sequence[int]], widths: Mapping[str, int]) -> None:
+        """Tell a table with a row for each layer: its maps, and their number of features."""
+        from tabulate import tabulate
+
+        self.found["layers"] = [
+            {"layer": name, "maps": list(shape), "features": widths[name]} for name, shape in shapes.items()
+        ]
+        rows = [
+            (console.shortened(name, 50), " x ".join(map(str, shape)), f"{widths[name]:,}")
+            for name, shape in shapes.items()
+        ]
+        rows.append(("all", "", f"{sum(widths.values()):,}"))
+        table = tabulate(rows, ("layer", "maps", "features"), colalign=("left", "left", "right"))
+        self._say("", *table.split("\n"), "")
+
+    def costs(self, costs: features.Costs) -> None:
+        """Tell the costs."""
+        for name in ("parameters", "multiply_adds", "images_per_second", "batch", "features"):
+            self.found[name] = getattr(costs, name)
+        self._say(*_costs(costs))
+
+    def end(self) -> int:
+        """Print the object, if it is wanted; return the exit code."""
+        if self.arguments.json:
+            shared.answer(self.arguments, self.found, ())
+        return 0 if self.found["passed"] else 1
+
+    def _say(self, *lines: str) -> None:
+        if not self.arguments.json:
+            console.answer(*lines)
 
 
-def _layers(shapes: Mapping[str, Sequence[int]], widths: Mapping[str, int]) -> str:
-    """Return a table with a row for each layer: its maps, and their number of features."""
-    from tabulate import tabulate
+def _wrapped(head: str, text: str) -> list[str]:
+    """Return lines that begin with `head`, and then with as many blanks."""
+    indent = " " * len(head)
+    lines = textwrap.wrap(text, console.WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False)
+    return lines or [head.rstrip()]
 
-    rows = [(name, " x ".join(map(str, shape)), f"{widths[name]:,}") for name, shape in shapes.items()]
-    rows.append(("all", "", f"{sum(widths.values()):,}"))
-    return "\n" + tabulate(rows, ("layer", "maps", "features"), colalign=("left", "left", "right")) + "\n"
+
+def _load() -> float:
+    """Return how many programs wanted to compute in the last minute; 0 where the system does not tell."""
+    try:
+        return os.getloadavg()[0]
+    except (OSError, AttributeError):
+        return 0.0
+
+
+def _warn_if_busy(load: float, run: Run) -> None:
+    """Warn if other programs keep the machine so busy that the speed would be measured too low."""
+    cores = os.cpu_count() or 1
+    if load > cores / 2:
+        run.say(
+            f"{console.WARNING}the machine is busy (load {load:.1f} on {console.counted(cores, 'core')}): its speed is "
+            "measured too low; check again when it is idle"
+        )
 
 
 def _costs(costs: features.Costs) -> Iterator[str]:
@@ -120,4 +189,4 @@ def _costs(costs: features.Costs) -> Iterator[str]:
     )
     for table in TABLES:
         images = max(p.images + p.tested for p in PROTOCOLS.values() if p.table == table)
-        yield f"{table:13}  {images * costs.features * 4 / 1e9:,.1f} GB of features for {images:,} images"
+        yield f"{table:13}  {console.size(images * costs.features * 4)} of features for {images:,} images"

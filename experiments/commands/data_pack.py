@@ -4,8 +4,8 @@ import argparse
 import re
 from pathlib import Path
 
-from experiments.commands.data import print_set
-from experiments.commands.options import add_dry_run, add_roots
+from experiments.commands import options as shared
+from experiments.commands.data import answer_sets
 from experiments.data.names import is_name
 from experiments.run import console
 from experiments.run.context import Run
@@ -22,8 +22,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, choices=(32, 64), required=True, help="width and height in pixels")
     parser.add_argument("--name", help="name of the set, for recipes (default: the source's name and the size)")
     parser.add_argument("--gray", action="store_true", help="one channel instead of three")
-    add_dry_run(parser)
-    add_roots(parser)
+    shared.add_dry_run(parser)
+    shared.add_allow_skipped(parser)
+    shared.add_output(parser)
+    shared.add_roots(parser)
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
@@ -36,14 +38,15 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     folder = run.runs_root / "packed" / name
     planned, spec = plan(source), PackSpec(arguments.size, channels=1 if arguments.gray else 3)
     if arguments.dry_run:
-        size = planned.count * spec.side**2 * spec.channels / 1e6
+        size = console.size(planned.count * spec.side**2 * spec.channels)
         images = console.counted(planned.count, "image")
-        console.answer(f"would pack {images} of {source} into {folder}: {size:,.0f} MB, double while packing")
+        lines = [f"would pack {images} of {source} into {folder}: {size}, double while packing"]
         if n := len(planned.skipped):
             example = ": ".join(planned.skipped[0])
-            console.answer(f"would leave out {console.counted(n, 'file')}, such as {example}")
+            lines.append(f"would skip {console.counted(n, 'file')}, such as {example}")
+        shared.answer_plan(arguments, [*lines, shared.UNKNOWN])
         return 0
-    return 1 if print_set(pack_images(planned, folder, spec, run), run) else 0
+    return answer_sets(arguments, [pack_images(planned, folder, spec, run)], run)
 
 
 def _own_name(source: Path) -> str:

@@ -1,11 +1,13 @@
 """`dcgan-eval eval`: measure a row of a table, or show it from its record if it was measured before."""
 
 import argparse
+import shlex
 from types import ModuleType
 from typing import Any
 
 from experiments.commands import options as shared
-from experiments.measure.protocols import CLASSIFIERS, PROTOCOLS, SUPERVISED, TABLES, protocol_of
+from experiments.commands.answers import CONTROL, as_lines, as_object, standing
+from experiments.measure.protocols import BATCHNORM, CLASSIFIERS, PROTOCOLS, SUPERVISED, TABLES, protocol_of
 from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -16,7 +18,11 @@ EXAMPLE = """dcgan-eval eval imagenet32-half --subset 1000
   dcgan-eval eval imagenet32-half --mirrored --store float16
   dcgan-eval eval supervised:svhn32 --table svhn --trials 16
   dcgan-eval eval real --table mnist
-  dcgan-eval eval runs/train/mnist-conditional/generator.safetensors --table mnist --samples 1000000"""
+  dcgan-eval eval runs/train/mnist-conditional/generator.safetensors --table mnist --samples 1000000
+
+The answer is at most four lines of at most 100 characters. The last is the figure: method, value with its 95 %
+interval, n, protocol, run id. --json prints it as {"method", "protocol", "metric", "value", "interval": [low, high],
+"n_test", "C", "run_id", "processes"}; interval and C are null where there is none."""
 SUPERVISED_PREFIX, MNIST = "supervised:", "mnist"
 
 
@@ -37,14 +43,19 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--C", help="comma-separated values; one of them is chosen on held-out training images")
     parser.add_argument("--fresh", action="store_true", help="measure again even if there is a record")
+    parser.add_argument("--show-table", action="store_true", help="print the whole table before the answer")
+    shared.add_output(parser)
     shared.add_record(parser, "add the records to results/")
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Print the table with the row, and say its figures on stderr."""
+    """Print the row's figure, how it stands beside others and, if wanted, the whole table."""
+    if arguments.json and arguments.show_table:
+        raise UserError("--json prints one object and nothing else; leave out --show-table")
     module, spec = _spec(arguments)
+    import results
     from experiments.measure.measurement import recorded
-    from experiments.measure.records import check_recordable, publish, sentence
+    from experiments.measure.records import check_recordable, publish
     from experiments.measure.tables import load_table
 
     table, recording = load_table(arguments.table), (run.records, run.tables) if arguments.record else ()
@@ -53,14 +64,40 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     folders = run.own_records, run.runs_root / "tables", *recording
     shared.check_before(run, *folders)
     if arguments.dry_run:
-        console.answer(*module.describe(spec, run))
+        shared.answer_plan(arguments, module.describe(spec, run))
         return 0
     check_writable(*folders)
     measured = recorded(module.prepare(spec, run), run, fresh=arguments.fresh)
-    written = publish(table, measured, run, commit=arguments.record)
-    for text in (*map(sentence, measured), f"written to {', '.join(map(str, written))}"):
-        run.say(text)
+    made = publish(table, measured, run, commit=arguments.record)
+    if arguments.show_table:
+        console.answer(*results.render_markdown(made.table, made.records).split("\n"))
+    main = measured[-1 if arguments.samples else 0]  # of samples, the row of as many as were asked for
+    others = [record for record in measured if record is not main]
+    own = results.read_records(run.own_records / f"{arguments.table}.jsonl")
+    beside = standing(main, made.table, [*results.answering(made.table, made.records), *own[::-1]])
+    lines = as_lines(main, others, beside, _control(arguments, main.method))
+    shared.answer(arguments, as_object(main), lines)
+    run.say(f"written to {', '.join(map(str, made.files))}")
     return 0
+
+
+def _control(arguments: argparse.Namespace, method: str) -> str | None:
+    """Return the command that measures a control by the same protocol; None if features are not what is measured."""
+    if arguments.table == MNIST or method.startswith("supervised"):
+        return None
+    network = "pixels" if method.startswith("random-init") else f"random:{CONTROL[arguments.table]}"
+    words = ["dcgan-eval", "eval", network]
+    usual: dict[str, Any] = {
+        "table": TABLES[0],
+        "protocol": None,
+        "classifier": CLASSIFIERS[0],
+        "batchnorm": BATCHNORM[0],
+    }
+    usual |= {"subset": None, "seed": 0}
+    for option, value in usual.items():
+        if (given := getattr(arguments, option)) != value:
+            words += [f"--{option}", str(given)]
+    return shlex.join([*words, *(["--mirrored"] if arguments.mirrored else [])])
 
 
 def _spec(arguments: argparse.Namespace) -> tuple[ModuleType, Any]:

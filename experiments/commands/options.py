@@ -1,17 +1,19 @@
 """Options that commands share, and the run that a command line asks for."""
 
 import argparse
+import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.measure.protocols import BATCHNORM, MIRRORED, STORES
 from experiments.networks.kinds import LAYERS_HELP, listing, parse_layers
 from experiments.run import console
-from experiments.run.context import RESULTS, Run
+from experiments.run.context import RESULTS, Run, in_clone
 from experiments.run.errors import UserError, closest
 from experiments.run.files import check_place, refuse_irregular
+from experiments.run.progress import silent
 
 DEFAULTS = {"cifar10": "imagenet32-contrast", "svhn": "svhn32"}  # table -> the network that is measured by default
 LAST_SEED = 2**63 - 1
@@ -37,6 +39,42 @@ def add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None:
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
     """Add --dry-run."""
     parser.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add --json and --quiet."""
+    parser.add_argument("--json", action="store_true", help="print the answer as one line of JSON, one object")
+    parser.add_argument("--quiet", action="store_true", help="no notes and no progress; warnings and errors stay")
+
+
+def add_allow_skipped(parser: argparse.ArgumentParser) -> None:
+    """Add --allow-skipped."""
+    parser.add_argument("--allow-skipped", action="store_true", help="exit with 0 even if files could not be read")
+
+
+def answer(arguments: argparse.Namespace, found: Mapping[str, Any], lines: Iterable[str]) -> None:
+    """Print an answer: with --json the object `found`, which holds JSON values, on one line, else the lines."""
+    console.answer(*([json.dumps(found, allow_nan=False)] if arguments.json else lines))
+
+
+def answer_plan(arguments: argparse.Namespace, lines: Iterable[str]) -> None:
+    """Print what would be done (--dry-run); with --json an object with the key `plan`."""
+    lines = list(lines)
+    answer(arguments, {"plan": lines}, lines)
+
+
+# a dry run reads names only
+UNKNOWN = "images that turn out to be damaged are skipped, too; only reading them tells"
+
+
+def unread(skipped: int, listed: object) -> list[str]:
+    """Return the line of a summary that says how many files could not be read, and where they are listed, if any."""
+    return [f"{console.counted(skipped, 'file')} could not be read: listed in {listed}"] if skipped else []
+
+
+def exit_code(arguments: argparse.Namespace, skipped: int) -> int:
+    """Return the exit code of a command that skipped files: 1, unless there are none or --allow-skipped is given."""
+    return 1 if skipped and not arguments.allow_skipped else 0
 
 
 def add_record(parser: argparse.ArgumentParser, what: str) -> None:
@@ -96,15 +134,21 @@ def check_before(run: Run, *folders: Path) -> None:
 
 
 def make_run(arguments: argparse.Namespace, command: Sequence[str] = (), results: Path = RESULTS) -> Run:
-    """Make the run that the options of `add_roots` ask for. Its messages and progress go to the console."""
+    """Make the run that the options of `add_roots` ask for. Its messages and progress go to the console.
+
+    With --quiet, only messages that are warnings do. Raises UserError for --record outside a clone.
+    """
+    if getattr(arguments, "record", False) and not in_clone():
+        raise UserError("--record changes results/ of a clone, and this is an installed package: clone the project")
+    quiet = getattr(arguments, "quiet", False)
     return Run(
         arguments.data_root,
         arguments.runs_root,
         results=results,
         device_name=getattr(arguments, "device", "cpu"),
         command=tuple(command),
-        say=console.say,
-        progress=console.progress,
+        say=console.warn if quiet else console.say,
+        progress=silent if quiet else console.progress,
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from experiments.commands.options import add_roots
 from experiments.run import console
-from experiments.run.context import Run
+from experiments.run.context import Run, in_clone
 
 EXAMPLE = "dcgan-eval report --out report.html"
 
@@ -17,10 +17,13 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, run: Run) -> int:
-    """Write the page and print its path."""
+    """Write the page and print its path; 1 if nothing is recorded."""
     from experiments.report.page import write_report  # imported here because it imports torch
 
     out = arguments.out or run.runs_root / "report.html"
-    write_report(out, run)
+    if not write_report(out, run):
+        return 1
+    if not in_clone():
+        run.say("without pictures of training runs and looks, which only a clone of the project has")
     console.answer(str(out))
     return 0

@@ -1,11 +1,14 @@
-"""`dcgan-eval table`: regenerate the committed tables from the records."""
+"""`dcgan-eval table`: regenerate the committed tables from the records.
+
+An installed package stays as it is: the tables go to RUNS_ROOT/results/tables.
+"""
 
 import argparse
 
 from experiments.commands.options import add_roots, one_of
 from experiments.measure.protocols import ABLATION, LEADERBOARD
 from experiments.run import console
-from experiments.run.context import Run
+from experiments.run.context import Run, in_clone
 from experiments.run.errors import UserError
 from experiments.run.files import write_bytes
 from experiments.run.reading.toml import names
@@ -29,19 +32,21 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
 
     if arguments.name == ABLATION and not committed(ABLATION, run):
         raise UserError(f"no record of an ablation in {run.records}; dcgan-eval ablate TARGET --record adds one")
-    files = regenerate([arguments.name] if arguments.name else [*names("tables"), LEADERBOARD, ABLATION], run)
+    folder = run.tables if arguments.check or in_clone() else run.runs_root / "results" / "tables"
+    made = regenerate([arguments.name] if arguments.name else [*names("tables"), LEADERBOARD, ABLATION], run)
+    files = {folder / file.name: content for file, content in made.items()}
     differ = [file for file, content in files.items() if not file.exists() or file.read_bytes() != content]
     if arguments.check:
         if differ:
             told = ", ".join(file.name for file in differ)
-            run.say(f"{run.tables} differs from what the records make: {told}; dcgan-eval table writes them")
+            run.say(f"{folder} differs from what the records make: {told}; dcgan-eval table writes them")
         return 1 if differ else 0
-    run.tables.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for file in differ:
         write_bytes(file, files[file])
         run.say(f"written {file}")
     if same := len(files) - len(differ):
-        run.say(f"unchanged in {run.tables}: {console.counted(same, 'file')}")
+        run.say(f"unchanged in {folder}: {console.counted(same, 'file')}")
     if arguments.name:
-        console.answer(*files[run.tables / f"{arguments.name}.md"].decode().split("\n"))
+        console.answer(*files[folder / f"{arguments.name}.md"].decode().split("\n"))
     return 0

@@ -1,7 +1,6 @@
 """`dcgan-eval train`: train a recipe."""
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 
@@ -33,6 +32,12 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="save a checkpoint every N images, and every 5 minutes (default: 25,600, but at most once a minute)",
     )
+    parser.add_argument(
+        "--tracker",
+        metavar="FILE.py:FUNCTION",
+        help="also log to a tracker of your own: FUNCTION(folder, recipe) returns track(step, row, grid), which is "
+        "called after every look (docs/training.md)",
+    )
     add_record(parser, "copy its pictures to results/training")
     add_dry_run(parser)
     add_roots(parser, device=True)
@@ -43,11 +48,16 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     recipe = load_recipe(arguments.recipe, arguments.set)
     out = arguments.out or run.runs_root / "train" / recipe.name
     check_before(run, out)
+    tracker = None
+    if arguments.tracker:
+        from experiments.training.trackers import load_tracker
+
+        tracker = load_tracker(arguments.tracker)
     if arguments.dry_run:
         from experiments.training.session import check
 
         check(recipe, out, run)
-        console.answer(*json.dumps(dataclasses.asdict(recipe), indent=2).splitlines())
+        console.answer(*json.dumps(recipe.values, indent=2).splitlines())
         begun = "continuing from the checkpoint there" if (out / STATE).exists() else "from the start"
         steps = console.counted(recipe.training.steps, "minibatch")
         console.answer(f"would train {steps} on {run.device} into {out}, {begun}")
@@ -57,7 +67,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     from gan import parallel
 
     with joined(run) as joint:
-        file = train(recipe, out, joint, checkpoint_images=arguments.checkpoint_images)
+        file = train(recipe, out, joint, checkpoint_images=arguments.checkpoint_images, tracker=tracker)
         if parallel.rank() == 0:
             console.answer(str(file))
             if arguments.record:

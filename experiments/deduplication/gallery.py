@@ -52,7 +52,8 @@ def _entry(group: Group, outcome: Outcome) -> dict[str, object]:
     kept, removed = ("kept", "removed") if source is other else (f"of {source.name}", f"of {other.name}")
     digits = 0 if outcome.found.unit == "bits" else 1
     distances = [f"{distance:.{digits}f} {outcome.found.unit}" for distance in group.distances[: SHOWN_OF_GROUP - 1]]
-    shown = zip(group.others.tolist(), distances, strict=False)
+    captions = [", ".join(filter(None, words)) for words in zip(distances, group.turns, strict=False)]
+    shown = zip(group.others.tolist(), captions, strict=False)
     pictures = [_picture(source, group.label, kept), *(_picture(other, i, removed, distance) for i, distance in shown)]
     images = len(group.others) + 1
     return {

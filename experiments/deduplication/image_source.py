@@ -18,6 +18,7 @@ from experiments.data.packed import PackedSet
 from experiments.deduplication.methods import comparable
 from experiments.deduplication.spec import HASHES, DedupSpec
 from experiments.run.console import counted
+from experiments.run.console import size as in_bytes
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.filenames import shown
@@ -108,7 +109,7 @@ def _open_set(name: str, spec: DedupSpec, run: Run) -> Source:
 def _open_photographs(path: str, spec: DedupSpec, run: Run, apart_from: str | None) -> Source:
     hashes, side = ((spec.method,), None) if spec.method in HASHES else ((), THUMBNAIL_SIDE)
     other = None if apart_from is None else Path(apart_from)
-    read = hash_files.read(Path(path), run, hashes=hashes, side=side, apart_from=other)
+    read = hash_files.read(Path(path), run, hashes=hashes, turned=spec.turned, side=side, apart_from=other)
     compared = read.codes[spec.method] if read.images is None else comparable(read.images, spec)
 
     def picture(index: int) -> Image.Image | None:
@@ -132,9 +133,11 @@ def describe(name: str, run: Run) -> str:
         files, skipped, _ = list_images(Path(name))
         size = sum(file.version[0] for file in files)
         kept = "; chunks finished before are not read again" if (run.runs_root / "photos").exists() else ""
-        left_out = f"; left out: {len(skipped):,}, such as {shown(': '.join(skipped[0]))}" if skipped else ""
+        left_out = (
+            f"; {counted(len(skipped), 'file')} skipped, such as {shown(': '.join(skipped[0]))}" if skipped else ""
+        )
         count = counted(len(files), "image file")
-        return f"{name}: {count}, {size / 1e6:,.1f} MB, decoded on all cores{kept}{left_out}"
+        return f"{name}: {count}, {in_bytes(size)}, decoded on all cores{kept}{left_out}"
     for root in (run.data_root, run.runs_root):
         sidecar = root / "packed" / name / "meta.json"
         if sidecar.is_file():

@@ -1,6 +1,7 @@
 """Find images that are the same, within one set of images or between two: arrays in, pairs of indices out."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,16 @@ Images = NDArray[np.uint8]  # [N, H, W, 1 or 3]
 Pairs = NDArray[np.int64]  # [M, 2]
 
 SEMANTIC = dedup.SemanticConfig()  # with its seed, so that the same images give the same code
+TURNS = (  # what was done to an image if it matches in the orientation of that column of `dedup.turned_codes`
+    "",
+    "mirrored left to right",
+    "mirrored top to bottom",
+    "turned by 180 degrees",
+    "transposed",
+    "turned by 90 degrees counterclockwise",  # clockwise, it matches
+    "turned by 90 degrees clockwise",
+    "mirrored along the other diagonal",
+)
 _PIECE = 4096  # pairs measured at once: 100 MB of float64
 
 
@@ -27,16 +38,24 @@ class Found:
     distances: float64 [M], the distance between the two images of each pair, in `unit`.
     unit: "bits" for a hash, else "gray levels".
     semantic: the hash that was learnt; None for the other methods.
+    turns: for each pair what was done to its second image, one of TURNS; None unless turned copies were looked for.
     """
 
     pairs: Pairs
     distances: NDArray[np.float64]
     unit: str
     semantic: dedup.SemanticHash | None = None
+    turns: list[str] | None = None
 
 
 def comparable(images: Images, spec: DedupSpec) -> np.ndarray:
-    """Return what the pass compares: uint64 [N] for a hash, uint8 [N, 32, 32, 3] for "semantic", else the images."""
+    """Return what the pass compares.
+
+    That is uint64 [N] for a hash, uint64 [N, 8] for one that finds turned copies, uint8 [N, 32, 32, 3] for "semantic",
+    and else the images.
+    """
+    if spec.turned:
+        return dedup.hash_chunks(images, partial(dedup.turned_codes, hash=spec.method))
     if spec.method in HASHES:
         return dedup.hash_chunks(images, getattr(dedup, spec.method))
     return small(images) if spec.method == "semantic" else images
@@ -55,6 +74,14 @@ def find(
     semantic: settings of the training of the semantic hash, which uses all these images.
     """
     other = compared if against is None else against
+    if spec.radius is not None and spec.turned:
+        if against is None:
+            pairs = removals(dedup.turned_representatives(compared, spec.radius))
+        else:
+            pairs = dedup.turned_pairs(compared, against, radius=spec.radius)
+        each = np.bitwise_count(compared[pairs[:, 0], :1] ^ other[pairs[:, 1]])  # [M, 8]
+        turns = [TURNS[best] for best in each.argmin(axis=1).tolist()]
+        return Found(pairs, each.min(axis=1).astype(np.float64), "bits", turns=turns)
     if spec.radius is not None:
         if against is None:
             pairs = removals(dedup.radius_representatives(compared, spec.radius))

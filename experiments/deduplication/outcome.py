@@ -1,6 +1,5 @@
 """The outcome of a pass: which images are kept, the groups that a person judges, and the summary."""
 
-import dataclasses
 import hashlib
 import json
 from collections import Counter
@@ -24,11 +23,13 @@ class Group:
     label: index of the image that is kept or, between two sources, of the image that has matches in the other source.
     others: int64 [m], indices of its matches (between two sources, in the other source), the farthest first.
     distances: float64 [m], the distance of each of `others` from the image.
+    turns: how each of `others` is turned against the image; empty where it is not.
     """
 
     label: int
     others: NDArray[np.int64]
     distances: NDArray[np.float64]
+    turns: list[str]
 
 
 @dataclass(frozen=True)
@@ -65,19 +66,20 @@ class Outcome:
         groups = []
         for rows in np.split(np.arange(len(labels)), starts)[1:]:
             farthest = rows[np.argsort(-self.found.distances[rows], kind="stable")]
-            groups.append(Group(int(labels[rows[0]]), others[farthest], self.found.distances[farthest]))
+            turns = [self.found.turns[i] if self.found.turns else "" for i in farthest.tolist()]
+            groups.append(Group(int(labels[rows[0]]), others[farthest], self.found.distances[farthest], turns))
         return sorted(groups, key=lambda group: (-group.distances[0], group.label))
 
     @cached_property
     def summary(self) -> dict[str, Any]:
         """What summary.json holds. Its digest covers the sources, the pass and the pairs found."""
         pairs = hashlib.sha256(self.found.pairs.astype("<i8").tobytes()).hexdigest()
-        inputs = [self.source.digest, self.other.digest, dataclasses.asdict(self.spec), pairs]
+        inputs = [self.source.digest, self.other.digest, self.spec.values, pairs]
         sets = [{"name": source.name, "digest": source.digest} for source in self.sources]
         return {
             "set": sets[0],
             "against": None if self.against is None else sets[1],
-            "pass": dataclasses.asdict(self.spec),
+            "pass": self.spec.values,
             "images": len(self.keep),
             "groups": len(self.groups),
             "removed": int((~self.keep).sum()),

@@ -26,7 +26,8 @@ def write_folder(out: Path, outcome: Outcome, progress: Progress = silent) -> No
     """Write into `out`, each file whole or not at all:
 
     keep.npy              bool [N], which images are kept; it is written first
-    groups.csv            the pairs: group (the first index), index, distance; for photographs also their files
+    groups.csv            the pairs: group (the first index), index, distance; `turned` if turned copies were looked
+                          for; for photographs also their files
     keep.txt              for photographs: the files that are kept, one on each line, as `run.filenames.written` says
     keep.txt0             for photographs: the same files, each name followed by a NUL, nothing escaped
     skipped.csv           for photographs: file, reason and source of each file that is listed but not read
@@ -79,6 +80,8 @@ def _groups(outcome: Outcome) -> bytes:
     found, digits = outcome.found, 0 if outcome.found.unit == "bits" else 2
     columns = {"group": found.pairs[:, 0].tolist(), "index": found.pairs[:, 1].tolist()}
     columns["distance"] = [f"{distance:.{digits}f}" for distance in found.distances]
+    if found.turns is not None:
+        columns["turned"] = found.turns
     for column, source in (("group", outcome.source), ("index", outcome.other)):
         if source.names is not None:
             columns[f"{column}_file"] = [_text(source.names[i]) for i in columns[column]]

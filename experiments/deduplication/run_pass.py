@@ -97,17 +97,8 @@ def _is_audit(name: str, spec: DedupSpec, run: Run, against: str | None) -> bool
 
 
 def _tell(outcome: Outcome, out: Path, run: Run) -> None:
-    """Say which files were skipped, and how many images the mask leaves out."""
+    """Name some of the files that were skipped."""
     skipped = [shown(f"{name} ({reason})") for source in outcome.sources for name, reason in source.skipped]
     if skipped:
         files = console.counted(len(skipped), "file")
         run.say(f"skipped {files}, listed in {out / SKIPPED}: {console.first_few(skipped)}")
-    summary, against, name = outcome.summary, outcome.against, outcome.source.name
-    images, groups = console.counted(summary["images"], "image"), console.counted(summary["groups"], "group")
-    if against is None and summary["images"] < 2:
-        run.say(f"{name}: {images}, which nothing was compared with")
-    else:
-        removed = summary["removed"]
-        verb = ("occur" if against else "repeat") + ("s" if removed == 1 else "")
-        what = f"in {against.name}" if against else f"an earlier one, in {groups}"
-        run.say(f"{name}: {removed:,} of {images} {verb} {what}")

@@ -1,6 +1,8 @@
 """The settings of a de-duplication pass: its method and its radius. It imports little, since `--help` imports it."""
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 HASHES = ("phash", "dhash", "ahash")  # functions of the package `dedup`
 METHODS = {  # name -> its cost in words, for images of 32x32 on two cores
@@ -18,17 +20,23 @@ class DedupSpec:
     hashes that differ in at most `radius` bits; or "semantic", the paper's code, learnt from the images, which is equal
     for images that are the same.
     radius: bits of 64, in [0, 63]. Only the hashes take one; their default is 4.
+    turned: whether copies that are turned by quarter turns or mirrored count, too. Only the hashes find them.
 
-    Raises ValueError for an unknown method, and for a radius that the method does not take.
+    Raises ValueError for an unknown method, and for a radius or turned copies with a method that does not take them.
     """
 
     method: str = "near-duplicates"
     radius: int | None = None
+    turned: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}; the methods are {', '.join(METHODS)}")
         if self.method not in HASHES:
+            if self.turned:
+                raise ValueError(
+                    f"{self.method} does not find turned copies; name one of {', '.join(HASHES)}, as in --method phash"
+                )
             if self.radius is not None:
                 raise ValueError(f"{self.method} takes no radius; leave it out, or name one of {', '.join(HASHES)}")
         elif self.radius is None:
@@ -37,4 +45,12 @@ class DedupSpec:
             raise ValueError(f"radius must be an integer in [0, 63], got {self.radius!r}")
 
     def __str__(self) -> str:
-        return self.method if self.radius is None else f"{self.method} at radius {self.radius}"
+        if self.radius is None:
+            return self.method
+        return f"{self.method} at radius {self.radius}" + (", turned and mirrored copies too" if self.turned else "")
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The settings for summaries and digests; those of passes without turned copies are as they always were."""
+        values = dataclasses.asdict(self)
+        return values if self.turned else {name: value for name, value in values.items() if name != "turned"}

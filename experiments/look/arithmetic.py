@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 import gan
+from experiments.look import sheet
 from experiments.look.pages import Marks
 from experiments.look.result import LookResult
 from experiments.look.subject import Subject, mean_distance, open_subject, parse_indices, step_lengths
 from experiments.run.context import Run
 from experiments.run.environment import timed
 from experiments.run.errors import UserError
-from results import figures
 
 EXEMPLARS = 3  # least number for each concept: "single samples ... were unstable" (the paper)
 RADIUS = 0.25  # half-width of the uniform noise around the result (the paper)
@@ -65,7 +65,7 @@ def arithmetic(
     settings = {"turn": turn, "concepts": [{"name": name, "indices": indices} for name, indices in concepts]}
     look = LookResult(subject.seed, {"generator": subject.weights}, settings)
     with timed(look.seconds, "draw"):
-        picture, table = _turn(subject, *z) if turn else _analogy(subject, concepts, z)
+        picture, table = (_turn if turn else _analogy)(subject, concepts, z)
     look.pictures["turn.png" if turn else "arithmetic.png"] = picture
     look.tables["figures.csv"] = table
     for line in table.to_dict("records"):
@@ -78,8 +78,8 @@ def arithmetic(
 def _analogy(subject: Subject, concepts: Concepts, z: Sequence[Tensor]) -> tuple[bytes, pd.DataFrame]:
     """Compute A - B + C from the z of the concepts' exemplars, each float32 [n, nz]; return the picture and the table.
 
-    The picture shows, from the left: exemplars, a row for each concept; the picture of each mean z; the result in the
-    middle of 3x3 pictures with noise; the same arithmetic on pixels.
+    The picture shows, from the left: exemplars, a row for each concept; the picture of each mean z; the result, framed,
+    in the middle of 3x3 pictures with noise; the same arithmetic on pixels.
     """
     around = subject.draw(gan.around(gan.analogy(*z), 9, RADIUS, subject.noise))
     means = subject.draw(torch.stack([of_concept.mean(0) for of_concept in z]))
@@ -87,11 +87,19 @@ def _analogy(subject: Subject, concepts: Concepts, z: Sequence[Tensor]) -> tuple
     a, b, c = (images.astype(np.float64).mean(0) for images in exemplars)
     in_pixels = (a - b + c).round().clip(0, 255).astype(np.uint8)
     white = np.full_like(in_pixels, 255)
-    picture = figures.blocks(
-        np.stack([images[:EXEMPLARS] for images in exemplars]),
-        means[:, None],
-        around.reshape(3, 3, *in_pixels.shape),
-        np.stack([white, in_pixels, white])[:, None],
+    picture = sheet.sheet(
+        sheet.Block(
+            np.stack([images[:EXEMPLARS] for images in exemplars]),
+            "samples that a person chose",
+            rows=_words(concepts),
+        ),
+        sheet.Block(means[:, None], "mean z"),
+        sheet.Block(
+            around.reshape(3, 3, *in_pixels.shape),
+            f"A - B + C of the mean z (framed), and with noise of ±{RADIUS:g}",
+            marked=(1, 1),
+        ),
+        sheet.Block(np.stack([white, in_pixels, white])[:, None], "A - B + C of pixels"),
     )
     result, ordinary = around[4].astype(np.float64), subject.ordinary()
     shown = {f"mean z of {name}": mean for (name, _), mean in zip(concepts, means[:, None], strict=True)}
@@ -105,13 +113,13 @@ def _analogy(subject: Subject, concepts: Concepts, z: Sequence[Tensor]) -> tuple
     return picture, table
 
 
-def _turn(subject: Subject, left: Tensor, right: Tensor) -> tuple[bytes, pd.DataFrame]:
-    """Move samples along the turn vector, from the mean of `left` to that of `right`, both float32 [n, nz].
+def _turn(subject: Subject, concepts: Concepts, z: Sequence[Tensor]) -> tuple[bytes, pd.DataFrame]:
+    """Move samples along the turn vector, from the mean of the first concept's z to that of the second.
 
     The picture's first row goes from one mean to the other. Each row below it shows a new sample, moved from half the
     vector before it to half the vector behind it. The middle column shows the samples as they were drawn.
     """
-    first, last = left.mean(0), right.mean(0)
+    first, last = (of_concept.mean(0) for of_concept in z)
     half, new = (last - first) / 2, subject.more_z(ROWS)
     ends = [(first, last), *((z - half, z + half) for z in new)]
     images = np.stack([subject.draw(gan.interpolate(*pair, steps=STEPS)) for pair in ends])
@@ -119,7 +127,16 @@ def _turn(subject: Subject, left: Tensor, right: Tensor) -> tuple[bytes, pd.Data
     table = pd.DataFrame({"row": ["between the means", *(f"new sample {i}" for i in range(ROWS))]})
     table["smoothness_pixels"] = step_lengths(rows).amax(1).numpy() / usual
     table["first_to_last"] = step_lengths(rows[:, [0, -1]]).numpy()[:, 0] / usual
-    return figures.blocks(images), table
+    left, right = _words(concepts)
+    words = ["from mean z of A to that of B", *["new sample (middle)"] * ROWS]
+    block = sheet.Block(images, rows=words, columns=[left, *[""] * (STEPS - 2), right])
+    return sheet.sheet(block, title="Each row moves along the vector from A to B."), table
+
+
+def _words(concepts: Concepts) -> list[str]:
+    """Return the concepts' labels: the letters, and the names if they have any."""
+    letters = zip("ABC", concepts, strict=False)
+    return [letter if name == letter.lower() else f"{letter}: {name}" for letter, (name, _) in letters]
 
 
 def _sharpness(images: np.ndarray) -> float:

@@ -15,6 +15,7 @@ import torch
 
 import features
 import gan
+from experiments.look import sheet
 from experiments.look.comparison import calibrate, strongest_responses, training_images
 from experiments.look.result import LookResult
 from experiments.look.subject import mean_and_sd, open_subject
@@ -23,10 +24,10 @@ from experiments.run.context import Run
 from experiments.run.environment import timed
 from experiments.run.errors import UserError
 from experiments.training.files import GENERATOR
-from results import figures
 
 SAMPLES = "samples"  # for --data: the generator next to the discriminator draws the images
 SHOWN = 6  # maps in the picture, as in the paper; the CSV has all that are measured
+TITLES = {"as given": "trained", "random-init": "random weights"}
 GRAY = 127.5
 MOST = 10_000
 
@@ -57,18 +58,19 @@ def filters(
         raise UserError(f"there are only {len(searched)} images for --top {top}; lower it")
     settings = {"layer": layer, "maps": maps, "top": top, "images": len(searched)}
     look = LookResult(seed, {"network": contender.weights, "images": digest}, settings)
-    tables, pictures = {}, []
+    tables, blocks = {}, []
     for name, network in networks.items():
         with timed(look.seconds, name):
             calibrate(network, searched, run)
-            tables[name], picture = _responses(network, searched, maps, top, run)
-        pictures.append(picture)
+            tables[name], shown, labels = _responses(network, searched, maps, top, run)
+        blocks.append(sheet.Block(shown, TITLES[name], labels))
         n, area = len(tables[name]), mean_and_sd(tables[name]["half_energy_percent"])
         look.figures[name] = {"n": n, "half_energy_percent": area, "kurtosis": mean_and_sd(tables[name]["kurtosis"])}
         look.says.append(
             f"{name}: half of the gradient's energy in {area['mean']:.2f} % of the pixels (sd {area['sd']:.2f}, n {n})"
         )
-    look.pictures["filters.png"] = figures.blocks(*pictures)
+    title = f"Images to which a map of {layer} responds most, above their gradients by guided backpropagation"
+    look.pictures["filters.png"] = sheet.sheet(*blocks, title=title)
     look.tables["filters.csv"] = pd.concat(tables, names=["network"]).reset_index("network")
     return look
 
@@ -106,8 +108,11 @@ def _untrained(backbone: features.Backbone, seed: int) -> features.Backbone:
 
 def _responses(
     backbone: features.Backbone, images: np.ndarray, maps: int, top: int, run: Run
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return a table with a line for each map and image, and the picture: for SHOWN maps, images above gradients."""
+) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
+    """Return a table with a line for each map and image; for SHOWN maps rows of images and of gradients; their labels.
+
+    images, uint8 [N, H, W, C]. The rows are uint8 [2 * maps shown, top, H, W, C].
+    """
     (layer,) = backbone.layers
     strongest = strongest_responses(backbone, images, run).numpy()
     alive = np.flatnonzero(strongest.max(0) > 0)[:maps]  # a map that responds to nothing has no gradient
@@ -123,8 +128,8 @@ def _responses(
         tables.append(pd.DataFrame({"map": channel, "rank": range(top)} | values))
         if len(rows) < 2 * SHOWN:
             rows += [_inputs(backbone, images[chosen]), _as_picture(gradients)]
-    blank = np.full_like(rows[0], 255)
-    return pd.concat(tables), np.stack(rows + [blank] * (2 * min(SHOWN, maps) - len(rows)))
+    labels = [label for channel in alive[:SHOWN].tolist() for label in (f"map {channel}", "gradient")]
+    return pd.concat(tables), np.stack(rows), labels
 
 
 def _as_picture(gradients: np.ndarray) -> np.ndarray:

@@ -17,13 +17,14 @@ from torch import Tensor
 import evaluation
 import features
 import gan
+from experiments.look import sheet
 from experiments.look.pages import Box, Marks
 from experiments.look.result import LookResult
 from experiments.look.subject import Subject, mean_and_sd
+from experiments.run.console import counted
 from experiments.run.context import Run
 from experiments.run.environment import timed
 from experiments.run.errors import UserError
-from results import figures
 
 COLUMNS = 12  # samples in a picture
 SHOWN = 2  # sets of dropped maps in the pictures: those that respond to the object, and the first random set
@@ -154,8 +155,14 @@ def _redraw(
         if len(boxed) <= SHOWN:
             boxed.append(after)
             new.append(gan.draw(network, unseen).numpy())
-    boxed_picture, new_picture = (figures.blocks(np.stack([i[:COLUMNS] for i in rows])) for rows in (boxed, new))
-    return pd.DataFrame(lines, columns=["dropped", "maps", *CHANGES]), boxed_picture, new_picture
+    n = len(next(iter(sets.values())))
+    words = ["before", f"after: {counted(n, 'map')} dropped", f"{counted(n, 'random map')} dropped"]
+    titles = ("Samples on which boxes were drawn", "New samples")
+    pictures = [
+        sheet.sheet(sheet.Block(np.stack([i[:COLUMNS] for i in rows]), rows=words), title=title)
+        for rows, title in zip((boxed, new), titles, strict=True)
+    ]
+    return pd.DataFrame(lines, columns=["dropped", "maps", *CHANGES]), *pictures
 
 
 def _change(before: np.ndarray, after: np.ndarray, inside: np.ndarray) -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 import evaluation
+from experiments.look import sheet
 from experiments.look.comparison import CALIBRATION, TrainingImages, open_spaces, training_images
 from experiments.look.result import LookResult
 from experiments.look.subject import NUMBERED, Subject, network_name, open_subject
@@ -21,7 +22,6 @@ from experiments.run.errors import UserError
 from experiments.training.collapse import DIVERSITY
 from experiments.training.files import GENERATOR
 from experiments.training.monitor import early_generators
-from results import figures
 
 SHOWN = 16  # samples of each generator in the picture
 PAIRED = 32  # samples shown next to their nearest training image
@@ -49,7 +49,10 @@ def memorised(
     run.say(f"comparing with {n:,} images of {name}; 50,000 of 64x64 take minutes on two cores")
     look = LookResult(seed, {"training": training.packed.digest}, {"samples": samples, "training_images": n})
     shown = {label: subject.draw(subject.z[:samples]) for label, subject in subjects.items()}
-    look.pictures["samples.png"] = figures.blocks(np.stack([images[:SHOWN] for images in shown.values()]))
+    look.pictures["samples.png"] = sheet.sheet(
+        sheet.Block(np.stack([images[:SHOWN] for images in shown.values()]), rows=list(shown)),
+        title="Samples of the same z",
+    )
     if len(training.held_out) >= LEAST:
         drawn = np.random.default_rng(seed).permutation(training.held_out)[:samples]
         shown[HELD_OUT] = training.images[np.sort(drawn)]
@@ -67,7 +70,12 @@ def memorised(
                 near = found[label][space] = evaluation.nearness(points(images), references, seed=seed)
                 lines.append(_line(label, space, near))
                 file = f"nearest-{label.replace(' ', '-').replace('/', '-')}-{space}.png"
-                look.pictures[file] = figures.pairs(images[:PAIRED], pixels[near.nearest[:PAIRED]])
+                look.pictures[file] = sheet.pairs(
+                    images[:PAIRED],
+                    pixels[near.nearest[:PAIRED]],
+                    names=("sample", "nearest"),
+                    title=f"{label}, each beside its nearest training image, by {space}",
+                )
     look.tables["memorised.csv"] = pd.DataFrame(lines)
     verdicts = {label: verdict(of_spaces) for label, of_spaces in found.items()}
     look.figures.update(verdicts=verdicts, lines=lines)

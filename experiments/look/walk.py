@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import evaluation
 import gan
+from experiments.look import sheet
 from experiments.look.comparison import CALIBRATION, NotAtHandError, TrainingImages, open_spaces, training_images
 from experiments.look.result import LookResult
 from experiments.look.subject import NUMBERED, ORDINARY, Subject, mean_and_sd, mean_distance, open_subject, step_lengths
@@ -74,12 +75,12 @@ def walk(
                 f"n {found['n']}), at most {found['max']:.3f}; 1 is a jump to another sample"
             )
     with timed(look.seconds, "pictures"):
-        look.pictures["walk.png"] = figures.blocks(images)
+        look.pictures["walk.png"] = sheet.sheet(sheet.Block(images, rows=_names(ends), columns=_places(steps)))
         look.pictures["walk.webp"] = _animation(subject, z, path)
     if training is not None:
         look.inputs["training"] = training.packed.digest
         with timed(look.seconds, "nearest"):
-            nearest, look.pictures["nearest.png"] = _nearest(images, training, seed)
+            nearest, look.pictures["nearest.png"] = _nearest(images, training, ends, seed)
         frames = frames.join(nearest)
         by_row = frames.groupby("row")
         rows["least_nearest_ratio"] = by_row["nearest_ratio"].min()
@@ -104,11 +105,22 @@ def _images(subject: Subject, z: Tensor, path: str, steps: int) -> np.ndarray:
     return images.reshape(len(z) - 1, steps, *images.shape[1:])
 
 
+def _names(ends: Sequence[int]) -> list[str]:
+    """Return a label for each row of a walk."""
+    return [f"z {first} to z {last}" for first, last in itertools.pairwise(ends)]
+
+
+def _places(steps: int) -> list[str]:
+    """Return a label for each image of a row: how far it is along the path."""
+    return ["start", *(f"{i}/{steps - 1}" for i in range(1, steps - 1)), "end"]
+
+
 def _animation(subject: Subject, z: Tensor, path: str) -> bytes:
     """Animate all rows at once. Each row ends where the next begins, so that the animation can be repeated."""
     frames = _images(subject, z, path, FRAMES).swapaxes(0, 1)
     lines = 1 if frames.shape[1] % 2 else 2
-    return figures.animation([figures.blocks(frame.reshape(lines, -1, *frame.shape[1:])) for frame in frames])
+    blocks = [sheet.Block(frame.reshape(lines, -1, *frame.shape[1:])) for frame in frames]
+    return figures.animation([sheet.sheet(block, title="The rows of walk.png, in motion") for block in blocks])
 
 
 def _steps(points: Tensor, steps: int) -> np.ndarray:
@@ -120,7 +132,9 @@ def _steps(points: Tensor, steps: int) -> np.ndarray:
     return nn.functional.pad(lengths, (1, 0), value=math.nan).flatten().numpy()
 
 
-def _nearest(images: np.ndarray, training: TrainingImages, seed: int) -> tuple[pd.DataFrame, bytes]:
+def _nearest(
+    images: np.ndarray, training: TrainingImages, ends: Sequence[int], seed: int
+) -> tuple[pd.DataFrame, bytes]:
     """Return a line for each frame's nearest training image, and the picture: rows of frames above these images."""
     pixels = training.pixels()
     found, index = evaluation.nearest(torch.from_numpy(np.concatenate(images)), pixels)
@@ -129,4 +143,5 @@ def _nearest(images: np.ndarray, training: TrainingImages, seed: int) -> tuple[p
     distances, rows = found.astype(np.float64), training.rows[index]
     both = np.stack([images, training.images[rows].reshape(images.shape)], axis=1)
     table = pd.DataFrame({"nearest": distances / UNIT, "nearest_ratio": distances / usual, "nearest_index": rows})
-    return table, figures.blocks(np.concatenate(both))
+    words = [text for name in _names(ends) for text in (name, "nearest training images")]
+    return table, sheet.sheet(sheet.Block(np.concatenate(both), rows=words, columns=_places(images.shape[1])))

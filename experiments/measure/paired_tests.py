@@ -1,5 +1,6 @@
 """Paired tests of two records, made only from their outcomes on the same test images and the same draws of labels."""
 
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from tabulate import tabulate
 import evaluation
 import results
 from evaluation.statistics import Alternative
-from experiments.data.packed import PackedSet, open_packed
-from experiments.measure.protocols import PROTOCOLS, SUPERVISED, Protocol
+from experiments.data.packed import open_packed
+from experiments.measure.labelled_images import Labelled
+from experiments.measure.protocols import OWN, PROTOCOLS, SUPERVISED, Protocol
+from experiments.run.console import WIDTH, shortened
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
@@ -94,6 +97,14 @@ def compared(a: results.Record, b: results.Record, *, alternative: Alternative =
     return _over_draws(a, images, draws, alternative)
 
 
+def of_draws(record: results.Record) -> evaluation.Interval:
+    """Return the accuracy of a record of several draws in percent, with its 95 % interval over images and draws."""
+    zeros = [np.zeros(record.n_test), np.zeros(record.n_runs)]
+    images, draws = 100 * _share(record), np.array(record.outcomes["accuracy_percent"])
+    overlap = _protocol(record).overlap
+    return evaluation.paired_over_draws(images, zeros[0], draws, zeros[1], overlap=overlap).difference
+
+
 def agreement(a: results.Record, b: results.Record) -> evaluation.Agreement:
     """Measure how far a and b are right on the same test images. An image counts as right if half of its draws are."""
     return evaluation.agreement(*(_share(r) >= 0.5 for r in (a, b)))
@@ -164,17 +175,56 @@ def _row(a: results.Record, b: results.Record) -> dict[str, Any]:
     }
 
 
+def as_object(a: results.Record, b: results.Record, gate: Comparison, run: Run) -> dict[str, Any]:
+    """Return what `compare --json` prints, but for the gate's verdict; classes are empty if labels are not at hand."""
+    both, difference, classes = agreement(a, b), gate.difference, _classes(a, b, run)
+    return {
+        **{
+            letter: {"method": r.method, "run_id": r.run_id, "accuracy_percent": _accuracy(r)}
+            for letter, r in (("a", a), ("b", b))
+        },
+        "protocol": a.protocol,
+        "n_test": a.n_test,
+        "n_runs": a.n_runs,
+        "difference": difference.estimate,
+        "interval": [difference.low, difference.high],
+        "interval_kind": difference.kind,
+        "test": gate.test,
+        "p_value": gate.p_value,
+        "agreement_percent": both.share,
+        "kappa": None if math.isnan(both.kappa) else both.kappa,
+        "classes": [] if isinstance(classes, str) else [vars(row) for row in classes[0]],
+    }
+
+
+def _classes(a: results.Record, b: results.Record, run: Run) -> tuple[list[OfClass], list[str] | None] | str:
+    """Compare the classes, and return their names, if the set has some; a line if the labels are not at hand."""
+    if a.table == OWN:
+        return "no classes: the labels of own arrays are not kept"
+    name = f"{_protocol(a).data}-test"
+    for root in (run.data_root, run.runs_root):
+        with suppress(FileNotFoundError, ValueError, UserError):  # a set that is missing, damaged or another
+            packed = open_packed(root / "packed" / name)
+            if packed.labels is None:
+                continue
+            part = Labelled(packed.images, packed.labels, packed.digest)
+            if (subset := a.spec.get("subset")) is not None:
+                part = part.subset(int(subset) // 5, int(a.spec["seed"]))
+            if part.digest == a.inputs["test"]:
+                return by_class(a, b, part.labels), packed.meta.get("class_names")
+    return f"no classes: no labels of these test images are at hand; dcgan-eval data {name} gets them"
+
+
 def class_table(a: results.Record, b: results.Record, run: Run) -> str:
     """Make a table with a row for each class; if no packed set with these test images is found, a line that says so."""
-    name = f"{_protocol(a).data}-test"
-    packed = _packed_set(name, a.inputs["test"], run)
-    if packed is None or packed.labels is None:
-        return f"no classes: the labels of these test images were not found; dcgan-eval data {name} gets the set"
-    names, rows = packed.meta.get("class_names"), by_class(a, b, packed.labels)
+    found = _classes(a, b, run)
+    if isinstance(found, str):
+        return found
+    rows, names = found
     table = tabulate(
         [
             (
-                names[row.label] if names else row.label,
+                shortened(str(names[row.label]), 30) if names else row.label,
                 *(f"{row.n_test:,}", f"{row.a:.2f}", f"{row.b:.2f}", f"{row.b - row.a:+.2f}"),
                 "" if row.p_value is None else f"{row.p_value:.2g}",
             )
@@ -194,15 +244,13 @@ def summary(a: results.Record, b: results.Record, gate: Comparison) -> str:
     both, difference = agreement(a, b), gate.difference
     draws = "" if a.n_runs == 1 else f", {a.n_runs} draws of labels"
     interval = f"95 % {difference.low:+.2f} to {difference.high:+.2f}"
+    kind = difference.kind.removeprefix("95 % ").removeprefix("percentile ").replace(" interval", "")
     return tabulate(
         [
-            ("A", f"{a.method}: {_accuracy(a):.2f} % (run {a.run_id})"),
-            ("B", f"{b.method}: {_accuracy(b):.2f} % (run {b.run_id})"),
+            ("A", _named(a)),
+            ("B", _named(b)),
             ("on", f"{a.protocol}: {a.n_test:,} test images{draws}"),
-            (
-                "B less A",
-                f"{difference.estimate:+.2f} points of accuracy, {interval} ({difference.kind.partition(' % ')[2]})",
-            ),
+            ("B less A", f"{difference.estimate:+.2f} points of accuracy, {interval} ({kind})"),
             ("B is worse", f"one-sided p = {gate.p_value:.2g} ({gate.test})"),
             ("agreement", f"{both.share:.2f} % of the images right or wrong with both, Cohen's kappa {both.kappa:.2f}"),
         ],
@@ -211,14 +259,10 @@ def summary(a: results.Record, b: results.Record, gate: Comparison) -> str:
     )
 
 
+def _named(record: results.Record) -> str:
+    figure = f": {_accuracy(record):.2f} % (run {record.run_id})"
+    return shortened(record.method, WIDTH - 12 - len(figure)) + figure  # 12: the first column
+
+
 def _accuracy(record: results.Record) -> float:
     return record.value if record.metric == "accuracy_percent" else 100 - record.value
-
-
-def _packed_set(name: str, digest: str, run: Run) -> PackedSet | None:
-    """Return the packed set with exactly that digest; None if it is missing or damaged."""
-    for root in (run.data_root, run.runs_root):
-        with suppress(FileNotFoundError, ValueError):
-            if (packed := open_packed(root / "packed" / name)).digest == digest:
-                return packed
-    return None

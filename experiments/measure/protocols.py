@@ -67,6 +67,7 @@ SUPERVISED = {  # for networks trained only with the labels; every trial uses th
 }
 TABLES = tuple(dict.fromkeys(protocol.table for protocol in PROTOCOLS.values()))
 LEADERBOARD, ABLATION = "leaderboard", "ablation"  # tables that no TOML describes
+OWN = "own"  # the table of figures on the user's own arrays, and the beginning of their protocols
 BATCHNORM = ("calibrated", "running", "batch")  # ways to evaluate batch norm; the first is the paper's
 CLASSIFIERS = ("l2-svm", "k-nn")
 STORES = ("float32", "float16")  # types in which features are stored; the first is what the network gives

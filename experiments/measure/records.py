@@ -1,18 +1,20 @@
 """The records of measurements, the user's own and the committed ones: store them, find them, make tables from them."""
 
+import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import evaluation
 import results
 from experiments.measure.nearest_digits import curve_csv
-from experiments.measure.paired_tests import has_outcomes
-from experiments.measure.protocols import LEADERBOARD, MIRRORED, PROTOCOLS, SUPERVISED
+from experiments.measure.paired_tests import has_outcomes, of_draws, unlike
+from experiments.measure.protocols import LEADERBOARD, MIRRORED, OWN, PROTOCOLS, SUPERVISED, TABLES, protocol_of
 from experiments.measure.svm import EvalSpec, method
 from experiments.measure.tables import committed, regenerate, table_names
 from experiments.networks.resolve import resolve
-from experiments.run import console
 from experiments.run.context import Run
 from experiments.run.errors import UserError, closest
 from experiments.run.files import write_bytes
@@ -22,8 +24,17 @@ from results.records import RUN_ID
 KEPT = (*PROTOCOLS, *SUPERVISED, *(protocol + MIRRORED for protocol in PROTOCOLS))
 
 
-def publish(table: results.Table, measured: Sequence[results.Record], run: Run, *, commit: bool) -> list[Path]:
-    """Store the records (with `commit` also in results/), print the table with them, and return the files written."""
+@dataclass(frozen=True)
+class Published:
+    """What `publish` made: the table with the measured rows, its records (committed ones first), the files written."""
+
+    table: results.Table
+    records: list[results.Record]
+    files: list[Path]
+
+
+def publish(table: results.Table, measured: Sequence[results.Record], run: Run, *, commit: bool) -> Published:
+    """Store the records (with `commit` also in results/), and write the table with them."""
     name, own = measured[0].table, run.runs_root / "tables"
     for record in measured:
         for folder in (run.own_records, run.records) if commit else (run.own_records,):
@@ -34,11 +45,10 @@ def publish(table: results.Table, measured: Sequence[results.Record], run: Run, 
             write_bytes(file, content)
     records = [*committed(name, run), *measured]
     written = results.write_tables(own, name, table, records)
-    console.answer(*results.render_markdown(table, records).split("\n"))
     if "curve" in measured[0].solver:
         written.append(own / f"{name}-curve-{measured[0].run_id}.csv")
         write_bytes(written[-1], curve_csv(measured))
-    return written
+    return Published(table, records, written)
 
 
 def check_recordable(spec: Any, table: results.Table) -> None:
@@ -64,64 +74,118 @@ def keep_record(file: Path, record: results.Record, run: Run) -> None:
         )
 
 
-def sentence(record: results.Record) -> str:
-    """Return a line that says a record's figure."""
-    bar = "" if record.error_bar is None else f" +-{record.error_bar:.2f} ({record.error_bar_kind})"
-    what = f"{record.value:.2f}{bar} % {record.metric.removesuffix('_percent')}"
-    chosen = [f"{name} = {record.solver[name]:g}" for name in ("C", "k") if name in record.solver]
-    if "validation_error_percent" in record.selection:
-        error = record.selection["validation_error_percent"]
-        chosen.append(f"{error:.2f} % on {record.selection['holdout']:,} held out")
-    how = ", ".join([*chosen, f"run {record.run_id}"])
-    return f"{record.method}: {what} on {record.n_test:,} images, {record.protocol} ({how})"
+def interval95(record: results.Record) -> evaluation.Interval | None:
+    """Return the 95 % interval of a record's value, in its metric; None if its outcomes were not kept.
 
-
-def records_named(texts: Sequence[str], protocol: str | None, usual: str, run: Run) -> list[results.Record]:
-    """Find a record with outcomes for each of `texts` (run ids or networks). All records are of one protocol.
-
-    protocol: this protocol. If None, it is that of the named runs, or `usual` if no run is named. Raises UserError with
-    the command that makes a missing record.
+    One fit has the exact (Clopper-Pearson) interval over new test images. Draws of labels have the t interval over
+    images and draws by which `paired_tests` compares two records: of this one's difference from 0.
     """
-    files = [folder / f"{table}.jsonl" for folder in (run.records, run.own_records) for table in table_names()]
+    accuracy = record.value if record.metric == "accuracy_percent" else 100 - record.value
+    if record.n_runs == 1:
+        found = evaluation.interval95_of_proportion(round(accuracy * record.n_test / 100), record.n_test)
+    elif has_outcomes(record) and "accuracy_percent" in record.outcomes:
+        found = of_draws(record)
+    else:
+        return None
+    if record.metric == "accuracy_percent":
+        return found
+    return evaluation.Interval(100 - found.estimate, 100 - found.high, 100 - found.low, found.kind)
+
+
+Pair = tuple[results.Record, results.Record]
+
+
+def pair_named(texts: tuple[str, str], protocol: str | None, table: str | None, run: Run) -> Pair:
+    """Find two records with outcomes, one for each of `texts` (run ids or networks), of one protocol.
+
+    protocol: this protocol. If None, it is the newest that both were measured by on the same images; `run.say` tells
+    which. table: only protocols of this table; None takes any. Raises UserError with the command that makes a missing
+    record.
+    """
+    files = [folder / f"{name}.jsonl" for folder in (run.records, run.own_records) for name in (*table_names(), OWN)]
     known = sorted((r for file in files for r in results.read_records(file)), key=lambda r: r.started)
     measured = dict.fromkeys([*KEPT, *(r.protocol for r in known)])
     if protocol is not None and protocol not in measured:
         raise UserError(f"no protocol {protocol!r}; there are {', '.join(measured)}{closest(protocol, measured)}")
-    runs = {text: [r for r in known if r.run_id == text] for text in texts if RUN_ID.holds(text)}
-    for text, found in runs.items():
-        if not found:
-            where = f"{run.records} or {run.own_records}"
-            raise UserError(f"no run {text} in {where}; the column provenance of the tables names runs")
-    of_runs = sorted((r for found in runs.values() for r in found), key=lambda r: not has_outcomes(r))
-    protocol = protocol or next((r.protocol for r in of_runs), usual)
-    return [
-        _newest(_of_run(runs[text], protocol) if text in runs else _of_network(text, protocol, known)) for text in texts
-    ]
+    a, b = (_of_run(text, known, run) if RUN_ID.holds(text) else _of_network(text, known) for text in texts)
+    if protocol is None and table is not None:
+        a, b = ([r for r in fits if r.table == table] for fits in (a, b))
+    if protocol is not None:
+        a, b = ([r for r in fits if r.protocol == protocol] or fits for fits in (a, b))
+    kept = [[r for r in fits if has_outcomes(r)] for fits in (a, b)]
+    pairs = [(x, y) for x in kept[0] for y in kept[1] if not unlike(x, y)]
+    if protocol is not None:
+        pairs = [(x, y) for x, y in pairs if x.protocol == protocol]
+    if pairs:
+        both = max(pairs, key=lambda pair: sorted(r.started for r in pair))
+        if others := sorted({x.protocol for x, _ in pairs} - {both[0].protocol}):
+            run.say(f"by {both[0].protocol}, the newest of both; --protocol takes another: {', '.join(others)}")
+        return both
+    shared = [r.protocol for r in a if r.protocol in {r.protocol for r in b} and protocol in (None, r.protocol)]
+    if not shared:
+        raise UserError(_missing(texts, (a, b), protocol or _wanted([*a, *b], table)))
+    return _newest([r for r in a if r.protocol == shared[-1]]), _newest([r for r in b if r.protocol == shared[-1]])
 
 
-def _of_run(found: Sequence[results.Record], protocol: str) -> list[results.Record]:
-    fits = [r for r in found if r.protocol == protocol]
-    if not fits:
-        has = ", ".join(dict.fromkeys(r.protocol for r in found))
-        raise UserError(f"run {found[0].run_id} was not measured by {protocol} but by {has}: name runs of one protocol")
-    return fits
+def _of_run(text: str, known: Sequence[results.Record], run: Run) -> list[results.Record]:
+    found = [r for r in known if r.run_id == text]
+    if not found:
+        where = f"{run.records} or {run.own_records}"
+        raise UserError(f"no run {text} in {where}; the last line of eval, and the tables' provenance, name runs")
+    return found
 
 
-def _of_network(text: str, protocol: str, known: Sequence[results.Record]) -> list[results.Record]:
-    """Find the records that `dcgan-eval eval` would make of a network by default: same name, weights and protocol."""
-    usual = protocol.removesuffix(MIRRORED)
-    if usual not in PROTOCOLS or text.startswith("supervised:"):
-        raise UserError(f"{text!r} by {protocol} must be named by its run id, which tables show as provenance")
+def _of_network(text: str, known: Sequence[results.Record]) -> list[results.Record]:
+    """Find the records that `dcgan-eval eval` made of a network by default: same name and weights, any protocol."""
+    if text.startswith("supervised:"):
+        raise UserError(f"{text!r} must be named by its run id, which tables show as provenance")
     contender = resolve(text)
-    name = method(contender, EvalSpec(text, protocol=usual))
-    fits = [r for r in known if (r.method, r.protocol) == (name, protocol)]
-    if not text.startswith("kmeans:"):  # its centroids are learned from the table's own images
-        fits = [r for r in fits if r.inputs.get("weights") == contender.weights]
-    if not fits:
-        mirrored = ["--mirrored"] if protocol != usual else []
-        words = ["dcgan-eval", "eval", text, "--table", PROTOCOLS[usual].table, "--protocol", usual, *mirrored]
-        raise UserError(f"{name} has no record of {protocol}; measure it first: {shlex.join(words)}")
+    name = method(contender, EvalSpec(text))
+    named = [r for r in known if r.method == name]
+    if text.startswith("kmeans:"):  # its centroids are learned from the table's own images
+        return named
+    fits = [r for r in named if r.inputs.get("weights") == contender.weights]
+    if named and not fits:
+        raise UserError(
+            f"{text} has other weights than run {named[-1].run_id} measured: measure it again, or name two runs"
+        )
     return fits
+
+
+def _wanted(found: Sequence[results.Record], table: str | None) -> str:
+    """Return the protocol of the newest record with outcomes, else the table's first."""
+    kept = [r for r in found if has_outcomes(r)]
+    return max(kept, key=lambda r: r.started).protocol if kept else protocol_of(table or TABLES[0], None)
+
+
+def _missing(texts: tuple[str, str], found: tuple[list[results.Record], ...], protocol: str) -> str:
+    """Say by which protocols both were measured, and how to measure what is missing by `protocol`."""
+    told, fix = [], ""
+    for letter, text, fits in zip("AB", texts, found, strict=True):
+        has = ", ".join(dict.fromkeys(r.protocol for r in fits)) or "none"
+        told.append(f"{letter} ({text}) was measured by {has}")
+        if protocol not in {r.protocol for r in fits} and not fix:
+            fix = (
+                "name runs of one protocol"
+                if RUN_ID.holds(text)
+                else f"measure {letter} first: {_eval(text, protocol)}"
+            )
+    return f"no record of both by {protocol}: {'; '.join(told)}; {fix}"
+
+
+def _eval(text: str, protocol: str) -> str:
+    """Return the command that measures a network by a protocol."""
+    usual = protocol.removesuffix(MIRRORED)
+    words = ["dcgan-eval", "eval", text]
+    if subset := re.fullmatch(r"cifar10/subset-(\d+)", usual):
+        words += ["--subset", subset[1]]
+    elif usual.startswith(f"{OWN}/"):
+        return f"experiments.evaluate measures it by {protocol}, in Python"
+    elif usual not in PROTOCOLS:
+        return f"dcgan-eval eval --help tells how {protocol} is measured"
+    elif usual != next(iter(PROTOCOLS)):
+        words += ["--table", PROTOCOLS[usual].table, "--protocol", usual]
+    return shlex.join([*words, *(["--mirrored"] if protocol != usual else [])])
 
 
 def _newest(fits: Sequence[results.Record]) -> results.Record:

@@ -47,6 +47,7 @@ from experiments.measure.protocols import (
 from experiments.networks.contender import NOTHING, Contender
 from experiments.networks.kinds import QUICK, SHIPPED
 from experiments.networks.resolve import runnable
+from experiments.run.console import size as in_bytes
 from experiments.run.context import Run
 from experiments.run.environment import timed
 from experiments.run.errors import UserError, one_line
@@ -177,16 +178,19 @@ class FeatureClassification(Measurement):
             return extraction(self).for_classifier(run)
 
 
-def prepare(spec: EvalSpec, run: Run) -> FeatureClassification:
-    """Load both parts and the network, and draw the hold-out. Raises UserError if one cannot be loaded."""
-    contender = runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=spec.rules.data)
+def prepare(
+    spec: EvalSpec, run: Run, *, contender: Contender | None = None, parts: tuple[Labelled, Labelled] | None = None
+) -> FeatureClassification:
+    """Load both parts and the network, and draw the hold-out. Raises UserError if one cannot be loaded.
+
+    contender: the network, on the run's device, if it is there already; else it is the one that spec.backbone names.
+    parts: the training and the test images, if they are no named set.
+    """
+    if contender is None:
+        contender = runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=spec.rules.data)
     for note in contender.notes:
         run.say(f"note: {note}")
-    train, test = (load_labelled(f"{spec.rules.data}-{part}", run) for part in ("train", "test"))
-    if spec.subset is None:
-        check_images(spec.protocol, len(train.images), len(test.images))
-    else:
-        train, test = train.subset(spec.subset, spec.seed), test.subset(spec.subset // 5, spec.seed)
+    train, test = parts or _load(spec, run)
     fit, held = np.arange(len(train.labels)), np.empty(0, np.int64)
     if spec.held_out:
         fit, held = evaluation.stratified_holdout(train.labels, spec.held_out, seed=spec.seed)
@@ -199,6 +203,15 @@ def prepare(spec: EvalSpec, run: Run) -> FeatureClassification:
     if spec.column == PROTOCOL and WITHOUT_LEAKED not in leaked:
         run.say("no audit says which test images it was trained on, so that row is left out (see dcgan-eval dedup)")
     return FeatureClassification(spec, contender, train, test, shown, held, keys, leaked)
+
+
+def _load(spec: EvalSpec, run: Run) -> tuple[Labelled, Labelled]:
+    """Load the training and the test images of the protocol, or their subsets."""
+    train, test = (load_labelled(f"{spec.rules.data}-{part}", run) for part in ("train", "test"))
+    if spec.subset is None:
+        check_images(spec.protocol, len(train.images), len(test.images))
+        return train, test
+    return train.subset(spec.subset, spec.seed), test.subset(spec.subset // 5, spec.seed)
 
 
 def leaked_rows(contender: Contender, train: Labelled, test: Labelled, run: Run) -> dict[str, np.ndarray]:
@@ -270,7 +283,7 @@ def describe(spec: EvalSpec, run: Run) -> list[str]:
     unless = "" if run.device.type == "cpu" else ", unless they fit into the GPU's memory"
     return [
         f"{method(contender, spec)}: layers {layers}, {width:,} features, {spec.column}",
-        f"features: {size / 1e9:.1f} GB ({spec.store}) under {run.runs_root / 'features'} "
+        f"features: {in_bytes(size)} ({spec.store}) under {run.runs_root / 'features'} "
         f"({shutil.disk_usage(parent).free / 1e9:.0f} GB free){unless}{_less(spec) if size > LARGE else ''}",
         f"{CLASSIFIER[spec.classifier].setting} from {values} on {where}",
     ]

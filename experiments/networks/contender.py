@@ -1,10 +1,10 @@
 """A network with its name in the tables: ready for feature extraction, or with its layers still to be chosen."""
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 import features
 from experiments.run.context import Run
 from experiments.run.memory import check_memory
-from features.errors import one_line
 from features.weights import check_readable
 
 NOTHING = "nothing"
@@ -54,7 +53,7 @@ class Network:
 
     name, pool, trained_on, standardised, notes: as in Contender. image_shape, value_range, to_maps: as in
     features.Backbone.
-    stages: the layers that are used unless others are named; if None, those that features.default_stages returns.
+    stages: the layers that are used unless others are named; if None, those that features.Backbone.from_model finds.
     only_stages: whether only these layers can be named.
     """
 
@@ -79,43 +78,28 @@ class Network:
         check_readable(self.model)
         values, shape = math.prod(self.image_shape), "x".join(map(str, self.image_shape))
         check_memory(4 * BATCH * values, f"a batch of {BATCH} images of {shape}", "name a smaller size")
-        names = self._stages() if layers is None else self._chosen(layers)
-        backbone = self._backbone(names)
-        name = f"{self.name} [{','.join(names)}]" if layers else self.name
+        backbone = self._backbone(layers)
+        name = f"{self.name} [{','.join(backbone.layers)}]" if layers else self.name
         weights = features.weights_digest(self.model)
         return Contender(backbone, name, self.pool, weights, self.trained_on, self.standardised, self.notes)
 
-    def _stages(self) -> Sequence[str]:
-        if self.only_stages:
-            return self.stages or ()
-        found = self._survey()
-        if self.stages is None:
-            self._check_ran(found)
-            return features.default_stages(self.model, found)
+    def _backbone(self, layers: Sequence[str] | None) -> features.Backbone:
+        shape, bounds, to_maps = self.image_shape, self.value_range, self.to_maps
+        if self.stages is None or (layers is not None and not self.only_stages):
+            return features.Backbone.from_model(
+                self.model, image_shape=shape, value_range=bounds, layers=layers, to_maps=to_maps
+            )
+        backbone = features.Backbone(self.model, self.stages, shape, bounds, to_maps)
+        if layers is None and self.only_stages:
+            return backbone
+        found = features.survey(self.model, torch.zeros(2, *shape, device=backbone.device), to_maps)
+        if layers is not None:
+            return dataclasses.replace(backbone, layers=features.choose_layers(found, layers, self.stages))
         for layer in self.stages:
             if calls := found.ambiguous(layer):
                 wrong = f"layer {layer!r} runs {len(calls)} times in a pass; name a run: {', '.join(calls)}"
-                raise features.BackboneError(self._backbone(self.stages), [wrong])
-        return self.stages
-
-    def _chosen(self, layers: Sequence[str]) -> Sequence[str]:
-        found = self._survey()
-        if not found.maps:
-            self._check_ran(found)
-        return features.choose_layers(found, layers, self.stages if self.only_stages else None)
-
-    def _backbone(self, layers: Sequence[str]) -> features.Backbone:
-        return features.Backbone(self.model, layers, self.image_shape, self.value_range, self.to_maps)
-
-    def _survey(self) -> features.Survey:
-        first = next(chain(self.model.parameters(), self.model.buffers()), torch.empty(0))
-        images = torch.zeros(2, *self.image_shape, device=first.device)
-        return features.survey(self.model, images, self.to_maps)
-
-    def _check_ran(self, found: features.Survey) -> None:
-        if found.error is not None:
-            shape = ", ".join(map(str, self.image_shape))
-            raise ValueError(f"it does not run on float32 [2, {shape}]: {one_line(found.error)}") from found.error
+                raise features.BackboneError(backbone, [wrong])
+        return backbone
 
 
 def split_settings(text: str, pattern: str, known: str) -> tuple[str, dict[str, str]]:

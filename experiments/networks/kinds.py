@@ -47,6 +47,10 @@ _TIMM = "the same from timm, if that is installed"
 _SUPERVISED = "networks trained with the labels; only `dcgan-eval eval` takes it, with `--table svhn`"
 _FACTORY = "a function in your file that takes no arguments and returns a `torch.nn.Module` or a `features.Backbone`"
 _MODULE = "the same in a module that Python can import"
+FACTORIES = (  # their patterns match paths with a colon too
+    Kind("file.py:factory", _FACTORY, r"(.+\.py:.+)", "experiments.networks.factories:call_factory"),
+    Kind("module:factory", _MODULE, "([^:]+:.+)", "experiments.networks.factories:call_factory"),
+)
 KINDS = (  # a name is of the first kind whose pattern it matches
     Kind("NAME", _SHIPPED, f"({'|'.join(SHIPPED)})", "experiments.networks.project:open_shipped"),
     CHECKPOINT,
@@ -63,10 +67,8 @@ KINDS = (  # a name is of the first kind whose pattern it matches
     ),
     Kind("timm:NAME[,size=N][,weights=DEFAULT]", _TIMM, "timm:(.*)", "experiments.networks.libraries:make_timm"),
     Kind("supervised:PRESET[,width=N]", _SUPERVISED, "supervised:(.*)", None),
-    Kind("file.py:factory", _FACTORY, r"(.+\.py:.+)", "experiments.networks.factories:call_factory"),
-    Kind("module:factory", _MODULE, "([^:]+:.+)", "experiments.networks.factories:call_factory"),
+    *FACTORIES,
 )
-FACTORIES = KINDS[-2:]  # their patterns match paths with a colon too
 PREFIXES = tuple(start[1] for kind in KINDS if (start := re.match(r"(\w+):", kind.pattern)))
 
 

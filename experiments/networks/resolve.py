@@ -1,5 +1,6 @@
-"""Make the network that `BACKBONE=` names, ready for feature extraction."""
+"""Make the network that `BACKBONE=` names, or that the user's own object is, ready for feature extraction."""
 
+import copy
 import re
 import zipfile
 from collections.abc import Sequence
@@ -11,11 +12,12 @@ import torch
 import features
 import gan
 from experiments.networks.contender import Contender, Request
+from experiments.networks.factories import network_of
 from experiments.networks.kinds import CHECKPOINT, FACTORIES, KINDS, SHIPPED, Kind, refuse_old_path
 from experiments.run.context import Run
 from experiments.run.errors import UserError, closest
 from experiments.run.files import refuse_irregular
-from features.errors import contained, one_line
+from features.errors import blamed, contained, one_line
 
 
 def resolve(
@@ -39,14 +41,22 @@ def resolve(
             raise ValueError(kind.meaning.replace("`", ""))
         module, _, function = kind.resolver.partition(":")
         resolver = getattr(import_module(module), function)
-        with contained("its code"):
+        with contained("its code"), blamed("its code"):
             return resolver(name, Request(seed, run, learn_from)).contender(layers)
     except (ValueError, FileNotFoundError) as error:
-        raise UserError(f"backbone {text!r}: {error}") from error
-    except (UserError, OSError):
-        raise
-    except Exception as error:  # the user's code, other libraries, too little memory
-        raise UserError(f"backbone {text!r}: {one_line(error)}") from error
+        raise UserError(_named(text, error)) from error
+    except MemoryError as error:
+        raise UserError(f"backbone {text!r}: there is too little memory for it ({one_line(error)})") from error
+
+
+def _named(text: str, error: Exception) -> str:
+    """Say which backbone it is, unless the error of a file says it."""
+    told = str(error)
+    if told.startswith(f"{text} "):
+        return f"backbone {told}"
+    return (
+        f"backbone: {told}" if isinstance(error, FileNotFoundError) and text in told else f"backbone {text!r}: {told}"
+    )
 
 
 def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, data: str | None) -> Contender:
@@ -54,7 +64,34 @@ def runnable(text: str, run: Run, *, layers: tuple[str, ...] | None, seed: int, 
 
     data: the labelled set from whose training images K-means features are learned. If None, they are not learned.
     """
-    contender = resolve(text, run if data else None, layers=layers, seed=seed, learn_from=f"{data}-train")
+    return _ready(resolve(text, run if data else None, layers=layers, seed=seed, learn_from=f"{data}-train"), run, text)
+
+
+def adopt(made: object, run: Run, *, name: str) -> Contender:
+    """Return a copy of the user's own features.Backbone or nn.Module, on the run's device.
+
+    Calibration and the move to the device change the copy; the user's object stays as it is. An nn.Module is assumed to
+    take float32 [N, 3, 32, 32] in [-1, 1]. name: its name in the tables. Raises UserError if it cannot run.
+    """
+    try:
+        with contained("its code"):
+            contender = network_of(name, _copied(made)).contender(None)
+    except Exception as error:  # the network's code may raise anything
+        text = str(error) if isinstance(error, ValueError) else one_line(error)
+        raise UserError(f"backbone {name!r}: {text}") from error
+    return _ready(contender, run, name)
+
+
+def _copied(made: object) -> object:
+    try:
+        return copy.deepcopy(made)
+    except Exception as error:
+        fix = "write a function that makes it, and name that: file.py:factory"
+        raise ValueError(f"it cannot be copied, so that yours stays as it is; {fix} ({one_line(error)})") from error
+
+
+def _ready(contender: Contender, run: Run, text: str) -> Contender:
+    """Move the network to the run's device, and pass an image through it. Raises UserError if it cannot run."""
     move(contender, run.device, text)
     try:
         features.layer_shapes(contender.backbone)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from experiments.run.errors import UserError, one_line
 from experiments.run.reading import documents
+from results.views import View, view
 
 KINDS = ("png", "webp")
 FIX = "restore it from version control, or move it away"
@@ -20,13 +21,17 @@ DAMAGE: tuple[type[Exception], ...] = (  # what reading a file of another conten
     *(OSError, SyntaxError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
     *(csv.Error, Image.DecompressionBombError),
 )
+SCREEN = 1088  # pixels, about the width of the page's text
 LARGE, QUALITY = 100_000, 92  # bytes of a PNG; quality of a WebP
 TITLES = {  # stem of a CSV file -> title; other files are titled by their stem
+    "ablation": "Ablation: one choice of the protocol changed at a time",
+    "campaign": "Cases by reader, and how they ended",
     "cifair": "CIFAR-10 test images that people judged to be among the training images, and how many a method finds",
     "digits": "What a classifier of digits sees in the samples",
     "figures": "Figures",
     "filters": "Gradients of the strongest responses",
     "frames": "Every frame",
+    "gpu": "Speed and equality on a GPU",
     "kills": "Trainings that were killed or stopped, and the last minibatch that was saved",
     "maps": "Weight of each map, and whether it is dropped",
     "memorised": "Copies of training images, and variety",
@@ -44,20 +49,27 @@ class Sheet:
     rows: Sequence[Mapping[str, str]]
 
     @property
-    def columns(self) -> list[str]:
-        """The columns in which a row has a text."""
-        return [name for name in self.rows[0] if any(row[name] for row in self.rows)]
+    def view(self) -> View:
+        """The table as the page shows it."""
+        return view(self.rows)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG or WebP file with a text for those who do not see it, its size in pixels, and its content as a URL."""
+    """A PNG or WebP file with a text for those who do not see it, its size in pixels, and its content as a URL.
+
+    scale: 2 for a picture that fits on a screen at twice its size, else 1.
+    """
 
     file: Path
     alt: str
     width: int
     height: int
     url: str
+
+    @property
+    def scale(self) -> int:
+        return 2 if 2 * self.width <= SCREEN and 2 * self.height <= SCREEN else 1
 
 
 @contextmanager

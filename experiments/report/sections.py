@@ -8,6 +8,7 @@ from pathlib import Path
 from experiments.report.curves import Plot, plot_losses
 from experiments.report.files import KINDS, Picture, Sheet, read_json, read_picture, read_sheet, read_sheets, reading
 from experiments.report.origins import hardware_text
+from experiments.report.words import settings_text
 from experiments.training.files import SUMMARY
 
 CAPTIONS = {  # what the pictures of a look show
@@ -19,14 +20,20 @@ CAPTIONS = {  # what the pictures of a look show
     "new": "samples without boxes: as drawn, without the maps that respond to the object, without as many random maps",
     "samples": "one row for each generator, in the order of the table",
 }
+# how the cases of the reliability study end
+ENDS, FAILURES = (
+    ("refused", "answered no", "accepted", "unchanged"),
+    ("traceback", "hang", "executed", "changed", "lost", "unexplained"),
+)
 
 
 @dataclass(frozen=True)
 class Article:
-    """What the page shows of one run, look or audit. facts: (name, text) pairs."""
+    """What the page shows of one run, look or audit. name: its folder. title: in words. facts: (name, text) pairs."""
 
     name: str
     pictures: Sequence[Picture]
+    title: str = ""
     text: str = ""
     facts: Sequence[tuple[str, str]] = ()
     sheets: Sequence[Sheet] = ()
@@ -44,7 +51,7 @@ def read_looks(folder: Path) -> Iterator[Article]:
     """Yield the looks in a folder; a look without a picture is left out."""
     for path in sorted(folder.glob("*/")):
         files = [file for kind in KINDS for file in sorted(path.glob(f"*.{kind}"))]
-        found = [read_picture(file, f"{path.name}: {CAPTIONS.get(file.stem, file.stem)}") for file in files]
+        found = [read_picture(file, CAPTIONS.get(file.stem, file.stem)) for file in files]
         if pictures := [picture for picture in found if picture]:
             yield _look(path, pictures)
 
@@ -52,8 +59,22 @@ def read_looks(folder: Path) -> Iterator[Article]:
 def read_audit_pairs(folder: Path) -> Iterator[Article]:
     """Yield the pictures in the folder of the leakage audits."""
     for file in sorted(folder.glob("*.png")):
-        if picture := read_picture(file, f"pairs of {file.stem}, from the farthest apart to the nearest"):
-            yield Article(file.stem, [picture])
+        if picture := read_picture(file, "pairs, from the farthest apart to the nearest"):
+            yield Article(file.stem, [picture], file.stem.replace("-in-", " in "))
+
+
+def read_reliability(folder: Path) -> tuple[str, list[Sheet]] | None:
+    """Return what the campaign of damaged and hostile inputs found, and the tables behind it; None without any."""
+    file, kills = folder / "reliability" / "campaign.csv", read_sheet(folder / "training" / "kills.csv")
+    campaign, text = read_sheet(file), ""
+    if campaign:
+        with reading(file):
+            of = {name: sum(int(row[name]) for row in campaign.rows) for name in ("cases", *ENDS, *FAILURES)}
+            ends = ", ".join(f"{of[name]:,} {name}" for name in ENDS)
+            failed = ", ".join(f"{of[name]} {name}" for name in FAILURES if of[name]) or "none"
+            text = f"{of['cases']:,} damaged, hostile or interrupted cases: {ends}. Failures: {failed}."
+    sheets = [sheet for sheet in (campaign, kills) if sheet]
+    return (text, sheets) if sheets else None
 
 
 def _training_run(folder: Path, name: str) -> Article:
@@ -63,6 +84,7 @@ def _training_run(folder: Path, name: str) -> Article:
         width = f", width {recipe['width']}" if recipe["width"] else ""
         facts = [
             ("recipe", f"{recipe['name']}: {recipe['preset']}{width}, batches of {recipe['training']['batch_size']}"),
+            ("settings", settings_text(recipe)),
             ("trained on", f"{data['name']}, {data['kept']:,} of {data['images']:,} images"),
             ("images seen", f"{seen:,}, {seen / data['kept']:.1f} passes"),
             ("took", f"{made['seconds'] / 60:.0f} minutes, {made['images_per_second']:.0f} images a second"),
@@ -77,7 +99,8 @@ def _training_run(folder: Path, name: str) -> Article:
     samples = read_picture(folder / "samples.png", f"samples of {name} after {seen:,} images")
     movie = read_picture(folder / "samples.webp", f"samples from fixed z along the training of {name}")
     pictures = [samples] if samples else []
-    return Article(name, pictures, facts=facts, sheets=read_sheets(folder, "epochs"), plot=plot, animation=movie)
+    title = f"{data['name']}: {settings_text(recipe)}" if "/" in name else f"{data['name']}, {seen:,} images seen"
+    return Article(name, pictures, title, facts=facts, sheets=read_sheets(folder, "epochs"), plot=plot, animation=movie)
 
 
 def _look(folder: Path, pictures: Sequence[Picture]) -> Article:
@@ -88,4 +111,5 @@ def _look(folder: Path, pictures: Sequence[Picture]) -> Article:
         facts = [("command", shlex.join(record["command"]))] if record else []
     with reading(told):
         text = told.read_text(encoding="utf-8").strip() if told.exists() else ""
-    return Article(folder.name, pictures, text, facts, read_sheets(folder))
+    kind, _, network = folder.name.partition("-")
+    return Article(folder.name, pictures, f"{kind.capitalize()}: {network}", text, facts, read_sheets(folder))

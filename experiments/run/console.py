@@ -1,19 +1,23 @@
 """What a person sees: lines on the standard streams, and the progress of long work.
 
-Progress is a bar on a terminal, and plain lines with the time left elsewhere.
+Standard output carries answers only; notes and progress go to standard error. Progress is a bar on a terminal, and
+plain lines with the time left elsewhere.
 """
 
+import contextlib
 import io
 import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from experiments.run.filenames import shown
 
 T = TypeVar("T")
+WIDTH = 100  # characters of a line of an answer
+WARNING = "warning: "  # how a line begins that is said even with --quiet
 _INTERVAL = 15.0  # seconds between plain lines
 _TELLING = 3.0  # seconds of work before which a rate says nothing
 _REMEMBERED = 8  # looks back, for the rate
@@ -27,13 +31,15 @@ class _Stream(io.FileIO):
     `head` goes once it has its lines, while the command still has work to do and an exit code to give.
     """
 
+    is_output = False
+
     def write(self, data) -> int | None:  # type: ignore[no-untyped-def, override]
         try:
             return super().write(data)
         except OSError as error:
             with open(os.devnull, "wb") as nothing:
                 os.dup2(nothing.fileno(), self.fileno())
-            if self.fileno() == 1 and not isinstance(error, BrokenPipeError):
+            if self.is_output and not isinstance(error, BrokenPipeError):
                 raise OSError(error.errno, error.strerror, "standard output") from error
             return len(data)
 
@@ -42,16 +48,37 @@ def open_streams() -> None:
     """Give this process standard streams that take every character, and that a reader may leave at any time.
 
     A character that a stream's encoding lacks is written as an escape. A stream that is closed is opened, on nothing.
+    Standard output gets another number, and 1 becomes standard error: what libraries and child processes write there
+    is no answer.
     """
     while (nothing := os.open(os.devnull, os.O_RDWR)) < 3:
         os.set_inheritable(nothing, True)
     os.close(nothing)
-    for number, name in ((1, "stdout"), (2, "stderr")):
+    output = os.dup(1)
+    os.dup2(2, 1)
+    for number, name in ((output, "stdout"), (2, "stderr")):
         given = getattr(sys, name)
         encoding = given.encoding if given else "utf-8"
         by_line = number == 2 or bool(given and (given.line_buffering or given.write_through))
-        stream = io.BufferedWriter(_Stream(number, "w", closefd=False))
+        raw = _Stream(number, "w", closefd=False)
+        raw.is_output = number == output
+        stream = io.BufferedWriter(raw)
         setattr(sys, name, io.TextIOWrapper(stream, encoding, "backslashreplace", line_buffering=by_line))
+
+
+_output: TextIO | None = None  # standard output, while it is kept for answers
+
+
+@contextlib.contextmanager
+def kept_for_answers() -> Iterator[None]:
+    """During the block only `answer` writes to standard output: what else is printed goes to standard error."""
+    global _output
+    before, _output = _output, sys.stdout
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _output = before
 
 
 def say(text: str) -> None:
@@ -62,11 +89,20 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+def warn(text: str) -> None:
+    """Write the line to stderr only if it is a warning; this is what `say` is with --quiet."""
+    if text.startswith(WARNING):
+        say(text)
+
+
 def answer(*lines: str) -> None:
-    """Write lines of a command's result to stdout at once."""
+    """Write lines of a command's result to stdout at once. Under torchrun only the first process does."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and int(os.environ.get("RANK", 0)) > 0:
+        return
+    stream = _output or sys.stdout
     for line in lines:
-        print(shown(line))
-    sys.stdout.flush()
+        print(shown(line), file=stream)
+    stream.flush()
 
 
 def progress(
@@ -90,7 +126,12 @@ def progress(
     desc, count = shown(desc), done
     started = told = time.monotonic()
     seen: deque[tuple[float, int]] = deque(maxlen=_REMEMBERED)  # times, and what was done then
-    look = {"unit": plural(unit), "unit_scale": step > 1, "dynamic_ncols": True, "disable": not on_terminal}
+    look = {
+        "unit": unit if total == 1 else plural(unit),
+        "unit_scale": step > 1,
+        "dynamic_ncols": True,
+        "disable": not on_terminal,
+    }
     with tqdm(total=total, initial=done, desc=desc, bar_format=_BAR if total else _COUNT, **look) as bar:
         for item in iterable:
             yield item
@@ -126,6 +167,32 @@ def counted(n: int, unit: str) -> str:
 def rounded(number: float) -> str:
     """Return a number with three significant digits, and at most six after the point: `0.0501`, `12.8`, `20,000`."""
     return f"{float(f'{number:.3g}'):,f}".rstrip("0").rstrip(".")
+
+
+def size(n_bytes: float) -> str:
+    """Return a size with three significant digits: `15.4 kB`, `7.34 GB`."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if n_bytes >= unit:
+            return f"{rounded(n_bytes / unit)} {name}"
+    return f"{n_bytes:.0f} {'byte' if n_bytes == 1 else 'bytes'}"
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the text with at most `most` characters; what is left out in the middle becomes `…`."""
+    if len(text) <= most:
+        return text
+    head = (most - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
+
+
+def joined(parts: Sequence[str], most: int = WIDTH) -> str:
+    """Return `a, b, c` with as many of the parts, from the first, as fit into `most` characters; at least the first."""
+    line = shortened(parts[0], most)
+    for part in parts[1:]:
+        if len(line) + 2 + len(part) > most:
+            break
+        line += f", {part}"
+    return line
 
 
 def first_few(texts: Sequence[str]) -> str:

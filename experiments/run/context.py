@@ -18,6 +18,12 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 
 
+def in_clone() -> bool:
+    """Whether this code lies in a clone of the project, whose results/ may change, and not among installed packages."""
+    described = ROOT / "pyproject.toml"
+    return described.is_file() and 'name = "dcgan-eval"' in described.read_text(encoding="utf-8", errors="replace")
+
+
 def _say_nothing(text: str) -> None:
     pass
 

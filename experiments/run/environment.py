@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 import results
-from experiments.run.context import ROOT
+from experiments.run.context import ROOT, in_clone
 
 
 def circumstances(device: torch.device | str, seconds: Mapping[str, float]) -> dict[str, Any]:
     """Make the fields `versions`, `hardware` and `seconds` of a `results.Record`."""
+    commit = results.git_commit(ROOT) if in_clone() else None  # packages may be installed into somebody's repository
     return {
-        "versions": {**results.versions(), "commit": results.git_commit(ROOT)},
+        "versions": {**results.versions(), "commit": commit},
         "hardware": results.hardware(str(device)) | {"peak_rss_gib": round(peak_rss() / 2**30, 2)},
         "seconds": {stage: round(value, 1) for stage, value in seconds.items()},
     }

@@ -7,6 +7,7 @@ operators is enough for data sets and transforms. If the compiled operators load
 
 import contextlib
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,10 +18,17 @@ _declared: list[Any] = []  # the operators exist only as long as their library o
 
 def import_torchvision(module: str = "torchvision") -> ModuleType:
     """Import torchvision, or one of its modules ("torchvision.datasets"). Raises ImportError if it is not installed."""
+    declare_operators()
+    return importlib.import_module(module)
+
+
+def declare_operators() -> None:
+    """Let any later `import torchvision` succeed, in the user's code too. Nothing happens if it is not installed."""
+    if "torchvision" in sys.modules or (spec := importlib.util.find_spec("torchvision")) is None:
+        return
     import torch  # here, not above: torch takes seconds, and most runs find their data without torchvision
 
-    spec = importlib.util.find_spec("torchvision")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
+    for folder in spec.submodule_search_locations or []:
         for path in sorted(Path(folder).glob("_C*")):  # as torchvision itself does; a second load does nothing
             with contextlib.suppress(OSError, ImportError):  # built for another torch
                 torch.ops.load_library(path)
@@ -29,4 +37,3 @@ def import_torchvision(module: str = "torchvision") -> ModuleType:
         for name in ("nms", "qnms"):
             library.define(name + SCHEMA)
         _declared.append(library)
-    return importlib.import_module(module)

@@ -19,6 +19,7 @@ from experiments.data.load import load
 from experiments.data.names import is_name
 from experiments.data.packed import PackedSet, open_packed
 from experiments.deduplication.methods import find_removed
+from experiments.run.console import counted
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.training.files import REMOVED, STATE
@@ -50,6 +51,9 @@ def training_set(recipe: Recipe, run: Run) -> TrainingSet:
     """
     packed = load(recipe.dataset, run)
     _check_fits(packed, recipe)
+    if skipped := packed.meta.get("skipped_files"):
+        listed = f"meta.json of the packed set {packed.name}"
+        run.say(f"{packed.name}: {counted(len(skipped), 'file')} could not be read: listed in {listed}")
     views = gan.full_view(as_tensor(packed.images), recipe.architecture.size).numpy()
     pairs = find_removed(views, recipe.dedup, run.progress)
     left = _check_left(len(packed.images) - len(np.unique(pairs[:, 1])), recipe)
@@ -58,7 +62,7 @@ def training_set(recipe: Recipe, run: Run) -> TrainingSet:
         "name": packed.name,
         "digest": packed.digest,
         **({} if views.shape == packed.images.shape else {"at_network_size": packed.digest_with(views)}),
-        "dedup": None if recipe.dedup is None else dataclasses.asdict(recipe.dedup),
+        "dedup": None if recipe.dedup is None else recipe.dedup.values,
         "images": len(packed.images),
         "kept": left,
     }

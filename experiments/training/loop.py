@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -18,12 +18,20 @@ CHECKPOINT_SECONDS = 300.0  # seconds of training that a kill may cost if there 
 LEAST_SECONDS = 60.0  # between checkpoints if there are many images a second: at full width one has 100 MB
 
 
-def run_steps(steps: Iterable[gan.Step], monitor: Monitor, run: Run, *, checkpoint_images: int | None = None) -> float:
+def run_steps(
+    steps: Iterable[gan.Step],
+    monitor: Monitor,
+    run: Run,
+    *,
+    checkpoint_images: int | None = None,
+    track: Callable[..., None] | None = None,
+) -> float:
     """Take all `steps`, which train `monitor.state`; return the seconds of the run, earlier sessions included.
 
     A checkpoint is saved every `checkpoint_images` images; if that is None, every `CHECKPOINT_IMAGES` images, unless
     the last one is less than `LEAST_SECONDS` old. It is also saved after `CHECKPOINT_SECONDS`, at the end, and when
     SIGINT or SIGTERM arrives. After that last one KeyboardInterrupt is raised; on a second signal it is raised at once.
+    track: called with each look of `monitor.history()`, after a checkpoint of the same step.
     Raises FloatingPointError, with nothing saved, if a loss, a weight, a statistic or an optimiser's slot is not
     finite.
     """
@@ -58,6 +66,8 @@ def run_steps(steps: Iterable[gan.Step], monitor: Monitor, run: Run, *, checkpoi
                 state.notes = notes_of(out, time.monotonic() - began, monitor.data.summary)
                 gan.save_state(out / STATE, state, config)
                 saved = time.monotonic()
+            if look and track is not None:
+                track(*monitor.history()[-1])
             if stopping and not last:
                 run.say(f"stopped at step {step.step} of {config.steps}, saved in {out}")
                 raise KeyboardInterrupt

@@ -143,6 +143,12 @@ class Monitor:
         self._keep_networks(last)
         self._draw(samples)
 
+    def history(self) -> list[tuple[int, dict[str, float], Path | None]]:
+        """Return (step, numbers of its line in epochs.csv, grid or None if it is gone) for every look so far."""
+        numbers = [{name: float(value) for name, value in row.items() if name != "warning"} for row in self._rows]
+        frames = [self._frame(int(row["step"])) for row in numbers]
+        return [(int(r["step"]), r, f if f.exists() else None) for r, f in zip(numbers, frames, strict=True)]
+
     def _resume_losses(self) -> Losses:
         file, step = self.out / files.LOSSES, self.state.step
         try:

@@ -60,6 +60,11 @@ class Recipe:
         return dataclasses.replace(preset, **changes)
 
     @property
+    def values(self) -> dict[str, Any]:
+        """The recipe as JSON values."""
+        return dataclasses.asdict(self) | {"dedup": None if self.dedup is None else self.dedup.values}
+
+    @property
     def conditional(self) -> bool:
         """Whether the networks are given the labels."""
         import gan

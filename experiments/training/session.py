@@ -38,6 +38,7 @@ from experiments.training.limits import check_limits
 from experiments.training.monitor import LOOKS, Monitor
 from experiments.training.recipe import Recipe
 from experiments.training.resume import Notes, read_notes
+from experiments.training.trackers import Factory, attached
 from gan import parallel
 
 CHARACTERS = ("mnist", "svhn")  # sets of these names show digits; their mirror images do not
@@ -45,13 +46,21 @@ REPLACED = (SUMMARY, DISCRIMINATOR, GENERATOR, DATA, EPOCHS, FRAMES, SNAPSHOTS, 
 RECORDED = (SUMMARY, EPOCHS, "losses.png", "samples.png", "samples.webp")  # none of them shows a training image
 
 
-def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None = None, looks: int = LOOKS) -> Path:
+def train(
+    recipe: Recipe,
+    out: Path,
+    run: Run,
+    *,
+    checkpoint_images: int | None = None,
+    looks: int = LOOKS,
+    tracker: Factory | None = None,
+) -> Path:
     """Train `recipe` in the folder `out`, from its checkpoint if there is one; return the discriminator's file.
 
     The folder gets the files that `experiments.training.files` names: before the first step those that say which images
     are used; then losses, looks (`looks` of them to twice as many, see `monitor`) and checkpoints (see
-    `loop.run_steps`); at the end the networks and their summary. A finished run is not changed. Under torchrun rank 0
-    does all this; the other ranks only train.
+    `loop.run_steps`); at the end the networks and their summary. A finished run is not changed. `tracker` is told of
+    every look (see `trackers`). Under torchrun rank 0 does all this; the other ranks only train.
     Raises UserError if the folder holds another run or another process trains in it, and FloatingPointError, with the
     last checkpoint kept, if a loss or a weight is not finite.
     """
@@ -87,7 +96,8 @@ def train(recipe: Recipe, out: Path, run: Run, *, checkpoint_images: int | None 
         monitor = Monitor(out, state, config, data, run, looks=looks, notes=notes)
         steps = gan.train(state, data.images, config, labels=data.labels, rows=data.rows)
         shown = _with_progress(steps, state.step, recipe, run)
-        seconds = loop.run_steps(shown, monitor, run, checkpoint_images=checkpoint_images)
+        with attached(tracker, recipe, monitor, run) as track:
+            seconds = loop.run_steps(shown, monitor, run, checkpoint_images=checkpoint_images, track=track)
         _finish(recipe, out, state, data, seconds, run)
     return out / DISCRIMINATOR
 
@@ -230,7 +240,7 @@ def _finish(recipe: Recipe, out: Path, state: gan.TrainingState, data: TrainingS
     gan.save(out / GENERATOR, state.generator)
     images_seen = state.step * recipe.training.batch_size
     summary = {
-        "recipe": run.portable(dataclasses.asdict(recipe)),
+        "recipe": run.portable(recipe.values),
         "data": data.summary,
         "command": run.portable(list(run.command)),
         "seed": recipe.training.seed,

@@ -15,6 +15,8 @@ from experiments.deduplication.outcome import Outcome
 from experiments.deduplication.spec import DedupSpec
 from experiments.report.page import render_report
 from experiments.run.context import RESULTS
+from results.pages import environment
+from results.views import View
 
 Opener = Callable[[Path], Any]
 PHONE = 390
@@ -84,8 +86,9 @@ def test_the_report_on_all_results_opens(page: Opener, tmp_path: Path) -> None:
     tab = page(tmp_path / "report.html")
     check_whole(tab)
     assert tab.run("document.images.length") >= len(list((RESULTS / "training").rglob("samples.png")))
-    tab.width(PHONE)
-    assert tab.run("document.documentElement.scrollWidth") <= PHONE
+    for width in (1280, PHONE):
+        tab.width(width)
+        check_width(tab)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,16 +110,72 @@ def test_an_error_and_a_request_would_be_seen(page: Opener, tmp_path: Path) -> N
     assert len(tab.errors()) >= 2 and "http://127.0.0.1:9/x.png" in tab.requests()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_phone_is_wide_enough(name: str, files: dict[str, Path], page: Opener) -> None:
-    tab = page(files[name])
-    tab.width(PHONE)
+def check_width(tab: Any) -> None:
+    """The page does not scroll sideways, whatever is unfolded: what is wider scrolls in a frame of its own."""
     tab.run("document.querySelectorAll('details').forEach(d => d.open = true)")
-    assert tab.run("document.documentElement.scrollWidth") <= PHONE
-    # whatever is wider scrolls in a box of its own
-    assert tab.run(
-        "[...document.querySelectorAll('main > *')].every(e => e.getBoundingClientRect().right <= innerWidth)"
+    assert tab.run("document.scrollingElement.scrollWidth <= innerWidth")
+    wide = "[...document.querySelectorAll('main table, main img, main svg, pre')]"
+    assert (
+        tab.run(f"{wide}.filter(e => (e.closest('.wide') ?? e).getBoundingClientRect().right > innerWidth).length") == 0
     )
+
+
+@pytest.mark.parametrize("width", [1280, PHONE])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_never_scrolls_sideways(name: str, width: int, files: dict[str, Path], page: Opener) -> None:
+    tab = page(files[name])
+    tab.width(width)
+    check_width(tab)
+
+
+def test_the_frame_of_a_table_scrolls_instead(files: dict[str, Path], page: Opener) -> None:
+    tab = page(files["report"])
+    tab.width(PHONE)
+    frame = "document.querySelector('#overview .wide')"
+    assert tab.run(f"{frame}.scrollWidth > {frame}.clientWidth")
+    first = f"{frame}.querySelector('tbody th').getBoundingClientRect().left"
+    before = tab.run(first)
+    tab.run(f"{frame}.scrollLeft = 150")
+    assert tab.run(f"{frame}.scrollLeft") == 150 and tab.run(first) == before  # the name of the row stays in sight
+    assert tab.run("scrollX") == 0
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (PHONE, 844)])
+def test_the_first_screen_holds_the_chart_and_the_top_of_the_table(
+    width: int, height: int, files: dict[str, Path], page: Opener
+) -> None:
+    tab = page(files["report"])
+    tab.width(width)  # the same layout, whatever the height
+    chart, head, row = tab.run(
+        """[...document.querySelectorAll(".chart, #overview thead, #overview tbody tr")].slice(0, 3)
+             .map(e => e.getBoundingClientRect().toJSON())"""
+    )
+    assert 0 < chart["top"] < chart["bottom"] < head["top"] and chart["left"] >= 0 and chart["right"] <= width
+    assert head["bottom"] <= row["top"] + 1 < height
+    texts = tab.run("[...document.querySelectorAll('.chart text')].map(e => e.getBoundingClientRect().toJSON())")
+    assert len(texts) > 10 and all(0 <= box["left"] < box["right"] <= width for box in texts)
+    assert all(box["height"] >= 14 for box in texts)  # read, not guessed
+
+
+def test_the_chart_puts_each_figure_at_its_place(files: dict[str, Path], page: Opener) -> None:
+    tab = page(files["report"])
+    points = tab.run(
+        """[...document.querySelectorAll(".chart .row:has(circle)")].map(row => [
+             row.querySelector("text").textContent, row.querySelector("circle").getBoundingClientRect(),
+             row.querySelector("line")?.getBoundingClientRect(), row.className,
+           ]).map(([text, c, l, kind]) => [parseFloat(text), c.x + c.width / 2, l && [l.x, l.right], kind])"""
+    )
+    ticks = tab.run(
+        """[...document.querySelectorAll(".chart .row:last-child text")].map(
+             t => [parseFloat(t.textContent), t.getBoundingClientRect()]).map(([v, b]) => [v, b.x + b.width / 2])"""
+    )
+    (low, left), (at, place) = ticks[0], ticks[1]
+    scale = (place - left) / (at - low)
+    for value, x, interval, kind in points:
+        assert abs(left + (value - low) * scale - x) < 1.5, value
+        assert (interval is None) == ("reported" in kind)
+        assert interval is None or interval[0] < x < interval[1]
+    assert len(points) >= 9
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -136,41 +195,70 @@ def column(tab: Any, board: str, name: str) -> list[str]:
         f"""(board => {{
           const at = [...board.querySelectorAll("thead th")].findIndex(h => h.textContent.trim() === "{name}");
           return [...board.querySelectorAll("tbody tr")].map(r => r.cells[at].textContent);
-        }})(document.querySelector("{board}"))"""
+        }})({board})"""
     )
 
 
-@pytest.mark.parametrize(("name", "board"), [("report", "#tables .board"), ("leaderboard", ".board")])
-def test_tables_sort_by_click_and_by_key(name: str, board: str, files: dict[str, Path], page: Opener) -> None:
+@pytest.mark.parametrize("name", ["report", "leaderboard"])
+def test_tables_sort_by_click_and_by_key(name: str, files: dict[str, Path], page: Opener) -> None:
     tab = page(files[name])
-    as_written = column(tab, board, "value")
-    numbers = sorted((v for v in as_written if v), key=float)
-    empty = [""] * as_written.count("")
-    assert numbers != [v for v in as_written if v]
-    value, method = (f"{board} thead th:nth-child({n})" for n in (4, 1))
-    tab.click(f"{value} button")
-    assert column(tab, board, "value") == numbers[::-1] + empty  # numbers begin with the greatest; what is empty last
-    assert tab.run(f"document.querySelector('{value}').ariaSort") == "descending"
-    tab.focus(f"{value} button")
+    tab.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    tab.run("document.querySelector('[aria-label=\"cifar10/400-per-class\"]').id = 'board'")
+    board, heading = "document.getElementById('board')", "accuracy\u00a0%"
+    as_written = column(tab, board, heading)
+    by_value = sorted(as_written, key=lambda text: float(text.partition(" ")[0]))
+    assert len(as_written) >= 8 and all(" ± " in text for text in as_written)
+    place = tab.run(
+        f"[...{board}.querySelectorAll('thead th')].findIndex(h => h.textContent.trim() === '{heading}') + 1"
+    )
+    button = f"#board thead th:nth-child({place}) button"
+    glyph = f"getComputedStyle(document.querySelector('{button}'), '::after').content"
+    unsorted = tab.run(glyph)
+    assert "\u2195" in unsorted and tab.run(f"getComputedStyle(document.querySelector('{button}')).cursor") == "pointer"
+    tab.click(button)
+    assert column(tab, board, heading) == by_value[::-1] and "\u2193" in tab.run(glyph)
+    tab.focus(button)
     tab.press("Enter")
-    assert column(tab, board, "value") == numbers + empty
-    tab.focus(f"{method} button")
+    assert column(tab, board, heading) == by_value and "\u2191" in tab.run(glyph)
+    tab.focus("#board thead th:first-child button")
     tab.press(" ")
-    assert column(tab, board, "method")[0] == min(column(tab, board, "method"), key=str.lower)
-    assert tab.run(f"[...document.querySelectorAll('{board} [aria-sort]')].map(h => h.ariaSort)") == ["ascending"]
+    methods = column(tab, board, "method")
+    assert methods[0] == min(methods, key=str.lower) and tab.run(glyph) == unsorted
+    assert tab.run(f"[...{board}.querySelectorAll('[aria-sort]')].map(h => h.ariaSort)") == ["ascending"]
 
 
-@pytest.mark.parametrize(("name", "board"), [("report", "#tables .board"), ("leaderboard", ".board")])
-def test_a_protocol_is_chosen_with_the_keyboard(name: str, board: str, files: dict[str, Path], page: Opener) -> None:
-    tab = page(files[name])
-    tab.focus(f"{board} select")
-    for key in "cifar":  # as a reader types: the first option that begins so
-        tab.press(key)
-    chosen = tab.run(f"document.querySelector('{board} select').value")
-    shown = tab.run(f"[...document.querySelector('{board} tbody').rows].filter(r => r.checkVisibility()).length")
-    assert chosen.startswith("cifar10/") and shown == column(tab, board, "protocol").count(chosen) > 0
-    assert tab.run(f"document.querySelector('{board} output').textContent") == f"{shown} rows"
-    assert tab.run(f"document.querySelector('{board} .what').textContent") != ""
+def test_numbers_sort_by_value_and_what_is_empty_stays_last(page: Opener, tmp_path: Path) -> None:
+    names = ["19.5 ± 1.2", "10,000", "\N{MINUS SIGN}4.26 (\N{MINUS SIGN}4.95 to \N{MINUS SIGN}3.56)", "", "4.4e-33"]
+    found = View((), {"n": "n", "v": "v"}, frozenset("v"), [{"n": str(i), "v": text} for i, text in enumerate(names)])
+    (tmp_path / "page.html").write_text(
+        environment()
+        .from_string(
+            "{% extends 'page.html' %}{% from 'macros.html' import board %}"
+            "{% block body %}{{ board('a', it) }}{% endblock %}"
+        )
+        .render(title="a", it=found)
+    )
+    tab = page(tmp_path / "page.html")
+    tab.click("th:nth-child(2) button")
+    assert column(tab, "document", "v") == [names[i] for i in (1, 0, 4, 2, 3)]
+    tab.click("th:nth-child(2) button")
+    assert column(tab, "document", "v") == [names[i] for i in (2, 4, 0, 1, 3)]
+
+
+def test_sections_fold_by_click_and_by_key(files: dict[str, Path], page: Opener) -> None:
+    tab = page(files["report"])
+    sections = tab.run("[...document.querySelectorAll('details.section')].map(d => d.id)")
+    assert len(sections) == 8 and tab.run("document.querySelectorAll('details[open]').length") == 0
+    seen = "document.querySelector('#tables table').checkVisibility()"
+    assert not tab.run(seen)
+    tab.click("#tables > summary")
+    assert tab.run(seen) and tab.run("document.querySelectorAll('details[open]').length") == 1
+    for _ in range(2):  # a link opens what was folded since the last click on it, too
+        tab.focus("#tables > summary")
+        tab.press("Enter")
+        assert not tab.run(seen)
+        tab.click("nav a[href='#tables']")
+        assert tab.run(seen)
 
 
 def test_sections_are_reached_with_the_keyboard(files: dict[str, Path], page: Opener) -> None:
@@ -183,6 +271,7 @@ def test_sections_are_reached_with_the_keyboard(files: dict[str, Path], page: Op
         tab.press("Tab")
         assert tab.run("document.activeElement.hash") == link
         tab.press("Enter")
+        assert tab.run(f"document.querySelector('{link}').open")
         bottom, top = tab.run(
             f"""[document.querySelector("nav").getBoundingClientRect().bottom,
                  document.querySelector("{link} h2").getBoundingClientRect().top]"""
@@ -191,14 +280,18 @@ def test_sections_are_reached_with_the_keyboard(files: dict[str, Path], page: Op
         tab.focus(f"nav a[href='{link}']")
 
 
-def test_a_figure_leads_to_its_run(files: dict[str, Path], page: Opener) -> None:
+def test_a_figure_leads_to_its_run_and_a_citation_to_its_paper(files: dict[str, Path], page: Opener) -> None:
     tab = page(files["report"])
-    run = tab.run("document.querySelector('#tables td a').textContent")
-    tab.click("#tables td a")
-    assert tab.run("document.querySelector(':target').id") == f"run-{run}"
-    assert run in tab.run("document.querySelector(':target').textContent")
-    lead = "e => document.getElementById(decodeURIComponent(e.hash.slice(1)))"
-    assert tab.run(f"[...document.links].filter(a => !({lead})(a)).map(a => a.hash)") == []
+    hashes = tab.run("[...document.querySelectorAll('#overview td a')].map(a => a.getAttribute('href'))")
+    assert hashes[0] == "https://arxiv.org/abs/1511.06434" and all(h.startswith("#run-") for h in hashes[1:])
+    tab.click("#overview tbody tr:nth-child(2) td a")
+    assert tab.run("document.querySelector(':target').id") == hashes[1][1:]
+    assert tab.run("document.querySelector('#provenance').open && document.querySelector(':target').checkVisibility()")
+    assert hashes[1].removeprefix("#run-") in tab.run("document.querySelector(':target').textContent")
+    outside = tab.run("[...document.links].map(a => a.getAttribute('href')).filter(h => !h.startsWith('#'))")
+    assert len(outside) > 20 and all(href.startswith("https://") for href in outside)
+    lead = "a => document.getElementById(decodeURIComponent(a.hash.slice(1)))"
+    assert tab.run(f"[...document.links].filter(a => a.protocol === 'file:' && !({lead})(a)).map(a => a.hash)") == []
 
 
 def judged(tab: Any) -> list[str]:

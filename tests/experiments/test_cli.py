@@ -1,6 +1,7 @@
 """The command line starts at once: no heavy import before a command runs, little time, mistakes answered in a line."""
 
 import importlib
+import re
 import resource
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import experiments
 from experiments import cli
 from experiments.cli import COMMANDS
 
@@ -62,13 +64,22 @@ def test_every_command_is_a_module_with_the_three_names() -> None:
         module = importlib.import_module(f"experiments.commands.{command.module}")
         assert module.EXAMPLE.startswith("dcgan-eval ") and callable(module.options) and callable(module.execute)
     files = {path.stem for path in (ROOT / "experiments" / "commands").glob("*.py")}
-    assert files - {command.module for command in COMMANDS.values()} <= {"__init__", "options", "look"}
+    assert files - {command.module for command in COMMANDS.values()} <= {"__init__", "answers", "options", "look"}
+
+
+def test_usage_names_the_program_and_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["look"], *([*name.split()] for name in COMMANDS)):
+        with pytest.raises(SystemExit):
+            cli.main([*words, "--help"])
+        named = " ".join(["usage: dcgan-eval", *words])
+        assert re.match(rf"{named} (COMMAND \.\.\.|\[-h\])", capsys.readouterr().out), words
 
 
 def test_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(["--version"])
-    assert stopped.value.code == 0 and capsys.readouterr().out == "dcgan-eval 0.1.0\n"
+    assert stopped.value.code == 0 and capsys.readouterr().out == f"dcgan-eval {experiments.__version__}\n"
+    assert experiments.__version__ == "0.1.0"
 
 
 def cpu_seconds(*command: str) -> float:

@@ -20,17 +20,18 @@ sys.argv[0] = "dcgan-eval"
 runpy.run_module("experiments", run_name="__main__")
 """
 COMMAND = """
-import argparse, atexit, sys, time
+import argparse, atexit, pathlib, sys, time
+from experiments.run import console
 EXAMPLE = ""
 def ready():
-    print("ready", flush=True)
+    console.answer("ready")
 def options(parser):
-    parser.set_defaults(data_root=None, runs_root=None)
+    parser.set_defaults(data_root=None, runs_root=pathlib.Path())
 def execute(arguments, run):
     {execute}
 {module}
 """
-SLOW = "print('ready', flush=True); import time; time.sleep({seconds})"
+SLOW = "from experiments.run import console; console.answer('ready'); import time; time.sleep({seconds})"
 WRITES = """
     from experiments.run.files import whole_folder
     from pathlib import Path
@@ -133,6 +134,17 @@ def test_characters_that_a_stream_lacks_are_escaped(tmp_path: Path) -> None:
     for command in (["train", "\x1b[31m☃\n"], ["\x1b[31m☃\n"]):
         done = run(*command, folder=tmp_path, PYTHONIOENCODING="ascii")
         assert done.returncode == 2 and r"\x1b[31m\u2603" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_what_the_users_code_prints_is_no_answer(tmp_path: Path) -> None:
+    """Neither by print, nor by a program that it starts, nor by C code that writes to the stream itself."""
+    prints = "print('printed'); os.system('echo started'); os.write(1, b'written\\n')"
+    net = "torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4, 2, 1), torch.nn.ReLU())"
+    (tmp_path / "mine.py").write_text(f"import os, torch\n{prints}\ndef make():\n    {prints}\n    return {net}\n")
+    done = run("check", "mine.py:make", "--json", folder=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith('{"network": "mine.py:make"')
+    assert len(done.stdout.splitlines()) == 1
+    assert all(done.stderr.count(word) == 2 for word in ("printed", "started", "written"))
 
 
 def test_nothing_in_the_current_folder_is_imported(tmp_path: Path) -> None:

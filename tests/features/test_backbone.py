@@ -88,3 +88,105 @@ def test_outputs_that_are_not_maps_need_to_maps():
         layer_shapes(backbone(model, layers=("1",)))
     converted = backbone(model, layers=("1",), to_maps=lambda tokens: tokens.unflatten(2, (4, 4)))
     assert layer_shapes(converted) == {"1": (6, 4, 4)}
+
+
+class Odd(nn.Module):
+    """Its forward raises whatever it is told."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.conv, self.act, self.error = nn.Conv2d(3, 8, 3), nn.ReLU(), error
+
+    def forward(self, x):
+        raise self.error
+
+
+def test_from_model_takes_every_stage_after_its_activation():
+    found = Backbone.from_model(network())
+    assert (found.layers, found.image_shape, found.value_range) == (("1", "3"), (3, 32, 32), (-1, 1))
+    found = Backbone.from_model(network(), image_shape=(3, 16, 16), value_range=(0, 1), layers=["3", "[01]"])
+    assert (found.layers, found.image_shape, found.value_range) == (("3", "0", "1"), (3, 16, 16), (0, 1))
+
+
+def test_from_model_lays_tokens_on_their_grid():
+    tokens = nn.Sequential(nn.Conv2d(3, 8, 8, 8), nn.Flatten(2), nn.Sequential(nn.GELU(), nn.Identity()))
+    tokens[1].register_forward_hook(lambda module, inputs, output: output.transpose(1, 2))
+    assert layer_shapes(Backbone.from_model(tokens)) == {"2": (8, 4, 4)}
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), {}, r"takes 1 channel: image_shape=\(1, 32, 32\)"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(7, 4)), {}, "does not run on .*; give the image_shape it was made for"),
+        (network(), {"layers": ["conv*"]}, r"no layer fits 'conv\*'; the layers are 0 \[8 x 32 x 32\], 1"),
+        (network(), {"layers": "1"}, r"layers must be a sequence of names or patterns, got '1'; write \['1'\]"),
+        (network(), {"image_shape": (32, 32)}, "image_shape must be three positive sizes"),
+        (network(), {"value_range": (1, -1)}, "value_range must be"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3)), {}, "no submodule gives maps after an activation; name the layers: 0"),
+        (relu, {}, r"model must be a torch\.nn\.Module, got function"),
+        (nn.LazyConv2d(4, 3), {}, "weight"),
+        (Odd(SystemExit(3)), {}, "raises SystemExit: 3 .* which would end the program; remove that$"),
+    ],
+)
+def test_from_model_names_the_fix(model, options, message):
+    with pytest.raises(ValueError, match=message) as told:
+        Backbone.from_model(model, **options)
+    assert "\n" not in str(told.value)
+
+
+def test_a_call_gives_the_maps_of_every_layer():
+    net = network()
+    b = backbone(net.train(), layers=("3", "1"))
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    maps = b(images)
+    assert list(maps) == ["3", "1"] and net.training
+    x = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(maps["1"], net[:2](x), rtol=0, atol=1e-6)
+        torch.testing.assert_close(maps["3"], net(x), rtol=0, atol=1e-6)
+    for same in (torch.from_numpy(images).permute(0, 3, 1, 2), x, x.double().numpy()):
+        torch.testing.assert_close(b(same)["3"], maps["3"], rtol=0, atol=1e-6)
+    head = nn.Linear(8, 2)
+    head(maps["1"].mean((2, 3))).sum().backward()  # maps can be learned from
+    assert head.weight.grad is not None and not maps["1"].requires_grad
+
+
+@pytest.mark.parametrize("images", [torch.zeros(2, 3, 8, 8), torch.zeros(3, 16, 16), np.zeros((2, 16, 16, 3))])
+def test_a_call_takes_floats_of_its_own_shape_only(images):
+    with pytest.raises(ValueError, match=r"uint8, or floats \[n, 3, 16, 16\] in value_range, got (torch.)?float"):
+        backbone(network())(images)
+
+
+def test_repr_is_a_table():
+    assert repr(backbone(network(), layers=("1", "3@1"))).splitlines() == [
+        "Backbone of Sequential: 2 layers, 320 features",
+        "input  3 x 16 x 16 in [-1, 1]",
+        "layer  maps         features",
+        "1      8 x 16 x 16       128",
+        "3@1    12 x 8 x 8        192",
+    ]
+
+
+def test_repr_runs_the_network_once_and_leaves_random_numbers():
+    runs = []
+    net = network(nn.Dropout2d(0.5))
+    net.register_forward_pre_hook(lambda module, inputs: runs.append(torch.rand(1)))
+    b, before = backbone(net, layers=("1", "4")), torch.get_rng_state()
+    assert repr(b) == repr(b) and len(runs) == 1 and torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no such\nluck"), SystemExit(1)])
+def test_repr_never_raises(error):
+    text = repr(Backbone(Odd(error), ["act"], (3, 16, 16), (-1, 1)))
+    assert text.startswith("Backbone of Odd: 1 layer\ninput  3 x 16 x 16") and type(error).__name__ in text
+    assert len(text.splitlines()) == 5
+    with pytest.raises(BackboneError) as told:
+        Backbone(relu, 3, None, None)
+    assert repr(told.value.backbone).startswith("Backbone of function")
+
+
+def test_repr_of_many_layers_is_short():
+    net = nn.Sequential(*[nn.ReLU() for _ in range(100)])
+    text = repr(Backbone.from_model(net, layers=["*"]))
+    assert len(text.splitlines()) == 28 and text.endswith("... and 76 more")

@@ -134,22 +134,24 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_the_page_is_one_file_with_a_button_a_column_and_a_choice_of_protocol() -> None:
+def test_the_page_is_one_file_with_a_table_a_protocol_and_a_button_a_column() -> None:
     records = [RECORD, other("svhn", 20.0, protocol="svhn/1000-balanced", metric="error_percent")]
     text = leaderboard_files(records, [COST], PROTOCOLS)["leaderboard.html"].decode()
     page = Page(text)
-    assert page.cells[0] == [name.replace("_", " ") for name in LEADERBOARD_COLUMNS]
-    assert page.cells[1][:4] == [RECORD.method, "cifar10/full", "accuracy_percent", "79.41"]
-    assert len(page.all("button")) == len(LEADERBOARD_COLUMNS)
-    assert [o.get("value") for o in page.all("option")] == ["", *PROTOCOLS]
-    assert [r["data-protocol"] for r in page.all("tr") if "data-protocol" in r] == list(PROTOCOLS)
-    loads = [value for _, attrs in page.tags for name, value in attrs.items() if name in ("src", "href")]
-    assert loads == [] and "//" not in text.replace("// ", "") and "@import" not in text and "url(" not in text
+    assert page.cells[0][:3] == ["method", "accuracy\u00a0%", "features"]
+    assert page.cells[1][:3] == [RECORD.method, "79.41", "28,672"]
+    assert page.cells[2][:2] == ["method", "error\u00a0%"] and page.cells[3][:2] == ["svhn", "20.00"]
+    assert "accuracy in percent" in text and "error in percent" in text and "n = 10,000" in text
+    assert len(page.all("button")) == len(page.cells[0]) + len(page.cells[2])
+    assert [h["id"] for h in page.all("h4")] == list(PROTOCOLS)
+    assert [a["href"] for a in page.all("a")] == [f"#{name}" for name in PROTOCOLS]
+    assert page.all("link") == page.all("img") == [] and [s.get("src") for s in page.all("script")] == [None]
+    assert "//" not in text.replace("// ", "") and "@import" not in text and "url(" not in text
     assert "color-scheme: light dark" in text and "width=device-width" in text
     policies = [m["content"] or "" for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
     assert [policy.split(";")[0] for policy in policies] == ["default-src 'none'"]
 
 
-def test_a_protocol_without_rows_is_not_offered() -> None:
+def test_a_protocol_without_rows_has_no_table() -> None:
     page = Page(leaderboard_files([RECORD], [], PROTOCOLS)["leaderboard.html"].decode())
-    assert [o.get("value") for o in page.all("option")] == ["", "cifar10/full"]
+    assert [h["id"] for h in page.all("h4")] == ["cifar10/full"]

@@ -35,8 +35,8 @@ class Photos:
     names: paths inside the source of the files that could be read as images, as the system spells them.
     images: uint8 [N, side, side, 3], RGB thumbnails, each photograph squashed to a square, a read-only memory map; None
     if no thumbnails were wanted.
-    codes: uint64 [N] for each hash, taken from the full photographs; equal to those of imagehash bit for bit, except
-    for treated images.
+    codes: uint64 [N] for each hash, or [N, 8] for the eight orientations, taken from the full photographs; equal to
+    those of imagehash bit for bit, except for treated images.
     skipped: (name, reason) of every file that may hold images but could not be used, sorted.
     digest: SHA-256 over all of the above (64 hex digits).
     noted: (name, reason) of what is left out without the loss of an image (see `listing`), sorted.
@@ -59,6 +59,7 @@ def read(
     run: Run,
     *,
     hashes: Sequence[str] = ("phash",),
+    turned: bool = False,
     side: int | None = 64,
     apart_from: Path | None = None,
     workers: int | None = None,
@@ -67,8 +68,9 @@ def read(
     """Hash every photograph in the folder or zip `source` (see `list_images`).
 
     apart_from: a folder or zip whose files are left out of `source`, so that none of them is compared with itself.
-    hashes: names of the hashes, among "phash", "ahash" and "dhash". side: side of the thumbnails in pixels; None makes
-    no thumbnails, which is faster by a quarter. workers: see `work_through`.
+    hashes: names of the hashes, among "phash", "ahash" and "dhash". turned: hash each image in its eight orientations.
+    side: side of the thumbnails in pixels; None makes no thumbnails, which is faster by a quarter. workers: see
+    `work_through`.
 
     Raises UserError if `source` is neither a folder nor a zip or holds no image, or if a worker dies; OSError if
     RUNS_ROOT cannot be written.
@@ -77,10 +79,17 @@ def read(
     if apart_from is not None:
         listing = without(listing, source, apart_from)
     files, skipped = listing.files, list(listing.skipped)
-    made_by = [FORMAT, sorted(hashes), side, PIL.__version__, features.version("libjpeg_turbo")]
+    made_by = [
+        FORMAT,
+        sorted(hashes),
+        side,
+        PIL.__version__,
+        features.version("libjpeg_turbo"),
+        *(["turned"] if turned else []),
+    ]
     folder = run.runs_root / "photos" / kept.key(str(source.resolve()), made_by)
     folder.mkdir(parents=True, exist_ok=True)
-    hash_chunk = partial(_hashed, hashes=tuple(hashes), side=side)
+    hash_chunk = partial(_hashed, hashes=tuple(hashes), turned=turned, side=side)
     names: list[str] = []
     readers: list[dedup.File] = []
     codes: dict[str, list[np.ndarray]] = {name: [] for name in hashes}
@@ -113,8 +122,9 @@ def read(
     return Photos(names, images, whole, skipped, digest.hexdigest(), listing.noted, dict(treated), readers)
 
 
-def _hashed(chunk: FileChunk, *, hashes: Sequence[str], side: int | None) -> Outcome:
-    hashed = dedup.hash_files(chunk.readers(), hashes=hashes, side=side, max_file_bytes=MAX_FILE_BYTES)
+def _hashed(chunk: FileChunk, *, hashes: Sequence[str], turned: bool, side: int | None) -> Outcome:
+    readers = chunk.readers()
+    hashed = dedup.hash_files(readers, hashes=hashes, turned=turned, side=side, max_file_bytes=MAX_FILE_BYTES)
     arrays: dict[str, np.ndarray] = {"kept": hashed.kept, **hashed.codes}
     if hashed.images is not None:
         arrays["images"] = hashed.images

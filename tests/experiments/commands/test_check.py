@@ -1,5 +1,7 @@
 """`dcgan-eval check` end to end: what it prints, what it records, and its exit codes."""
 
+import json
+import os
 import re
 
 import pytest
@@ -27,15 +29,24 @@ def place(workplace: Workplace) -> Workplace:
     return workplace
 
 
+def printed_by(capsys: pytest.CaptureFixture) -> str:
+    """What was printed, each check and note on one line; no line is longer than 100 characters."""
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    return re.sub(r"\n( {22}| {7})(?=\S)", " ", out)
+
+
 def test_a_sound_network_of_a_users_own(place: Workplace, capsys: pytest.CaptureFixture) -> None:
     assert place.main("check", f"{place.root / 'mine.py'}:make") == 0
-    printed = capsys.readouterr().out
+    printed = printed_by(capsys)
     assert printed.startswith("mine.py:make, on cpu\nok     module         Sequential\n")
     assert len(re.findall(r"^ok ", printed, re.MULTILINE)) == 15 and "FAIL" not in printed
     assert re.search(r"^1 +5 x 32 x 32 +80\n2 +5 x 8 x 8 +80\nall +160$", printed, re.MULTILINE)
     assert "parameters     140\n" in printed and "multiply-adds  0.1 million an image\n" in printed
     assert re.search(r"^speed +[\d.,]+ ms an image, [\d.,]+ a second \(median of 7 batches of \d+\)$", printed, re.M)
-    assert re.search(r"^cifar10 +0\.0 GB of features for 60,000 images\nsvhn +0\.1 GB .* 99,289 images$", printed, re.M)
+    assert re.search(
+        r"^cifar10 +38\.4 MB of features for 60,000 images\nsvhn +63\.5 MB .* 99,289 images$", printed, re.M
+    )
     assert not place.run.results.exists()
 
 
@@ -56,7 +67,7 @@ def test_large_features_are_warned_of_and_are_no_failure(place: Workplace, capsy
     loud = USERS.replace("torch.nn.MaxPool2d(4)", "torch.nn.LPPool2d(1, 4)").replace("(-1, 1)", "(-1e4, 1e4)")
     (place.root / "mine.py").write_text(loud)
     assert place.main("check", f"{place.root / 'mine.py'}:make") == 0
-    assert re.search(r"^warn   range          .*: 1, 2; scale the features, or", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^warn   range          .*: 1, 2; scale the features, or", printed_by(capsys), re.MULTILINE)
 
 
 def test_what_is_assumed_about_a_port_is_told(place: Workplace, capsys: pytest.CaptureFixture) -> None:
@@ -71,7 +82,7 @@ def test_what_is_assumed_about_a_port_is_told(place: Workplace, capsys: pytest.C
     net = nn.Sequential(*parts, nn.Conv2d(8, 1, 4))
     torch.save({"netD": net.state_dict()}, place.root / "last.ckpt")
     assert place.main("check", str(place.root / "last.ckpt")) == 0
-    assert capsys.readouterr().out.splitlines()[:4] == [
+    assert printed_by(capsys).splitlines()[:4] == [
         "DCGAN port last, on cpu",
         "note   the discriminator is netD in the file",
         "note   batch norm is after its activation, as the keys tell",
@@ -111,7 +122,7 @@ def test_everything_that_is_wrong_is_told_and_exit_1(
         source = source.replace(*edit)
     (place.root / "mine.py").write_text(source)
     assert place.main("check", f"{place.root / 'mine.py'}:make", "--record") == 1
-    printed = capsys.readouterr().out
+    printed = printed_by(capsys)
     failed = [line for line in printed.splitlines() if line.startswith("FAIL")]
     assert len(failed) == len(lines)
     assert all(re.match(f"FAIL   {line}", found) for line, found in zip(lines, failed, strict=True)), failed
@@ -134,6 +145,35 @@ def test_mistakes_are_one_line_and_exit_2(
     assert place.main("check", *arguments) == 2
     error = capsys.readouterr().err.strip()
     assert text in error and "\n" not in error
+
+
+def test_json_is_one_object(place: Workplace, capsys: pytest.CaptureFixture) -> None:
+    keys = {"network", "device", "passed", "notes", "checks", "layers"}
+    keys |= {"parameters", "multiply_adds", "images_per_second", "batch", "features"}
+    assert place.main("check", f"{place.root / 'mine.py'}:make", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found.keys() == keys and found["passed"] and found["features"] == 160
+    assert found["layers"] == [
+        {"layer": "1", "maps": [5, 32, 32], "features": 80},
+        {"layer": "2", "maps": [5, 8, 8], "features": 80},
+    ]
+    (place.root / "mine.py").write_text(USERS.replace("(-1, 1)", "(1, -1)"))
+    assert place.main("check", f"{place.root / 'mine.py'}:make", "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found.keys() == keys and not found["passed"] and found["parameters"] is None
+    (failed,) = [check for check in found["checks"] if check["verdict"] == "fail"]
+    assert failed["check"] == "input" and "low < high" in failed["seen"]
+
+
+@pytest.mark.parametrize("load", [0.1, 64.0])
+def test_a_busy_machine_is_warned_of(
+    place: Workplace, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, load: float
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert place.main("check", "random:imagenet32,width=2", "--quiet") == 0
+    told = capsys.readouterr().err
+    assert told == "" if load < 1 else told.startswith("warning: the machine is busy (load 64.0 on 2 cores): its speed")
 
 
 def test_an_unwritable_place_for_records_is_found_first(place: Workplace, capsys: pytest.CaptureFixture) -> None:

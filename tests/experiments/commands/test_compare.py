@@ -1,6 +1,7 @@
 """`dcgan-eval compare` end to end on fabricated records: the gate's exit codes, what it prints, what it refuses."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -62,9 +63,11 @@ def compare(root: Path, *arguments: str) -> int:
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], str]:
-    """Lines of the answer, and the last line of what is said."""
+    """Lines of the answer without the verdict, none too long; and the verdict, or the error."""
     captured = capsys.readouterr()
-    return captured.out.splitlines(), captured.err.splitlines()[-1]
+    lines = captured.out.splitlines()
+    assert all(len(line) <= 100 for line in lines)
+    return (lines[:-2], lines[-1]) if lines else ([], captured.err.splitlines()[-1])
 
 
 def test_a_worse_network_closes_the_gate(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,8 +125,8 @@ def test_mirrored_records_are_compared_with_each_other(roots: Path, capsys: pyte
     named = {"method": f"{contender.name} + L2-SVM", "test": test, "weights": contender.weights}
     assert compare(roots, target, target, "--protocol", mirrored) == 2
     said = told(capsys)[1]
-    assert "has no record of cifar10/full-mirrored; measure it first: dcgan-eval eval" in said
-    assert said.endswith("--table cifar10 --protocol cifar10/full --mirrored")
+    assert said.startswith("dcgan-eval: no record of both by cifar10/full-mirrored: A (random:imagenet32,width=2) was")
+    assert said.endswith("measure A first: dcgan-eval eval random:imagenet32,width=2 --mirrored")
     add(roots, "r", GOOD, protocol="cifar10/full", run_id="20260111-00000000", **named)
     add(roots, "r", BAD, protocol=mirrored, run_id="20260112-00000000", **named)
     assert compare(roots, target, target, "--protocol", mirrored) == 0
@@ -140,7 +143,7 @@ def test_classes_are_left_out_where_their_labels_are_not_at_hand(
     runs = [r.run_id for r in results.read_records(records(roots))[-2:]]
     assert compare(roots, *runs) == 0
     assert told(capsys)[0][-1] == (
-        "no classes: the labels of these test images were not found; dcgan-eval data cifar10-test gets the set"
+        "no classes: no labels of these test images are at hand; dcgan-eval data cifar10-test gets them"
     )
 
 
@@ -151,18 +154,19 @@ def test_classes_are_left_out_where_their_labels_are_not_at_hand(
         ([RUNS["good"], "20200101-00000000"], "no run 20200101-00000000 in"),
         (
             [RUNS["good"], "pixels"],
-            "raw pixels + L2-SVM has no record of cifar10/full; measure it first: dcgan-eval eval",
+            "A (20260101-00000001) was measured by cifar10/full; B (pixels) was measured by none; measure B first: "
+            "dcgan-eval eval pixels",
         ),
-        ([RUNS["good"], "nothing.safetensors"], "backbone 'nothing.safetensors'"),
+        ([RUNS["good"], "nothing.safetensors"], "no checkpoint at nothing.safetensors"),
         (["pixels", "pixels", "--table", "svhn"], "eval pixels --table svhn --protocol svhn/1000-balanced"),
         (["pixels", "pixels", "--protocol", "x"], "no protocol 'x'; there are cifar10/full, cifar10/400-per-class"),
         (["pixels", "pixels", "--protocol", "cifar10/ful-mirrored"], "did you mean 'cifar10/full-mirrored'?"),
-        (["supervised:svhn32", "pixels"], "'supervised:svhn32' by cifar10/full must be named by its run id"),
+        (["supervised:svhn32", "pixels"], "'supervised:svhn32' must be named by its run id"),
         (
             [RUNS["good"], RUNS["bad"], "--protocol", "cifar10/400-per-class"],
-            "was not measured by cifar10/400-per-class",
+            "no record of both by cifar10/400-per-class: A (20260101-00000001) was measured by cifar10/full; B",
         ),
-        ([RUNS["good"], "20260109-00000000"], "was not measured by cifar10/full but by cifar10/full-without-leaked"),
+        ([RUNS["good"], "20260109-00000000"], "was measured by cifar10/full-without-leaked; name runs"),
         (["20260109-00000000", "20260109-00000000"], "got cifar10/full-without-leaked"),
         ([RUNS["good"], "20260110-00000000"], "are of different test sets: name runs that share them"),
     ],
@@ -176,6 +180,43 @@ def test_mistakes_are_one_line_that_names_the_fix(
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
     assert text in line and captured.out == ""
+
+
+def test_the_newest_common_protocol_is_taken_and_said(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both by cifar10/full, then by a subset, then A by another seed's subset that B lacks."""
+    test = results.read_records(records(roots))[0].inputs["test"]
+    targets = ("random:imagenet32,width=2", "random:imagenet32,width=3")
+    subset = {"protocol": "cifar10/subset-1000", "spec": {"protocol": "cifar10/full", "subset": 1000, "seed": 0}}
+    runs = [(0, "20260201-00000000", {}), (1, "20260201-00000001", {})]
+    runs += [(0, "20260202-00000000", subset), (1, "20260202-00000001", subset)]
+    runs += [(0, "20260203-00000000", subset)]
+    for i, run_id, changes in runs:
+        contender = resolve(targets[i])
+        named = {"method": f"{contender.name} + L2-SVM", "weights": contender.weights, "run_id": run_id}
+        digest = test if not changes else "of seed 1" if run_id.startswith("20260203") else "of seed 0"
+        add(roots, "r", GOOD, test=digest, **named, **changes)
+    for words in (targets, ("20260202-00000000", targets[1])):
+        assert compare(roots, *words) == 0
+        out, err = capsys.readouterr()
+        assert "cifar10/subset-1000: 200 test images" in out and "20260202-00000001" in out
+        note = "by cifar10/subset-1000, the newest of both; --protocol takes another: cifar10/full\n"
+        assert err == (note if words is targets else "")
+    assert compare(roots, *targets, "--protocol", "cifar10/full") == 0
+    assert "20260201-00000001" in capsys.readouterr().out
+    assert compare(roots, "20260202-00000000", "random:imagenet32,width=4") == 2
+    fix = "measure B first: dcgan-eval eval random:imagenet32,width=4 --subset 1000\n"
+    assert capsys.readouterr().err.endswith(fix)
+
+
+def test_json_is_one_object(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(roots, RUNS["good"], RUNS["bad"], "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == [
+        *("a", "b", "protocol", "n_test", "n_runs", "difference", "interval", "interval_kind", "test", "p_value"),
+        *("agreement_percent", "kappa", "classes", "alpha", "worse"),
+    ]
+    assert found["a"] == {"method": "good", "run_id": RUNS["good"], "accuracy_percent": 75.0}
+    assert found["difference"] == pytest.approx(-21) and found["worse"] and len(found["classes"]) == 10
 
 
 def test_help_states_the_gate(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """`dcgan-eval data` and `data pack` as a person runs them: exit codes, one line for each mistake."""
 
 import io
+import json
 import os
 import pickle
 import struct
@@ -78,10 +79,24 @@ def test_pack_then_load_by_name(album: Path, run: Run, tmp_path: Path, capsys: p
 def test_a_corrupt_file_is_named_and_exit_1(album: Path, run: Run, capsys: pytest.CaptureFixture) -> None:
     (album / "cut.jpg").write_bytes(_photograph(9)[:600])
     assert cli.main(["data", "pack", "album", "--size", "32"]) == 1
-    assert "skipped cut.jpg: " in capsys.readouterr().err
+    told = capsys.readouterr()
+    listed = run.runs_root / "packed" / "album-32" / "meta.json"
+    assert "skipped cut.jpg: " in told.err
+    assert told.out.splitlines()[-1] == f"1 file could not be read: listed in {listed}"
     assert len(load("album-32", run).images) == 5
     assert cli.main(["data", "album-32"]) == 1
     assert "skipped cut.jpg: " in capsys.readouterr().err
+    assert cli.main(["data", "album-32", "--allow-skipped", "--json", "--quiet"]) == 0
+    told = capsys.readouterr()
+    (found,) = json.loads(told.out)["sets"]
+    assert told.err == "" and found == {
+        "name": "album-32",
+        "shape": [5, 32, 32, 3],
+        "digest": load("album-32", run).digest,
+        "source": "album",
+        "folder": str(listed.parent),
+        "skipped": 1,
+    }
 
 
 def test_a_set_is_packed_again_where_both_roots_are_one_folder(album: Path) -> None:
@@ -92,7 +107,8 @@ def test_a_set_is_packed_again_where_both_roots_are_one_folder(album: Path) -> N
 def test_a_dry_run_leaves_nothing(album: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["data", "pack", "album", "--size", "32", "--dry-run"]) == 0
     assert os.listdir(tmp_path) == ["album"]
-    assert capsys.readouterr().out.startswith("would pack 5 images of album into ")
+    said = capsys.readouterr().out
+    assert said.startswith("would pack 5 images of album into ") and ": 15.4 kB, double while packing" in said
 
 
 def test_an_interruption_is_130_and_the_same_command_goes_on(
@@ -297,7 +313,7 @@ def test_what_is_left_out_is_said(album: Path, run: Run, capsys: pytest.CaptureF
     assert meta["noted_files"] == ["again.jpg: the same file as 0.jpg"] and meta["skipped_files"] == []
     (album / "shot.nef").write_bytes(b"")
     assert cli.main(["data", "pack", "album", "--size", "32", "--dry-run"]) == 0
-    assert "would leave out 1 file, such as shot.nef: a camera's raw file" in capsys.readouterr().out
+    assert "would skip 1 file, such as shot.nef: a camera's raw file" in capsys.readouterr().out
     assert cli.main(["data", "pack", "album", "--size", "32"]) == 1
     assert "skipped shot.nef: a camera's raw file, which is not read: convert it" in capsys.readouterr().err
 

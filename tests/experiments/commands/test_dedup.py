@@ -35,10 +35,14 @@ def album(tmp_path: Path) -> Path:
 def test_the_summary_is_printed(workplace: Workplace, sets: Path, capsys: pytest.CaptureFixture) -> None:
     assert workplace.main("dedup", "tiny-imagenet-32", "--method", "phash", "--radius", "2") == 0
     out, told = sets / "tiny-imagenet-32", capsys.readouterr()
-    assert json.loads(told.out) == json.loads((out / "summary.json").read_text())
+    assert told.out.splitlines() == [
+        "tiny-imagenet-32: 1 of 41 images repeats an earlier one, in 1 group",
+        f"judge the groups in {out / 'gallery.html'}",
+    ]
+    assert workplace.main("dedup", "tiny-imagenet-32", "--method", "phash", "--radius", "2", "--json", "--quiet") == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == json.loads((out / "summary.json").read_text()) and told.err == ""
     assert json.loads(told.out)["pass"] == {"method": "phash", "radius": 2} and removed(out) == [40]
-    assert "tiny-imagenet-32: 1 of 41 images repeats an earlier one, in 1 group" in told.err
-    assert f"judge the groups in {out / 'gallery.html'}" in told.err
 
 
 def test_the_calibrated_pass_between_two_sets_leaves_an_audit(workplace: Workplace, sets: Path) -> None:
@@ -79,8 +83,13 @@ def test_a_long_name_has_a_default_folder(workplace: Workplace, album: Path, tmp
     assert workplace.main("dedup", str(long), "--method", "phash") == 1
 
 
-def test_skipped_files_are_exit_code_1(workplace: Workplace, album: Path) -> None:
-    assert workplace.main("dedup", str(album), "--method", "phash") == 1
+def test_skipped_files_are_exit_code_1_unless_allowed(
+    workplace: Workplace, album: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert workplace.main("dedup", str(album), "--method", "phash", "--out", str(album / "out")) == 1
+    listed = album / "out" / "skipped.csv"
+    assert capsys.readouterr().out.splitlines()[-1] == f"1 file could not be read: listed in {listed}"
+    assert workplace.main("dedup", str(album), "--method", "phash", "--allow-skipped") == 0
     (album / "empty.jpg").unlink()
     assert workplace.main("dedup", str(album), "--method", "phash") == 0
 
@@ -91,7 +100,7 @@ def test_links_are_listed_and_no_reason_for_exit_code_1(
     (album / "empty.jpg").unlink()
     (album / "first.png").symlink_to("0.png")
     os.link(album / "1.png", album / "second.png")
-    assert workplace.main("dedup", str(album), "--method", "phash", "--out", str(album / "out")) == 0
+    assert workplace.main("dedup", str(album), "--method", "phash", "--out", str(album / "out"), "--json") == 0
     told = capsys.readouterr()
     summary = json.loads(told.out)
     assert (summary["images"], summary["removed"], summary["skipped"], summary["noted"]) == (3, 0, 0, 2)
@@ -129,7 +138,7 @@ def test_a_pass_sees_images_as_people_do(
         gray = np.asarray(Image.fromarray(photographs(3, seed=2)[i]).convert("L"))
         Image.fromarray(gray.astype(np.uint16) * 257).save(folder / f"{i}-d.png")
         Image.fromarray(gray).save(folder / f"{i}-e.png")
-    assert workplace.main("dedup", str(folder), "--method", method, "--out", str(tmp_path / "out")) == 0
+    assert workplace.main("dedup", str(folder), "--method", method, "--out", str(tmp_path / "out"), "--json") == 0
     told = capsys.readouterr()
     assert json.loads(told.out)["treated"] == {"upright": 3, "white": 3, "integers": 3}
     assert "images that were changed: 3 turned upright, 3 composited on white, 3 scaled" in told.err
@@ -150,7 +159,9 @@ def test_a_folder_does_not_meet_itself_in_another(
     (album.parent / "view" / "linked").symlink_to(album / "in")
     inner, linked, out = str(album / "in"), str(album.parent / "view"), str(album.parent / "out")
     for source in (inner, linked):
-        assert workplace.main("dedup", source, "--against", str(album), "--method", "phash", "--out", out) == 0
+        assert (
+            workplace.main("dedup", source, "--against", str(album), "--method", "phash", "--out", out, "--json") == 0
+        )
         assert removed(Path(out)) == [1]  # for copy.png
         assert json.loads(capsys.readouterr().out)["noted"] == 2
     assert workplace.main("dedup", str(album), "--against", inner, "--method", "phash") == 2
@@ -167,7 +178,7 @@ def test_a_dry_run_says_what_would_be_done(
 ) -> None:
     assert workplace.main("dedup", str(album), "--against", "tiny-imagenet-32", "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "4 image files" in said and " MB, decoded on all cores" in said and "41 images of 32x32, 3 channels" in said
+    assert "4 image files" in said and " kB, decoded on all cores" in said and "41 images of 32x32, 3 channels" in said
     assert "would search by near-duplicates, which takes a minute" in said and not sets.exists()
     assert workplace.main("dedup", "svhn-train", "--method", "dhash", "--dry-run") == 0
     said = capsys.readouterr().out

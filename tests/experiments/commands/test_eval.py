@@ -27,7 +27,10 @@ def test_eval_measures_records_and_prints(roots: Path, capsys: pytest.CaptureFix
     assert record["value"] > 40  # chance is 10
     assert record["protocol"] == "cifar10/subset-640" and record["n_test"] == 128
     assert (record["features"], record["max_units"]) == (16 * 4 * (1 + 1 + 2 + 2 + 4 + 4), 16)
-    assert f"{record['value']:.2f}" in printed and record["run_id"] in printed and "82.8" in printed
+    *_, beside, figure = printed.splitlines()
+    assert f"{record['value']:.2f} % (95 % " in figure and "n 128, cifar10/subset-640, run " in figure
+    assert figure.endswith(record["run_id"]) and "82.8" not in printed  # a subset is not set beside the paper's row
+    assert beside == "compare with a control: dcgan-eval eval pixels --subset 640"
     grid = record["selection"]["grid"]
     assert len(grid) >= 6 and max(g["accuracy"] for g in grid) == next(
         g["accuracy"] for g in grid if g["C"] == record["selection"]["C"]

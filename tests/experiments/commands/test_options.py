@@ -17,7 +17,7 @@ from experiments.run.errors import UserError
 from tests.experiments.commands.small import RANDOM, USERS, records
 
 
-@pytest.mark.parametrize(("store", "size"), [("float32", "1.7 GB (float32)"), ("float16", "0.9 GB (float16)")])
+@pytest.mark.parametrize(("store", "size"), [("float32", "1.72 GB (float32)"), ("float16", "860 MB (float16)")])
 def test_a_dry_run_states_the_disk_that_the_type_needs(
     workplace, store: str, size: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,7 +56,7 @@ def test_the_default_is_at_full_width_and_a_full_disk_names_less(
     monkeypatch.delenv("BACKBONE", raising=False)
     assert cli.main(["eval", "--table", "cifar10", "--dry-run"]) == 0
     plan = capsys.readouterr().out
-    assert "DCGAN imagenet32-contrast + L2-SVM" in plan and "28,672 features" in plan and "features: 6.9 GB" in plan
+    assert "DCGAN imagenet32-contrast + L2-SVM" in plan and "28,672 features" in plan and "features: 6.88 GB" in plan
     assert "half is enough with --store float16 or BACKBONE=imagenet32-half, which also takes less memory" in plan
     assert cli.main(["eval", "imagenet32-half", "--dry-run"]) == 0
     assert capsys.readouterr().out.splitlines()[1].endswith("half is enough with --store float16")

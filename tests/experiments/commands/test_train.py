@@ -52,6 +52,21 @@ def test_a_dry_run_says_what_would_be_trained(workplace, capsys):
     assert not out.exists()
 
 
+def test_a_tracker_of_the_users_own_is_told_of_every_look(workplace, recipe, capsys):
+    own = workplace.root / "own.py"
+    own.write_text(
+        "def tracker(folder, recipe):\n"
+        "    return lambda step, row, grid: (folder / f\"told {recipe['name']} {grid.name}\").touch()\n"
+    )
+    assert workplace.main("train", recipe, "--tracker", f"{own}:none", "--dry-run") == 2
+    assert f"cannot load the tracker {own}:none" in capsys.readouterr().err
+    assert not (workplace.run.runs_root / "train").exists()
+    assert workplace.main("train", recipe, "--tracker", f"{own}:tracker") == 0
+    out = workplace.run.runs_root / "train" / "tiny"
+    frames = sorted(f"told tiny {file.name}" for file in (out / "epochs").iterdir())
+    assert sorted(file.name for file in out.glob("told *")) == frames and len(frames) > 1
+
+
 def test_a_recipe_is_trained_and_recorded(workplace, recipe, capsys):
     assert workplace.main("train", recipe, "--record", "--checkpoint-images", "16") == 0
     out = workplace.run.runs_root / "train" / "tiny"

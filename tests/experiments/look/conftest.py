@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import gan
+from experiments.look import sheet
 from tests.experiments.look.made_up import HELD_OUT, IMAGES, NETWORKS, N
 from tests.gan.small import ARCH
 from tests.workplace import Workplace
@@ -35,3 +36,17 @@ def root(workplace: Workplace) -> Path:
     written = {**digests, "data": data, "recipe": {"training": {"seed": 3}}}
     (run / "training.json").write_text(json.dumps(written))
     return workplace.root
+
+
+@pytest.fixture
+def sheets(monkeypatch: pytest.MonkeyPatch) -> list[tuple[sheet.Block, ...]]:
+    """The blocks of every sheet that is drawn, in their order."""
+    drawn: list[tuple[sheet.Block, ...]] = []
+    place = sheet.layout
+
+    def noted(*blocks: sheet.Block, title: str = "") -> sheet.Layout:
+        drawn.append(blocks)
+        return place(*blocks, title=title)
+
+    monkeypatch.setattr(sheet, "layout", noted)
+    return drawn

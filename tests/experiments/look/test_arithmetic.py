@@ -5,17 +5,23 @@ import torch
 from PIL import Image
 
 import gan
-from tests.experiments.look.made_up import SIZE, frozen, looked, record, rewritten, rows, size, weights
+from experiments.look import sheet
+from tests.experiments.look.made_up import SIZE, frozen, looked, record, rewritten, rows, weights
 
 
-def test_arithmetic_from_the_sheets_json_and_from_indices(root):
+def test_arithmetic_from_the_sheets_json_and_from_indices(root, sheets):
     concepts = {"a man": [1, 2, 3], "a woman": [4, 5, 6, 7], "smiling": [8, 9, 10]}
     file, run = rewritten(root / "c.json", seed=2, weights=weights(root), concepts=concepts), root / "run"
     looked("arithmetic", run, "--exemplars", file, "--out", root / "a")
     indices = ["--a", "1,2,3", "--b", "4,5,6,7", "--c", "8,9,10", "--seed", "2"]
     looked("arithmetic", run, *indices, "--out", root / "b")
-    assert (root / "a" / "arithmetic.png").read_bytes() == (root / "b" / "arithmetic.png").read_bytes()
-    assert size(root / "a" / "arithmetic.png") == (8 * SIZE + 3 * 4, 3 * SIZE)
+    for named_block, block in zip(*sheets, strict=True):
+        assert np.array_equal(named_block.images, block.images)
+    assert list(sheets[1][0].rows) == ["A", "B", "C"]
+    chosen, means, around, pixels = sheets[0]
+    assert list(chosen.rows) == ["A: a man", "B: a woman", "C: smiling"] and chosen.images.shape[:2] == (3, 3)
+    assert means.title == "mean z" and pixels.title == "A - B + C of pixels"
+    assert around.title.startswith("A - B + C of the mean z (framed)") and around.marked == (1, 1)
     written = record(root / "a", root)
     assert {c["name"]: c["indices"] for c in written["settings"]["concepts"]} == concepts and written["seed"] == 2
 
@@ -23,8 +29,12 @@ def test_arithmetic_from_the_sheets_json_and_from_indices(root):
     looked("arithmetic", run, "--exemplars", file, *named, "--out", root / "c")
     assert [c["name"] for c in record(root / "c", root)["settings"]["concepts"]] == ["smiling", "a man", "a woman"]
 
+    placed = sheet.layout(*sheets[0])
+    x, y = placed.corners[2][1, 1]
     with Image.open(root / "a" / "arithmetic.png") as opened:
-        middle = np.asarray(opened)[SIZE : 2 * SIZE, 5 * SIZE + 8 : 6 * SIZE + 8]
+        assert opened.size == placed.size
+        middle = np.asarray(opened)[y : y + SIZE * placed.scale, x : x + SIZE * placed.scale]
+    middle = middle[:: placed.scale, :: placed.scale]
     generator, z, _ = frozen(root, seed=2)
     result = z[1:4].mean(0) - z[4:8].mean(0) + z[8:11].mean(0)
     assert np.abs(middle.astype(int) - gan.draw(generator, result[None])[0].numpy()).max() <= 1
@@ -50,20 +60,21 @@ def test_the_figures_of_arithmetic_are_those_by_hand(root):
     assert [line["picture"] for line in lines[4:]] == ["in pixels", "result with noise 0.25, mean of 8"]
 
 
-def test_turn(root):
+def test_turn(root, sheets):
     file = rewritten(root / "t.json", seed=0, weights=weights(root), concepts={"left": [1, 2, 3], "right": [4, 5, 6]})
     looked("arithmetic", root / "run", "--turn", "--exemplars", file)
     out = root / "runs" / "look" / "turn-run"
     lines = rows(out / "figures.csv")
-    assert size(out / "turn.png") == (7 * SIZE, 5 * SIZE) and len(lines) == 5
+    ((block,),) = sheets
+    assert (out / "turn.png").exists() and len(lines) == 5
+    assert list(block.columns) == ["A: left", *[""] * 5, "B: right"] and block.rows[1] == "new sample (middle)"
     generator, z, noise = frozen(root)
     left, right = z[1:4].mean(0), z[4:7].mean(0)
     new = gan.sample_z(generator.arch, 4, noise)
     ways = torch.stack([torch.linspace(0, 1, 7)] + 4 * [torch.linspace(-0.5, 0.5, 7)])
     starts = torch.cat([left[None], new])
     images = gan.draw(generator, (starts[:, None] + ways[..., None] * (right - left)).flatten(0, 1))
-    with Image.open(out / "turn.png") as opened:
-        shown = np.asarray(opened).reshape(5, SIZE, 7, SIZE, 3).swapaxes(1, 2).reshape(35, SIZE, SIZE, 3)
+    shown = block.images.reshape(35, SIZE, SIZE, 3)
     assert np.abs(shown.astype(int) - images.numpy()).max() <= 1
     unit = torch.pdist(gan.draw(generator, z[-256:]).double().flatten(1)).mean()
     flat = torch.from_numpy(shown).double().reshape(5, 7, -1)

@@ -6,7 +6,7 @@ import torch
 
 import features
 import gan
-from tests.experiments.look.made_up import IMAGES, SIZE, TRAINED_ON, looked, record, rows, size, weights
+from tests.experiments.look.made_up import IMAGES, SIZE, TRAINED_ON, looked, record, rows, weights
 
 OPTIONS = ("--maps", 5, "--top", 2, "--images", 50, "--seed", 5)  # the run's weights are of seed 0
 
@@ -23,13 +23,18 @@ def responses(root, fresh):
     return -np.sort(-features.extract(backbone, images, pool=features.max_grid(1)), axis=0)
 
 
-def test_filters_of_a_run(root):
+def test_filters_of_a_run(root, sheets):
     looked("filters", root / "run", *OPTIONS)
     out = root / "runs" / "look" / "filters-run"
     lines = rows(out / "filters.csv")
     assert {(r["network"], r["rank"]) for r in lines} == {(n, k) for n in ("as given", "random-init") for k in "01"}
     assert all(0 < float(r["half_energy_percent"]) <= 50 for r in lines)
-    assert size(out / "filters.png") == (4 * SIZE + 4, 10 * SIZE)
+    ((trained, fresh),) = sheets
+    assert (trained.title, fresh.title) == ("trained", "random weights") and (out / "filters.png").exists()
+    for block, name in ((trained, "as given"), (fresh, "random-init")):
+        shown = [r["map"] for r in lines if (r["network"], r["rank"]) == (name, "0")]
+        assert list(block.rows) == [label for channel in shown for label in (f"map {channel}", "gradient")]
+        assert block.images.shape == (10, 2, SIZE, SIZE, 3)
     strongest = {n: responses(root, fresh) for n, fresh in (("as given", False), ("random-init", True))}
     for line in lines:
         expected = strongest[line["network"]][int(line["rank"]), int(line["map"])]
@@ -46,7 +51,7 @@ def test_filters_of_a_run(root):
     assert rows(root / "of-samples" / "filters.csv") != lines
 
 
-def test_filters_of_any_backbone_are_the_same_again(root):
+def test_filters_of_any_backbone_are_the_same_again(root, sheets):
     (root / "mine.py").write_text(
         "import torch, features\n"
         "def make():\n"
@@ -57,7 +62,7 @@ def test_filters_of_any_backbone_are_the_same_again(root):
     )
     command = ["filters", f"{root / 'mine.py'}:make", "--data", "made-up", *OPTIONS, "--out", root / "f"]
     looked(*command)
-    assert size(root / "f" / "filters.png") == (4 * 12 + 4, 10 * 12)
+    assert [block.images.shape[1:] for block in sheets[0]] == [(2, 12, 12, 3)] * 2
     one = (root / "f" / "filters.csv").read_bytes()
     looked(*command)
     assert (root / "f" / "filters.csv").read_bytes() == one

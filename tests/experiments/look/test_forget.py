@@ -7,7 +7,7 @@ import torch
 import evaluation
 import features
 import gan
-from tests.experiments.look.made_up import SIZE, frozen, looked, record, rewritten, rows, size, weights
+from tests.experiments.look.made_up import SIZE, frozen, looked, record, rewritten, rows, weights
 
 BOXES = {"3": [[0, 0, 8, 8]], "0": [[0, 0, 8, 8]], "11": [[0, 0, 8, 8]], "5": [[2, 3.5, 7, 9], [8, 8, 16, 16]], "6": []}
 
@@ -25,19 +25,23 @@ def inside(positions):
 
 
 @pytest.fixture
-def out(root):
+def out(root, sheets):
     file = rewritten(root / "boxes.json", seed=1, weights=weights(root), boxes=BOXES)
     looked("forget", root / "run", "--boxes", file, "--draws", 2)
     return root / "runs" / "look" / "forget-run"
 
 
-def test_maps_that_tell_of_the_boxes_are_dropped(root, out):
-    assert size(out / "boxed.png") == (4 * SIZE, 3 * SIZE) and size(out / "new.png") == (12 * SIZE, 3 * SIZE)
+def test_maps_that_tell_of_the_boxes_are_dropped(root, out, sheets):
+    assert (out / "boxed.png").exists() and (out / "new.png").exists()
     lines, maps = rows(out / "figures.csv"), rows(out / "maps.csv")
     assert [r["dropped"] for r in lines] == ["positive weight", "random 0", "random 1"]
     dropped = [int(m["map"]) for m in maps if float(m["weight"]) > 0]
     assert [int(m["map"]) for m in maps if m["dropped"] == "1"] == dropped
     assert 0 < len(dropped) < len(maps) == 12 and {r["maps"] for r in lines} == {str(len(dropped))}
+    n = len(dropped)
+    words = ["before", f"after: {n} maps dropped", f"{n} random maps dropped"]
+    assert [list(block.rows) for (block,) in sheets] == [words] * 2
+    assert [block.images.shape[:2] for (block,) in sheets] == [(3, 4), (3, 12)]
     written = record(out, root)
     figures = written["figures"]
     assert written["settings"]["layer"] == "deconv1" and figures["random"]["ratio"]["n"] == 2

@@ -12,7 +12,6 @@ import gan
 from tests.experiments.look.made_up import (
     IMAGES,
     NETWORKS,
-    SIZE,
     TRAINED_ON,
     N,
     looked,
@@ -20,7 +19,6 @@ from tests.experiments.look.made_up import (
     refused,
     rows,
     scenes,
-    size,
 )
 
 
@@ -108,7 +106,7 @@ def test_generators_of_other_images_are_not_judged_together(root, workplace, cap
     looked("memorised", *both, "--samples", "20", "--data", "made-up")
 
 
-def test_the_generators_after_early_epochs_are_looked_at_with_their_runs(root, capsys):
+def test_the_generators_after_early_epochs_are_looked_at_with_their_runs(root, capsys, sheets):
     early = root / "run" / "generators" / "epoch-1.safetensors"
     early.parent.mkdir()
     gan.save(early, gan.load(root / "other" / "generator.safetensors"), dtype=torch.float16)
@@ -116,7 +114,9 @@ def test_the_generators_after_early_epochs_are_looked_at_with_their_runs(root, c
     told = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
     assert told == ["run", "epoch-1", "held-out images"]
     out = root / "runs" / "look" / "memorised-run"
-    assert size(out / "samples.png") == (16 * SIZE, 2 * SIZE)  # no image of the set among them
+    assert list(sheets[0][0].rows) == ["run", "epoch-1"]  # no image of the set among them
+    assert all([list(block.columns) for block in blocks] == [["sample", "nearest"]] * 4 for blocks in sheets[1:])
+    assert len(sheets) == 1 + 3 * 2 and (out / "samples.png").exists()
     assert set(record(out, root)["inputs"]) == {"training", "features", "run", "epoch-1"}
 
 

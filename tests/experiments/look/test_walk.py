@@ -5,16 +5,22 @@ import pytest
 import torch
 
 import gan
-from tests.experiments.look.made_up import IMAGES, SIZE, TRAINED_ON, frozen, looked, record, rows, size
+from experiments.look import sheet
+from tests.experiments.look.made_up import IMAGES, TRAINED_ON, frozen, looked, record, rows, size
 
 
-def test_files_and_figures_of_a_walk(root):
+def test_files_and_figures_of_a_walk(root, sheets):
     looked("walk", root / "run", "--rows", 3, "--steps", 5, "--path", "spherical")
     out = root / "runs" / "look" / "walk-run"
     assert {f.name for f in out.iterdir()} == {
         *("walk.png", "walk.webp", "nearest.png", "walk.csv", "frames.csv", "record.json")
     }
-    assert size(out / "walk.png") == (5 * SIZE, 3 * SIZE) and size(out / "nearest.png") == (5 * SIZE, 6 * SIZE)
+    (images,), *frames_of_animation, (nearest,) = sheets
+    assert list(images.rows) == ["z 0 to z 1", "z 1 to z 2", "z 2 to z 3"] and images.images.shape[:2] == (3, 5)
+    assert list(images.columns) == list(nearest.columns) == ["start", "1/4", "2/4", "3/4", "end"]
+    assert list(nearest.rows)[:3] == ["z 0 to z 1", "nearest training images", "z 1 to z 2"]
+    assert np.array_equal(nearest.images[::2], images.images) and len(frames_of_animation) == 30
+    assert size(out / "walk.png") == sheet.layout(images).size
     lines, frames = rows(out / "walk.csv"), rows(out / "frames.csv")
     assert [(r["from"], r["to"]) for r in lines] == [("0", "1"), ("1", "2"), ("2", "3")] and len(frames) == 15
     for line in lines:

@@ -146,7 +146,7 @@ def test_a_layer_that_runs_several_times_is_named_by_run(
     ("target", "text"),
     [
         ("NET:Functional", "no submodule gives maps after an activation; name the layers: a [4 x 16 x 16]"),
-        ("NET:Gray", "it does not run on float32 [2, 3, 32, 32]: RuntimeError"),
+        ("NET:Gray", "the network does not run on float32 [2, 3, 32, 32]: RuntimeError"),
         ("NET:nothing", "cannot make it: AttributeError"),
         ("NET:number", "the factory must return a features.Backbone or a torch.nn.Module, got int"),
         ("NET:exits", "its code raises SystemExit: 0 (net.py:23), which would end the program; remove that"),

@@ -73,7 +73,7 @@ def test_timm_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("torchvision:resnet18,size=32,weights=NO", "no weights 'NO'; there are DEFAULT, IMAGENET1K_V1"),
         ("torchvision:vit_b_32,size=33", "torchvision cannot make it at size=33: "),
-        ("torchvision:alexnet,size=8", "it does not run on float32 [2, 3, 8, 8]: RuntimeError: "),
+        ("torchvision:alexnet,size=8", "the network does not run on float32 [2, 3, 8, 8]: RuntimeError: "),
         ("timm:resnet18", "timm is not installed: pip install timm"),
     ],
 )

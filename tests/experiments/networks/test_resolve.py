@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from experiments.networks import project
 from experiments.networks.resolve import resolve
 from experiments.run.errors import UserError
 from tests.workplace import Workplace
@@ -16,8 +17,10 @@ from tests.workplace import Workplace
 def refusal(text: str) -> str:
     with pytest.raises(UserError) as told:
         resolve(text)
-    assert str(told.value).startswith(f"backbone {text!r}: ") and "\n" not in str(told.value)
-    return str(told.value)
+    line = str(told.value)
+    assert line.startswith((f"backbone {text!r}: ", f"backbone {text} ", "backbone: no ")) and "\n" not in line
+    assert line.count(text) == 1 or not text or "did you mean" in line or not text.endswith((".pth", ".safetensors"))
+    return line
 
 
 @pytest.mark.parametrize(
@@ -107,3 +110,22 @@ def test_no_code_of_a_file_is_run(tmp_path: Path, capfd: pytest.CaptureFixture, 
     assert "cannot be read without running code" in refusal(str(tmp_path / "netD.pth"))
     assert "executed" not in capfd.readouterr().out
     assert zipfile.is_zipfile(tmp_path / "netD.pth")
+
+
+def test_a_fault_of_the_project_is_not_called_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "make_pixels", lambda text, request: None)
+    with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'contender'"):
+        resolve("pixels")
+
+
+def test_a_fault_of_the_users_code_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from torch import nn\n"
+        "class Net(nn.Conv2d):\n"
+        "    def register_forward_hook(self, *args, **kwargs):\n"
+        "        raise KeyError('theirs')\n"
+        "def make():\n"
+        "    return nn.Sequential(Net(3, 4, 4, 2, 1), nn.ReLU())\n"
+    )
+    assert refusal(f"{file}:make").endswith("its code raises KeyError: 'theirs' (net.py:4)")

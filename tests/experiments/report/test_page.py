@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import html
 import io
 import os
 import re
@@ -15,8 +16,11 @@ import pytest
 from PIL import Image
 
 from experiments import cli
+from experiments.report.files import read_sheet
 from experiments.report.origins import read_origins
-from experiments.report.page import LIMIT, render_report
+from experiments.report.overview import overview
+from experiments.report.page import LIMIT, SECTIONS, render_report
+from experiments.report.words import settings_text
 from experiments.run.context import RESULTS
 
 VOID = {"meta", "img", "br", "input"}
@@ -71,9 +75,8 @@ def test_every_section_is_there_and_well_formed(text: str) -> None:
     page = Outline(text)
     assert page.problems == []
     assert len(page.ids) == len(set(page.ids))
-    sections = ["tables", "leaderboard", "curves", "training", "duplicates", "look", "provenance"]
-    assert [name for name in page.ids if name in sections] == sections
-    assert {"mnist-32", "why", "why/trial", "walk-faces"} <= set(page.headings)
+    assert [name for name in page.ids if name in SECTIONS] == list(SECTIONS)
+    assert {"mnist-32", "why", "why/trial", "Walk: faces"} <= set(page.headings)
     assert len(page.pictures) == 5  # grid and animation of two runs, and the look's
     assert all(picture.startswith("data:image/") for picture in page.pictures)
 
@@ -91,7 +94,8 @@ def test_what_is_committed_fits_and_all_of_it_is_there() -> None:
     for table in ("cifar10", "svhn", "mnist", "leaderboard"):
         with open(RESULTS / "tables" / f"{table}.csv", newline="") as opened:
             rows = list(csv.DictReader(opened))
-        assert rows and all(f">{row['value']}<" in text for row in rows if row["value"])
+        joined = (f"{row['value']} ± {row['error_bar']}" if row["error_bar"] else row["value"] for row in rows)
+        assert rows and all(f">{figure}<" in text for figure in joined if figure)
         runs_named = {row["provenance"] for row in rows if row["provenance"]}
         assert {f"run-{run}" for run in runs_named} <= set(page.ids)
 
@@ -106,11 +110,67 @@ def test_the_same_files_give_the_same_bytes(text: str, recorded: Path, tmp_path:
 
 def test_reported_and_measured_rows_are_told_apart(text: str, recorded: Path) -> None:
     with open(recorded / "tables" / "cifar10.csv", newline="") as opened:
-        sources = [row["source"] for row in csv.DictReader(opened)]
-    table = text[text.index("<tbody>") : text.index("</tbody>")]
-    kinds = re.findall(r'<tr [^>]*class="(\w+)"', table)
+        sources = [row["source"] for row in csv.DictReader(opened) if row["protocol"] == "cifar10/full"]
+    table = text[text.index("<h4>cifar10/full</h4>") :]
+    kinds = re.findall(r'<tr class="(\w+)"', table[: table.index("</tbody>")])
     assert kinds.count("measured") == sources.count("measured") > 0
     assert kinds.count("reported") == len([s for s in sources if s.startswith("arXiv")]) > 0
+
+
+def test_the_first_table_is_that_of_the_readme(recorded: Path) -> None:
+    sheet = read_sheet(recorded / "tables" / "cifar10.csv")
+    found = overview(sheet) if sheet else None
+    assert found
+    shown = [[row[name] for name in ("features", "accuracy", "mirrored", "apart")] for row in found.table.rows]
+    lines = (RESULTS.parent / "README.md").read_text().replace("*", "").splitlines()
+    told = [
+        [cell.strip() for cell in line.split("|")[2:6]] for line in lines if line.endswith((" run |", " Table 1 |"))
+    ]
+    assert shown == told and len(told) == 8
+
+
+def test_the_chart_has_every_network_with_its_interval_and_the_controls_apart(text: str, recorded: Path) -> None:
+    sheet = read_sheet(recorded / "tables" / "cifar10.csv")
+    found = overview(sheet) if sheet else None
+    assert found
+    networks, controls = found.groups
+    measured = [row for row in sheet.rows if row["protocol"] == "cifar10/full" and row["source"] == "measured"]
+    assert len(networks) + len(controls) == len(measured) + 1 and len(controls) == 4
+    assert {mark.kind for mark in controls} == {"control"}
+    assert [mark.value for mark in networks] == sorted((mark.value for mark in networks), reverse=True)
+    (paper,) = [mark for mark in networks if mark.kind == "reported"]
+    assert (paper.name, paper.text) == ("the paper's DCGAN", "82.8") and paper.low == paper.high
+    best = next(mark for mark in networks if mark.name == "imagenet32-contrast")
+    assert best.low == pytest.approx(83.28, abs=0.02) and best.high == pytest.approx(84.72, abs=0.02)
+    assert found.at(found.ticks[0]) == "0.00%" and found.at(found.ticks[-1]) == "100.00%"
+    chart = text[text.index('<div class="chart"') : text.index("</figure>")]
+    assert all(f"<span>{html.escape(mark.name)}</span>" in chart.replace("&#39;", "&#x27;") for mark in found.marks)
+    assert "imagenet32-contrast 84.01 (83.28 to 84.72)" in chart and "82.8 reported" in chart
+
+
+def test_a_table_without_a_measured_row_has_no_chart(own: Path) -> None:
+    file = own / "tables" / "cifar10.csv"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if ",measured," not in line))
+    page = Outline(render_report(own))
+    assert "overview" not in page.ids and "tables" in page.ids and page.problems == []
+
+
+def test_what_is_chosen_is_spelt_out(text: str) -> None:
+    recipe = {"training": {"lr": 5e-4, "augment": ["translation"], "r1": 0.1, "rotation": 0.0}, "spectral_norm": True}
+    assert settings_text(recipe) == "rate 5e-4, DiffAugment of translation, R1 penalty 0.1, spectral norm"
+    assert "rate 2e-4, DiffAugment" in text and ">lr5<" not in text and ">aug<" not in text
+
+
+def test_reliability_is_summed_up(text: str, recorded: Path) -> None:
+    with open(recorded / "reliability" / "campaign.csv", newline="") as opened:
+        cases = sum(int(row["cases"]) for row in csv.DictReader(opened))
+    section = text[text.index('id="reliability"') :]
+    assert f"{cases:,} damaged, hostile or interrupted cases" in section and "Failures: 1 changed." in section
+
+
+def test_a_grid_is_shown_at_twice_its_size(text: str) -> None:
+    assert 'class="pixels"' in text and 'width="128" height="128"' in text  # of 64 x 64
 
 
 def test_texts_of_files_are_texts(text: str) -> None:
@@ -140,7 +200,7 @@ def test_pairs_of_an_audit_are_shown(text: str, own: Path) -> None:
     before = len(Outline(text).pictures)
     Image.fromarray(np.full((8, 8), 90, np.uint8)).save(own / "leakage" / "a-in-b.png")
     page = Outline(render_report(own))
-    assert len(page.pictures) == before + 1 and "a-in-b" in page.headings and page.problems == []
+    assert len(page.pictures) == before + 1 and "a in b" in page.headings and page.problems == []
 
 
 def test_a_pair_of_networks_has_its_provenance(own: Path) -> None:
@@ -164,14 +224,20 @@ def test_a_look_without_pictures_is_left_out(own: Path) -> None:
         ("curves", ["curves", "tables/mnist-curve.csv"]),
         ("duplicates", ["dedup", "leakage"]),
         ("leaderboard", ["tables/leaderboard.csv"]),
+        ("reliability", ["reliability", "training/kills.csv"]),
     ],
 )
-def test_a_section_without_files_is_left_out(own: Path, section: str, absent: list[str]) -> None:
+def test_a_section_without_files_is_left_out_and_named(
+    own: Path, section: str, absent: list[str], capsys: pytest.CaptureFixture
+) -> None:
     for name in absent:
         path = own / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    page = Outline(render_report(own))
+    assert cli.main(["report"], results=own) == 0
+    told = capsys.readouterr()
+    page = Outline(Path(told.out.strip()).read_text())
     assert section not in page.ids and page.problems == [] and "tables" in page.ids
+    assert f"left out, since nothing is recorded: {SECTIONS[section]}" in told.err
 
 
 def test_the_command_writes_it_where_it_is_told(
@@ -220,6 +286,8 @@ def test_a_damaged_file_is_named_in_one_line(
 
 def test_nothing_recorded_is_said(own: Path, capsys: pytest.CaptureFixture) -> None:
     shutil.rmtree(own)
-    assert cli.main(["report"], results=own) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    assert cli.main(["report"], results=own) == 1
+    told = capsys.readouterr()
+    (line,) = told.err.splitlines()
+    assert told.out == "" and not (own.parent / "runs" / "report.html").exists()
     assert "nothing is recorded in" in line and "make cifar10-eval" in line

@@ -133,3 +133,33 @@ def test_a_terminal_gets_a_bar(clock, monkeypatch):
     assert list(shown) == [0, 1, 2, 3]
     assert "640/640 images" in terminal.getvalue() and "12.8 images/s, 10 s left, g 0.7" in terminal.getvalue()
     assert len(asked) == 4  # no more than one a second
+
+
+def test_long_names_are_shortened_in_the_middle():
+    assert console.shortened("abcdefghij", 10) == "abcdefghij"
+    assert console.shortened("abcdefghij", 5) == "ab…ij" and console.shortened("abcdefghij", 4) == "a…ij"
+
+
+def test_as_many_parts_are_joined_as_fit():
+    assert console.joined(["abc", "de", "f"], 10) == "abc, de, f"
+    assert console.joined(["abc", "de", "f"], 9) == "abc, de" and console.joined(["abcdef", "g"], 3) == "a…f"
+
+
+def test_sizes_have_three_digits():
+    assert [console.size(n) for n in (1, 999, 15_360, 7.34e6, 12.84e9)] == [
+        *("1 byte", "999 bytes", "15.4 kB", "7.34 MB", "12.8 GB"),
+    ]
+
+
+def test_only_answers_reach_standard_output(capsys):
+    with console.kept_for_answers():
+        print("a note of a library")
+        console.answer("the answer")
+    print("after")
+    assert capsys.readouterr() == ("the answer\nafter\n", "a note of a library\n")
+
+
+def test_quietly_only_warnings_are_said(capsys):
+    console.warn("a note")
+    console.warn("warning: a loss")
+    assert capsys.readouterr().err == "warning: a loss\n"

@@ -37,7 +37,7 @@ def test_every_page_has_a_policy_that_names_its_own_script_and_no_other() -> Non
     found = environment(TEMPLATES)
     pages = {path.name for folder in (TEMPLATES, Path(results.__file__).parent) for path in folder.glob("*.html")}
     assert len(pages) >= 9
-    for name in pages - {"base.html", "macros.html"}:
+    for name in pages - {"base.html", "macros.html", "chart.html"}:
         source, parent = found.loader.get_source(found, name)[0], name
         while parent != "base.html":
             (parent,) = re.findall(r'^{% extends "(.+?)" %}', found.loader.get_source(found, parent)[0])
