@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-NO_COMMANDS = {"python", "json", "text", "bash"}  # what a block in a language is that this test does not run
+NO_COMMANDS = {"python", "json", "text", "bash", "console"}  # what a block in a language is that this test does not run
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
