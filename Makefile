@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOWEST := .venv-lowest
 export DATA_ROOT ?= data
 export RUNS_ROOT ?= runs
 # recipes name variables as $$NAME, so that the shell executes nothing of a value: a folder may be called `a`
 
-.PHONY: setup cifar10-eval svhn-eval mnist-eval dedup tables report docs lint test bench clean
+.PHONY: setup cifar10-eval svhn-eval mnist-eval dedup tables report docs lint test test-lowest bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -62,6 +63,16 @@ lint: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest
+
+# The fast tests with the lowest versions that pyproject.toml declares, on Python 3.11: make test-lowest PYTHON=python3.11
+test-lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/pytest -m 'not slow and not browser'
+
+$(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check -c constraints-lowest.txt torch
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[dev]'
+	@touch $@
 
 # This takes a few minutes. Where there is a GPU: python -m experiments.studies.gpu (under three minutes). Longer studies,
 # each with --help: experiments.studies.benchmark_few_labels (the SVHN protocol at its true sizes), false_alarms (of
