@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOWEST := .venv-lowest
 export DATA_ROOT ?= data
 export RUNS_ROOT ?= runs
 # recipes name variables as $$NAME, so that the shell executes nothing of a value: a folder may be called `a`
 
-.PHONY: setup cifar10-eval svhn-eval mnist-eval dedup tables report lint test bench clean
+.PHONY: setup cifar10-eval svhn-eval mnist-eval dedup tables report docs lint test test-lowest bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -51,6 +52,10 @@ tables: $(READY)
 report: $(READY)
 	$(BIN)/dcgan-eval report
 
+# The documentation as a site, with an API page for each library; broken links end it with exit code 2.
+docs: $(READY)
+	$(BIN)/python -m docs.tools.make_site
+
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -58,6 +63,16 @@ lint: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest
+
+# The fast tests with the lowest versions that pyproject.toml declares, on Python 3.11: make test-lowest PYTHON=python3.11
+test-lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/pytest -m 'not slow and not browser'
+
+$(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check -c constraints-lowest.txt torch
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[dev]'
+	@touch $@
 
 # This takes a few minutes. Where there is a GPU: python -m experiments.studies.gpu (under three minutes). Longer studies,
 # each with --help: experiments.studies.benchmark_few_labels (the SVHN protocol at its true sizes), false_alarms (of
@@ -73,4 +88,4 @@ clean:
 	@if [ "$${RUNS_ROOT:-runs}" -ef "$${DATA_ROOT:-data}" ] || [ "$${RUNS_ROOT:-runs}" -ef "$$HOME" ]; then \
 		echo "RUNS_ROOT is DATA_ROOT or your home, whose folders may be your own: remove the caches by hand" >&2; exit 2; fi
 	cd "$${RUNS_ROOT:-runs}" 2>/dev/null && rm -rf downloads packed packing features photos matplotlib || true
-	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf site .pytest_cache .ruff_cache .mypy_cache .hypothesis

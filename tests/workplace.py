@@ -37,7 +37,9 @@ class Workplace:
                 key = f"{name.removeprefix('cifar10-')} {what}"
                 self.monkeypatch.setitem(cifar10.SHA256, key, hashlib.sha256(array).hexdigest())
         folder = self.run.runs_root / "packed" / name
-        return pack(folder, [images], shape=images.shape, labels=labels, source="fabricated", transform="none")
+        details = {"class_names": list(cifar10.CLASS_NAMES)} if name.startswith("cifar10-") else None
+        how = {"source": "fabricated", "transform": "none", "details": details}
+        return pack(folder, [images], shape=images.shape, labels=labels, **how)
 
 
 def learnable(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

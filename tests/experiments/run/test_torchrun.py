@@ -24,7 +24,7 @@ def train(folder, out, *launcher):
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr
     return done
 
 
