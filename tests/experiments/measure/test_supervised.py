@@ -64,10 +64,12 @@ def test_the_record_holds_every_trial_and_both_errors(roots: Path, capsys: pytes
     assert (chosen["holdout"], record["solver"]["trained on"], record["spec"]["epochs"]) == (30, 90, 8)
     right = np.unpackbits(np.frombuffer(bytes.fromhex(record["outcomes"]["right"]), np.uint8), count=60)
     assert record["value"] == pytest.approx(100 - 100 * right.mean()) and record["value"] < 50  # chance is 67
-    assert told.err.count("held-out images") == 4 and f"{chosen['validation_error_percent']:.2f} % on 30" in told.err
-    assert record["run_id"] in told.out and "28.87" in told.out
-    assert cli.main(COMMAND) == 0
-    assert "measured before" in capsys.readouterr().err and len(records(roots)) == 1
+    assert told.err.count("held-out images") == 4
+    assert f"{chosen['validation_error_percent']:.2f} % error on 30 held-out images" in told.err
+    assert record["run_id"] in told.out
+    assert cli.main([*COMMAND, "--show-table"]) == 0
+    told = capsys.readouterr()
+    assert "measured before" in told.err and "28.87" in told.out and len(records(roots)) == 1
 
 
 def test_a_stopped_search_goes_on_and_a_longer_one_begins_with_it(
