@@ -18,7 +18,7 @@ from experiments.run.filenames import shown
 T = TypeVar("T")
 WIDTH = 100  # characters of a line of an answer
 CUT = "…"  # what stands for the middle of a long name
-WARNING = "warning: "  # how a line begins that is said even with --quiet
+WARNING = "warning: "  # the beginning of a line that is said even with --quiet
 _INTERVAL = 15.0  # seconds between plain lines
 _TELLING = 3.0  # seconds of work before which a rate says nothing
 _REMEMBERED = 8  # looks back, for the rate
@@ -90,8 +90,8 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def warn(text: str) -> None:
-    """Write the line to stderr only if it is a warning; this is what `say` is with --quiet."""
+def say_warnings(text: str) -> None:
+    """Say the line only if it is a warning; with --quiet this takes the place of `say`."""
     if text.startswith(WARNING):
         say(text)
 

@@ -133,7 +133,7 @@ def _event_files(monitor: Monitor, run: Run) -> EventFiles | None:
         for look in monitor.history():
             events(*look)
     except Exception as error:  # whatever is wrong with the installed tensorboard, or with an old grid
-        run.say(f"warning: no event files for TensorBoard are written ({one_line(error)})")
+        run.warn(f"no event files for TensorBoard are written ({one_line(error)})")
         if events is not None:
             events.close()
         return None
@@ -153,6 +153,6 @@ def _shielded(name: str, track: Track, run: Run) -> Track:
                 track(step, row, grid)
         except Exception as error:  # the user's code can raise anything
             failed = True
-            run.say(f"warning: {name} failed at step {step} ({one_line(error)}); training goes on without it")
+            run.warn(f"{name} failed at step {step} ({one_line(error)}); training goes on without it")
 
     return shielded

@@ -160,8 +160,8 @@ def test_only_answers_reach_standard_output(capsys):
 
 
 def test_quietly_only_warnings_are_said(capsys):
-    console.warn("a note")
-    console.warn("warning: a loss")
+    console.say_warnings("a note")
+    console.say_warnings("warning: a loss")
     assert capsys.readouterr().err == "warning: a loss\n"
 
 
