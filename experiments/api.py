@@ -160,7 +160,7 @@ def _method_name(backbone: object, name: str | None) -> str:
 
 def _named_spec(text: str, protocol: str) -> svm.EvalSpec:
     """Return the spec of a figure on a named set. Raises ValueError for a protocol that is not known."""
-    usual, subset, mirrored = parts_of(protocol)
+    usual, subset, mirrored = parts_of(str(protocol))
     if subset is not None:
         return svm.EvalSpec(text, subset=subset, mirrored=mirrored)
     if protocol in (WITHOUT_LEAKED, WITHOUT_TRAIN):
@@ -169,14 +169,14 @@ def _named_spec(text: str, protocol: str) -> svm.EvalSpec:
         known = [*PROTOCOLS, WITHOUT_LEAKED, WITHOUT_TRAIN]
         written = ", ".join([*known, f"{SUBSET}1000"])
         fix = f"protocol must be one of {written}, or one of them with {MIRRORED}, got {protocol!r}"
-        own = "; own/NAME needs images= and labels=" if protocol.startswith(f"{OWN}/") else closest(protocol, known)
+        own = "; own/NAME needs images= and labels=" if usual.startswith(f"{OWN}/") else closest(usual, known)
         raise ValueError(fix + own)
     return svm.EvalSpec(text, protocol=usual, mirrored=mirrored)
 
 
 def _own_spec(text: str, protocol: str, parts: tuple[Labelled, Labelled]) -> OwnSpec:
     """Return the spec of a figure on the user's own arrays."""
-    usual, _, mirrored = parts_of(protocol)
+    usual, _, mirrored = parts_of(str(protocol))
     if not re.fullmatch(rf"{OWN}/[\w.-]+", usual):
         raise ValueError(f"the protocol of own arrays must be {OWN}/NAME, with a name of yours, got {protocol!r}")
     sizes = [len(part.images) for part in parts]
@@ -210,13 +210,21 @@ def _own_parts(images: Sequence[np.ndarray] | None, labels: Sequence[ArrayLike] 
             raise ValueError(f"{part} images must be uint8 [N, H, W, C], values 0 to 255, got {got}")
         if of.shape != array.shape[:1]:
             raise ValueError(f"{part} labels must be [{len(array)}], one for each image, got {list(of.shape)}")
-    classes, counts = np.unique(given[0], return_counts=True)
+    if len(arrays[0]) < HELD:
+        raise ValueError(f"own arrays need {HELD} training images or more, since one is held out, got {len(arrays[0])}")
+    try:
+        classes, counts = np.unique(given[0], return_counts=True)
+        unknown = np.setdiff1d(given[1], classes)
+    except TypeError as error:
+        raise ValueError(f"labels must be of one type that sorts, such as integers or text: {error}") from error
+    if any(part.dtype.kind in "fc" and np.isnan(part).any() for part in given):
+        raise ValueError("labels must be finite, got NaN; leave out images without a label")
     if len(classes) < 2:
         raise ValueError(f"training labels must hold at least two classes, got {classes.tolist()}")
     if counts.min() < 2:
         few = classes[counts.argmin()]
         raise ValueError(f"every class needs at least two training images, since one may be held out; {few!s} has one")
-    if len(unknown := np.setdiff1d(given[1], classes)):
+    if len(unknown):
         raise ValueError(f"every test label must be among the training labels, which lack {unknown.tolist()[:5]}")
     index = [np.searchsorted(classes, of).astype(np.int64) for of in given]
     return _labelled(arrays[0], index[0]), _labelled(arrays[1], index[1])

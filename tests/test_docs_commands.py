@@ -128,6 +128,47 @@ def test_the_line_for_a_shell_copies_what_stays(place: Path) -> None:
     assert sorted(path.name for path in (place / "unique").iterdir()) == sorted(scope["names"]) != []
 
 
+def test_the_script_for_slurm_queues_a_stopped_job_again(tmp_path: Path) -> None:
+    page = next(page for page in PAGES if page.stem == "gpus-and-clusters")
+    (script,) = (text for language, text in blocks(page) if language == "bash")
+    (tmp_path / "job.sh").write_text(script)
+    for name, does in {"srun": '[ "$2" != train ] || exit $CODE', "scontrol": "true"}.items():
+        (tmp_path / name).write_text(f'#!/bin/bash\necho "{name} $@"\n{does}\n')
+        (tmp_path / name).chmod(0o755)
+    said = {}
+    for code in (0, 2, 130):
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CODE": str(code), "SLURM_JOB_ID": "7"}
+        ended = subprocess.run(
+            ["bash", "job.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == code and not ended.stderr
+        first, *said[code] = ended.stdout.splitlines()
+        assert first == "srun dcgan-eval train imagenet32-contrast"
+    trained = "/shared/runs/train/imagenet32-contrast/discriminator.safetensors"
+    assert said == {0: [f"srun dcgan-eval eval {trained}"], 2: [], 130: ["scontrol requeue 7"]}
+
+
+@pytest.mark.slow
+def test_the_program_for_a_cluster_runs_on_a_small_one(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    page = next(page for page in PAGES if page.stem == "deduplication-at-scale")
+    program = next(text for language, text in blocks(page) if language == "python")
+    images = np.random.default_rng(0).integers(0, 256, (50, 32, 32, 3), dtype=np.uint8)
+    images[7] = images[3]
+    images.tofile(tmp_path / "images.u8")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        here = {"tcp://scheduler:8786": cluster.scheduler_address, "/shared/images.u8": str(tmp_path / "images.u8")}
+        for printed, instead in (here | {"/shared/scratch": str(tmp_path), "10**9": "50"}).items():
+            assert printed in program
+            program = program.replace(printed, instead)
+        found: dict = {}
+        exec(program, found)
+        found["client"].close()
+    assert np.flatnonzero(~found["keep"]).tolist() == [7]
+
+
 def run(command: str, place: Path) -> None:
     """Run one command in this process, as far as its kind can be."""
     match words(command):

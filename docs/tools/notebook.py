@@ -1,6 +1,6 @@
 """Run a notebook, and read it as Markdown with its outputs.
 
-    python -m docs.tools.notebook    # docs/tutorial.ipynb with outputs of now; needs CIFAR-10, as data.md says
+python -m docs.tools.notebook    # docs/tutorial.ipynb with outputs of now; needs CIFAR-10, as data.md says
 """
 
 import json

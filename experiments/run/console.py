@@ -17,6 +17,7 @@ from experiments.run.filenames import shown
 
 T = TypeVar("T")
 WIDTH = 100  # characters of a line of an answer
+CUT = "…"  # what stands for the middle of a long name
 WARNING = "warning: "  # the beginning of a line that is said even with --quiet
 _INTERVAL = 15.0  # seconds between plain lines
 _TELLING = 3.0  # seconds of work before which a rate says nothing
@@ -100,8 +101,9 @@ def answer(*lines: str) -> None:
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and int(os.environ.get("RANK", 0)) > 0:
         return
     stream = _output or sys.stdout
+    lacks = not CUT.encode(stream.encoding or "utf-8", "ignore")  # ASCII: an escape would make lines longer
     for line in lines:
-        print(shown(line), file=stream)
+        print(shown(line.replace(CUT, "~") if lacks else line), file=stream)
     stream.flush()
 
 
@@ -182,7 +184,7 @@ def shortened(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     head = (most - 1) // 2
-    return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
+    return f"{text[:head]}{CUT}{text[len(text) - (most - 1 - head) :]}"
 
 
 def joined(parts: Sequence[str], most: int = WIDTH) -> str:
