@@ -87,7 +87,7 @@ def radius_pairs_between(
 
 
 def turned_pairs(codes: Codes, against: Codes | None = None, *, radius: int, max_pairs: int = 10**8) -> Pairs:
-    """Find all pairs of images of which the second, turned or mirrored, is near the first: int64 [M, 2], sorted.
+    """Find all pairs of images where the second, turned or mirrored, is near the first: int64 [M, 2], sorted.
 
     `codes`, `against`: uint64 [N, 8] and [K, 8], of `turned_codes`. Pairs are i < j within `codes` or, with `against`,
     (index in codes, index in against). Images i and j are a pair if the hash of i and that of one of the eight

@@ -34,7 +34,7 @@ DTYPES = [np.float64, np.float32, np.float16]
 # Largest C times the mean squared length of a row [x 1]. Beyond it no duality gap of 1e-4 can be shown in float64: the
 # rounding of scores, 2e-16, times 2C is then as large as the weights.
 STRENGTH = 1e12
-DENSE_BYTES = 2**32  # a sparse X of at most so many bytes as a dense array is converted
+DENSE_BYTES = 2**32  # of a dense array: a sparse X that would take more is refused
 ClassWeight = Mapping[Any, float] | Literal["balanced"] | None
 T = TypeVar("T")
 

@@ -124,7 +124,7 @@ def evaluate(
     >>> row.protocol, row.value, row.n_test
     ('own/noise', 100.0, 40)
     """
-    text = _method_name(backbone, name)
+    text, protocol = _method_name(backbone, name), str(protocol)
     spoken: dict[str, Any] = {"say": console.say, "progress": console.progress} if progress else {}
     try:
         parts = None if images is None and labels is None else _own_parts(images, labels)
@@ -160,7 +160,7 @@ def _method_name(backbone: object, name: str | None) -> str:
 
 def _named_spec(text: str, protocol: str) -> svm.EvalSpec:
     """Return the spec of a figure on a named set. Raises ValueError for a protocol that is not known."""
-    usual, subset, mirrored = parts_of(str(protocol))
+    usual, subset, mirrored = parts_of(protocol)
     if subset is not None:
         return svm.EvalSpec(text, subset=subset, mirrored=mirrored)
     if protocol in (WITHOUT_LEAKED, WITHOUT_TRAIN):
@@ -176,7 +176,7 @@ def _named_spec(text: str, protocol: str) -> svm.EvalSpec:
 
 def _own_spec(text: str, protocol: str, parts: tuple[Labelled, Labelled]) -> OwnSpec:
     """Return the spec of a figure on the user's own arrays."""
-    usual, _, mirrored = parts_of(str(protocol))
+    usual, _, mirrored = parts_of(protocol)
     if not re.fullmatch(rf"{OWN}/[\w.-]+", usual):
         raise ValueError(f"the protocol of own arrays must be {OWN}/NAME, with a name of yours, got {protocol!r}")
     sizes = [len(part.images) for part in parts]
@@ -238,7 +238,7 @@ def _labelled(images: np.ndarray, labels: np.ndarray) -> Labelled:
 
 
 def _row(records: Sequence[results.Record], protocol: str) -> Row:
-    """Return the row of that protocol. Raises ValueError if there is none, as no audit says what it leaves out."""
+    """Return the row of that protocol. Raises ValueError if no audit says what it leaves out."""
     record = next((r for r in records if r.protocol == protocol), None)
     if record is None:
         fix = "compare the training images with the test images: dcgan-eval dedup"

@@ -151,7 +151,7 @@ class Backbone:
 
     @cached_property
     def _shapes(self) -> dict[str, tuple[int, int, int]]:
-        """layer_shapes, for the repr: the random numbers of whoever looks at it stay as they are."""
+        """layer_shapes for the repr. The random generators stay as they were."""
         with kept_random(self.device):
             return layer_shapes(self)
 

@@ -45,7 +45,7 @@ def find_layers(model: nn.Module, layers: Sequence[str]) -> dict[str, tuple[str,
 
 
 def kept_random(device: torch.device) -> AbstractContextManager[None]:
-    """Within the block a network may draw random numbers; afterwards those of the CPU and of device go on as before."""
+    """Restore the random generators of the CPU and of `device` after the block."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 

@@ -152,7 +152,7 @@ class _Answer:
 
 
 def _wrapped(head: str, text: str) -> list[str]:
-    """Return lines that begin with `head`, and then with as many blanks."""
+    """Wrap a text. The first line begins with `head`, the others with as many spaces."""
     indent = " " * len(head)
     lines = textwrap.wrap(text, console.WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False)
     return lines or [head.rstrip()]

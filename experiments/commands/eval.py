@@ -73,7 +73,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     made = publish(table, measured, run, commit=arguments.record)
     if arguments.show_table:
         console.answer(*results.render_markdown(made.table, made.records).split("\n"))
-    main = measured[-1 if arguments.samples else 0]  # of samples, the row of as many as were asked for
+    main = measured[-1 if arguments.samples else 0]  # with --samples, the last row is of that number
     others = [record for record in measured if record is not main]
     own = results.read_records(run.own_records / f"{arguments.table}.jsonl")
     beside = standing(main, made.table, [*results.answering(made.table, made.records), *own[::-1]])
@@ -84,7 +84,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
 
 
 def _control(arguments: argparse.Namespace, method: str) -> str | None:
-    """Return the command that measures a control by the same protocol; None if features are not what is measured."""
+    """Return the command that measures a control by the same protocol; None for a row that is not of features."""
     if arguments.table == MNIST or method.startswith("supervised"):
         return None
     network = "pixels" if method.startswith("random-init") else f"random:{CONTROL[arguments.table]}"

@@ -51,6 +51,6 @@ class DedupSpec:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The settings for summaries and digests; those of passes without turned copies are as they always were."""
+        """The settings for summaries and digests. `turned` is left out if it is false, as in files from before it."""
         values = dataclasses.asdict(self)
         return values if self.turned else {name: value for name, value in values.items() if name != "turned"}

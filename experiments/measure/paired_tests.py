@@ -176,7 +176,7 @@ def _row(a: results.Record, b: results.Record) -> dict[str, Any]:
 
 
 def comparison_object(a: results.Record, b: results.Record, gate: Comparison, run: Run) -> dict[str, Any]:
-    """Return what `compare --json` prints, but for the gate's verdict; classes are empty if labels are not at hand."""
+    """Return what `compare --json` prints, without the gate's verdict. Without labels, `classes` is empty."""
     both, difference, classes = agreement(a, b), gate.difference, _classes(a, b, run)
     return {
         **{
@@ -198,7 +198,7 @@ def comparison_object(a: results.Record, b: results.Record, gate: Comparison, ru
 
 
 def _classes(a: results.Record, b: results.Record, run: Run) -> tuple[list[OfClass], list[str] | None] | str:
-    """Compare the classes, and return their names, if the set has some; a line if the labels are not at hand."""
+    """Compare the classes, and return the names that the set gives them. Without labels, return a line that says why."""
     if a.table == OWN:
         return "no classes: the labels of own arrays are not kept"
     name = f"{_protocol(a).data}-test"

@@ -1,11 +1,10 @@
-"""Trackers: what is told of every look at a run, in addition to `epochs.csv`.
+"""Trackers receive the figures and pictures of every look at a run, which `epochs.csv` and `epochs/` hold in any case.
 
 TensorBoard's event files are written into the run's folder if the package `tensorboard` is installed. A session writes
 them anew from `epochs.csv`, so that a run that goes on, even after a kill, has every point once. Any other tracker is
 attached by one function, see `Factory`. A tracker that fails is left out with a warning: it never stops the training.
 """
 
-import dataclasses
 import importlib.util
 import math
 import time
@@ -115,7 +114,7 @@ def _in_its_place() -> Iterator[None]:
 def _made(factory: Factory, recipe: Recipe, out: Path, run: Run) -> Track:
     try:
         with _in_its_place():
-            track = factory(out, run.portable(dataclasses.asdict(recipe)))
+            track = factory(out, run.portable(recipe.values))
     except Exception as error:
         raise UserError(f"the tracker cannot begin: {one_line(error)}; mend it, or leave --tracker out") from error
     if not callable(track):
