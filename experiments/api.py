@@ -116,13 +116,14 @@ def evaluate(
     >>> import numpy as np, tempfile, torch
     >>> from experiments import evaluate
     >>> rng = np.random.default_rng(0)
-    >>> x, y = rng.integers(0, 200, (120, 32, 32, 3), dtype=np.uint8), np.arange(120) % 2
-    >>> x[y == 1, :16] += 50
+    >>> x, y = rng.integers(0, 56, (120, 32, 32, 3), dtype=np.uint8), np.arange(120) % 2
+    >>> x[y == 1] += 200  # dark images and light ones
+    >>> _ = torch.manual_seed(0)  # the network keeps its random weights
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4, 4), torch.nn.ReLU())
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     row = evaluate(net, "own/noise", images=(x[:80], x[80:]), labels=(y[:80], y[80:]), runs_root=folder)
+    ...     row = evaluate(net, "own/brightness", images=(x[:80], x[80:]), labels=(y[:80], y[80:]), runs_root=folder)
     >>> row.protocol, row.value, row.n_test
-    ('own/noise', 100.0, 40)
+    ('own/brightness', 100.0, 40)
     """
     text, protocol = _method_name(backbone, name), str(protocol)
     spoken: dict[str, Any] = {"say": console.say, "progress": console.progress} if progress else {}

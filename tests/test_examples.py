@@ -18,7 +18,8 @@ KEYED = {
     *("features.grids", "features.pooling", "features.stages", "evaluation.kmeans"),
     *("gan.architectures", "gan.conditional", "gan.parallel"),
 }
-PACKAGES = [importlib.import_module(name) for name in ("gan", "features", "evaluation", "dedup", "results")]
+LIBRARIES = ("gan", "features", "evaluation", "dedup", "results")
+PACKAGES = [importlib.import_module(name) for name in (*LIBRARIES, "experiments")]
 DOCUMENTED = {  # constants have no docstring of their own
     f"{package.__name__}.{name}": (package, thing)
     for package in PACKAGES

@@ -198,7 +198,7 @@ def comparison_object(a: results.Record, b: results.Record, gate: Comparison, ru
 
 
 def _classes(a: results.Record, b: results.Record, run: Run) -> tuple[list[OfClass], list[str] | None] | str:
-    """Compare the classes, and return the names that the set gives them. Without labels, return a line that says why."""
+    """Compare the classes, and return their names, if the set has some. Without labels, return a line that says so."""
     if a.table == OWN:
         return "no classes: the labels of own arrays are not kept"
     name = f"{_protocol(a).data}-test"
