@@ -18,11 +18,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import gan.frozen
 from experiments import cli
 from tests.printed import PAGES, ROOT, blocks, commands, words
 from tests.workplace import Workplace, learnable
 
-LONG, WHOLE, FACES = "takes minutes or hours", "needs all of CIFAR-10", "needs the faces that it was trained on"
+LONG, SLOW, WHOLE, FACES = (
+    "takes minutes or hours",
+    "takes many seconds",
+    "needs all of CIFAR-10",
+    "needs the faces that it was trained on",
+)
 INSTEAD = {  # printed -> what is run instead, and why
     "dcgan-eval train mnist-32 --set width=64 --set training.batch_size=32 --set training.images=90_000": (
         "dcgan-eval train mnist-32 --set width=64 --set training.batch_size=32 --set training.images=90_000 --dry-run",
@@ -39,10 +45,11 @@ INSTEAD = {  # printed -> what is run instead, and why
         "dcgan-eval eval mynet.py:network --table cifar10 --fresh --dry-run",
         WHOLE,
     ),
+    "dcgan-eval look walk faces-64": ("dcgan-eval look walk faces-64 --rows 2 --steps 3", SLOW),
     "dcgan-eval look filters faces-64": ("dcgan-eval look filters faces-64 --data samples", FACES),
     "dcgan-eval look forget faces-64 --boxes boxes.json": (
         "dcgan-eval look forget faces-64 --boxes boxes.json --draws 1",
-        LONG,
+        SLOW,
     ),
     "dcgan-eval look forget faces-64 --boxes results/look/forget-faces-64/boxes.json --draws 100 "
     "--out results/look/forget-faces-64": (
@@ -76,6 +83,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("BACKBONE", "LAYERS"):
             patch.delenv(name, raising=False)
         patch.chdir(root)
+        patch.setattr(gan.frozen, "BATCHES", 1)  # looks are to run here, not to look good
         workplace = Workplace(root, patch)
         for name, n in {"cifar10-train": 2000, "cifar10-test": 500}.items():
             workplace.pack(name, *learnable(n, rng))
