@@ -1,31 +1,34 @@
 """Composition: data sets by name, recipes, tables, the command line. It alone may import the others."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments.own_packages import check_imported
-
-if TYPE_CHECKING:
-    from experiments.api import evaluate
-
-    __version__: str
 
 __all__ = ["evaluate"]
 
 check_imported()
 
+if TYPE_CHECKING:
+    from types import ModuleType
 
-def __getattr__(name: str) -> Any:
-    """Return a public name, imported when it is first used, because torch takes seconds (PEP 562)."""
-    if name == "evaluate":
-        from experiments.api import evaluate
+    from experiments.api import evaluate
 
-        return evaluate
-    if name == "__version__":
-        from importlib.metadata import version
+    __version__: str
+    torchvision: ModuleType
+else:  # type checkers know the names above, and so report any other
 
-        return version("dcgan-eval")
-    if name == "torchvision":
-        from experiments.run.torchvision import import_torchvision
+    def __getattr__(name: str) -> object:
+        """Return a public name, imported when it is first used, because torch takes seconds (PEP 562)."""
+        if name == "evaluate":
+            from experiments.api import evaluate
 
-        return import_torchvision()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return evaluate
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("dcgan-eval")
+        if name == "torchvision":
+            from experiments.run.torchvision import import_torchvision
+
+            return import_torchvision()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,12 +16,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import features
 import results
-from experiments.commands.answers import as_object, figure
+from experiments.commands.answers import figure, row_object
 from experiments.measure import svm
 from experiments.measure.labelled_images import BATCH, Labelled
 from experiments.measure.measurement import recorded
-from experiments.measure.protocols import MIRRORED, OWN, PROTOCOLS, WITHOUT_LEAKED, WITHOUT_TRAIN, Protocol
-from experiments.measure.records import keep_record
+from experiments.measure.protocols import (
+    MIRRORED,
+    OWN,
+    PROTOCOLS,
+    SUBSET,
+    WITHOUT_LEAKED,
+    WITHOUT_TRAIN,
+    Protocol,
+    parts_of,
+)
+from experiments.measure.records import eval_command, keep_record
 from experiments.networks.contender import Contender
 from experiments.networks.resolve import adopt, runnable
 from experiments.run import console
@@ -30,8 +39,7 @@ from experiments.run.errors import UserError, closest
 from experiments.run.files import check_writable
 from results.lines import LINE
 
-HELD = 5  # C is chosen on one of so many of the user's own training images
-SUBSET = re.compile(r"cifar10/subset-(\d+)")
+HELD = 5  # C is chosen on a fifth of the user's own training images
 _HASHED = 1024  # images hashed at once
 
 
@@ -39,7 +47,7 @@ _HASHED = 1024  # images hashed at once
 class Row:
     """A measured row of a table; its repr is the line that `dcgan-eval eval` ends with.
 
-    value: percent, of `metric` (accuracy_percent or error_percent). interval: its 95 % interval, (low, high).
+    value: accuracy or error in percent, as `metric` says. interval: its 95 % interval (low, high), in percent.
     C: the chosen weight of the loss. run_id: names the record, for `dcgan-eval compare`.
     record: everything else that is known of the run.
     """
@@ -67,7 +75,7 @@ class Row:
 
 @dataclass(frozen=True)
 class OwnSpec(svm.EvalSpec):
-    """The spec of a figure on the user's own arrays, of which `images` train and `tested` are scored."""
+    """The spec of a figure on the user's own arrays. images, tested: numbers of training and test images."""
 
     images: int = 0
     tested: int = 0
@@ -92,8 +100,8 @@ def evaluate(
 ) -> Row:
     """Fit an L2-SVM on a network's frozen features and score the test images once, as `dcgan-eval eval` does.
 
-    backbone: a features.Backbone; an nn.Module that takes float32 [N, 3, 32, 32] in [-1, 1], all stages of which are
-        used; or a name that `dcgan-eval eval` takes, such as "imagenet32-half". An object is copied, and not changed.
+    backbone: a features.Backbone; an nn.Module that takes float32 [N, 3, 32, 32] in [-1, 1], with all its stages; or a
+        name that `dcgan-eval eval` takes, such as "imagenet32-half". An object is copied, and not changed.
     protocol: as tables name it: cifar10/full, cifar10/subset-1000, cifar10/400-per-class, svhn/1000-balanced, ...,
         each also with -mirrored after it. For own arrays it is own/NAME, with a name of yours.
     images, labels: own arrays, each (training, test): uint8 [N, H, W, C] and [N]; two classes or more, of any type that
@@ -117,16 +125,18 @@ def evaluate(
     ('own/noise', 100.0, 40)
     """
     text = _method_name(backbone, name)
-    roots = (data_root or os.environ.get("DATA_ROOT") or "data", runs_root or os.environ.get("RUNS_ROOT") or "runs")
     spoken: dict[str, Any] = {"say": console.say, "progress": console.progress} if progress else {}
     try:
         parts = None if images is None and labels is None else _own_parts(images, labels)
         spec = _named_spec(text, protocol) if parts is None else _own_spec(text, protocol, parts)
-        command = (
-            _command(spec) if parts is None and isinstance(backbone, str) else ("experiments.evaluate", text, protocol)
+        known = eval_command(text, protocol) if isinstance(backbone, str) else None
+        run = Run(
+            Path(data_root or os.environ.get("DATA_ROOT") or "data"),
+            Path(runs_root or os.environ.get("RUNS_ROOT") or "runs"),
+            device_name=device or os.environ.get("DEVICE") or "auto",
+            command=known or ("experiments.evaluate", text, protocol),
+            **spoken,
         )
-        where = device or os.environ.get("DEVICE") or "auto"
-        run = Run(Path(roots[0]), Path(roots[1]), device_name=where, command=command, **spoken)
         check_writable(run.own_records)
         contender = _contender(backbone, spec, run)
         records = recorded(svm.prepare(spec, run, contender=contender, parts=parts), run)
@@ -150,35 +160,27 @@ def _method_name(backbone: object, name: str | None) -> str:
 
 def _named_spec(text: str, protocol: str) -> svm.EvalSpec:
     """Return the spec of a figure on a named set. Raises ValueError for a protocol that is not known."""
-    usual = protocol.removesuffix(MIRRORED)
-    mirrored = usual != protocol
-    if part := SUBSET.fullmatch(usual):
-        return svm.EvalSpec(text, subset=int(part[1]), mirrored=mirrored)
+    usual, subset, mirrored = parts_of(str(protocol))
+    if subset is not None:
+        return svm.EvalSpec(text, subset=subset, mirrored=mirrored)
     if protocol in (WITHOUT_LEAKED, WITHOUT_TRAIN):
         return svm.EvalSpec(text)
     if usual not in PROTOCOLS:
         known = [*PROTOCOLS, WITHOUT_LEAKED, WITHOUT_TRAIN]
-        written = ", ".join([*known, "cifar10/subset-1000"])
+        written = ", ".join([*known, f"{SUBSET}1000"])
         fix = f"protocol must be one of {written}, or one of them with {MIRRORED}, got {protocol!r}"
-        own = "; own/NAME needs images= and labels=" if protocol.startswith(f"{OWN}/") else closest(protocol, known)
+        own = "; own/NAME needs images= and labels=" if usual.startswith(f"{OWN}/") else closest(usual, known)
         raise ValueError(fix + own)
     return svm.EvalSpec(text, protocol=usual, mirrored=mirrored)
 
 
 def _own_spec(text: str, protocol: str, parts: tuple[Labelled, Labelled]) -> OwnSpec:
     """Return the spec of a figure on the user's own arrays."""
-    usual = protocol.removesuffix(MIRRORED)
+    usual, _, mirrored = parts_of(str(protocol))
     if not re.fullmatch(rf"{OWN}/[\w.-]+", usual):
         raise ValueError(f"the protocol of own arrays must be {OWN}/NAME, with a name of yours, got {protocol!r}")
     sizes = [len(part.images) for part in parts]
-    return OwnSpec(text, protocol=usual, mirrored=usual != protocol, images=sizes[0], tested=sizes[1])
-
-
-def _command(spec: svm.EvalSpec) -> tuple[str, ...]:
-    """Return the command line that measures the same."""
-    where = ["--table", spec.rules.table, "--protocol", spec.protocol]
-    subset = [] if spec.subset is None else ["--subset", str(spec.subset)]
-    return ("dcgan-eval", "eval", spec.backbone, *where, *subset, *["--mirrored"] * spec.mirrored)
+    return OwnSpec(text, protocol=usual, mirrored=mirrored, images=sizes[0], tested=sizes[1])
 
 
 def _contender(backbone: features.Backbone | nn.Module | str, spec: svm.EvalSpec, run: Run) -> Contender:
@@ -208,13 +210,21 @@ def _own_parts(images: Sequence[np.ndarray] | None, labels: Sequence[ArrayLike] 
             raise ValueError(f"{part} images must be uint8 [N, H, W, C], values 0 to 255, got {got}")
         if of.shape != array.shape[:1]:
             raise ValueError(f"{part} labels must be [{len(array)}], one for each image, got {list(of.shape)}")
-    classes, counts = np.unique(given[0], return_counts=True)
+    if len(arrays[0]) < HELD:
+        raise ValueError(f"own arrays need {HELD} training images or more, since one is held out, got {len(arrays[0])}")
+    try:
+        classes, counts = np.unique(given[0], return_counts=True)
+        unknown = np.setdiff1d(given[1], classes)
+    except TypeError as error:
+        raise ValueError(f"labels must be of one type that sorts, such as integers or text: {error}") from error
+    if any(part.dtype.kind in "fc" and np.isnan(part).any() for part in given):
+        raise ValueError("labels must be finite, got NaN; leave out images without a label")
     if len(classes) < 2:
         raise ValueError(f"training labels must hold at least two classes, got {classes.tolist()}")
     if counts.min() < 2:
         few = classes[counts.argmin()]
         raise ValueError(f"every class needs at least two training images, since one may be held out; {few!s} has one")
-    if len(unknown := np.setdiff1d(given[1], classes)):
+    if len(unknown):
         raise ValueError(f"every test label must be among the training labels, which lack {unknown.tolist()[:5]}")
     index = [np.searchsorted(classes, of).astype(np.int64) for of in given]
     return _labelled(arrays[0], index[0]), _labelled(arrays[1], index[1])
@@ -233,6 +243,6 @@ def _row(records: Sequence[results.Record], protocol: str) -> Row:
     if record is None:
         fix = "compare the training images with the test images: dcgan-eval dedup"
         raise ValueError(f"no audit says which test images {protocol} leaves out; {fix}")
-    told = as_object(record)
+    told = row_object(record)
     del told["processes"]
     return Row(**told | {"interval": tuple(told["interval"])}, record=record)

@@ -1,6 +1,6 @@
 """A network as a source of features: which layers are read, and which images it takes."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from features.errors import EndsProgramError, one_line
-from features.images import Batch, ValueRange, as_batch, check_images, is_range, to_input
+from features.images import Batch, ValueRange, as_batch, as_floats, check_images, is_float, is_range, to_input
 from features.pooling import PAPER_GRID, Pool
 from features.stages import default_stages, tokens_to_maps
 from features.survey import as_maps, choose_layers, shape_fix, survey
-from features.taps import find_layers, tapped
+from features.taps import find_layers, kept_random, tapped
 from features.weights import check_readable
 
 SHOWN = 24  # layers in a repr at most
@@ -75,7 +75,8 @@ class Backbone:
             raise BackboneError(self, list(wrong.values()))
         for name in ("layers", "image_shape"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        bounds = tuple(tuple(b) if isinstance(b, Iterable) else b for b in self.value_range)
+        bounds = tuple(b if isinstance(b, Real) else np.asarray(b).tolist() for b in self.value_range)
+        bounds = tuple(tuple(b) if isinstance(b, list) else b for b in bounds)
         object.__setattr__(self, "value_range", bounds)
 
     @classmethod
@@ -105,14 +106,18 @@ class Backbone:
         """
         if wrong := [line for line in (_wrong_module(model), _wrong_input(image_shape, value_range)) if line]:
             raise ValueError("; ".join(wrong))
+        if isinstance(layers, str):
+            raise ValueError(f"layers must be a sequence of names or patterns, got {layers!r}; write [{layers!r}]")
         check_readable(model)
-        found = survey(model, torch.zeros(2, *image_shape, device=_device(model)), to_maps)
+        with kept_random(_device(model)):
+            found = survey(model, torch.zeros(2, *image_shape, device=_device(model)), to_maps)
         if found.error is not None and (layers is None or not found.maps):
             what = f"the network does not run on float32 {[2, *image_shape]}: {one_line(found.error)}"
             fix = "" if isinstance(found.error, EndsProgramError) else f"; {shape_fix(model, image_shape)}"
             raise ValueError(what + fix) from found.error
-        if isinstance(layers, str):
-            raise ValueError(f"layers must be a sequence of names or patterns, got {layers!r}; write [{layers!r}]")
+        if not found.maps:
+            why = next(iter(found.unfit.values()), "it has no submodules; wrap it in torch.nn.Sequential")
+            raise ValueError(f"no submodule of {type(model).__name__} gives maps that features are made of: {why}")
         names = default_stages(model, found) if layers is None else choose_layers(found, layers)
         return cls(model, names, image_shape, value_range, to_maps)
 
@@ -123,10 +128,12 @@ class Backbone:
         [n, *image_shape] that are in value_range already. The network runs in evaluation mode, up to the last layer,
         and no gradient is recorded. Raises ValueError for other images.
         """
+        if not isinstance(images, np.ndarray | Tensor):
+            raise ValueError(f"images must be one batch, an array or a tensor, got {type(images).__name__}")
         if str(images.dtype).endswith("uint8"):
             x = self.prepare(as_batch(check_images(images, None), None))
-        elif images.ndim == 4 and tuple(images.shape[1:]) == self.image_shape:
-            x = torch.as_tensor(images).detach().to(self.device, torch.float32)
+        elif is_float(images) and images.ndim == 4 and tuple(images.shape[1:]) == self.image_shape:
+            x = as_floats(images).to(self.device)
         else:
             wanted = ", ".join(map(str, self.image_shape))
             got = f"{images.dtype} {list(images.shape)}"
@@ -145,7 +152,7 @@ class Backbone:
     @cached_property
     def _shapes(self) -> dict[str, tuple[int, int, int]]:
         """layer_shapes, for the repr: the random numbers of whoever looks at it stay as they are."""
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+        with kept_random(self.device):
             return layer_shapes(self)
 
     @property
@@ -178,6 +185,8 @@ def misfits(backbone: Backbone) -> dict[str, str]:
 
 
 def _wrong_module(model: Any) -> str:
+    if isinstance(model, torch.jit.ScriptModule):
+        return "the layers of a TorchScript module cannot be read; give the nn.Module that it was made of"
     return "" if isinstance(model, nn.Module) else f"model must be a torch.nn.Module, got {type(model).__name__}"
 
 

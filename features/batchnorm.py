@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from features.backbone import Backbone
+from features.device import moved
 from features.images import Images, Progress, ValueRange, batches, count
 from features.taps import tapped
 
@@ -83,8 +84,7 @@ def calibrate_batchnorm(
     >>> features.calibrate_batchnorm(backbone, images, batch_size=10)
     2
     """
-    if device is not None:
-        backbone.model.to(device)
+    moved(backbone, device)
     if not any(isinstance(module, _BatchNorm) for module in backbone.model.modules()):
         return 0
     total = count(images)

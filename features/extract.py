@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from features.backbone import Backbone, layer_widths
 from features.blocks import HostBlock, device_blocks, host_blocks
-from features.images import Batch, Images, Progress, ValueRange, batches, count, labelled
+from features.device import moved
+from features.images import Batch, Images, Labelled, Progress, ValueRange, batches, count
 from features.pooling import PAPER_GRID, Pool
 from features.store import FeatureStore
 
@@ -99,8 +100,7 @@ def extract(
     >>> np.array_equal(X, features.extract(backbone, images))
     True
     """
-    if device is not None:
-        backbone.model.to(device)
+    moved(backbone, device)
     rows, widths = count(images), layer_widths(backbone, pool=pool)
     width = sum(widths.values())
     if out is None and rows is not None:
@@ -157,10 +157,10 @@ def extract_labelled(
     >>> X.shape, y.shape
     ((20, 128), (20,))
     """
-    labels = [np.empty(0, np.int64)]
+    pairs = Labelled(loader)
     X = extract(
         backbone,
-        labelled(loader, into=labels),
+        pairs,
         pool=pool,
         batch_size=batch_size,
         mirrored=mirrored,
@@ -168,7 +168,7 @@ def extract_labelled(
         given_range=given_range,
         progress=progress,
     )
-    return X, np.concatenate(labels)
+    return X, np.concatenate(pairs.labels)
 
 
 def joined_size(backbone: Backbone, batch_size: int, chunk_rows: int | None) -> int:

@@ -6,6 +6,7 @@ filter, the whole picture to the whole input (no crop).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,8 @@ def batches(images: Images, batch_size: int, given_range: ValueRange | None = No
     of batch_size either way, so an array and a stream of the same images give the same batches.
     Raises ValueError for other dtypes, shapes and values, for streams whose images change, and for batch_size < 1.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, a whole number, got {batch_size!r}")
     if given_range is not None and not is_range(given_range):
         raise ValueError(
             f"given_range must be (low, high), finite, low < high, numbers or sequences, got {given_range}"
@@ -47,7 +48,7 @@ def batches(images: Images, batch_size: int, given_range: ValueRange | None = No
         return
     start, waiting, held = 0, [], 0
     kind = None
-    for arrived in images:
+    for arrived in _arriving(images):
         block = as_batch(check_images(split_labels(arrived)[0], given_range), given_range)
         if (now := (type(block), tuple(block.shape[1:]))) != (kind := kind or now):
             raise ValueError(f"images of one stream must share a shape, got {now[1]} after {kind[1]}")
@@ -64,24 +65,58 @@ def batches(images: Images, batch_size: int, given_range: ValueRange | None = No
         yield start, _joined(waiting)
 
 
-def labelled(loader: Iterable[Any], into: list[np.ndarray]) -> Iterator[Any]:
-    """Yield the images of every (images, labels), and append the labels to `into`, int64 [n].
+class Labelled:
+    """The images of an iterable of (images, labels). After a pass, `labels` holds an array int64 [n] for each batch.
 
-    Raises ValueError for a batch without labels, and for labels that are not an integer for each image.
+    A pass raises ValueError for a batch without labels, and for labels that are not an integer for each image.
     """
-    for arrived in loader:
-        images, labels = split_labels(arrived)
-        if labels is None:
-            raise ValueError("batches must be (images, labels), got images without labels; take features.extract")
-        if isinstance(labels, Mapping):
-            keys = ", ".join(map(repr, labels))
-            raise ValueError(f"labels must be integers [n], got a dictionary of {keys}; pick one of them in the loader")
-        array = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-        if array.dtype.kind not in "iub" or array.shape != (len(images),):
-            got = f"{array.dtype} {list(array.shape)} for {len(images)} images"
-            raise ValueError(f"labels must be integers [n], one for each image, got {got}; of one-hot take argmax(1)")
-        into.append(array.astype(np.int64))
-        yield images
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        self.loader = loader
+        self.labels = [np.empty(0, np.int64)]
+
+    def __iter__(self) -> Iterator[Any]:
+        for arrived in _arriving(self.loader):
+            images, labels = split_labels(arrived)
+            if labels is None:
+                raise ValueError("batches must be (images, labels), got images without labels; take features.extract")
+            if isinstance(labels, Mapping):
+                keys = ", ".join(map(repr, labels))
+                fix = "pick one of them in the loader"
+                raise ValueError(f"labels must be integers [n], got a dictionary of {keys}; {fix}")
+            self.labels.append(_integers(labels, len(images)))
+            yield images
+
+
+def _arriving(images: Iterable[Any]) -> Iterator[Any]:
+    """Yield the batches of a stream. Raises ValueError for what is no stream, and for one that was read before."""
+    try:
+        stream = None if isinstance(images, str | Mapping) else iter(images)
+    except TypeError:
+        stream = None
+    if stream is None:
+        raise ValueError(f"images must be an array, a tensor or an iterable of batches, got {type(images).__name__}")
+    arrived = False
+    for batch in stream:
+        arrived = True
+        yield batch
+    if stream is images and not arrived:  # as a generator is, but no list and no DataLoader
+        raise ValueError("images must hold a batch, got none; a generator is read once: make it anew")
+
+
+def _integers(labels: Any, count: int) -> np.ndarray:
+    """Return labels as int64 [count]. Raises ValueError if they are anything else."""
+    try:
+        array = labels if isinstance(labels, Tensor) else np.asarray(labels)
+        kind, shape = str(array.dtype).removeprefix("torch."), list(array.shape)
+    except ValueError:  # lists of different lengths
+        kind, shape = "lists of different lengths", []
+    fits = shape == [count] and (kind == "bool" or "int" in kind)
+    if fits and (not count or int(array.max()) < 2**63):
+        return np.asarray(array.cpu() if isinstance(array, Tensor) else array).astype(np.int64)
+    fix = "of one-hot take argmax(1)" if shape[1:] else "number classes from 0: np.unique(labels, return_inverse=True)"
+    got = f"{kind} {shape} for {count} images"
+    raise ValueError(f"labels must be integers [n] below 2**63, one for each image, got {got}; {fix}")
 
 
 def split_labels(arrived: Any) -> tuple[Any, Any]:
@@ -98,10 +133,12 @@ def split_labels(arrived: Any) -> tuple[Any, Any]:
         got += f" of {', '.join(map(repr, arrived))}"
     elif isinstance(arrived, tuple | list):
         got += f" of {', '.join(type(part).__name__ for part in arrived[:4])}"
-    raise ValueError(
-        f"a batch must be images or (images, labels), arrays or tensors, got {got}; pass a generator: "
-        "((batch['image'], batch['label']) for batch in loader)"
-    )
+    fix = "arrays of equal sizes make a batch with np.stack"
+    if isinstance(arrived, Mapping):
+        fix = "pass a generator: ((batch['image'], batch['label']) for batch in loader)"
+    elif isinstance(arrived, tuple | list) and arrived and isinstance(arrived[0], np.ndarray | Tensor):
+        fix = "pass a generator: ((batch[0], batch[1]) for batch in loader)"
+    raise ValueError(f"a batch must be images or (images, labels), arrays or tensors, got {got}; {fix}")
 
 
 def to_input(
@@ -151,8 +188,10 @@ def to_input(
 def is_range(bounds: Any, channels: int | None = None) -> bool:
     """Tell whether these are two numbers, or two for each channel, with low < high."""
     try:
-        low, high = (np.asarray(bound, float) for bound in bounds)
-    except (TypeError, ValueError):
+        low, high = (np.asarray(bound) for bound in bounds)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    if {low.dtype.kind, high.dtype.kind} - set("iuf"):
         return False
     known = low.shape == high.shape and (not low.shape or low.shape == (channels or low.size,))
     return bool(known and np.isfinite([low, high]).all() and (low < high).all())
@@ -161,7 +200,7 @@ def is_range(bounds: Any, channels: int | None = None) -> bool:
 def check_images(images: Any, given_range: ValueRange | None) -> Any:
     """Return the same array or tensor. Raises ValueError unless its type and shape are ones of `Images`."""
     kind = str(images.dtype).removeprefix("torch.")
-    if images.ndim != 4 or 0 in images.shape[1:] or not (_is_float(images) or kind == "uint8"):
+    if images.ndim != 4 or 0 in images.shape[1:] or not (is_float(images) or kind == "uint8"):
         fix = "; images of a data set come in batches from torch.utils.data.DataLoader" if images.ndim == 3 else ""
         raise ValueError(
             "images must be uint8 [N, H, W, C], or floats [N, C, H, W] with given_range, "
@@ -184,10 +223,12 @@ def as_batch(images: Any, given_range: ValueRange | None) -> Batch:
     if given_range is None:
         return images.detach().cpu().permute(0, 2, 3, 1).numpy() if isinstance(images, Tensor) else images
     # The grey levels of uint8 / 255 are the uint8, exactly.
-    x = torch.as_tensor(images if isinstance(images, Tensor) else np.array(images, np.float32)).detach().float()
+    x = as_floats(images)
     low, high = (torch.as_tensor(np.asarray(bound, np.float64).reshape(-1, 1, 1)) for bound in given_range)
     levels = (x - low.to(x)) * (255 / (high - low)).to(x)
     if len(x) and not (-0.5 <= levels.amin() and levels.amax() <= 255.5):  # half a grey level is rounding
+        if x.isnan().any():
+            raise ValueError("images must be finite, got NaN; leave such images out")
         values = f"values from {x.amin():.4g} to {x.amax():.4g}"
         raise ValueError(
             f"images must lie in given_range {given_range}, got {values}; give the values of black and white, or clip"
@@ -195,7 +236,13 @@ def as_batch(images: Any, given_range: ValueRange | None) -> Batch:
     return levels
 
 
-def _is_float(images: Any) -> bool:
+def as_floats(images: np.ndarray | Tensor) -> Tensor:
+    """Return float images of any type, strides and byte order as float32, where they are."""
+    return torch.as_tensor(images if isinstance(images, Tensor) else np.array(images, np.float32)).detach().float()
+
+
+def is_float(images: Any) -> bool:
+    """Tell whether an array or a tensor holds floats."""
     return images.is_floating_point() if isinstance(images, Tensor) else images.dtype.kind == "f"
 
 

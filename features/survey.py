@@ -142,6 +142,8 @@ def survey(model: nn.Module, images: Tensor, to_maps: Callable[[Any], Tensor] | 
 def shape_fix(model: nn.Module, image_shape: tuple[int, int, int]) -> str:
     """Say what image_shape to give for a network that does not run on this one."""
     channels, height, width = image_shape
+    if other := {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}:
+        return f"its weights are {', '.join(map(str, other))}: make it float32 with model.float()"
     first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
     if first is None or first.in_channels == channels:
         return "give the image_shape it was made for; forward takes only that batch, in float32"
@@ -164,6 +166,8 @@ def choose_layers(found: Survey, wanted: Sequence[str], available: Sequence[str]
     shapes = {name: shape for name, shape in found.maps.items() if available is None or name in available}
     chosen: dict[str, None] = {}
     for text in wanted:
+        if not isinstance(text, str):
+            raise ValueError(f"layers are names or patterns, got {text!r}; the layers are {listed(shapes)}")
         if re.search(r"[*?\[]", text):
             fitting = [name for name in shapes if _fits(name, text)]
             if not fitting:

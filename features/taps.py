@@ -5,7 +5,7 @@ weights are missing) is never computed.
 """
 
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -42,6 +42,11 @@ def find_layers(model: nn.Module, layers: Sequence[str]) -> dict[str, tuple[str,
     if unknown := [layer for layer, (name, number) in found.items() if name not in there or number < 1]:
         raise ValueError(f"no layer {', '.join(map(repr, unknown))} in this network; it has: {', '.join(there)}")
     return found
+
+
+def kept_random(device: torch.device) -> AbstractContextManager[None]:
+    """Within the block a network may draw random numbers; afterwards those of the CPU and of device go on as before."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 @contextmanager

@@ -55,7 +55,7 @@ _PAGE_STYLE = {
 def grid(images: Images) -> bytes:
     """Make a PNG of the first n * n images, row by row; n is as large as possible."""
     n = math.isqrt(len(images))
-    return blocks(images[: n * n].reshape(n, n, *images.shape[1:]))
+    return _png(_tiled(images[: n * n].reshape(n, n, *images.shape[1:])))
 
 
 def pairs(images: Images, others: Images, *, columns: int = 4, gap: int = 4) -> bytes:
@@ -70,18 +70,6 @@ def pairs(images: Images, others: Images, *, columns: int = 4, gap: int = 4) -> 
     missing = -len(both) % columns
     framed = np.pad(both, ((0, missing), (0, gap), (0, gap), (0, 0)), constant_values=255)
     return _png(_tiled(framed.reshape(-1, columns, *framed.shape[1:]))[:-gap, :-gap])
-
-
-def blocks(*parts: Images, gap: int = 4) -> bytes:
-    """Make a PNG of `parts`, uint8 [rows, columns, H, W, C], side by side with white gaps between them.
-
-    Raises ValueError for no part, and for parts that differ in their rows or in the shape of an image.
-    """
-    if not parts or any((p.ndim, p.shape[0], p.shape[2:]) != (5, parts[0].shape[0], parts[0].shape[2:]) for p in parts):
-        raise ValueError(f"parts must agree in rows and in the shape of an image, got {[p.shape for p in parts]}")
-    first, *others = map(_tiled, parts)
-    beside = [np.pad(other, ((0, 0), (gap, 0), (0, 0)), constant_values=255) for other in others]
-    return _png(np.concatenate([first, *beside], axis=1))
 
 
 def animation(frames: Sequence[bytes], *, seconds: float = 8.0, most: int = 30) -> bytes:

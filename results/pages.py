@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jinja2
 
-from results.views import link
+from results.views import link, padding
 
 
 @cache
@@ -25,7 +25,7 @@ def environment(*folders: Path) -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    found.filters |= {"link": link, "sha256": sha256}
+    found.filters |= {"link": link, "padding": padding, "sha256": sha256}
     return found
 
 

@@ -30,6 +30,8 @@ LABELS = {
     "C": "C",
     "accuracy_percent": "accuracy\u00a0%",
     "codes": "hash codes",
+    "smoothness_features": "smoothness in features",
+    "smoothness_pixels": "smoothness in pixels",
     "difference": "A \N{MINUS SIGN} B, points",
     "error_bar_kind": "±",
     "f1": "F1",
@@ -62,6 +64,7 @@ CLASSIFIER = " + L2-SVM"  # what many methods end in
 LAST = ("source", "run_id", "provenance", "provenance_a", "provenance_b")
 EXACT = ("C", "seed")  # settings, not figures
 SIGNIFICANT = 4  # digits of a figure without an error
+MOST_DECIMALS = 4  # with which the points of a column stand below one another
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,12 @@ class View:
     columns: Mapping[str, str]
     numeric: frozenset[str]
     rows: Rows
+
+    @property
+    def decimals(self) -> dict[str, int]:
+        """Column of numbers -> the most decimals that a number alone in its cell has; at most MOST_DECIMALS."""
+        of = {name: [_decimals(row[name]) for row in self.rows if _alone(row[name])] for name in self.numeric}
+        return {name: max(found) for name, found in of.items() if found and max(found) <= MOST_DECIMALS}
 
 
 def view(rows: Rows, *without: str) -> View:
@@ -92,7 +101,8 @@ def view(rows: Rows, *without: str) -> View:
     names = list(shown[0])
     partial = [printed or row.get("value") == "" for row, printed in zip(texts, cited, strict=True)]
     same = [n for n in names[1:] if n not in FIGURES and _constant([row[n] for row in shown], partial, n)]
-    caption = [_said(name, next(row[name] for row in shown if row[name])) for name in same]
+    said = [name for name in same if name != "metric" or "value" not in names]  # the head of the values says it
+    caption = [_said(name, next(row[name] for row in shown if row[name])) for name in said]
     ending = [name for name in names if all(row[name].endswith(CLASSIFIER) for row in shown)]
     if len(shown) > 1 and names[0] in ending:
         shown = [row | {name: row[name].removesuffix(CLASSIFIER) for name in ending} for row in shown]
@@ -142,8 +152,19 @@ def label(column: str) -> str:
 
 
 def spelt(text: str) -> str:
-    """Return a text with the names of columns in it in words."""
-    return re.sub(r"\b[a-z]+_[a-z]+\b", lambda found: LABELS.get(found[0], found[0]), text)
+    """Return a text with the names of columns in it in words, with a capital where a sentence begins with one."""
+
+    def in_words(found: re.Match[str]) -> str:
+        words = LABELS.get(found[2], found[2])
+        return found[1] + (words[:1].upper() + words[1:] if found[1] and words != found[2] else words)
+
+    return re.sub(r"((?:\. )?)\b([a-z]+_[a-z]+)\b", in_words, text)
+
+
+def padding(text: str, decimals: int | None) -> str:
+    """Return what a number lacks, as in `.0`, to have so many decimals; hidden behind it, it aligns the points."""
+    missing = (decimals or 0) - _decimals(text)
+    return "" if missing <= 0 or not _alone(text) else "." * ("." not in text) + "0" * missing
 
 
 def link(text: str) -> str:
@@ -174,7 +195,9 @@ def _said(name: str, text: str) -> tuple[str, str]:
         return "", "1 run" if text == "1" else f"{text} runs"
     if name == "error_bar_kind":
         return "±", ERRORS.get(text, text)
-    return {"n_test": "n =", "n": "n =", "hardware": "images/s on"}.get(name, label(name)), text
+    said = {"n_test": "n =", "n": "n =", "hardware": "images/s on"}.get(name, label(name))
+    share = said.removesuffix("\u00a0%")
+    return share, text if share == said else f"{text}\u00a0%"
 
 
 def _number(text: str) -> float | None:
@@ -182,6 +205,11 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _alone(text: str) -> bool:
+    """Whether a text is one number, as it is shown."""
+    return re.fullmatch(r"[\N{MINUS SIGN}-]?[\d,]+(\.\d+)?", text) is not None
 
 
 def _decimals(text: str) -> int:

@@ -7,7 +7,6 @@ generator seeded; `...` stands for any text, and runs of white space are equal.
 import doctest
 import importlib
 import inspect
-import re
 
 import numpy as np
 import pytest
@@ -19,39 +18,36 @@ KEYED = {
     *("features.grids", "features.pooling", "features.stages", "evaluation.kmeans"),
     *("gan.architectures", "gan.conditional", "gan.parallel"),
 }
-PACKAGES = ("gan", "features", "evaluation", "dedup", "results")
+PACKAGES = [importlib.import_module(name) for name in ("gan", "features", "evaluation", "dedup", "results")]
+DOCUMENTED = {  # constants have no docstring of their own
+    f"{package.__name__}.{name}": (package, thing)
+    for package in PACKAGES
+    for name in package.__all__
+    if inspect.isroutine(thing := getattr(package, name)) or inspect.isclass(thing)
+}
 
 
-def documented(package):
-    """The package's public functions and classes; constants have no docstring of their own."""
-    module = importlib.import_module(package)
-    return {
-        n: thing for n in module.__all__ if inspect.isroutine(thing := getattr(module, n)) or inspect.isclass(thing)
-    }
-
-
-NAMES = [(package, name) for package in PACKAGES for name in documented(package)]
-
-
-def example(package, name):
-    """The doctest of a thing's docstring; of its package's docstring for a thing of KEYED."""
-    thing, module = documented(package)[name], importlib.import_module(package)
-    keyed = thing.__module__ in KEYED
-    names = {"np": np, "torch": torch, package: module}
-    text = inspect.getdoc(module if keyed else thing) or ""
-    shown = doctest.DocTestParser().get_doctest(text, names, f"{package}.{name}", None, None)
-    if keyed and not any(re.search(rf"\b{name}\b", line.source) for line in shown.examples):
-        shown.examples.clear()
-    return shown
-
-
-@pytest.mark.parametrize(("package", "name"), NAMES, ids=[".".join(pair) for pair in NAMES])
-def test_example_does_what_it_says(package, name, tmp_path, monkeypatch):
-    shown = example(package, name)
-    assert shown.examples, f"the docstring of {package}.{name} shows no example"
-    monkeypatch.chdir(tmp_path)
+def run_examples(name, package, documented):
+    """Run the examples in the docstring of `documented`, and return their lines."""
+    names = {"np": np, "torch": torch, package.__name__: package}
+    shown = doctest.DocTestParser().get_doctest(inspect.getdoc(documented) or "", names, name, None, None)
     said = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(shown, out=said.append)
     assert not said, "".join(said)
+    return [line.source for line in shown.examples]
+
+
+@pytest.mark.parametrize("name", [name for name, (_, thing) in DOCUMENTED.items() if thing.__module__ not in KEYED])
+def test_a_docstring_shows_an_example_that_does_what_it_says(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_examples(name, *DOCUMENTED[name]), f"the docstring of {name} shows no example"
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_the_example_of_a_package_shows_what_files_define_that_do_not_change(package, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = "".join(run_examples(package.__name__, package, package))
+    keyed = [name for name, (of, thing) in DOCUMENTED.items() if of is package and thing.__module__ in KEYED]
+    assert [name for name in keyed if name.rpartition(".")[2] not in shown] == []

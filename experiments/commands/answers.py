@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CONTROL = {"cifar10": "imagenet32", "svhn": "svhn32"}  # table -> the preset whose random weights are its control
 PAPER = "arXiv:1511.06434"
-# what a row is set beside, the most telling first: how it is called, and how its method begins
+# the rows that a figure is compared with, the most telling first: name -> how their methods begin
 ROLES = {
     "default": tuple(f"DCGAN {name} +" for name in DEFAULTS.values()),
     "k-means": ("k-means ",),
@@ -26,7 +26,7 @@ ROLES = {
 CONTROLS = ("k-means", "random-init", "raw pixels", "k-nn", "real data")
 
 
-def as_object(record: results.Record) -> dict[str, Any]:
+def row_object(record: results.Record) -> dict[str, Any]:
     """Return what `eval --json` prints: the keys are part of the contract with programs."""
     from experiments.measure.records import interval95
 
@@ -79,7 +79,7 @@ def figure(record: results.Record) -> str:
 
 
 def standing(main: results.Record, table: results.Table, known: Sequence[results.Record]) -> dict[str, str]:
-    """Return role -> figure of the rows that the record may be set beside: same protocol, same training and test set.
+    """Return role -> figure of the rows that can be compared: same protocol, same training and test set.
 
     The first of `known` counts. The paper's figure is the table's.
     """

@@ -22,7 +22,7 @@ EXAMPLE = """dcgan-eval check mynet.py:network
   dcgan-eval check torchvision:resnet18,size=64
 
 --json prints {"network", "device", "passed", "notes", "checks": [{"check", "verdict", "seen", "fix"}], "layers":
-[{"layer", "maps", "features"}], "parameters", "multiply_adds", "images_per_second", "batch", "features"}; of a network
+[{"layer", "maps", "features"}], "parameters", "multiply_adds", "images_per_second", "batch", "features"}; for a network
 that fails, layers are empty and costs null."""
 WORDS = {True: "ok", False: "FAIL", None: "waits"}
 
@@ -59,16 +59,16 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     except UserError as error:
         if not isinstance(error.__cause__, features.BackboneError):
             raise
-        told = _Told(arguments, target, str(device))
-        told.checks(features.run_checks(error.__cause__.backbone))  # they say what is wrong with it
-        return told.end()
+        answer = _Answer(arguments, target, str(device))
+        answer.checks(features.run_checks(error.__cause__.backbone))  # they say what is wrong with it
+        return answer.end()
     backbone, rules = contender.backbone, PROTOCOLS[PROTOCOL]
     move(contender, device, target)
-    told = _Told(arguments, contender.name, str(device), contender.notes)
+    answer = _Answer(arguments, contender.name, str(device), contender.notes)
     rows = rules.images + rules.tested
-    if not told.checks(features.run_checks(backbone, pool=contender.pool, rows=rows, folder=run.runs_root)):
-        return told.end()
-    told.layers(features.layer_shapes(backbone), features.layer_widths(backbone, pool=contender.pool))
+    if not answer.checks(features.run_checks(backbone, pool=contender.pool, rows=rows, folder=run.runs_root)):
+        return answer.end()
+    answer.layers(features.layer_shapes(backbone), features.layer_widths(backbone, pool=contender.pool))
     _warn_if_busy(load, run)
     try:
         costs = features.measure_costs(backbone, pool=contender.pool, progress=run.progress)
@@ -76,7 +76,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         raise UserError(
             f"{contender.name} passes the checks, but its costs cannot be measured: {one_line(error)}"
         ) from error
-    told.costs(costs)
+    answer.costs(costs)
     if arguments.record:
         file = run.records / "costs.jsonl"
         record = results.CostRecord(
@@ -93,11 +93,11 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         )
         results.append_cost(file, record)
         run.say(f"added to {file}")
-    return told.end()
+    return answer.end()
 
 
-class _Told:
-    """What `check` tells: lines at once, or with --json one object at the end."""
+class _Answer:
+    """The answer of `check`: lines as they are found, or with --json one object at the end."""
 
     def __init__(self, arguments: argparse.Namespace, name: str, device: str, notes: Sequence[str] = ()) -> None:
         self.arguments = arguments
@@ -109,7 +109,7 @@ class _Told:
             self._say(*_wrapped("note   ", note))
 
     def checks(self, findings: Iterable[features.Finding]) -> bool:
-        """Tell each check as it comes; return whether all passed."""
+        """Print each check as it comes; return whether all passed."""
         for found in findings:
             word = "warn" if found.ok and found.fix else WORDS[found.ok]
             self.found["checks"].append(
@@ -120,7 +120,7 @@ class _Told:
         return self.found["passed"]
 
     def layers(self, shapes: Mapping[str, Sequence[int]], widths: Mapping[str, int]) -> None:
-        """Tell a table with a row for each layer: its maps, and their number of features."""
+        """Print a table with a row for each layer: its maps, and their number of features."""
         from tabulate import tabulate
 
         self.found["layers"] = [
@@ -135,7 +135,7 @@ class _Told:
         self._say("", *table.split("\n"), "")
 
     def costs(self, costs: features.Costs) -> None:
-        """Tell the costs."""
+        """Print the costs."""
         for name in ("parameters", "multiply_adds", "images_per_second", "batch", "features"):
             self.found[name] = getattr(costs, name)
         self._say(*_costs(costs))
@@ -170,8 +170,8 @@ def _warn_if_busy(load: float, run: Run) -> None:
     """Warn if other programs keep the machine so busy that the speed would be measured too low."""
     cores = os.cpu_count() or 1
     if load > cores / 2:
-        run.say(
-            f"{console.WARNING}the machine is busy (load {load:.1f} on {console.counted(cores, 'core')}): its speed is "
+        run.warn(
+            f"the machine is busy (load {load:.1f} on {console.counted(cores, 'core')}): its speed is "
             "measured too low; check again when it is idle"
         )
 

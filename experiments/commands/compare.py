@@ -25,7 +25,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `compare`."""
     for name in ("A", "B"):
         parser.add_argument(name, help="a run id, or a network named as for eval; its newest record is taken")
-    parser.add_argument("--table", type=shared.one_of(TABLES), help=f"only protocols of one of {', '.join(TABLES)}")
+    parser.add_argument(
+        "--table", type=shared.one_of(TABLES), help=f"only protocols of this table: {', '.join(TABLES)}"
+    )
     known = ", ".join(PROTOCOLS)
     parser.add_argument("--protocol", help=f"{known} or another (default: the newest that both were measured by)")
     parser.add_argument("--alpha", type=float, default=0.05, help="level of the gate (default: %(default)s)")
@@ -47,7 +49,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     worse = bool(gate.p_value <= arguments.alpha)
     verdict = f"B is {'' if worse else 'not '}significantly worse than A: one-sided p = {gate.p_value:.2g}"
     if arguments.json:
-        found = paired_tests.as_object(a, b, gate, run) | {"alpha": arguments.alpha, "worse": worse}
+        found = paired_tests.comparison_object(a, b, gate, run) | {"alpha": arguments.alpha, "worse": worse}
         shared.answer(arguments, found, ())
     else:
         told = f"{paired_tests.summary(a, b, gate)}\n\n{paired_tests.class_table(a, b, run)}"

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from experiments.commands import options as shared
-from experiments.commands.answers import CONTROL, as_lines, as_object, standing
+from experiments.commands.answers import CONTROL, as_lines, row_object, standing
 from experiments.measure.protocols import BATCHNORM, CLASSIFIERS, PROTOCOLS, SUPERVISED, TABLES, protocol_of
 from experiments.run import console
 from experiments.run.context import Run
@@ -28,13 +28,15 @@ SUPERVISED_PREFIX, MNIST = "supervised:", "mnist"
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `eval`."""
-    shared.add_features(parser, "for --table mnist: the file of a class-conditional generator, or `real`")
-    shared.add_choice(parser, "--table", [*TABLES, MNIST])
+    default = f"{shared.USUAL}, or {shared.DEFAULTS['svhn']} for --table svhn"
+    more = "for --table mnist: the file of a class-conditional generator, or `real`"
+    shared.add_features(parser, more, default=default)
+    shared.add_choice(parser, "--table", [*TABLES, MNIST], "the row's table")
     parser.add_argument(
         "--protocol",
         help=f"{', '.join(PROTOCOLS)}; for supervised: {', '.join(SUPERVISED)} (default: the table's first)",
     )
-    shared.add_choice(parser, "--classifier", CLASSIFIERS)
+    shared.add_choice(parser, "--classifier", CLASSIFIERS, "what is fitted to the features")
     parser.add_argument(
         "--samples", type=int, metavar="N", help="for --table mnist: samples drawn from the generator (default: 50000)"
     )
@@ -76,7 +78,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     own = results.read_records(run.own_records / f"{arguments.table}.jsonl")
     beside = standing(main, made.table, [*results.answering(made.table, made.records), *own[::-1]])
     lines = as_lines(main, others, beside, _control(arguments, main.method))
-    shared.answer(arguments, as_object(main), lines)
+    shared.answer(arguments, row_object(main), lines)
     run.say(f"written to {', '.join(map(str, made.files))}")
     return 0
 

@@ -17,7 +17,7 @@ from experiments.run.progress import silent
 
 DEFAULTS = {"cifar10": "imagenet32-contrast", "svhn": "svhn32"}  # table -> the network that is measured by default
 LAST_SEED = 2**63 - 1
-USUAL = f"the variable BACKBONE, else {DEFAULTS['cifar10']}, or {DEFAULTS['svhn']} for SVHN"
+USUAL = f"the variable BACKBONE, else {DEFAULTS['cifar10']}"
 
 
 def add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None:
@@ -32,7 +32,9 @@ def add_roots(parser: argparse.ArgumentParser, *, device: bool = False) -> None:
         )
     if device:
         parser.add_argument(
-            "--device", default=os.environ.get("DEVICE") or "auto", help="default: DEVICE, or the best available"
+            "--device",
+            default=os.environ.get("DEVICE") or "auto",
+            help="torch device, such as cpu or cuda (default: DEVICE, or the best available)",
         )
 
 
@@ -147,20 +149,22 @@ def make_run(arguments: argparse.Namespace, command: Sequence[str] = (), results
         results=results,
         device_name=getattr(arguments, "device", "cpu"),
         command=tuple(command),
-        say=console.warn if quiet else console.say,
+        say=console.say_warnings if quiet else console.say,
         progress=silent if quiet else console.progress,
     )
 
 
-def add_choice(parser: argparse.ArgumentParser, option: str, names: Sequence[str], what: str = "") -> None:
+def add_choice(parser: argparse.ArgumentParser, option: str, names: Sequence[str], what: str) -> None:
     """Add an option that takes one of `names`, by default the first. what: begins its help."""
-    known = f"{what}: one of {', '.join(names)}" if what else f"one of {', '.join(names)}"
-    parser.add_argument(option, type=one_of(names), default=names[0], help=f"{known} (default: %(default)s)")
+    known = f"{what}: {', '.join(names)} (default: %(default)s)"
+    parser.add_argument(option, type=one_of(names), default=names[0], help=known)
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add --seed."""
-    parser.add_argument("--seed", type=whole("--seed", 0, LAST_SEED), default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--seed", type=whole("--seed", 0, LAST_SEED), default=0, help="seed of all draws (default: %(default)s)"
+    )
 
 
 def add_network(parser: argparse.ArgumentParser, more: str = "", *, default: str = USUAL) -> None:
@@ -173,11 +177,11 @@ def add_network(parser: argparse.ArgumentParser, more: str = "", *, default: str
     parser.epilog = f"{parser.epilog}\n\nways to name a network:\n{listing()}"
 
 
-def add_features(parser: argparse.ArgumentParser, more: str = "") -> None:
+def add_features(parser: argparse.ArgumentParser, more: str = "", *, default: str = USUAL) -> None:
     """Add the options that decide features, from the network to their stored type, --dry-run, roots and device."""
-    add_network(parser, more)
+    add_network(parser, more, default=default)
     parser.add_argument("--backbone", help="the network, instead of the argument")
-    add_choice(parser, "--batchnorm", BATCHNORM)
+    add_choice(parser, "--batchnorm", BATCHNORM, "statistics of batch norm")
     parser.add_argument(
         "--mirrored",
         action="store_true",

@@ -175,7 +175,7 @@ def _row(a: results.Record, b: results.Record) -> dict[str, Any]:
     }
 
 
-def as_object(a: results.Record, b: results.Record, gate: Comparison, run: Run) -> dict[str, Any]:
+def comparison_object(a: results.Record, b: results.Record, gate: Comparison, run: Run) -> dict[str, Any]:
     """Return what `compare --json` prints, but for the gate's verdict; classes are empty if labels are not at hand."""
     both, difference, classes = agreement(a, b), gate.difference, _classes(a, b, run)
     return {

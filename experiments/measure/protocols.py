@@ -1,5 +1,6 @@
 """The protocols of the tables as data: the labelled set, the number of labels, how C is chosen, the error bar."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -74,6 +75,14 @@ STORES = ("float32", "float16")  # types in which features are stored; the first
 MIRRORED = "-mirrored"  # after a protocol's name: features are means over an image and its mirror image
 WITHOUT_LEAKED = "cifar10/full-without-leaked"  # these two are computed from the scoring of cifar10/full
 WITHOUT_TRAIN = "cifar10/full-without-train-duplicates"
+SUBSET = "cifar10/subset-"  # before the number of training images of a quick look
+
+
+def parts_of(protocol: str) -> tuple[str, int | None, bool]:
+    """Return a protocol's name without MIRRORED, the size of its subset (None if whole), and whether it is mirrored."""
+    usual = protocol.removesuffix(MIRRORED)
+    subset = re.fullmatch(rf"{SUBSET}(\d+)", usual)
+    return usual, int(subset[1]) if subset else None, usual != protocol
 
 
 def protocol_of(table: str, name: str | None, protocols: Mapping[str, Protocol] = PROTOCOLS) -> str:

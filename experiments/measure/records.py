@@ -1,6 +1,5 @@
 """The records of measurements, the user's own and the committed ones: store them, find them, make tables from them."""
 
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +10,19 @@ import evaluation
 import results
 from experiments.measure.nearest_digits import curve_csv
 from experiments.measure.paired_tests import has_outcomes, of_draws, unlike
-from experiments.measure.protocols import LEADERBOARD, MIRRORED, OWN, PROTOCOLS, SUPERVISED, TABLES, protocol_of
-from experiments.measure.svm import EvalSpec, method
+from experiments.measure.protocols import (
+    LEADERBOARD,
+    MIRRORED,
+    OWN,
+    PROTOCOLS,
+    SUPERVISED,
+    TABLES,
+    WITHOUT_LEAKED,
+    WITHOUT_TRAIN,
+    parts_of,
+    protocol_of,
+)
+from experiments.measure.svm import PROTOCOL, EvalSpec, method
 from experiments.measure.tables import committed, regenerate, table_names
 from experiments.networks.resolve import resolve
 from experiments.run.context import Run
@@ -68,8 +78,8 @@ def keep_record(file: Path, record: results.Record, run: Run) -> None:
     if not same:
         results.append_record(file, record)
     elif same[0].value != record.value:
-        run.say(
-            f"warning: {file} already holds run {record.run_id} with {same[0].value:.2f} %, so the new "
+        run.warn(
+            f"{file} already holds run {record.run_id} with {same[0].value:.2f} %, so the new "
             f"{record.value:.2f} % (same day, same inputs) was not stored; delete that line to store the new one"
         )
 
@@ -166,26 +176,34 @@ def _missing(texts: tuple[str, str], found: tuple[list[results.Record], ...], pr
         told.append(f"{letter} ({text}) was measured by {has}")
         if protocol not in {r.protocol for r in fits} and not fix:
             fix = (
-                "name runs of one protocol"
-                if RUN_ID.holds(text)
-                else f"measure {letter} first: {_eval(text, protocol)}"
+                "name runs of one protocol" if RUN_ID.holds(text) else f"measure {letter} first: {_way(text, protocol)}"
             )
     return f"no record of both by {protocol}: {'; '.join(told)}; {fix}"
 
 
-def _eval(text: str, protocol: str) -> str:
-    """Return the command that measures a network by a protocol."""
-    usual = protocol.removesuffix(MIRRORED)
-    words = ["dcgan-eval", "eval", text]
-    if subset := re.fullmatch(r"cifar10/subset-(\d+)", usual):
-        words += ["--subset", subset[1]]
-    elif usual.startswith(f"{OWN}/"):
+def eval_command(text: str, protocol: str) -> tuple[str, ...] | None:
+    """Return the words of the `eval` command that measures a network by a protocol; None if there is no such command.
+
+    text: the network, as it is named for eval.
+    """
+    usual, subset, mirrored = parts_of(protocol)
+    options: list[str] = []
+    if subset is not None:
+        options = ["--subset", str(subset)]
+    elif usual in PROTOCOLS:
+        options = ["--table", PROTOCOLS[usual].table, "--protocol", usual] if usual != PROTOCOL else []
+    elif protocol not in (WITHOUT_LEAKED, WITHOUT_TRAIN):
+        return None
+    return ("dcgan-eval", "eval", text, *options, *["--mirrored"] * mirrored)
+
+
+def _way(text: str, protocol: str) -> str:
+    """Say how a network is measured by a protocol."""
+    if command := eval_command(text, protocol):
+        return shlex.join(command)
+    if protocol.startswith(f"{OWN}/"):
         return f"experiments.evaluate measures it by {protocol}, in Python"
-    elif usual not in PROTOCOLS:
-        return f"dcgan-eval eval --help tells how {protocol} is measured"
-    elif usual != next(iter(PROTOCOLS)):
-        words += ["--table", PROTOCOLS[usual].table, "--protocol", usual]
-    return shlex.join([*words, *(["--mirrored"] if protocol != usual else [])])
+    return f"dcgan-eval eval --help tells how {protocol} is measured"
 
 
 def _newest(fits: Sequence[results.Record]) -> results.Record:

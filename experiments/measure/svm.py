@@ -39,6 +39,7 @@ from experiments.measure.protocols import (
     MIRRORED,
     PROTOCOLS,
     STORES,
+    SUBSET,
     WITHOUT_LEAKED,
     WITHOUT_TRAIN,
     Protocol,
@@ -97,7 +98,7 @@ class EvalSpec:
     @property
     def column(self) -> str:
         """The text of the protocol column; deviations from the paper's protocol have names of their own."""
-        whole = self.protocol if self.subset is None else f"cifar10/subset-{self.subset}"
+        whole = self.protocol if self.subset is None else f"{SUBSET}{self.subset}"
         other = "" if self.batchnorm == BATCHNORM[0] else f"-batchnorm-{self.batchnorm}"
         return whole + other + MIRRORED * self.mirrored
 

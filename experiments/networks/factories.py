@@ -42,10 +42,10 @@ def call_factory(text: str, request: Request) -> Network:
     except Exception as error:  # the user's code can raise anything
         hint = closest(where, PREFIXES) if getattr(error, "name", None) == where else ""
         raise ValueError(f"cannot make it: {one_line(error)}{hint}") from error
-    return network_of(name, made, "the factory must return")
+    return as_network(name, made, "the factory must return")
 
 
-def network_of(name: str, made: object, must: str = "it must be") -> Network:
+def as_network(name: str, made: object, must: str = "it must be") -> Network:
     """Return the network of the user's features.Backbone or nn.Module. ValueError, which begins `must`, for others."""
     if isinstance(made, features.Backbone):
         return Network(name, made.model, made.layers, made.image_shape, made.value_range, made.to_maps)

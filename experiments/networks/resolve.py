@@ -12,7 +12,7 @@ import torch
 import features
 import gan
 from experiments.networks.contender import Contender, Request
-from experiments.networks.factories import network_of
+from experiments.networks.factories import as_network
 from experiments.networks.kinds import CHECKPOINT, FACTORIES, KINDS, SHIPPED, Kind, refuse_old_path
 from experiments.run.context import Run
 from experiments.run.errors import UserError, closest
@@ -75,7 +75,7 @@ def adopt(made: object, run: Run, *, name: str) -> Contender:
     """
     try:
         with contained("its code"):
-            contender = network_of(name, _copied(made)).contender(None)
+            contender = as_network(name, _copied(made)).contender(None)
     except Exception as error:  # the network's code may raise anything
         text = str(error) if isinstance(error, ValueError) else one_line(error)
         raise UserError(f"backbone {name!r}: {text}") from error

@@ -131,21 +131,16 @@ def _table(methods: Sequence[str], rows: Rows) -> View:
             {
                 "network": _named(method).name,
                 "_what": _what(method, rows),
-                "features": f"{int(features):,}" if features else "",
                 "accuracy": cell(method, FULL, "value"),
                 "mirrored": cell(method, MIRRORED, "value"),
                 "apart": cell(method, APART, "value"),
+                "features": f"{int(features):,}" if features else "",
                 "source": f"measured, {runs} run{'s' * (runs != '1')}"
                 if source == "measured"
                 else f"reported, {source.partition(' [')[0]}",
                 "_run": cell(method, FULL, "provenance"),
             }
         )
-    labels = {
-        "network": "network",
-        "features": "features",
-        "accuracy": "accuracy\u00a0%",
-        "mirrored": "mirrored\u00a0%",
-    }
-    labels |= {"apart": "without near-duplicates\u00a0%", "source": "source"}
+    labels = {"network": "network", "accuracy": "accuracy\u00a0%", "mirrored": "mirrored\u00a0%"}
+    labels |= {"apart": "without near-duplicates\u00a0%", "features": "features", "source": "source"}
     return View((), labels, frozenset(("features", "accuracy", "mirrored", "apart")), shown)

@@ -19,6 +19,7 @@ from experiments.report.files import Picture, Sheet, read_sheet, read_sheets
 from experiments.report.origins import read_origins
 from experiments.report.overview import FULL, overview
 from experiments.report.sections import Article, read_audit_pairs, read_looks, read_reliability, read_training_runs
+from experiments.run.console import counted
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 from experiments.run.files import check_writable, write_bytes
@@ -26,15 +27,15 @@ from experiments.run.html import page
 from results import leaderboard, rendering
 from results.views import by_protocol, spelt, view
 
-LIMIT = 10_000_000  # bytes of the page; pictures that do not fit are named instead
+LIMIT = 25_000_000  # bytes of the page, opened from disk in a second; pictures that do not fit are named instead
 SECTIONS = {  # id -> heading
     "overview": "CIFAR-10 at a glance",
     "tables": "Tables",
     "leaderboard": "Leaderboard",
     "curves": "Curves",
     "training": "Training",
-    "duplicates": "Duplicates",
     "look": "Looking inside",
+    "duplicates": "Duplicates",
     "reliability": "Reliability",
     "provenance": "Provenance",
 }
@@ -103,6 +104,7 @@ def render(content: Mapping[str, Any], *, limit: int = LIMIT) -> str:
         "sections": SECTIONS,
         "content": content,
         "lacking": _lacking(content),
+        "notes": _notes(content),
         "caption": leaderboard.CAPTION,
         "full": described_protocols()[FULL],
         "provenance": view(content["provenance"]) if content["provenance"] else None,
@@ -116,6 +118,23 @@ def render(content: Mapping[str, Any], *, limit: int = LIMIT) -> str:
 def render_report(folder: Path, *, limit: int = LIMIT) -> str:
     """Return the page for a folder that is laid out like results/. Raises UserError if a file is damaged."""
     return render(read_content(folder), limit=limit)
+
+
+def _notes(content: Mapping[str, Any]) -> dict[str, str]:
+    """Return id of a section -> what is inside, shown while it is folded."""
+    training, looks, rows = content["training"] or {"runs": [], "trials": []}, content["look"], content["provenance"]
+    runs, trials = len(training["runs"]), sum(len(members) for *_, members in training["trials"])
+    kinds = dict.fromkeys(look.name.partition("-")[0] for look in looks)
+    return {
+        "tables": "every row by protocol, measured and reported; paired tests; the ablation",
+        "leaderboard": "the newest figure of each network, with its costs",
+        "curves": "accuracy along training, error by references",
+        "training": f"samples, losses and settings of {counted(runs, 'run')} and {counted(trials, 'trial')}",
+        "look": f"{counted(len(looks), 'look')}: {', '.join(kinds)}",
+        "duplicates": "how many planted copies, and copies judged by eye, a method finds; leakage audits",
+        "reliability": "damaged and hostile inputs, killed commands",
+        "provenance": f"the command, versions and hardware behind {counted(len(rows), 'figure')}",
+    }
 
 
 def _lacking(content: Mapping[str, Any]) -> list[str]:
@@ -165,12 +184,12 @@ def _trials_sheets(folder: Path, members: Sequence[Article]) -> list[Sheet]:
 
 def _duplicates(folder: Path) -> Iterator[Sheet]:
     """Yield the tables in dedup/, then the numbers of pairs for each judgment, then those of each leakage audit."""
-    judged = []
+    judged: list[dict[str, str]] = []
     for sheet in read_sheets(folder / "dedup"):
         if "judgment" in sheet.rows[0]:
             counts = Counter(row["judgment"] for row in sheet.rows)
             name = sheet.title.removesuffix("-judged")
-            judged += [{"pairs of": name, "judgment": text, "number": str(n)} for text, n in sorted(counts.items())]
+            judged.append({"pairs of": name, "the same": str(counts["same"]), "not the same": str(counts["false"])})
         else:
             yield sheet
     if judged:

@@ -11,7 +11,15 @@ from experiments.report.origins import hardware_text
 from experiments.report.words import settings_text
 from experiments.training.files import SUMMARY
 
-CAPTIONS = {  # what the pictures of a look show
+LOOKS = {  # kind of a look -> its heading, in the paper's order
+    "walk": "Walks between random z",
+    "filters": "What maps respond to",
+    "forget": "Forgetting an object",
+    "arithmetic": "Arithmetic on z",
+    "turn": "Turning along a vector",
+    "memorised": "Copies and variety",
+}
+ALTS = {  # what the pictures of a look show; each picture has its own words
     "walk": "each row goes from one z to the next",
     "arithmetic": "exemplars of A, B and C in rows; their mean z; A - B + C with noise around it; that sum on pixels",
     "turn": "the first row goes from one mean to the other; below, new samples move along the same vector",
@@ -48,10 +56,12 @@ def read_training_runs(folder: Path) -> Iterator[Article]:
 
 
 def read_looks(folder: Path) -> Iterator[Article]:
-    """Yield the looks in a folder; a look without a picture is left out."""
-    for path in sorted(folder.glob("*/")):
+    """Yield the looks in a folder, those of one kind one after another; a look without a picture is left out."""
+    kinds = list(LOOKS)
+    paths = {path: _kind_and_network(path)[0] for path in sorted(folder.glob("*/"))}
+    for path in sorted(paths, key=lambda path: kinds.index(paths[path]) if paths[path] in kinds else len(kinds)):
         files = [file for kind in KINDS for file in sorted(path.glob(f"*.{kind}"))]
-        found = [read_picture(file, CAPTIONS.get(file.stem, file.stem)) for file in files]
+        found = [read_picture(file, ALTS.get(file.stem, file.stem)) for file in files]
         if pictures := [picture for picture in found if picture]:
             yield _look(path, pictures)
 
@@ -111,5 +121,13 @@ def _look(folder: Path, pictures: Sequence[Picture]) -> Article:
         facts = [("command", shlex.join(record["command"]))] if record else []
     with reading(told):
         text = told.read_text(encoding="utf-8").strip() if told.exists() else ""
+    kind, network = _kind_and_network(folder)
+    still = [picture for picture in pictures if picture.file.suffix == ".png"]
+    movie = next((picture for picture in pictures if picture not in still), None)
+    title = f"{LOOKS.get(kind, kind.capitalize())}: {network}"
+    return Article(folder.name, still, title, text, facts, read_sheets(folder), animation=movie)
+
+
+def _kind_and_network(folder: Path) -> tuple[str, str]:
     kind, _, network = folder.name.partition("-")
-    return Article(folder.name, pictures, f"{kind.capitalize()}: {network}", text, facts, read_sheets(folder))
+    return kind, network

@@ -17,7 +17,8 @@ from experiments.run.filenames import shown
 
 T = TypeVar("T")
 WIDTH = 100  # characters of a line of an answer
-WARNING = "warning: "  # how a line begins that is said even with --quiet
+CUT = "…"  # what stands for the middle of a long name
+WARNING = "warning: "  # the beginning of a line that is said even with --quiet
 _INTERVAL = 15.0  # seconds between plain lines
 _TELLING = 3.0  # seconds of work before which a rate says nothing
 _REMEMBERED = 8  # looks back, for the rate
@@ -89,8 +90,8 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def warn(text: str) -> None:
-    """Write the line to stderr only if it is a warning; this is what `say` is with --quiet."""
+def say_warnings(text: str) -> None:
+    """Say the line only if it is a warning; with --quiet this takes the place of `say`."""
     if text.startswith(WARNING):
         say(text)
 
@@ -100,8 +101,9 @@ def answer(*lines: str) -> None:
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and int(os.environ.get("RANK", 0)) > 0:
         return
     stream = _output or sys.stdout
+    lacks = not CUT.encode(stream.encoding or "utf-8", "ignore")  # ASCII: an escape would make lines longer
     for line in lines:
-        print(shown(line), file=stream)
+        print(shown(line.replace(CUT, "~") if lacks else line), file=stream)
     stream.flush()
 
 
@@ -182,7 +184,7 @@ def shortened(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     head = (most - 1) // 2
-    return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
+    return f"{text[:head]}{CUT}{text[len(text) - (most - 1 - head) :]}"
 
 
 def joined(parts: Sequence[str], most: int = WIDTH) -> str:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.run.console import WARNING
 from experiments.run.errors import UserError, one_line
 from experiments.run.progress import Progress, silent
 
@@ -45,6 +46,10 @@ class Run:
     command: tuple[str, ...] = ()
     say: Callable[[str], None] = _say_nothing
     progress: Progress = silent
+
+    def warn(self, text: str) -> None:
+        """Say one line that is shown even with --quiet."""
+        self.say(f"{WARNING}{text}")
 
     @cached_property
     def device(self) -> torch.device:

@@ -135,7 +135,7 @@ class Monitor:
         judged = self.config.adversarial > 0  # without the GAN the generator stays as it was initialised
         warnings = self._detector.warnings({name: float(value) for name, value in row.items()}) if judged else []
         for warning in warnings:
-            self._run.say(f"warning: {warning}")
+            self._run.warn(warning)
         self._rows.append(row | {"warning": " | ".join(warnings)})
         lines = [",".join(self._rows[-1])]
         lines += [",".join([*values, f'"{warning}"']) for *values, warning in (row.values() for row in self._rows)]
@@ -267,7 +267,7 @@ class Monitor:
                 contents.append(file.read_bytes())
             except (OSError, SyntaxError, ValueError) as error:
                 if file not in self._unreadable:
-                    self._run.say(f"warning: {file} is damaged ({one_line(error)}): samples.webp is made without it")
+                    self._run.warn(f"{file} is damaged ({one_line(error)}): samples.webp is made without it")
                 self._unreadable.add(file)
         return contents[::-1]
 

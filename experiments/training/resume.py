@@ -105,7 +105,7 @@ def set_aside(file: Path, error: Exception, run: Run) -> None:
     if there:
         file.replace(aside)
     where = f"; it lies in {aside.name} now" if there else ""
-    run.say(f"warning: {file} is damaged ({one_line(error)}){where}: the run goes on without what it held")
+    run.warn(f"{file} is damaged ({one_line(error)}){where}: the run goes on without what it held")
 
 
 def _digest(content: bytes) -> str:

@@ -83,7 +83,7 @@ def train(
         notes = _notes(out, state, run)
         data = as_begun(training_set(recipe, run), out, recipe, notes)
         if config.mirror and recipe.dataset.startswith(CHARACTERS):
-            run.say(f"warning: mirror = true trains on mirrored characters; leave it out for {recipe.dataset}")
+            run.warn(f"mirror = true trains on mirrored characters; leave it out for {recipe.dataset}")
         images, copies = counted(data.summary["kept"], "image"), counted(len(data.removed), "near-duplicate")
         run.say(f"{data.summary['name']}: {images}, {copies} removed")
         _claim(out, data, notes)

@@ -10,11 +10,12 @@ import importlib.util
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from experiments.networks.factories import load_function
@@ -22,6 +23,7 @@ from experiments.run.context import Run
 from experiments.run.errors import UserError, one_line
 from experiments.training.monitor import Monitor
 from experiments.training.recipe import Recipe
+from features.errors import contained
 
 SUFFIX = ".dcgan-eval"  # of the event files; those of others in the folder stay
 Track = Callable[[int, Mapping[str, float], Path | None], None]
@@ -37,7 +39,8 @@ def load_tracker(text: str) -> Factory:
     if not where or not name.isidentifier():
         raise UserError(f"--tracker takes file.py:function or module:function, got {text!r}")
     try:
-        found = load_function(where, name)
+        with _in_its_place():
+            found = load_function(where, name)
     except Exception as error:  # the user's code can raise anything
         raise UserError(f"cannot load the tracker {text}: {one_line(error)}") from error
     if not callable(found):
@@ -56,7 +59,7 @@ def attached(factory: Factory | None, recipe: Recipe, monitor: Monitor, run: Run
         tracks.append(_shielded("the tracker", _made(factory, recipe, monitor.out, run), run))
     events = _event_files(monitor, run)
     if events is not None:
-        tracks.append(_shielded("TensorBoard", events, run))
+        tracks.insert(0, _shielded("TensorBoard", events, run))  # before the user's code can move the grid
 
     def track(step: int, row: Mapping[str, float], grid: Path | None) -> None:
         for each in tracks:
@@ -102,9 +105,17 @@ class EventFiles:
             self._writer.close()
 
 
+@contextmanager
+def _in_its_place() -> Iterator[None]:
+    """Let the user's code run: it neither ends the program nor leaves it in another folder or without gradients."""
+    with chdir("."), torch.set_grad_enabled(torch.is_grad_enabled()), contained("its code"):
+        yield
+
+
 def _made(factory: Factory, recipe: Recipe, out: Path, run: Run) -> Track:
     try:
-        track = factory(out, run.portable(dataclasses.asdict(recipe)))
+        with _in_its_place():
+            track = factory(out, run.portable(dataclasses.asdict(recipe)))
     except Exception as error:
         raise UserError(f"the tracker cannot begin: {one_line(error)}; mend it, or leave --tracker out") from error
     if not callable(track):
@@ -122,7 +133,7 @@ def _event_files(monitor: Monitor, run: Run) -> EventFiles | None:
         for look in monitor.history():
             events(*look)
     except Exception as error:  # whatever is wrong with the installed tensorboard, or with an old grid
-        run.say(f"warning: no event files for TensorBoard are written ({one_line(error)})")
+        run.warn(f"no event files for TensorBoard are written ({one_line(error)})")
         if events is not None:
             events.close()
         return None
@@ -138,9 +149,10 @@ def _shielded(name: str, track: Track, run: Run) -> Track:
         if failed:
             return
         try:
-            track(step, row, grid)
+            with _in_its_place():
+                track(step, row, grid)
         except Exception as error:  # the user's code can raise anything
             failed = True
-            run.say(f"warning: {name} failed at step {step} ({one_line(error)}); training goes on without it")
+            run.warn(f"{name} failed at step {step} ({one_line(error)}); training goes on without it")
 
     return shielded

@@ -1,4 +1,4 @@
-"""Report, leaderboard and gallery in a browser: nothing fails or is asked for, they sort, fit and can be read."""
+"""Every kind of page in a browser: nothing fails or is asked for, tables sort, all fits and can be read."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +13,12 @@ from experiments.deduplication.image_source import Source
 from experiments.deduplication.methods import Found
 from experiments.deduplication.outcome import Outcome
 from experiments.deduplication.spec import DedupSpec
+from experiments.look.pages import PAGES
+from experiments.look.sheet import SHARE
 from experiments.report.page import render_report
+from experiments.run import html
 from experiments.run.context import RESULTS
+from experiments.run.html import data_url
 from results.pages import environment
 from results.views import View
 
@@ -50,11 +54,16 @@ CONTRAST = """(() => {
 
 @pytest.fixture(scope="module")
 def files(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Name -> a page: the report on a few of the results, the committed leaderboard, a gallery of three groups."""
+    """Name -> a page: the report on a few of the results, the committed leaderboard, a gallery of three groups, and the
+    two pages on which samples are marked."""
     folder = tmp_path_factory.mktemp("pages")
     (folder / "report.html").write_text(render_report(recorded))
     (folder / "gallery.html").write_text(a_gallery())
-    made = {name: folder / f"{name}.html" for name in ("report", "gallery")}
+    for file in PAGES.values():
+        image = data_url(Image.fromarray(np.full((64, 64, 3), 90, np.uint8)))
+        run = {"seed": 0, "weights": "0" * 64, "width": 64, "height": 64}
+        (folder / file).write_text(html.page(file, name="a-network-of-a-long-name", pictures=[image] * 12, run=run))
+    made = {name: folder / f"{name}.html" for name in ("report", "gallery", "sheet", "boxes")}
     return made | {"leaderboard": RESULTS / "tables" / "leaderboard.html"}
 
 
@@ -65,7 +74,7 @@ def a_gallery() -> str:
     return gallery.page(Outcome(DedupSpec("phash"), source, None, found))
 
 
-NAMES = ["report", "leaderboard", "gallery"]
+NAMES = ["report", "leaderboard", "gallery", "sheet", "boxes"]
 
 
 def check_whole(tab: Any) -> None:
@@ -85,7 +94,9 @@ def test_the_report_on_all_results_opens(page: Opener, tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text(render_report(RESULTS))
     tab = page(tmp_path / "report.html")
     check_whole(tab)
-    assert tab.run("document.images.length") >= len(list((RESULTS / "training").rglob("samples.png")))
+    shown = [*(RESULTS / "training").rglob("samples.*"), *(RESULTS / "look").rglob("*.png")]
+    assert tab.run("document.images.length") >= len(shown)
+    assert tab.run("performance.getEntriesByType('paint')[0].startTime") < 5_000  # ms, of a busy machine
     for width in (1280, PHONE):
         tab.width(width)
         check_width(tab)
@@ -116,7 +127,10 @@ def check_width(tab: Any) -> None:
     assert tab.run("document.scrollingElement.scrollWidth <= innerWidth")
     wide = "[...document.querySelectorAll('main table, main img, main svg, pre')]"
     assert (
-        tab.run(f"{wide}.filter(e => (e.closest('.wide') ?? e).getBoundingClientRect().right > innerWidth).length") == 0
+        tab.run(
+            f"{wide}.filter(e => (e.closest('.wide, .worded') ?? e).getBoundingClientRect().right > innerWidth).length"
+        )
+        == 0
     )
 
 
@@ -155,6 +169,33 @@ def test_the_first_screen_holds_the_chart_and_the_top_of_the_table(
     texts = tab.run("[...document.querySelectorAll('.chart text')].map(e => e.getBoundingClientRect().toJSON())")
     assert len(texts) > 10 and all(0 <= box["left"] < box["right"] <= width for box in texts)
     assert all(box["height"] >= 14 for box in texts)  # read, not guessed
+
+
+def test_words_in_pictures_are_legible_on_a_phone(files: dict[str, Path], page: Opener) -> None:
+    tab = page(files["report"])
+    tab.width(PHONE)
+    tab.run("document.getElementById('look').open = true")
+    picture, frame = tab.run(
+        """[...document.querySelectorAll("#look .worded img, #look .worded")].map(e => e.getBoundingClientRect().width)
+             .sort((a, b) => b - a).slice(0, 2)"""
+    )
+    assert (
+        frame <= PHONE < picture and picture / SHARE >= 12 and tab.run("document.scrollingElement.scrollWidth") <= PHONE
+    )
+
+
+def test_the_points_of_numbers_stand_below_one_another(files: dict[str, Path], page: Opener) -> None:
+    tab = page(files["report"])
+    cells = tab.run(
+        """[...document.querySelectorAll("#overview td[data-column=accuracy]")].map(cell => {
+             const range = document.createRange(), text = cell.firstChild, at = text.data.indexOf(".");
+             range.setStart(text, at);
+             range.setEnd(text, at + 1);
+             return [text.data, range.getBoundingClientRect().left];
+           })"""
+    )
+    assert ["82.8", "84.01"] == [text for text, _ in cells[:2]]
+    assert max(left for _, left in cells) - min(left for _, left in cells) < 0.5
 
 
 def test_the_chart_puts_each_figure_at_its_place(files: dict[str, Path], page: Opener) -> None:
@@ -326,3 +367,20 @@ def test_the_first_picture_stands_in_the_others_place_while_space_is_held(files:
     assert tab.run(sources) == [first, first]
     tab.release(" ")
     assert tab.run(sources) == [first, other] and first != other
+
+
+def test_what_a_picture_is_stands_before_a_name_however_long(
+    files: dict[str, Path], page: Opener, tmp_path: Path
+) -> None:
+    (tmp_path / "gallery.html").write_text(
+        files["gallery"].read_text().replace("<small>1</small>", f"<small>{'1-' * 200}</small>")
+    )
+    tab = page(tmp_path / "gallery.html")
+    tab.width(PHONE)
+    caption, shown, hidden = tab.run(
+        """(caption => [caption.firstChild.data, caption.scrollHeight <= caption.clientHeight,
+             caption.lastElementChild.scrollHeight > caption.lastElementChild.clientHeight])(
+             document.querySelectorAll("figcaption")[1])"""
+    )
+    assert caption == "removed, 4 bits" and shown and hidden
+    check_width(tab)

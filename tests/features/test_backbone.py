@@ -190,3 +190,85 @@ def test_repr_of_many_layers_is_short():
     net = nn.Sequential(*[nn.ReLU() for _ in range(100)])
     text = repr(Backbone.from_model(net, layers=["*"]))
     assert len(text.splitlines()) == 28 and text.endswith("... and 76 more")
+
+
+class Draws(nn.Module):
+    """Adds noise to its images, in evaluation mode too."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(3, 4, 3), nn.ReLU()
+
+    def forward(self, x):
+        return self.relu(self.conv(x + torch.rand_like(x)))
+
+
+def test_from_model_leaves_the_random_numbers_as_they_were():
+    model = Draws()
+    before = torch.get_rng_state()
+    repr(Backbone.from_model(model))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), "no submodule of Sequential gives maps .* got .* 3072"),
+        (nn.Conv2d(3, 4, 3), "no submodule of Conv2d gives maps .* wrap it in torch.nn.Sequential"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).half(), r"torch.float16: make it float32 with model.float\(\)"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).double(), r"torch.float64: make it float32"),
+    ],
+)
+def test_networks_without_stages_name_the_fix(model, message):
+    with pytest.raises(ValueError, match=message):
+        Backbone.from_model(model)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_network_is_refused():
+    with pytest.raises(ValueError, match=r"give the nn\.Module that it was made of"):
+        Backbone.from_model(torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())))
+
+
+@pytest.mark.parametrize("layers", [[1], [None], ["1", 1]])
+def test_layers_that_are_no_names_are_refused(layers):
+    with pytest.raises(ValueError, match="layers are names or patterns, got "):
+        Backbone.from_model(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), layers=layers)
+
+
+@pytest.mark.parametrize("bounds", [torch.tensor([0.0, 1.0]), np.array([0, 1]), torch.tensor([[0.0] * 3, [1.0] * 3])])
+def test_a_value_range_may_be_an_array(bounds):
+    backbone = Backbone.from_model(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), value_range=bounds)
+    assert backbone.value_range in ((0, 1), ((0, 0, 0), (1, 1, 1)))
+    assert backbone(np.zeros((1, 32, 32, 3), np.uint8))["1"].shape == (1, 4, 30, 30)
+
+
+@pytest.mark.parametrize("bounds", ["01", (True, "a"), (0, 1j), torch.tensor([0.0, 1.0], requires_grad=True)])
+def test_a_value_range_of_something_else_is_refused(bounds):
+    with pytest.raises(ValueError, match="value_range must be"):
+        Backbone(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), ["1"], (3, 32, 32), bounds)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.bool_, np.complex64])
+def test_a_call_refuses_numbers_that_are_no_floats(kind):
+    """Whole numbers of 0 to 255 are no floats in value_range."""
+    backbone = Backbone.from_model(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    with pytest.raises(ValueError, match="images must be uint8, or floats"):
+        backbone(np.zeros((2, 3, 32, 32), kind))
+
+
+@pytest.mark.parametrize("images", [[1], None, "abc"])
+def test_a_call_refuses_what_is_no_batch(images):
+    with pytest.raises(ValueError, match="images must be one batch, an array or a tensor"):
+        Backbone.from_model(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))(images)
+
+
+def test_a_call_takes_floats_however_they_lie_in_memory():
+    backbone = Backbone.from_model(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    images = np.random.default_rng(0).random((2, 3, 32, 32), np.float32)
+    expected = backbone(images)["1"]
+    shown = images[:, :, ::-1].copy()[:, :, ::-1]
+    readonly = images.copy()
+    readonly.flags.writeable = False
+    for given in (shown, readonly, images.astype(">f4"), images.astype(np.longdouble), torch.from_numpy(images)):
+        assert torch.equal(backbone(given)["1"], expected)

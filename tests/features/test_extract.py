@@ -146,7 +146,14 @@ def test_a_stream_must_fill_out(images, rows, got):
 
 def test_no_images():
     assert extract(a_backbone(), np.empty((0, 16, 16, 3), np.uint8)).shape == (0, 320)
-    assert extract(a_backbone(), iter([])).shape == (0, 320)
+    assert extract(a_backbone(), []).shape == (0, 320)
+
+
+def test_a_generator_that_was_read_before_is_refused(images):
+    stream = iter([images])
+    extract(a_backbone(), stream)
+    with pytest.raises(ValueError, match="a generator is read once: make it anew"):
+        extract(a_backbone(), stream)
 
 
 def test_progress_counts_the_batches(images):

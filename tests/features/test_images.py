@@ -80,7 +80,7 @@ WRAPS = [lambda a: a, lambda a: [a], lambda a: [(a, [0, 1])]]
         (torch.zeros(2, 3, 8, 8), (1, 0), r"given_range must be \(low, high\), finite, low < high"),
         (torch.zeros(2, 3, 8, 8), ((0, 0), (1, 1)), "given_range must be numbers, or 3 of each"),
         (torch.full((2, 3, 8, 8), -1.0), (0, 1), r"must lie in given_range \(0, 1\), got values from -1 to -1"),
-        (torch.full((2, 3, 8, 8), torch.nan), (0, 1), "got values from nan to nan"),
+        (torch.full((2, 3, 8, 8), torch.nan), (0, 1), "images must be finite, got NaN; leave such images out"),
     ],
 )
 def test_images_that_are_refused(bad, given, message, wrap):
@@ -160,5 +160,5 @@ def test_a_stream_must_keep_its_shape():
 
 
 def test_batch_size_must_be_positive():
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be at least 1, a whole number, got 0"):
         list(batches(some_images(), 0))

@@ -119,3 +119,64 @@ def test_calibration_takes_the_same(images, labels):
     assert calibrate_batchnorm(found, loader(images, labels), batch_size=16, given_range=(0, 1)) == 2
     assert torch.equal(found.model[1].running_mean, expected.model[1].running_mean)
     assert torch.equal(found.model[1].running_var, expected.model[1].running_var)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.zeros(37, 10), r"float32 \[37, 10\] for 37 images; of one-hot take argmax\(1\)"),
+        (["cat"] * 37, r"<U3 \[37\] .* number classes from 0: np.unique"),
+        (torch.zeros(37, requires_grad=True), r"float32 \[37\] .* number classes"),
+        (torch.zeros(37, dtype=torch.bfloat16), r"bfloat16 \[37\] .* number classes"),
+        (np.full(37, 2**63, np.uint64), r"below 2\*\*63, .* got uint64"),
+        ([[1], [1, 2]], "got lists of different lengths"),
+    ],
+)
+def test_labels_of_other_types_are_refused(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        extract_labelled(a_backbone(), [(images, labels)])
+
+
+@pytest.mark.parametrize("labels", [[True] * 37, [torch.tensor(1)] * 37, torch.ones(37, dtype=torch.uint8)])
+def test_labels_of_any_whole_type(images, labels):
+    _, y = extract_labelled(a_backbone(), [(images, labels)])
+    assert y.dtype == np.int64
+    assert y.tolist() == [1] * 37
+
+
+@pytest.mark.parametrize("use", [extract, calibrate_batchnorm, extract_labelled])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 8.0}, "batch_size must be at least 1, a whole number"),
+        ({"batch_size": "8"}, "batch_size must be at least 1, a whole number"),
+        ({"device": "gpu"}, "device 'gpu' cannot be used, 'cpu' can"),
+        ({"device": "meta:7"}, "device 'meta:7' cannot be used"),
+    ],
+)
+def test_options_that_are_refused(images, labels, use, options, message):
+    given = [(images, labels)] if use is extract_labelled else images
+    with pytest.raises(ValueError, match=message):
+        use(a_backbone(), given, **options)
+
+
+@pytest.mark.parametrize("use", [extract, calibrate_batchnorm, extract_labelled])
+def test_a_network_in_place_of_a_backbone_names_the_fix(images, use):
+    with pytest.raises(ValueError, match=r"got BatchNorm2d; features\.Backbone\.from_model makes one"):
+        use(nn.BatchNorm2d(3), images)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (None, "an iterable of batches, got NoneType"),
+        (5, "an iterable of batches, got int"),
+        ("folder", "an iterable of batches, got str"),
+        ({"image": 1}, "an iterable of batches, got dict"),
+        ([(torch.zeros(2, 3, 16, 16), 0, 1)], r"pass a generator: \(\(batch\[0\], batch\[1\]\) for batch in loader\)"),
+        ([object()], "make a batch with np.stack"),
+    ],
+)
+def test_things_that_are_no_images_name_the_fix(images, message):
+    with pytest.raises(ValueError, match=message):
+        extract(a_backbone(), images)

@@ -104,19 +104,6 @@ def test_bars_name_every_group_and_value_the_same_every_time():
     assert figures.bar_plot([*bars[:2], ("grid", "2x2", 40, 35, 46)], title="a <network>", label="%") != content
 
 
-def test_blocks_stand_side_by_side_with_white_between():
-    left, right = (
-        np.random.default_rng(i).integers(0, 255, (2, n, 4, 5, 3), dtype=np.uint8) for i, n in enumerate((3, 1))
-    )
-    with Image.open(io.BytesIO(figures.blocks(left, right, gap=2))) as opened:
-        pixels = np.asarray(opened)
-    assert pixels.shape == (2 * 4, 3 * 5 + 2 + 5, 3)
-    assert np.array_equal(pixels[4:8, 10:15], left[1, 2]) and np.array_equal(pixels[:4, 17:], right[0, 0])
-    assert (pixels[:, 15:17] == 255).all()
-    with pytest.raises(ValueError, match="parts must agree in rows"):
-        figures.blocks(left, right[:1])
-
-
 def drawn(lines, **axes):
     return ElementTree.fromstring(line_plot(lines, title="T", x_label="images", y_label="percent", **axes))
 

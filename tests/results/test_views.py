@@ -2,7 +2,7 @@
 
 import pytest
 
-from results.views import by_protocol, label, link, spelt, view
+from results.views import View, by_protocol, label, link, padding, spelt, view
 
 MEASURED = {"method": "net + L2-SVM", "protocol": "cifar10/full", "metric": "accuracy_percent", "value": "71.77"}
 MEASURED |= {"error_bar": "0.26", "error_bar_kind": "sd", "n_runs": "10", "n_test": "10000", "features": "12288"}
@@ -29,8 +29,8 @@ def test_what_all_rows_share_stands_in_the_caption() -> None:
     found = view([MEASURED, {**MEASURED, "method": "other + L2-SVM", "features": "512"}])
     said = "; ".join(f"{name} {text}".strip() for name, text in found.caption)
     assert said == (
-        "L2-SVM; protocol cifar10/full; accuracy in percent; ± one standard deviation over the runs; 10 runs; "
-        "n = 10,000; measured; run 20261122-1a2b3c4d"
+        "L2-SVM; protocol cifar10/full; ± one standard deviation over the runs; 10 runs; n = 10,000; measured; "
+        "run 20261122-1a2b3c4d"
     )
     assert list(found.columns) == ["method", "value", "features"] and found.columns["value"] == "accuracy\u00a0%"
     assert [row["features"] for row in found.rows] == ["12,288", "512"] and found.rows[0]["method"] == "net"
@@ -89,6 +89,21 @@ def test_words_and_addresses() -> None:
         *("images/s", "found\u00a0%", "two words")
     ]
     assert spelt("max_units is snake_case") == "widest layer is snake_case"
+    assert spelt("As printed. max_units is n.") == "As printed. Widest layer is n."
     assert link("reported, arXiv:1511.06434 Table 1") == "https://arxiv.org/abs/1511.06434"
     assert link("https://a.example/x [1]") == "https://a.example/x"
     assert link("measured") == link("javascript:alert(1)") == ""
+
+
+def test_the_points_of_a_column_stand_below_one_another() -> None:
+    names = ["82.8", "84.01", "\N{MINUS SIGN}3", "1,234.5", "", "71.77 ± 0.26"]
+    found = View((), {"v": "v"}, frozenset("v"), [{"v": name} for name in names])
+    assert found.decimals == {"v": 2}
+    assert [padding(name, found.decimals["v"]) for name in names] == ["0", "", ".00", "0", "", ""]
+    wide = View((), {"v": "v"}, frozenset("v"), [{"v": "1,234"}, {"v": "0.000001"}])
+    assert wide.decimals == {} and padding("1,234", wide.decimals.get("v")) == ""
+
+
+def test_a_share_in_a_caption_has_its_unit_after_the_number() -> None:
+    found = view([{"name": name, "training_copies_percent": "0.4"} for name in "ab"])
+    assert found.caption == [("training copies", "0.4\u00a0%")]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import results
-from experiments.commands.answers import as_lines, as_object, standing
+from experiments.commands.answers import as_lines, row_object, standing
 from experiments.measure.tables import load_table
 from tests.experiments.commands.small import USERS
 from tests.experiments.deduplication.made_up import photographs
@@ -42,12 +42,12 @@ def test_every_committed_run_is_told_in_four_lines(table: str) -> None:
     for run in runs(table):
         lines = lines_of(run, table, known)
         assert len(lines) <= 4 and max(map(len, lines)) <= 100
-        main, found = run[0], as_object(run[0])
+        main, found = run[0], row_object(run[0])
         low, high = found["interval"]
         assert low < main.value < high and list(found) == KEYS and json.loads(json.dumps(found)) == found
         figure = f"{main.value:.2f} % (95 % {low:.2f}-{high:.2f}), n {main.n_test:,}, {main.protocol}, "
         assert lines[-1].endswith(f"{figure}run {main.run_id}") and lines[0].startswith(main.method[:30])
-        assert all(lines[1].startswith("also ") == (len(run) > 1) for _ in run[1:])
+        assert lines[1].startswith("also ") == (len(run) > 1)
 
 
 def test_rows_of_the_same_protocol_are_in_order() -> None:
@@ -78,7 +78,7 @@ def test_a_row_of_other_images_is_no_row_beside() -> None:
 
 def test_figures_of_draws_have_the_interval_of_compare() -> None:
     (run,) = [run for run in runs("svhn") if run[0].run_id == "20261124-3908fc8f"]
-    found = as_object(run[0])
+    found = row_object(run[0])
     half = (found["interval"][1] - found["interval"][0]) / 2
     assert sum(found["interval"]) / 2 == pytest.approx(run[0].value, abs=1e-3)
     assert half > run[0].error_bar / 10  # more than the standard error over draws: images and shared labels count, too

@@ -1,5 +1,6 @@
 """`dcgan-eval compare` end to end on fabricated records: the gate's exit codes, what it prints, what it refuses."""
 
+import argparse
 import dataclasses
 import json
 from pathlib import Path
@@ -9,7 +10,10 @@ import pytest
 
 import results
 from experiments import cli
+from experiments.commands import eval as eval_
 from experiments.data.packed import pack
+from experiments.measure.protocols import MIRRORED, PROTOCOLS, SUBSET, WITHOUT_TRAIN
+from experiments.measure.records import eval_command
 from experiments.networks.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
@@ -223,3 +227,15 @@ def test_help_states_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(["compare", "--help"])
     assert stopped.value.code == 0 and "one-sided" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mirrored", ["", MIRRORED])
+@pytest.mark.parametrize("protocol", [*PROTOCOLS, f"{SUBSET}1000"])
+def test_the_command_that_is_named_measures_by_that_protocol(protocol: str, mirrored: str) -> None:
+    parser = argparse.ArgumentParser(epilog="")
+    eval_.options(parser)
+    program, name, *words = eval_command("pixels", protocol + mirrored) or ()
+    _, spec = eval_._spec(parser.parse_args(words))
+    assert (program, name, spec.backbone, spec.rows) == ("dcgan-eval", "eval", "pixels", [protocol + mirrored])
+    assert eval_command("pixels", WITHOUT_TRAIN) == eval_command("pixels", "cifar10/full")  # it gives that row, too
+    assert eval_command("pixels", "own/mine") is eval_command("pixels", f"{protocol}-batchnorm-batch") is None

@@ -160,6 +160,14 @@ def test_only_answers_reach_standard_output(capsys):
 
 
 def test_quietly_only_warnings_are_said(capsys):
-    console.warn("a note")
-    console.warn("warning: a loss")
+    console.say_warnings("a note")
+    console.say_warnings("warning: a loss")
     assert capsys.readouterr().err == "warning: a loss\n"
+
+
+def test_a_shortened_answer_keeps_its_length_where_the_encoding_lacks_the_ellipsis(monkeypatch):
+    for encoding, expected in (("ascii", "ab~ij\n"), ("utf-8", "ab…ij\n")):
+        raw = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding, "backslashreplace"))
+        console.answer(console.shortened("abcdefghij", 5))
+        assert raw.getvalue().decode(encoding) == expected

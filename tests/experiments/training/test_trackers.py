@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import io
 import math
+import os
 import re
 import sys
 import types
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from experiments.run.errors import UserError
@@ -183,6 +185,39 @@ def test_a_tracker_that_cannot_begin_stops_the_run_before_it_starts(trained, tmp
     with pytest.raises(UserError, match=r"must return a function track\(step, row, grid\), got NoneType"):
         trained(tmp_path, tracker=lambda folder, recipe: None)
     assert not (tmp_path / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize("ends", [SystemExit(0), GeneratorExit()])
+def test_a_tracker_that_would_end_the_program_is_a_failure_like_others(trained, tmp_path, ends):
+    def raises(*_):
+        raise ends
+
+    with pytest.raises(UserError, match=r"the tracker cannot begin: its code raises .* which would end the program"):
+        trained(tmp_path, tracker=raises)
+    said = trained(tmp_path, tracker=lambda folder, recipe: raises)
+    assert len([line for line in said if line.startswith("warning: the tracker failed at step 4")]) == 1
+    assert (tmp_path / "training.json").exists()
+    (tmp_path / "ends.py").write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(UserError, match=r"cannot load the tracker .* which would end the program"):
+        load_tracker(f"{tmp_path}/ends.py:tracker")
+
+
+def test_a_tracker_may_change_the_folder_stop_gradients_and_delete_the_grid(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def tracker(folder, recipe):
+        os.chdir("/")
+
+        def track(step, row, grid):
+            (tmp_path / grid).unlink()
+            os.chdir("/")
+            torch.set_grad_enabled(False)
+
+        return track
+
+    said = trained(Path("out"), tracker=tracker)
+    assert not [line for line in said if line.startswith("warning")]
+    assert Path.cwd() == tmp_path and Path("out/training.json").exists()
 
 
 def test_a_tracker_is_named_by_file_or_module(tmp_path, monkeypatch):
