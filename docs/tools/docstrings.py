@@ -4,11 +4,12 @@ import inspect
 import re
 
 WIDTH = 120 - 8  # of a line of a docstring, without the indentation of a method
-FIELD = re.compile(r"^([\w.*`, ]{1,40}): (?=\S)")
+FIELD = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*): (?=\S)")
+BEGINS = re.compile(rf"{FIELD.pattern}|^(Returns|Raises|Yields) ")
 SPECIAL = re.compile(r"(`[^`]*`)|([*<#|\[\]])")
 
 
-def as_markdown(docstring: str, *_: object) -> str:
+def as_markdown(docstring: str, *context: object) -> str:
     """Turn fields into list items, other lines that end early into paragraphs, examples into code blocks."""
     summary, _, rest = inspect.cleandoc(docstring).partition("\n\n")
     blocks = [_escaped(" ".join(summary.split()))]
@@ -24,11 +25,12 @@ def as_markdown(docstring: str, *_: object) -> str:
 
 
 def _joined(lines: list[str]) -> list[str]:
-    """Join lines that were wrapped: those before which the next word would not have fitted, and indented ones."""
+    """Join lines that were wrapped: indented ones, and those whose first word would not have fitted before."""
     joined: list[str] = []
     for before, line in zip(["", *lines], lines, strict=False):
         first = line.split()[0]
-        if joined and (line.startswith("  ") or len(before) + 1 + len(first) > WIDTH):
+        wrapped = len(before) + 1 + len(first) > WIDTH and not BEGINS.match(line)
+        if joined and (wrapped or line.startswith("  ")):
             joined[-1] += " " + line.strip()
         else:
             joined.append(line)

@@ -118,7 +118,10 @@ def _title(source: Path) -> str:
 
 def _write_api(site: Path) -> None:
     """Write the page of every library: the names that it makes public."""
-    modules = {name: pdoc.doc.Module(importlib.import_module(name)) for name in LIBRARIES}
+    libraries = {name: importlib.import_module(name) for name in LIBRARIES}
+    for library in libraries.values():  # pdoc sees a name that is imported when it is first used only afterwards
+        vars(library).update({name: getattr(library, name) for name in library.__all__})
+    modules = {name: pdoc.doc.Module(library) for name, library in libraries.items()}
     for name, module in modules.items():
         (site / f"{name}.html").write_text(pdoc.render.html_module(module, modules))
     (site / "search.js").write_text(pdoc.render.search_index(modules))

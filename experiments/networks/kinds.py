@@ -1,4 +1,4 @@
-"""What BACKBONE= and LAYERS= may name, as data from which help texts, errors and the README's table are made.
+"""What BACKBONE= and LAYERS= may name, as data from which help texts, errors and docs/commands.md are made.
 
 This module imports no torch; the module of a kind is imported when a network of that kind is made.
 """
@@ -78,7 +78,7 @@ def listing() -> str:
 
 
 def markdown_table() -> str:
-    """Return the kinds as the README shows them."""
+    """Return the kinds as docs/commands.md shows them."""
     rows = [f"| `{kind.written}` | {kind.meaning} |" for kind in KINDS]
     return "\n".join(["| `BACKBONE=` | what it is |", "|---|---|", *rows, ""])
 

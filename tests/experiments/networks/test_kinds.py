@@ -1,4 +1,4 @@
-"""The table of kinds: what help, errors and the README say is what `resolve` takes."""
+"""The table of kinds: what help, errors and the docs say is what `resolve` takes."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_the_readme_shows_this_table() -> None:
-    assert markdown_table() in (ROOT / "README.md").read_text()
+    assert markdown_table() in (ROOT / "docs/commands.md").read_text()
 
 
 @pytest.mark.parametrize("command", ["check", "extract", "eval", "ablate"])
