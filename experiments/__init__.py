@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 from experiments.own_packages import check_imported
 
-__all__ = ["evaluate"]
+__all__ = ["Row", "evaluate"]
 
 check_imported()
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from experiments.api import evaluate
+    from experiments.api import Row, evaluate
 
     __version__: str
     torchvision: ModuleType
@@ -19,10 +19,10 @@ else:  # type checkers know the names above, and so report any other
 
     def __getattr__(name: str) -> object:
         """Return a public name, imported when it is first used, because torch takes seconds (PEP 562)."""
-        if name == "evaluate":
-            from experiments.api import evaluate
+        if name in __all__:
+            from experiments import api
 
-            return evaluate
+            return getattr(api, name)
         if name == "__version__":
             from importlib.metadata import version
 

@@ -89,7 +89,7 @@ def sheet(*blocks: Block, title: str = "") -> bytes:
             spare = {"left": 0.0, "center": 0.5, "right": 1.0}[label.align] * (x1 - x0 - _width(line, label.size))
             pen.text((x0 + round(spare), y0 + i * _line(label.size)), line, "black", font=_font(label.size))
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
+    picture.save(buffer, "PNG")
     return buffer.getvalue()
 
 
