@@ -63,6 +63,7 @@ def test_without_torchvision_nothing_is_imported(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it would fail
     declare_operators()
+    assert "torchvision" not in sys.modules
 
 
 def test_nothing_else_imports_it() -> None:
