@@ -135,6 +135,8 @@ def evaluate(
     ('own/brightness', 100.0, 40)
     """
     text, protocol = _method_name(backbone, name), str(protocol)
+    if console.started() > 1:
+        raise ValueError("experiments.evaluate runs in one process; start it without torchrun")
     spoken: dict[str, Any] = {"say": console.say, "progress": console.progress} if progress else {}
     try:
         parts = None if images is None and labels is None else _own_parts(images, labels)

@@ -58,7 +58,8 @@ GROUPS = {  # what a group of commands is for; "" stands for all of them
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one line instead of the usage."""
-        self.exit(2, f"{shown(f'{self.prog}: {message} (see {self.prog} --help)')}\n")
+        line = f"{self.prog}: {message} (see {self.prog} --help)"
+        self.exit(2, f"{shown(line)}\n" if console.speaks() else None)
 
 
 class _Version(argparse.Action):

@@ -7,7 +7,7 @@ batch       `with batch_statistics(model): extract(...)`: every batch is normali
             depend on which images share a batch, and therefore on batch_size.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -103,14 +103,30 @@ def calibrate_batchnorm(
     if used == 0:
         raise ValueError(f"calibration needs at least one batch of {batch_size} images, got fewer images")
     for layer, statistics in seen.items():
-        _freeze(layer, statistics, backbone.device)
+        n = statistics.batches
+        _freeze(layer, statistics.mean_sum / n, statistics.variance_sum / n, backbone.device)
     return used
 
 
-def _freeze(layer: nn.Module, statistics: BatchStatistics, device: torch.device) -> None:
+def frozen_statistics(backbone: Backbone) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return layer -> (mean, variance), on the CPU: what other processes need to have the same calibrated model."""
+    return {
+        name: (layer.running_mean.cpu(), layer.running_var.cpu())
+        for name, layer in backbone.model.named_modules()
+        if isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None
+    }
+
+
+def freeze_statistics(backbone: Backbone, statistics: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Write the statistics of the same model in another process (see frozen_statistics) into this one, in place."""
+    layers = dict(backbone.model.named_modules())
+    for name, (mean, variance) in statistics.items():
+        _freeze(layers[name], mean, variance, backbone.device)
+
+
+def _freeze(layer: nn.Module, mean: Tensor, variance: Tensor, device: torch.device) -> None:
     """Write the averages into the layer, as float32 if it has no running statistics yet."""
-    for name, total in (("running_mean", statistics.mean_sum), ("running_var", statistics.variance_sum)):
-        average = total / statistics.batches
+    for name, average in (("running_mean", mean), ("running_var", variance)):
         old = getattr(layer, name)
         if old is None:
             setattr(layer, name, average.float().to(device))

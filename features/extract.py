@@ -76,13 +76,13 @@ def extract(
     mirrored: the rows are means of the features of an image and of its mirror image.
     device: where to run; the model is moved there and stays there. By default it runs where it is.
     out: where the rows go: a float32 or float16 array or memory map [N, D], a FeatureStore, in which only missing
-    chunks are computed, or a tensor [N, D] of these types on the device where the model runs, which the features then
-    never leave. By default they go into a new array; the rows of a stream are held twice while they are joined.
-    float16 rows are rounded to nearest.
+    chunks of its part are computed, or a tensor [N, D] of these types on the device where the model runs, which the
+    features then never leave. By default they go into a new array; the rows of a stream are held twice while they are
+    joined. float16 rows are rounded to nearest.
     Batches begin at multiples of batch_size whether the images come as an array, as a stream, or again after a stop, so
     the rows are the same to the last bit.
     A GPU joins batches of small images into one forward pass where no batch norm uses the statistics of the batch.
-    Returns out, or for a FeatureStore its read-only memory map.
+    Returns out, or for a FeatureStore the read-only memory map of its part.
     Raises ValueError for images, out or batch_size that do not fit, and for features that are not finite or beyond the
     range of float16 rows, with the row and the layer; for a tensor this is found at the end.
 
@@ -116,10 +116,10 @@ def extract(
     if backbone.device.type == "cuda":
         batch_size = joined_size(backbone, batch_size, None if store is None else store.chunk_rows)
 
-    held = store.has if store is not None else lambda row: False
-    steps = _missing(batches(images, batch_size, given_range), rows, held)
+    needed = store.needs if store is not None else lambda row: True
+    steps = _missing(batches(images, batch_size, given_range), rows, needed)
     if progress is not None:
-        total = None if rows is None else sum(not held(start) for start in range(0, rows, batch_size))
+        total = None if rows is None else sum(needed(start) for start in range(0, rows, batch_size))
         steps = progress(steps, total=total, desc="extract", unit="batch")
     computed = device_blocks(backbone, steps, pool, mirrored=mirrored)
     if isinstance(out, Tensor):
@@ -226,15 +226,15 @@ def _to_host(
 
 
 def _missing(
-    steps: Iterable[tuple[int, Batch]], rows: int | None, held: Callable[[int], bool]
+    steps: Iterable[tuple[int, Batch]], rows: int | None, needed: Callable[[int], bool]
 ) -> Iterator[tuple[int, Batch]]:
-    """Yield the batches that are not held. Raises ValueError unless there are `rows` images (if known)."""
+    """Yield the batches that are needed. Raises ValueError unless there are `rows` images (if known)."""
     stop = 0
     for start, block in steps:
         stop = start + len(block)
         if rows is not None and stop > rows:
             break
-        if not held(start):
+        if needed(start):
             yield start, block
     if rows is not None and stop != rows:
         raise ValueError(f"images must number {rows}, the rows of out; got {'at least ' * (stop > rows)}{stop}")

@@ -5,7 +5,10 @@ Layout of <root>/<key hash>/:
     features.f16   the same as float16, in a store of that type
     key.json       what the features depend on (features.key), with the shape and the chunk size
     chunks.json    the CRC-32 of each finished chunk of rows, null for the others; replaced whole after each chunk
+    chunks.I.json  the same, written by process I of several; once all chunks are there, chunks.json takes their place
 
+Several processes fill one store, each its own part of the chunks (`part`). Whoever opens the store reads all journals,
+so a store that N processes began can be continued by any other number.
 A chunk counts as held only if its bytes match its checksum when the store is opened. So the order in which the system
 wrote pages does not matter: a torn, truncated or corrupted chunk is computed again.
 The checksum is CRC-32 because it must catch faults, not forgery, and because the whole matrix (5.7 GB at 50,000 x
@@ -20,7 +23,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,9 @@ class FeatureStore:
     root: the folder of all stores. key: a JSON-able mapping (see features.key.feature_key); each key has its own store.
     chunk_rows: rows per checksum, the most that a stop can lose.
     dtype: "float32", or "float16" for half the disk; each has its own store.
+    part: (i, n) for process i of n that fill the store together, each a share of whole chunks. `rejected`, `complete`,
+    `array` and `extract` are then about the rows of this part; after `merge`, about all rows. Process 0 makes the
+    files, so the others must not write before its store is open.
     progress: shows the verification of an existing store.
     Raises ValueError for an impossible shape, type or key, and OSError (one line) when the disk is too full or the root
     cannot be written.
@@ -62,8 +68,11 @@ class FeatureStore:
         width: int,
         chunk_rows: int = 1024,
         dtype: str = "float32",
+        part: tuple[int, int] = (0, 1),
         progress: Progress | None = None,
     ) -> None:
+        if not 0 <= part[0] < part[1]:
+            raise ValueError(f"part must be (i, n) with 0 <= i < n, got {part}")
         if min(rows, width, chunk_rows) < 1:
             raise ValueError(f"rows, width and chunk_rows must be at least 1, got {rows}, {width}, {chunk_rows}")
         if dtype not in _FILES:
@@ -82,30 +91,64 @@ class FeatureStore:
         self.key_hash = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.folder = Path(root) / self.key_hash
         self._data = self.folder / _FILES[dtype]
-        self._journal = self.folder / "chunks.json"
+        self._whole_journal = self.folder / "chunks.json"
+        self._journal = self._whole_journal if part[1] == 1 else self.folder / f"chunks.{part[0]}.json"
         self._row_bytes = width * self.dtype.itemsize
         self._bytes = rows * self._row_bytes
         self._checksums: list[int | None] = [None] * -(-rows // chunk_rows)
+        self._first = part[0] == 0
+        self._part = _share(len(self._checksums), *part)  # its chunks
+        self._others: list[
+            Any
+        ] = []  # what this process's journal said of other parts: kept, in case it is the only one
         self._running = 0  # checksum of the rows of the chunk being written
         self._next = -1  # the row that continues it
         self.rejected = self._verify(progress)
-        if not self.complete:
+        if self._first and not self.complete:
             self._prepare(text)
 
     @property
     def complete(self) -> bool:
-        """Whether every row is held."""
-        return None not in self._checksums
+        """Whether every row of the part is held."""
+        return None not in self.checksums
+
+    @property
+    def checksums(self) -> list[int | None]:
+        """The CRC-32 of each chunk of the part, None for those that are not held."""
+        return self._checksums[self._part]
+
+    @property
+    def part_rows(self) -> slice:
+        """The rows of the part."""
+        start, stop, _ = self._part.indices(len(self._checksums))
+        return slice(start * self.chunk_rows, min(stop * self.chunk_rows, self.shape[0]))
+
+    def merge(self, checksums: Sequence[int | None]) -> None:
+        """Make the parts one: from now on this store is about all rows.
+
+        checksums: those of all parts, in their order, as the processes have just verified or written them; they are
+        not verified again. Process 0 writes the common journal and removes those of the parts.
+        Raises ValueError unless there is a checksum for each chunk, and this part's are its own.
+        """
+        if len(checksums) != len(self._checksums) or None in checksums or checksums[self._part] != self.checksums:
+            raise ValueError(f"checksums must be those of all {len(self._checksums)} chunks, got {len(checksums)}")
+        self._checksums, self._part, self._journal = list(checksums), slice(None), self._whole_journal
+        if self._first and self._part_journals():
+            self._consolidate()
 
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over the key hash and the chunks' checksums: it names the content. ValueError if incomplete."""
-        self._require_complete()
+        self._require(self._checksums)
         return hashlib.sha256(json.dumps([self.key_hash, self._checksums]).encode()).hexdigest()
 
     def has(self, row: int) -> bool:
         """Tell whether the chunk of this row is held."""
         return self._checksums[row // self.chunk_rows] is not None
+
+    def needs(self, row: int) -> bool:
+        """Tell whether the chunk of this row belongs to the part and is not held."""
+        return self.part_rows.start <= row < self.part_rows.stop and not self.has(row)
 
     def write(self, start: int, block: np.ndarray) -> None:
         """Store [n, width] of the store's type as rows start .. start + n - 1.
@@ -135,51 +178,75 @@ class FeatureStore:
         self._running, self._next = zlib.crc32(content, self._running), stop
         if stop == end:
             self._checksums[chunk] = self._running
-            _replace(self._journal, json.dumps({"crc32": self._checksums}))
+            known: list[Any] = list(self._others or self._checksums)
+            known[self._part] = self.checksums
+            _replace(self._journal, json.dumps({"crc32": known}))
 
     def array(self) -> np.ndarray:
-        """Return the features as a read-only memory map [rows, width]. Raises ValueError while incomplete."""
-        self._require_complete()
-        return np.memmap(self._data, dtype=self.dtype, mode="r", shape=self.shape)
+        """Return the part's features as a read-only memory map [rows, width]. Raises ValueError while incomplete."""
+        self._require(self.checksums)
+        return np.memmap(self._data, dtype=self.dtype, mode="r", shape=self.shape)[self.part_rows]
 
-    def _require_complete(self) -> None:
-        """Raise ValueError, with how much is missing, unless every row is held."""
-        if not self.complete:
-            held = sum(checksum is not None for checksum in self._checksums)
+    def _require(self, checksums: Sequence[int | None]) -> None:
+        """Raise ValueError, with how much is missing, unless all of these chunks are held."""
+        if None in checksums:
+            held = sum(checksum is not None for checksum in checksums)
             raise ValueError(
-                f"features must be complete to be read, got {held} of {len(self._checksums)} chunks in "
+                f"features must be complete to be read, got {held} of {len(checksums)} chunks in "
                 f"{self.folder}; run the extraction again to continue it"
             )
 
     def _verify(self, progress: Progress | None) -> int:
-        """Take over the journal's checksums that the data match; return how many did not."""
-        recorded = self._recorded()
-        if all(checksum is None for checksum in recorded):
+        """Take over the checksums of the part in all journals that the data match; return how many did not."""
+        journals = self._recorded()
+        self._others = journals.get(self._journal, [])
+        start, stop, _ = self._part.indices(len(self._checksums))
+        claimed = {n: [j[n] for j in journals.values() if j[n] is not None] for n in range(start, stop)}
+        if not any(claimed.values()):
             return 0
-        rejected = 0
-        chunks: Iterable[tuple[int, int | None]] = enumerate(recorded)
+        chunks: Iterable[int] = claimed
         if progress is not None:
-            chunks = progress(chunks, total=len(recorded), desc="verify features", unit="chunk")
+            chunks = progress(chunks, total=len(claimed), desc="verify features", unit="chunk")
+        rejected = 0
         with self._data.open("rb", buffering=0) as file:
-            for chunk, checksum in chunks:
-                if checksum is None:
-                    continue
-                if self._checksum(file.fileno(), chunk) == checksum:
+            for chunk in chunks:
+                if claimed[chunk] and (checksum := self._checksum(file.fileno(), chunk)) in claimed[chunk]:
                     self._checksums[chunk] = checksum
                 else:
-                    rejected += 1
+                    rejected += bool(claimed[chunk])
+        if self._journal == self._whole_journal and len(journals) > 1:
+            self._consolidate()
         return rejected
 
-    def _recorded(self) -> list[int | None]:
-        """Read the journal's checksums; all None if it or the data is missing, unreadable or of the wrong length."""
-        nothing: list[int | None] = [None] * len(self._checksums)
+    def _recorded(self) -> dict[Path, list[Any]]:
+        """Read the checksums of all journals; none of those that are unreadable or of the wrong length.
+
+        There are none if the data is missing or of the wrong length.
+        """
+        found: dict[Path, list[Any]] = {}
         try:
-            recorded = json.loads(self._journal.read_text())["crc32"]
-            size = self._data.stat().st_size
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return nothing
-        fits = isinstance(recorded, list) and len(recorded) == len(nothing) and size == self._bytes
-        return recorded if fits else nothing
+            if self._data.stat().st_size != self._bytes:
+                return found
+        except OSError:
+            return found
+        for file in (self._whole_journal, *self._part_journals()):
+            try:
+                recorded = json.loads(file.read_text())["crc32"]
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
+                continue
+            if isinstance(recorded, list) and len(recorded) == len(self._checksums):
+                found[file] = recorded
+        return found
+
+    def _part_journals(self) -> list[Path]:
+        """Return the journals that parts have written, sorted."""
+        return sorted(self.folder.glob("chunks.*.json"))
+
+    def _consolidate(self) -> None:
+        """Write the common journal, then remove those of the parts."""
+        _replace(self._whole_journal, json.dumps({"crc32": self._checksums}))
+        for file in self._part_journals():
+            file.unlink(missing_ok=True)
 
     def _checksum(self, descriptor: int, chunk: int) -> int:
         """Return the CRC-32 of the chunk's bytes on disk (fewer than its length if the file ends early)."""
@@ -213,6 +280,11 @@ class FeatureStore:
                 f"cannot store features ({reason}); free space or choose another folder",
                 str(self.folder),
             ) from error
+
+
+def _share(chunks: int, i: int, n: int) -> slice:
+    """Return the chunks of part i of n: contiguous, the first parts one longer where they do not divide evenly."""
+    return slice(*(chunks // n * k + min(k, chunks % n) for k in (i, i + 1)))
 
 
 def _replace(file: Path, text: str) -> None:

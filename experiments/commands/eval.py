@@ -22,7 +22,10 @@ EXAMPLE = """dcgan-eval eval imagenet32-half --subset 1000
 
 The answer is at most four lines of at most 100 characters. The last is the figure: method, value with its 95 %
 interval, n, protocol, run id. --json prints it as {"method", "protocol", "metric", "value", "interval": [low, high],
-"n_test", "C", "run_id", "processes"}; interval and C are null where there is none."""
+"n_test", "C", "run_id", "processes"}; interval and C are null where there is none.
+
+torchrun --nproc-per-node N -m experiments eval ... measures in N processes, each with its share of the images and,
+where there are GPUs, its own GPU. This is for an L2-SVM on a network's features; other rows need one process."""
 SUPERVISED_PREFIX, MNIST = "supervised:", "mnist"
 
 
@@ -54,11 +57,17 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     """Print the row's figure, how it stands beside others and, if wanted, the whole table."""
     if arguments.json and arguments.show_table:
         raise UserError("--json prints one object and nothing else; leave out --show-table")
+    with shared.joined_for_features(run) as run:
+        return _measured(arguments, run)
+
+
+def _measured(arguments: argparse.Namespace, run: Run) -> int:
     module, spec = _spec(arguments)
     import results
     from experiments.measure.measurement import recorded
     from experiments.measure.records import check_recordable, publish
     from experiments.measure.tables import load_table
+    from experiments.run.torchrun import after_first, is_first
 
     table, recording = load_table(arguments.table), (run.records, run.tables) if arguments.record else ()
     if arguments.record:
@@ -69,7 +78,10 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
         shared.answer_plan(arguments, module.describe(spec, run))
         return 0
     check_writable(*folders)
-    measured = recorded(module.prepare(spec, run), run, fresh=arguments.fresh)
+    measurement = after_first(lambda: module.prepare(spec, run))
+    measured = recorded(measurement, run, fresh=arguments.fresh)
+    if not is_first():
+        return 0
     made = publish(table, measured, run, commit=arguments.record)
     if arguments.show_table:
         console.answer(*results.render_markdown(made.table, made.records).split("\n"))
@@ -130,7 +142,9 @@ def _mnist_spec(arguments: argparse.Namespace) -> tuple[ModuleType, Any]:
     if source == "real" and arguments.samples is not None:
         raise UserError("--samples has no meaning for real digits, which are all used; leave it out")
     from experiments.measure import nearest_digits
+    from experiments.run.torchrun import refuse_several
 
+    refuse_several("--table mnist")
     samples = nearest_digits.PAPER if arguments.samples is None else arguments.samples
     return nearest_digits, nearest_digits.NearestSpec(source, samples, arguments.seed)
 
@@ -140,7 +154,9 @@ def _supervised_spec(arguments: argparse.Namespace, network: str) -> tuple[Modul
     _refuse(arguments, SUPERVISED_PREFIX, batchnorm="calibrated", classifier="l2-svm", mirrored=False, store="float32")
     protocol = protocol_of(arguments.table, arguments.protocol, SUPERVISED)
     from experiments.measure import supervised
+    from experiments.run.torchrun import refuse_several
 
+    refuse_several(SUPERVISED_PREFIX)
     trials = {} if arguments.trials is None else {"trials": arguments.trials}
     return supervised, supervised.SupervisedSpec(network, protocol, seed=arguments.seed, **trials)
 

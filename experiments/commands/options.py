@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,15 @@ def add_features(parser: argparse.ArgumentParser, more: str = "", *, default: st
     add_seed(parser)
     add_dry_run(parser)
     add_roots(parser, device=True)
+
+
+def joined_for_features(run: Run) -> AbstractContextManager[Run]:
+    """Join the processes that torchrun started, if any, to extract features together; see `torchrun.joined`."""
+    if console.started() == 1:
+        return nullcontext(run)
+    from experiments.run.torchrun import joined  # imported here because it imports torch
+
+    return joined(run, stays=f"finished chunks of features stay in {run.runs_root / 'features'}")
 
 
 def network_of(arguments: argparse.Namespace, table: str = "cifar10") -> str:

@@ -66,7 +66,7 @@ def execute(arguments: argparse.Namespace, run: Run) -> int:
     from experiments.training.session import record, train
     from gan import parallel
 
-    with joined(run) as joint:
+    with joined(run, stays=f"the last checkpoint stays in {out}", first_decides=True) as joint:
         file = train(recipe, out, joint, checkpoint_images=arguments.checkpoint_images, tracker=tracker)
         if parallel.rank() == 0:
             console.answer(str(file))

@@ -15,6 +15,7 @@ from experiments.measure.labelled_images import rows_digest
 from experiments.measure.protocols import FewLabels, Protocol
 from experiments.run.context import Run
 from experiments.run.progress import Progress, silent
+from experiments.run.torchrun import gathered, processes
 
 FOLDS = 5
 ROWS = 1024  # rows standardised at once
@@ -22,9 +23,10 @@ ROWS = 1024  # rows standardised at once
 
 @dataclass(frozen=True)
 class Split:
-    """Features [N, D] and [m, D], labels [N] and [m]. holdout: the training rows on which C is chosen.
+    """Features [N, D] and [m, D], labels [N] and [m]. holdout: the training rows on which C is chosen, ascending.
 
     Features are float32 or float16, in memory, on disk, or tensors on the device where they are classified.
+    rows, tested: under torchrun, which rows X and X_test are; labels and hold-out are those of all processes.
     """
 
     X: np.ndarray | Tensor
@@ -32,6 +34,13 @@ class Split:
     X_test: np.ndarray | Tensor
     y_test: np.ndarray
     holdout: NDArray[np.int64]
+    rows: slice = field(default_factory=lambda: slice(None))
+    tested: slice = field(default_factory=lambda: slice(None))
+
+    def own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of the training rows (ascending) that are among X, as indices into it."""
+        start, stop, _ = self.rows.indices(len(self.y))
+        return rows[(rows >= start) & (rows < stop)] - start
 
 
 @dataclass(frozen=True)
@@ -110,12 +119,13 @@ def standardised(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndar
 def all_labels(split: Split, grid: tuple[float, ...], run: Run) -> Answer:
     """Choose C on the held-out rows, then fit all rows once."""
     how: dict[str, Any] = {"device": run.device, "progress": run.progress}
-    chosen = evaluation.select_C(split.X, split.y, split.holdout, grid, **how)
+    y = split.y[split.rows]
+    chosen = evaluation.select_C(split.X, y, split.own(split.holdout), grid, **how, **_sharded())
     for entry in chosen.grid:
         run.say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of {len(split.holdout):,} held-out training images")
     if chosen.skipped:
         run.say(f"C {', '.join(f'{C:g}' for C in chosen.skipped)}: not tried, the accuracy had clearly fallen before")
-    svm = evaluation.fit_selected(split.X, split.y, chosen, **how)
+    svm = evaluation.fit_selected(split.X, y, chosen, **how)
     solver = {
         "C": svm.C,
         "tol": svm.tol,
@@ -129,7 +139,8 @@ def all_labels(split: Split, grid: tuple[float, ...], run: Run) -> Answer:
         "grid": list(chosen.grid),
         "skipped": list(chosen.skipped),
     }
-    right = svm.predict(split.X_test) == split.y_test
+    y_test = split.y_test[split.tested]
+    right = gathered(svm.predict(split.X_test) == y_test if len(y_test) else np.empty(0, np.bool_))
     return Answer(right[None], np.arange(len(split.y))[None], selection, solver)
 
 
@@ -145,20 +156,28 @@ def few_labels(
 
     The setting is chosen by draws that are scored on held-out rows, or by cross-validation if `few.select` is 0.
     """
-    X, y, setting = split.X, split.y, classifier.setting
+    y, setting = split.y, classifier.setting
     pool = np.setdiff1d(np.arange(len(y)), split.holdout)
     how: dict[str, Any] = {"device": run.device, "progress": run.progress}
 
     def drawn(draws: int, seed: int) -> NDArray[np.int64]:
         return pool[evaluation.label_draws(y[pool], draws, seed=seed, per_class=few.per_class, size=few.size)]
 
+    def score(draws: NDArray[np.int64], grid: Sequence[float], held: NDArray[np.int64] | None, **how: Any) -> Any:
+        """Score draws on held-out training rows, or on the test rows."""
+        own = y[split.rows]
+        scored = (split.X_test, split.y_test[split.tested])
+        if held is not None:
+            scored = (split.X[split.own(held)], own[split.own(held)])
+        right, gap = classifier.score(split.X, own, draws, grid, *scored, **how, **_sharded())
+        return gathered(right, axis=2), gap
+
     if few.select:
-        held = X[split.holdout]
-        right, gap = classifier.score(X, y, drawn(few.select, seed), grid, held, y[split.holdout], **how)
+        right, gap = score(drawn(few.select, seed), grid, split.holdout, **how)
         scores = right.mean(2)  # [draws, values]
     else:
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(y, y)
-        parts = [classifier.score(X, y, fit[None], grid, X[held], y[held], device=run.device) for fit, held in folds]
+        parts = [score(fit[None], grid, held, device=run.device) for fit, held in folds]
         scores, gap = np.stack([part[0].mean((0, 2)) for part in parts]), max(part[1] for part in parts)
     means = scores.mean(0)
     best = min(value for value, mean in zip(grid, means, strict=True) if mean == means.max())
@@ -170,9 +189,14 @@ def few_labels(
     for entry in tried:
         run.say(f"{setting} {entry[setting]:g}: {100 * entry['accuracy']:.2f} % on training images left out, {where}")
     fresh = drawn(few.score, seed + 1)
-    right, last_gap = classifier.score(X, y, fresh, [best], split.X_test, split.y_test, **how)
+    right, last_gap = score(fresh, [best], None, **how)
     selection = {setting: best, "holdout": len(split.holdout), "scored on": where, "grid": tried}
     return Answer(right[:, 0], fresh, selection, {setting: best, "duality_gap": max(gap, last_gap)})
+
+
+def _sharded() -> dict[str, Any]:
+    """Return the option of solvers whose rows several processes share; none for a single process."""
+    return {"sharded": True} if processes() > 1 else {}
 
 
 def scored(right: np.ndarray, rules: Protocol) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import results
 from experiments.run.context import ROOT, Run
 from experiments.run.environment import circumstances
+from experiments.run.torchrun import broadcast, check_same, is_first
 
 # the packages whose code can change a figure; a test follows the imports of `measure` and checks that none is missing
 SOURCE = ("gan", "features", "evaluation", *(f"experiments/{room}" for room in ("run", "data", "networks", "measure")))
@@ -82,9 +83,14 @@ def identity(measurement: Measurement, run: Run) -> tuple[dict[str, Any], dict[s
 
 
 def recorded(measurement: Measurement, run: Run, *, fresh: bool = False) -> list[results.Record]:
-    """Return the records of a measurement: existing ones, or new ones if there are none or `fresh` is set."""
+    """Return the records of a measurement: existing ones, or new ones if there are none or `fresh` is set.
+
+    Under torchrun all processes measure together, and the first one has the records.
+    """
     spec, inputs = identity(measurement, run)
-    if not fresh and (found := _at_hand(measurement, run, spec, inputs)):
+    check_same((spec, inputs), "networks, images or code")
+    found = _at_hand(measurement, run, spec, inputs) if is_first() and not fresh else []
+    if broadcast(len(found) if is_first() else None):
         return found
     started = results.utc_now()
     return [

@@ -23,7 +23,7 @@ import evaluation
 import features
 from experiments.data.leakage import find_audit
 from experiments.measure.classify import CLASSIFIER, Split, all_labels, few_labels, outcomes, scored, standardised
-from experiments.measure.extraction import Extraction
+from experiments.measure.extraction import Extraction, check_enough, rows_of
 from experiments.measure.labelled_images import (
     BATCH,
     Labelled,
@@ -52,6 +52,7 @@ from experiments.run.console import size as in_bytes
 from experiments.run.context import Run
 from experiments.run.environment import timed
 from experiments.run.errors import UserError, one_line
+from experiments.run.torchrun import refuse_several
 
 PROTOCOL = "cifar10/full"
 LARGE = 1e9  # bytes of features; a plan for more says how to need less
@@ -147,7 +148,8 @@ class FeatureClassification(Measurement):
         max_units = features.max_units(backbone)
         run.say(f"features: {X_train.shape[1]:,} an image from {', '.join(backbone.layers)}")
         backbone.model.cpu()
-        split = Split(X_train, self.train.labels, X_test, self.test.labels, self.holdout)
+        shares = [rows_of(len(part.labels)) for part in (self.train, self.test)]
+        split = Split(X_train, self.train.labels, X_test, self.test.labels, self.holdout, *shares)
         with timed(seconds, "classify"):
             if rules.few is None:
                 answer = all_labels(split, spec.grid or (), run)
@@ -172,7 +174,8 @@ class FeatureClassification(Measurement):
         ]
 
     def _features(self, run: Run) -> Sequence[np.ndarray | Tensor]:
-        """Return the features of the training and the test images, [N, D], as they are classified."""
+        """Return this process's rows of the training and the test features, [N, D], as they are classified."""
+        check_enough(len(self.train.labels))
         if self.contender.standardised:
             return standardised(*extract_features(self, run))
         with _room_explained(self.spec):
@@ -187,8 +190,12 @@ def prepare(
     contender: the network, on the run's device, if it is there already; else it is the one that spec.backbone names.
     parts: the training and the test images, if they are no named set.
     """
+    if spec.classifier != "l2-svm":
+        refuse_several(CLASSIFIER[spec.classifier].name)
     if contender is None:
         contender = runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=spec.rules.data)
+    if contender.standardised:
+        refuse_several(contender.name)
     for note in contender.notes:
         run.say(f"note: {note}")
     train, test = parts or _load(spec, run)

@@ -96,9 +96,19 @@ def say_warnings(text: str) -> None:
         say(text)
 
 
+def started() -> int:
+    """Return how many processes torchrun has started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def speaks() -> bool:
+    """Whether this process is the only one, or the first of those that torchrun started."""
+    return started() == 1 or int(os.environ.get("RANK", 0)) == 0
+
+
 def answer(*lines: str) -> None:
     """Write lines of a command's result to stdout at once. Under torchrun only the first process does."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and int(os.environ.get("RANK", 0)) > 0:
+    if not speaks():
         return
     stream = _output or sys.stdout
     lacks = not CUT.encode(stream.encoding or "utf-8", "ignore")  # ASCII: an escape would make lines longer
