@@ -10,6 +10,7 @@ batch       `with batch_statistics(model): extract(...)`: every batch is normali
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -142,7 +143,8 @@ def _normalise_by_batch(layer: _BatchNorm, seen: dict[nn.Module, BatchStatistics
     batch's statistics. So x is not read a second time, and subclasses that do more in forward (an activation, for
     example) still do it.
     """
-    own_forward = layer.forward
+    # that of a SyncBatchNorm would wait for the other processes of torch.distributed
+    own_forward = partial(_BatchNorm.forward, layer) if type(layer) is nn.SyncBatchNorm else layer.forward
 
     def forward(x: Tensor) -> Tensor:
         mean = torch.zeros(layer.num_features, device=x.device)

@@ -3,8 +3,8 @@
 import argparse
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -195,13 +195,21 @@ def add_features(parser: argparse.ArgumentParser, more: str = "", *, default: st
     add_roots(parser, device=True)
 
 
-def joined_for_features(run: Run) -> AbstractContextManager[Run]:
-    """Join the processes that torchrun started, if any, to extract features together; see `torchrun.joined`."""
-    if console.started() == 1:
-        return nullcontext(run)
-    from experiments.run.torchrun import joined  # imported here because it imports torch
+@contextmanager
+def joined_for_features(run: Run) -> Iterator[Run]:
+    """During the block, join the processes that torchrun started, if any; see `torchrun.joined`.
 
-    return joined(run, stays=f"finished chunks of features stay in {run.runs_root / 'features'}")
+    Each runs the network by itself: batch norm is not synchronised, as it is in training.
+    """
+    if console.started() == 1:
+        yield run
+        return
+    from experiments.run.torchrun import joined  # imported here because it imports torch
+    from gan import parallel
+
+    stays = f"finished chunks of features stay in {run.runs_root / 'features'}"
+    with joined(run, stays=stays) as joint, parallel.apart():
+        yield joint
 
 
 def network_of(arguments: argparse.Namespace, table: str = "cifar10") -> str:
