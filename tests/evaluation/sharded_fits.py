@@ -36,7 +36,7 @@ def fits(mine: slice, sharded: bool) -> dict[str, np.ndarray]:
     X, y, held = problem()
     here, labels = X[mine], y[mine]
     holdout = held[(held >= mine.start) & (held < mine.stop)] - mine.start
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for way, (full_cost, few_rows) in WAYS.items():
         subspace.FULL_COST, rows.FEW_ROWS = full_cost, few_rows
         svm = evaluation.L2SVM(0.1, tol=1e-7, class_weight="balanced", sharded=sharded).fit(here, labels)
@@ -89,7 +89,7 @@ def main(folder: Path, rank: int, processes: int) -> None:
         found |= errors(mine)
         dist.barrier()
         dist.destroy_process_group()
-    np.savez(folder / f"{rank}.npz", **found)
+    np.savez(folder / f"{rank}.npz", **found)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
