@@ -121,7 +121,7 @@ class FeatureStore:
     def part_rows(self) -> slice:
         """The rows of the part."""
         start, stop, _ = self._part.indices(len(self._checksums))
-        return slice(start * self.chunk_rows, min(stop * self.chunk_rows, self.shape[0]))
+        return slice(*(min(chunk * self.chunk_rows, self.shape[0]) for chunk in (start, stop)))
 
     def merge(self, checksums: Sequence[int | None]) -> None:
         """Make the parts one: from now on this store is about all rows.
@@ -131,7 +131,8 @@ class FeatureStore:
         Raises ValueError unless there is a checksum for each chunk, and this part's are its own.
         """
         if len(checksums) != len(self._checksums) or None in checksums or checksums[self._part] != self.checksums:
-            raise ValueError(f"checksums must be those of all {len(self._checksums)} chunks, got {len(checksums)}")
+            held = sum(checksum is not None for checksum in checksums)
+            raise ValueError(f"checksums must be those of all {len(self._checksums)} chunks, got {held}")
         self._checksums, self._part, self._journal = list(checksums), slice(None), self._whole_journal
         if self._first and self._part_journals():
             self._consolidate()

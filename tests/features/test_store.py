@@ -266,3 +266,98 @@ def test_types_do_not_mix(tmp_path):
         open_store(tmp_path, dtype="float16").write(0, np.zeros((4, WIDTH), np.float32))
     with pytest.raises(ValueError, match="dtype must be one of float32, float16, got 'float64'"):
         open_store(tmp_path, dtype="float64")
+
+
+def opened(root, i, n):
+    return open_store(root, part=(i, n))
+
+
+def filled(backbone, images, root, n, *, only=None):
+    """Open and fill the parts of n processes in turn, as if they ran at the same time; return the stores."""
+    stores = [opened(root, i, n) for i in range(n)]
+    for i, store in enumerate(stores):
+        if only is None or i in only:
+            extract(backbone, images, batch_size=BATCH, out=store)
+    return stores
+
+
+def merged(stores):
+    checksums = [checksum for part in stores for checksum in part.checksums]
+    for store in stores:
+        store.merge(checksums)
+    return stores
+
+
+@pytest.mark.parametrize("n", [2, 3, 7, 9])  # of 7 chunks
+def test_parts_make_the_store_of_one_process(backbone, images, tmp_path, n):
+    expected = extract(backbone, images, batch_size=BATCH, out=open_store(tmp_path / "one"))
+    stores = filled(backbone, images, tmp_path / "many", n)
+    rows = [store.part_rows for store in stores]
+    assert [r.start for r in rows] == [0, *(r.stop for r in rows[:-1])] and rows[-1].stop == ROWS
+    for store in stores:
+        assert np.array_equal(store.array(), expected[store.part_rows])
+    for store in merged(stores):
+        assert np.array_equal(store.array(), expected)
+    files = [{f.name: f.read_bytes() for f in root.glob("*/*")} for root in (tmp_path / "one", tmp_path / "many")]
+    assert files[0] == files[1]
+    assert open_store(tmp_path / "many").digest == stores[0].digest == open_store(tmp_path / "one").digest
+
+
+@pytest.mark.parametrize("begun", [2, 3])
+@pytest.mark.parametrize("went_on", [1, 2, 4])
+def test_another_number_of_processes_goes_on(backbone, images, tmp_path, begun, went_on):
+    expected = extract(backbone, images, batch_size=BATCH)
+    stores = [opened(tmp_path, i, begun) for i in range(begun)]
+    for store in stores:  # each has finished a chunk
+        with pytest.raises(Stop):
+            extract(backbone, images, batch_size=BATCH, out=store, progress=stop_after(2))
+    stores = [opened(tmp_path, i, went_on) for i in range(went_on)]
+    again = sum(computed(backbone, images, store)[1] for store in stores)
+    assert again == -(-ROWS // BATCH) - begun * (CHUNK // BATCH)
+    assert np.array_equal(merged(stores)[0].array(), expected)
+    assert open_store(tmp_path).complete
+
+
+def test_what_a_part_knew_of_others_outlives_its_own_chunks(backbone, images, tmp_path):
+    """Process 1 of 2 held chunks 4 to 6; process 1 of 3 has chunks 3 and 4, and replaces that journal."""
+    filled(backbone, images, tmp_path, 2, only=[1])
+    store = opened(tmp_path, 1, 3)
+    assert computed(backbone, images, store)[1] == CHUNK // BATCH  # chunk 3 alone
+    assert opened(tmp_path, 2, 3).complete  # chunks 5 and 6
+
+
+def test_each_part_verifies_its_own_chunks(backbone, images, tmp_path):
+    merged(filled(backbone, images, tmp_path, 2))
+    with next(tmp_path.glob("*/features.f32")).open("r+b") as file:
+        file.seek(45 * WIDTH * 4)
+        file.write(b"????")
+    first, second = (opened(tmp_path, i, 2) for i in range(2))
+    assert (first.rejected, first.complete, second.rejected, second.complete) == (0, True, 1, False)
+    assert second.needs(45) and not second.needs(0) and not first.needs(45)
+    with pytest.raises(ValueError, match="got 2 of 3 chunks"):
+        second.array()
+    with pytest.raises(ValueError, match="checksums must be those of all 7 chunks"):
+        first.merge([*first.checksums, *second.checksums])
+    assert np.array_equal(computed(backbone, images, second)[0], extract(backbone, images, batch_size=BATCH)[32:])
+
+
+def test_garbage_in_the_journal_of_a_part_is_no_harm(backbone, images, tmp_path):
+    expected = extract(backbone, images, batch_size=BATCH)
+    folder = filled(backbone, images, tmp_path, 2)[0].folder
+    for text in ("", "{", '{"crc32": 3}', '{"crc32": [1, 2]}', json.dumps({"crc32": [["x"]] * 7})):
+        (folder / "chunks.1.json").write_text(text)
+        store = open_store(tmp_path)
+        assert np.array_equal(extract(backbone, images, batch_size=BATCH, out=store), expected)
+
+
+def test_a_finished_store_is_not_touched_by_parts(backbone, images, tmp_path):
+    extract(backbone, images, batch_size=BATCH, out=open_store(tmp_path))
+    times = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/*")}
+    merged(filled(backbone, images, tmp_path, 3))
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/*")} == times
+
+
+@pytest.mark.parametrize("part", [(2, 2), (-1, 2), (0, 0)])
+def test_a_part_is_one_of_n(tmp_path, part):
+    with pytest.raises(ValueError, match=r"part must be \(i, n\) with 0 <= i < n"):
+        open_store(tmp_path, part=part)

@@ -130,7 +130,7 @@ def test_a_killed_process_ends_extraction_in_one_line_and_costs_its_chunk(place:
     assert done.out == "" and "dcgan" not in done.err.replace(line, "")
     held = [f for f in place.features("killed") if "/chunks." in f]
     assert held and not any(f.endswith("/chunks.json") for f in held)
-    done = place.run("killed", 2, "extract", *NETWORK, die="0 write 17")  # other shares: 0 has the first two chunks
+    done = place.run("killed", 2, "extract", *NETWORK, die="0 write 3")  # its share: two chunks
     assert "process 0 ended" in done.said[0] and len(done.said) == 1 and done.code != 0
     done = place.run("killed", 1, "extract", *NETWORK)
     assert done.code == 0 and len(done.calls) < BATCHES
