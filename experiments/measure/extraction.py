@@ -75,6 +75,7 @@ class Extraction:
         They are tensors [N, D] on the run's GPU if features and classifier fit there together, in each process, else
         memory maps of `stored` features.
         """
+        check_enough(len(self.images[0]))
         shares = [rows_of(len(part)) for part in self.images]
         rows = sum(part.stop - part.start for part in shares)
         row_bytes = self._width * np.dtype(self.dtype).itemsize

@@ -23,7 +23,7 @@ import evaluation
 import features
 from experiments.data.leakage import find_audit
 from experiments.measure.classify import CLASSIFIER, Split, all_labels, few_labels, outcomes, scored, standardised
-from experiments.measure.extraction import Extraction, check_enough, rows_of
+from experiments.measure.extraction import Extraction, rows_of
 from experiments.measure.labelled_images import (
     BATCH,
     Labelled,
@@ -148,8 +148,8 @@ class FeatureClassification(Measurement):
         max_units = features.max_units(backbone)
         run.say(f"features: {X_train.shape[1]:,} an image from {', '.join(backbone.layers)}")
         backbone.model.cpu()
-        shares = [rows_of(len(part.labels)) for part in (self.train, self.test)]
-        split = Split(X_train, self.train.labels, X_test, self.test.labels, self.holdout, *shares)
+        y, y_test = self.train.labels, self.test.labels
+        split = Split(X_train, y, X_test, y_test, self.holdout, rows_of(len(y)), rows_of(len(y_test)))
         with timed(seconds, "classify"):
             if rules.few is None:
                 answer = all_labels(split, spec.grid or (), run)
@@ -175,7 +175,6 @@ class FeatureClassification(Measurement):
 
     def _features(self, run: Run) -> Sequence[np.ndarray | Tensor]:
         """Return this process's rows of the training and the test features, [N, D], as they are classified."""
-        check_enough(len(self.train.labels))
         if self.contender.standardised:
             return standardised(*extract_features(self, run))
         with _room_explained(self.spec):
@@ -190,12 +189,10 @@ def prepare(
     contender: the network, on the run's device, if it is there already; else it is the one that spec.backbone names.
     parts: the training and the test images, if they are no named set.
     """
-    if spec.classifier != "l2-svm":
-        refuse_several(CLASSIFIER[spec.classifier].name)
+    if spec.classifier != "l2-svm" or spec.backbone.startswith("kmeans:"):  # before it is learned
+        refuse_several("k-means" if spec.classifier == "l2-svm" else CLASSIFIER[spec.classifier].name)
     if contender is None:
         contender = runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=spec.rules.data)
-    if contender.standardised:
-        refuse_several(contender.name)
     for note in contender.notes:
         run.say(f"note: {note}")
     train, test = parts or _load(spec, run)

@@ -1,4 +1,4 @@
-"""`eval` and `extract` under torchrun: what one process does, bit for bit; an end that is told in one line; going on."""
+"""`eval` and `extract` under torchrun: what one process does, bit for bit; an end told in one line; going on."""
 
 import hashlib
 import json
