@@ -65,10 +65,13 @@ def test_minibatches_are_the_same_from_anywhere_and_in_any_order(monkeypatch, ma
     assert bool(read) == from_file and not threads()
 
 
-def run(images, stop=None, state=None, **options):
+def run(images, state=None, stop=CONFIG.steps):
+    """Losses, and the state at the end; the rate is a tensor, as on a GPU."""
     state = state or gan.new_state(ARCH, CONFIG)
-    steps = gan.train(state, images, CONFIG, **options)
-    losses = [float(step.loss) for _, step in zip(range(stop or CONFIG.steps), steps, strict=False)]
+    for optimizer in state.optimizers.values():
+        optimizer.param_groups[0]["lr"] = torch.tensor(optimizer.param_groups[0]["lr"])
+    steps = gan.train(state, images, CONFIG)
+    losses = [float(step.loss) for _, step in zip(range(stop), steps, strict=False)]
     steps.close()
     return losses, state
 
@@ -78,17 +81,15 @@ def test_a_run_read_ahead_and_resumed_equals_one_in_memory_bit_for_bit(monkeypat
     expected, whole = run(IMAGES)
     monkeypatch.setattr(minibatches, "AHEAD", 7)
 
-    def state_for(state):
+    def recording(state):
         if recorded:
             monkeypatch.setattr(training, "recorder_for", lambda device: StandIn(state))
-            for optimizer in state.optimizers.values():
-                optimizer.param_groups[0]["lr"] = torch.tensor(optimizer.param_groups[0]["lr"])
         return state
 
-    begun, state = run(mapped, 23, state_for(gan.new_state(ARCH, CONFIG)))
+    begun, state = run(mapped, recording(gan.new_state(ARCH, CONFIG)), 23)
     assert not threads()
     gan.save_state(tmp_path / "state", state, CONFIG)
-    ended, state = run(mapped, None, state_for(gan.load_state(tmp_path / "state", ARCH, CONFIG)))
+    ended, state = run(mapped, recording(gan.load_state(tmp_path / "state", ARCH, CONFIG)))
     assert begun + ended == expected
     weights = whole.discriminator.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in state.discriminator.state_dict().items())
