@@ -15,6 +15,7 @@ from torch import Tensor
 
 MINIBATCHES = 16  # in memory, read or being read; at 50,000 images/s, 16 minibatches of 128 last for 41 ms
 THREADS = 4
+CAN_ADVISE = hasattr(os, "posix_fadvise")  # not on macOS
 
 Wanted = Iterator[tuple[int, NDArray[np.int64]]]
 """Steps in their order, each with the rows of its images."""
@@ -45,7 +46,8 @@ class ReadAhead:
         self._images, self._length = images, images[:1].nbytes
         self._name, self._first = _file_of(images) or ("", 0)
         self._file = os.open(self._name, os.O_RDONLY) if self._name else None
-        self._advise(0, 0, "RANDOM")  # which turns the reading of whole neighbourhoods off
+        if self._file is not None and CAN_ADVISE:  # no reading of what lies around a row
+            os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_RANDOM)
         self._wanted = wanted
         self._coming: Wanted = iter(())
         self._free: deque[_Buffer] = deque()
@@ -111,8 +113,8 @@ class ReadAhead:
             return
         length, view = self._length, to.data.cast("B")
         places = (self._first + rows * length).tolist()
-        for place in places:
-            self._advise(place, length, "WILLNEED")
+        for place in places if CAN_ADVISE else ():
+            os.posix_fadvise(self._file, place, length, os.POSIX_FADV_WILLNEED)
         for i, place in enumerate(places):
             try:
                 found = os.preadv(self._file, [view[i * length : (i + 1) * length]], place)
@@ -120,10 +122,6 @@ class ReadAhead:
                 raise OSError(error.errno, error.strerror, self._name) from error
             if found != length:
                 raise OSError(errno.EIO, "the file became shorter while it was in use, make it again", self._name)
-
-    def _advise(self, place: int, length: int, what: str) -> None:
-        if self._file is not None and hasattr(os, "posix_fadvise"):  # which macOS lacks
-            os.posix_fadvise(self._file, place, length, getattr(os, f"POSIX_FADV_{what}"))
 
 
 def _file_of(images: NDArray[np.uint8]) -> tuple[str, int] | None:

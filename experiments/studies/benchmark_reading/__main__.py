@@ -6,8 +6,8 @@ A stand-in for a GPU takes minibatches of 128 images of 32x32 at 50,000 images/s
 the next. Its idle share is the part of the time in which it has no minibatch. Three sets are read at random places: an
 array in memory, a packed file that is in memory, and the same file on the disk, with nothing of it in memory when a run
 begins, as for a set much larger than memory. Gathering when the step comes is what training did before it read ahead:
-rows of a memory map, one after the other. The two take turns; medians, with the least and the greatest, are printed.
-The file (4 GB) is made in --folder, which must lie on a disk, and removed at the end.
+rows of a memory map, one after the other. The two take turns. The table gives medians with the least and the greatest.
+Processor time includes that of the threads. The file (4 GB) is made in --folder, which must lie on a disk, and removed.
 """
 
 import os
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +29,16 @@ from gan.minibatches import Minibatches, minibatch_indices
 SIDE, BATCH = 32, 128
 RATE = 50_000  # images/s of the stand-in
 CHUNK = 4096  # images that are written at once
-HEAD = "| set | read ahead, images/s | as before | idle at 50,000 images/s | as before |\n|---|---|---|---|---|"
+HEAD = (
+    "| set | read ahead, images/s | as before | processor, µs an image | as before "
+    "| idle at 50,000 images/s | as before |\n"
+    "|---|---|---|---|---|---|---|"
+)
+FORMS = ("{:,.0f}", "{:,.0f}", "{:.1f}", "{:.1f}", "{:.1f} %", "{:.1f} %")
 
 Load = Callable[[int], object]
 """Loads the minibatch of a step."""
+Way = Callable[[np.ndarray, gan.TrainingConfig], AbstractContextManager[Load]]
 
 
 @contextmanager
@@ -49,12 +55,13 @@ def before(images: np.ndarray, config: gan.TrainingConfig) -> Iterator[Load]:
     yield lambda step: batch.copy_(tensor[minibatch_indices(len(tensor), config, step)])
 
 
-def rate(load: Load, steps: int) -> float:
-    """Return the images per second of loading alone."""
-    began = time.perf_counter()
+def rate(load: Load, steps: int) -> tuple[float, float]:
+    """Return the images per second of loading alone, and the microseconds of processor time for each."""
+    began, worked = time.perf_counter(), time.process_time()
     for step in range(steps):
         load(step)
-    return steps * BATCH / (time.perf_counter() - began)
+    images = steps * BATCH
+    return images / (time.perf_counter() - began), (time.process_time() - worked) / images * 1e6
 
 
 def idle(load: Load, steps: int) -> float:
@@ -92,24 +99,31 @@ def mapped(path: Path, *, cached: bool) -> np.memmap:
 
 
 def measured(open_set: Callable[[], np.ndarray], steps: int, repeats: int) -> np.ndarray:
-    """Return [repeats, 4]: the rate of reading ahead, as before; the stand-in's idle share, in per cent, likewise."""
-    found = np.zeros((repeats, 4))
+    """Return [repeats, 6], the columns of the table: reading ahead and as before, in turn; idle shares in per cent."""
+    found = np.zeros((repeats, 3, 2))
     for repeat in range(repeats):
-        for i, (measure, way) in enumerate((m, w) for m in (rate, idle) for w in (ahead, before)):
-            images = open_set()  # anew, so that nothing is mapped when the kernel is to forget the file
-            length = steps * BATCH
-            config = gan.TrainingConfig(length, length, BATCH, seed=repeat * 4 + i, adversarial=0, rotation=1)
-            minibatch_indices(len(images), config, 0)  # a run draws the order once, and keeps it
-            with way(images, config) as load:
-                found[repeat, i] = measure(load, steps) * (100 if measure is idle else 1)
-            del images, load
-    return found
+        for i, way in enumerate((ahead, before)):
+            with _opened(way, open_set, steps, 4 * repeat + i) as load:
+                found[repeat, :2, i] = rate(load, steps)
+            with _opened(way, open_set, steps, 4 * repeat + 2 + i) as load:
+                found[repeat, 2, i] = 100 * idle(load, steps)
+    return found.reshape(repeats, 6)
+
+
+@contextmanager
+def _opened(way: Way, open_set: Callable[[], np.ndarray], steps: int, seed: int) -> Iterator[Load]:
+    """Open the set anew, so that nothing is mapped when the kernel is to forget the file."""
+    images, length = open_set(), steps * BATCH
+    config = gan.TrainingConfig(length, length, BATCH, seed=seed, adversarial=0, rotation=1)  # each step takes images
+    minibatch_indices(len(images), config, 0)  # a run draws the order once, and keeps it
+    with way(images, config) as load:
+        yield load
 
 
 def line(name: str, found: np.ndarray) -> str:
     """Return a row of the printed table."""
     cells = []
-    for column, form in zip(found.T, ("{:,.0f}", "{:,.0f}", "{:.1f} %", "{:.1f} %"), strict=True):
+    for column, form in zip(found.T, FORMS, strict=True):
         middle, least, most = (form.format(value) for value in (np.median(column), column.min(), column.max()))
         cells.append(f"{middle} ({least} to {most})")
     return f"| {name} | {' | '.join(cells)} |"
