@@ -24,6 +24,8 @@ ROWS = 1024  # rows standardised at once
 class Split:
     """Features [N, D] and [m, D], labels [N] and [m]. holdout: the training rows on which C is chosen.
 
+    choice: the training rows that choose C, those held out among them, ascending; None for all.
+
     Features are float32 or float16, in memory, on disk, or tensors on the device where they are classified.
     """
 
@@ -32,6 +34,7 @@ class Split:
     X_test: np.ndarray | Tensor
     y_test: np.ndarray
     holdout: NDArray[np.int64]
+    choice: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,15 @@ class Answer:
     """What a classification found.
 
     right: bool [R, m], which test rows were right, for each draw of labels. drawn: int64 [R, n], the labelled rows of
-    each draw. selection and solver say, for the record, how C was chosen and how the solver ended.
+    each draw. selection and solver say, for the record, how C was chosen and how the solver ended. top5: bool [m], for
+    which test rows the true class was among the best five; None for draws.
     """
 
     right: NDArray[np.bool_]
     drawn: NDArray[np.int64]
     selection: dict[str, Any]
     solver: dict[str, Any] = field(default_factory=dict)
+    top5: NDArray[np.bool_] | None = None
 
 
 def score_neighbours(
@@ -110,12 +115,16 @@ def standardised(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndar
 def all_labels(split: Split, grid: tuple[float, ...], run: Run) -> Answer:
     """Choose C on the held-out rows, then fit all rows once."""
     how: dict[str, Any] = {"device": run.device, "progress": run.progress}
-    chosen = evaluation.select_C(split.X, split.y, split.holdout, grid, **how)
+    some = split.choice is not None
+    chosen = evaluation.select_C(*(_choosing(split) if some else (split.X, split.y, split.holdout)), grid, **how)
     for entry in chosen.grid:
         run.say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of {len(split.holdout):,} held-out training images")
     if chosen.skipped:
         run.say(f"C {', '.join(f'{C:g}' for C in chosen.skipped)}: not tried, the accuracy had clearly fallen before")
-    svm = evaluation.fit_selected(split.X, split.y, chosen, **how)
+    if some:
+        svm = evaluation.L2SVM(chosen.C, device=run.device).fit(split.X, split.y)
+    else:
+        svm = evaluation.fit_selected(split.X, split.y, chosen, **how)
     solver = {
         "C": svm.C,
         "tol": svm.tol,
@@ -129,8 +138,33 @@ def all_labels(split: Split, grid: tuple[float, ...], run: Run) -> Answer:
         "grid": list(chosen.grid),
         "skipped": list(chosen.skipped),
     }
-    right = svm.predict(split.X_test) == split.y_test
-    return Answer(right[None], np.arange(len(split.y))[None], selection, solver)
+    if split.choice is not None:
+        selection["rows"] = len(split.choice)
+    right = among_best(svm.decision_function(split.X_test), svm.classes_, split.y_test)
+    return Answer(right[0][None], np.arange(len(split.y))[None], selection, solver, right[1])
+
+
+def _choosing(split: Split) -> tuple[np.ndarray | Tensor, np.ndarray, NDArray[np.int64]]:
+    """Return the features and labels of the rows that choose C, in memory, and the places of those held out."""
+    rows = split.choice
+    X = split.X[torch.from_numpy(rows).to(split.X.device)] if isinstance(split.X, Tensor) else split.X[rows]
+    return X, split.y[rows], np.searchsorted(rows, split.holdout)
+
+
+def among_best(scores: np.ndarray, classes: np.ndarray, truth: np.ndarray) -> tuple[NDArray[np.bool_], ...]:
+    """Return whether the true class has the highest score, and whether it is among the five highest: bool [m] each.
+
+    scores: of m rows, [m, K], or [m] for two classes (positive for the second). classes: [K], sorted. truth: [m]; a
+    label that is no class is never right. Among equal scores the first class counts as the highest.
+    """
+    if scores.ndim == 1:
+        scores = np.stack([-scores, scores], axis=1)
+        scores[scores[:, 1] == 0, 0] = 1  # as L2SVM.predict decides
+    column = np.minimum(np.searchsorted(classes, truth), len(classes) - 1)
+    own = np.take_along_axis(scores, column[:, None], axis=1)
+    before = (scores > own) | ((scores == own) & (np.arange(len(classes)) < column[:, None]))
+    rank = np.where(classes[column] == truth, before.sum(1), len(classes))
+    return rank == 0, rank < 5
 
 
 def few_labels(
