@@ -115,16 +115,18 @@ def standardised(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndar
 def all_labels(split: Split, grid: tuple[float, ...], run: Run) -> Answer:
     """Choose C on the held-out rows, then fit all rows once."""
     how: dict[str, Any] = {"device": run.device, "progress": run.progress}
-    some = split.choice is not None
-    chosen = evaluation.select_C(*(_choosing(split) if some else (split.X, split.y, split.holdout)), grid, **how)
+    if split.choice is None:
+        chosen = evaluation.select_C(split.X, split.y, split.holdout, grid, **how)
+    else:
+        chosen = evaluation.select_C(*_chosen_rows(split, split.choice), grid, **how)
     for entry in chosen.grid:
         run.say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of {len(split.holdout):,} held-out training images")
     if chosen.skipped:
         run.say(f"C {', '.join(f'{C:g}' for C in chosen.skipped)}: not tried, the accuracy had clearly fallen before")
-    if some:
-        svm = evaluation.L2SVM(chosen.C, device=run.device).fit(split.X, split.y)
-    else:
+    if split.choice is None:
         svm = evaluation.fit_selected(split.X, split.y, chosen, **how)
+    else:
+        svm = evaluation.L2SVM(chosen.C, device=run.device).fit(split.X, split.y)
     solver = {
         "C": svm.C,
         "tol": svm.tol,
@@ -144,9 +146,8 @@ def all_labels(split: Split, grid: tuple[float, ...], run: Run) -> Answer:
     return Answer(right[0][None], np.arange(len(split.y))[None], selection, solver, right[1])
 
 
-def _choosing(split: Split) -> tuple[np.ndarray | Tensor, np.ndarray, NDArray[np.int64]]:
-    """Return the features and labels of the rows that choose C, in memory, and the places of those held out."""
-    rows = split.choice
+def _chosen_rows(split: Split, rows: NDArray[np.int64]) -> tuple[np.ndarray | Tensor, np.ndarray, NDArray[np.int64]]:
+    """Return the features and labels of these rows, in memory, and the places of the held-out rows among them."""
     X = split.X[torch.from_numpy(rows).to(split.X.device)] if isinstance(split.X, Tensor) else split.X[rows]
     return X, split.y[rows], np.searchsorted(rows, split.holdout)
 
@@ -159,7 +160,6 @@ def among_best(scores: np.ndarray, classes: np.ndarray, truth: np.ndarray) -> tu
     """
     if scores.ndim == 1:
         scores = np.stack([-scores, scores], axis=1)
-        scores[scores[:, 1] == 0, 0] = 1  # as L2SVM.predict decides
     column = np.minimum(np.searchsorted(classes, truth), len(classes) - 1)
     own = np.take_along_axis(scores, column[:, None], axis=1)
     before = (scores > own) | ((scores == own) & (np.arange(len(classes)) < column[:, None]))

@@ -82,8 +82,12 @@ TINY_IMAGENET = Protocol(
 )
 IMAGENET32 = replace(
     TINY_IMAGENET,
-    **{"table": "imagenet32", "data": "imagenet32", "images": 1_281_167, "tested": 50_000},
-    **{"classes": 1_000, "test": "val"},
+    table="imagenet32",
+    data="imagenet32",
+    images=1_281_167,
+    tested=50_000,
+    classes=1_000,
+    test="val",
 )
 PROTOCOLS = {
     "cifar10/full": Protocol(*CIFAR10, 10_000),
@@ -116,6 +120,11 @@ def parts_of(protocol: str) -> tuple[str, int | None, bool]:
     usual = protocol.removesuffix(MIRRORED)
     subset = re.fullmatch(rf"{SUBSET}(\d+)", usual)
     return usual, int(subset[1]) if subset else None, usual != protocol
+
+
+def procedure(protocol: str) -> str:
+    """Return the protocol's name without SEEN: networks of one procedure are measured alike and can be compared."""
+    return protocol.replace(SEEN, "")
 
 
 def protocol_of(table: str, name: str | None, protocols: Mapping[str, Protocol] = PROTOCOLS) -> str:

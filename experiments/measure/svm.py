@@ -21,7 +21,6 @@ from torch import Tensor
 
 import evaluation
 import features
-from experiments.data.leakage import find_audit
 from experiments.measure.classify import CLASSIFIER, Split, all_labels, few_labels, outcomes, scored, standardised
 from experiments.measure.extraction import Extraction
 from experiments.measure.labelled_images import (
@@ -31,6 +30,7 @@ from experiments.measure.labelled_images import (
     calibration_rows,
     check_subset,
     choice_rows,
+    leaked_rows,
     load_labelled,
     of_contender,
     rows_digest,
@@ -43,11 +43,10 @@ from experiments.measure.protocols import (
     STORES,
     SUBSET,
     WITHOUT_LEAKED,
-    WITHOUT_TRAIN,
     Protocol,
     check_images,
 )
-from experiments.networks.contender import NOTHING, Contender
+from experiments.networks.contender import Contender
 from experiments.networks.kinds import QUICK, SHIPPED
 from experiments.networks.resolve import runnable
 from experiments.run.console import size as in_bytes
@@ -197,7 +196,7 @@ def prepare(
     """
     if contender is None:
         contender = runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=spec.rules.data)
-    spec = _of_contender(spec, contender, run)
+    spec = replace(spec, protocol=of_contender(spec.protocol, contender, run))
     for note in contender.notes:
         run.say(f"note: {note}")
     train, test = parts or _load(spec, run)
@@ -215,14 +214,6 @@ def prepare(
     return FeatureClassification(spec, contender, train, test, shown, held, choice, keys, leaked)
 
 
-def _of_contender(spec: EvalSpec, contender: Contender, run: Run) -> EvalSpec:
-    """Return the spec with the protocol that suits what the network was trained on, and say so."""
-    protocol, note = of_contender(spec.protocol, contender)
-    if note:
-        run.say(f"note: {note}")
-    return replace(spec, protocol=protocol)
-
-
 def _load(spec: EvalSpec, run: Run) -> tuple[Labelled, Labelled]:
     """Load the training and the test images of the protocol, or their subsets."""
     train, test = (load_labelled(part, run) for part in spec.rules.parts)
@@ -232,21 +223,6 @@ def _load(spec: EvalSpec, run: Run) -> tuple[Labelled, Labelled]:
         check_images(spec.protocol, len(train.images) + train.removed, len(test.images))
         return train, test
     return train.subset(spec.subset, spec.seed), test.subset(spec.subset // 5, spec.seed)
-
-
-def leaked_rows(contender: Contender, train: Labelled, test: Labelled, run: Run) -> dict[str, np.ndarray]:
-    """Return protocol -> test images that it leaves out. A protocol without an audit of its training set is missing."""
-    leaked = {}
-    for protocol, against in ((WITHOUT_LEAKED, contender.trained_on), (WITHOUT_TRAIN, train.digest)):
-        if against == NOTHING:
-            leaked[protocol] = np.empty(0, np.int64)
-        elif against is not None and (found := find_audit(run.audits, test.digest, against)):
-            if found.leaked.max(initial=-1) >= len(test.images):
-                raise UserError(
-                    f"the audit of {found.images['name']} names images beyond its end; delete it and make it again"
-                )
-            leaked[protocol] = found.leaked
-    return leaked
 
 
 def extract_features(measurement: FeatureClassification, run: Run) -> list[np.ndarray]:
@@ -294,7 +270,7 @@ def _less(spec: EvalSpec) -> str:
 def describe(spec: EvalSpec, run: Run) -> list[str]:
     """Return lines that say what a long run would do and need."""
     contender = runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=None)
-    spec = _of_contender(spec, contender, run)
+    spec = replace(spec, protocol=of_contender(spec.protocol, contender, run))
     width = features.feature_width(contender.backbone, pool=contender.pool)
     images = spec.rules.images + spec.rules.tested if spec.subset is None else spec.subset + spec.subset // 5
     size = images * width * np.dtype(spec.store).itemsize

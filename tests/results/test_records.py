@@ -93,7 +93,7 @@ def test_a_record_does_not_share_tables_with_its_maker():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metric": "accuracy"}, "metric must be one of accuracy_percent, error_percent, got 'accuracy'"),
+        ({"metric": "accuracy"}, "metric must be one of accuracy_percent, error_percent, top5_accuracy_percent, got 'accuracy'"),
         ({"value": 0.7941e4}, "value must lie in 0..100"),
         ({"value": True}, "value must lie in 0..100"),
         ({"value": float("nan")}, "value must hold plain, finite JSON values"),

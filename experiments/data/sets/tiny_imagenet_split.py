@@ -1,4 +1,4 @@
-"""Tiny-ImageNet as a labelled set of 200 classes: `tiny-imagenet-train` and `tiny-imagenet-test`, of `tiny-imagenet-32`.
+"""`tiny-imagenet-train` and `tiny-imagenet-test`: Tiny-ImageNet as a labelled set of 200 classes, of 32x32 pixels.
 
 Its labels are those of the 100,000 training photographs. A seeded draw makes 50 photographs of each class the test
 part; the others are the training part, without near-duplicates of test photographs (`dedup.near_duplicates`). Those
@@ -87,6 +87,6 @@ def _copies(whole: PackedSet, train: NDArray[np.int64], test: NDArray[np.int64],
     found = find_audit(run.audits, images["digest"], against["digest"])
     if found is None:
         pairs = dedup.near_duplicates(*sides.values(), progress=run.progress)
-        found = Audit(images, against, pairs, settings(), results.versions())
+        found = Audit(images, against, pairs, settings(), dict(results.versions()))
         write_audit(run.audits[1], found)
     return np.unique(found.pairs[:, 1])
