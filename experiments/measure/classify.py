@@ -118,7 +118,8 @@ def all_labels(split: Split, grid: tuple[float, ...], run: Run) -> Answer:
     if split.choice is None:
         chosen = evaluation.select_C(split.X, split.y, split.holdout, grid, **how)
     else:
-        chosen = evaluation.select_C(*_chosen_rows(split, split.choice), grid, **how)
+        X, y, held = _chosen_rows(split, split.choice)
+        chosen = evaluation.select_C(X, y, held, grid, **how)
     for entry in chosen.grid:
         run.say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of {len(split.holdout):,} held-out training images")
     if chosen.skipped:
@@ -152,7 +153,9 @@ def _chosen_rows(split: Split, rows: NDArray[np.int64]) -> tuple[np.ndarray | Te
     return X, split.y[rows], np.searchsorted(rows, split.holdout)
 
 
-def among_best(scores: np.ndarray, classes: np.ndarray, truth: np.ndarray) -> tuple[NDArray[np.bool_], ...]:
+def among_best(
+    scores: np.ndarray, classes: np.ndarray, truth: np.ndarray
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return whether the true class has the highest score, and whether it is among the five highest: bool [m] each.
 
     scores: of m rows, [m, K], or [m] for two classes (positive for the second). classes: [K], sorted. truth: [m]; a
