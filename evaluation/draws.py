@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from evaluation.l2svm import L2SVM, Progress, l2svm_path, winners
+from evaluation.processes import Processes
 from evaluation.rows import Features, Rows
 from evaluation.splits import check_rows
 
@@ -61,11 +62,14 @@ def score_draws(
     tol: float = 1e-4,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
+    sharded: bool = False,
 ) -> tuple[NDArray[np.bool_], float]:
     """Fit every draw for every C, and score every fit on the same rows.
 
     X: [N, D], as for L2SVM.fit, y: [N]; draws: int64 [R, n], rows of X; X_scored: [m, D], like X, y_scored: [m].
     tol: relative duality gap of each fit.
+    sharded: X, y and the scored rows are this process's part, as for L2SVM. Draws then are of the rows of all
+    processes, in their order, and m counts the rows scored here.
     Returns (right, gap): bool [R, len(Cs), m], whether each scored row got its label, and the largest duality gap.
     Raises ValueError as L2SVM.fit does.
 
@@ -75,19 +79,23 @@ def score_draws(
     >>> right.shape, float(right.mean())
     ((3, 2, 8), 1.0)
     """
+    processes = Processes(sharded)
+    lengths = processes.gathered(len(X))
+    first = sum(lengths[: processes.rank])
     for draw in draws:
-        check_rows("a draw", draw, len(X))
+        check_rows("a draw", draw, sum(lengths))
     if X.shape[1:] != X_scored.shape[1:]:
         raise ValueError(f"X and X_scored must be equally wide, got {list(X.shape)} and {list(X_scored.shape)}")
     scored = Rows(X_scored, device=device)
-    scored.check_finite()
+    processes.together(scored.check_finite)
     right = np.zeros((len(draws), len(Cs), len(y_scored)), np.bool_)
     order = np.argsort(Cs)  # ascending values take the fewest steps
     gap = 0.0
     shown = draws if progress is None else progress(draws, total=len(draws), desc="draws of labels", unit="draw")
     fitted: list[tuple[int, int, L2SVM]] = []
     for r, rows in enumerate(shown):
-        path = l2svm_path(X[rows], y[rows], [Cs[i] for i in order], tol=tol, device=device)
+        mine = rows[(rows >= first) & (rows < first + len(X))] - first
+        path = l2svm_path(X[mine], y[mine], [Cs[i] for i in order], tol=tol, device=device, sharded=sharded)
         fitted += [(r, i, svm) for i, svm in zip(order, path, strict=True)]
         if len(fitted) < TOGETHER and r < len(draws) - 1:
             continue

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from evaluation.newton import newton
 from evaluation.problem import Problem, Solution
+from evaluation.processes import ALONE, Processes
 from evaluation.rows import Features, Rows
 from evaluation.subspace import find_space
 
@@ -48,6 +49,9 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         max_iter: largest number of Newton iterations; a ConvergenceWarning tells if they did not reach tol.
         device: where the linear algebra runs, "cpu" or "cuda"; by default the CPU, or where X is if it is a tensor. On
             a GPU, X stays there if it fits, else it is streamed.
+        sharded: the rows given to fit are this process's part of all rows, which the processes of torch.distributed's
+            default group hold in their order; every process then has the whole fit. predict is about the rows given.
+            Without torch.distributed, it changes nothing.
         class_weight: as LinearSVC's. Rows of class c get C * class_weight[c]; classes that are left out have weight 1.
             "balanced" is n / (K * the rows of the class). With more than two classes, the rows of the rest keep C.
 
@@ -72,11 +76,13 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         max_iter: int = 100,
         device: torch.device | str | None = None,
         class_weight: ClassWeight = None,
+        sharded: bool = False,
     ) -> None:
         self.C = C
         self.tol = tol
         self.max_iter = max_iter
         self.device = device
+        self.sharded = sharded
         self.class_weight = class_weight
 
     def __sklearn_tags__(self) -> Tags:
@@ -96,8 +102,9 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         takes more than 4 GiB as a dense array.
         """
         check_options([self.C], tol=self.tol, max_iter=self.max_iter)
-        X, y = check_fit(X, y, self)
-        problem, classes = pose(X, y, sample_weight, [self.C], device=self.device, class_weight=self.class_weight)
+        X, y = check_fit(X, y, self, Processes(self.sharded))
+        how: Any = {"device": self.device, "class_weight": self.class_weight, "sharded": self.sharded}
+        problem, classes = pose(X, y, sample_weight, [self.C], **how)
         return self._adopt(classes, problem, run(newton(problem, self.C, tol=self.tol, max_iter=self.max_iter)))
 
     def decision_function(self, X: Features) -> np.ndarray:
@@ -145,6 +152,7 @@ def l2svm_path(
     max_iter: int = 100,
     device: torch.device | str | None = None,
     class_weight: ClassWeight = None,
+    sharded: bool = False,
 ) -> Iterator[L2SVM]:
     """Yield an L2SVM fitted for each of Cs, in this order. They share the set-up, and each starts at the one before.
 
@@ -155,22 +163,38 @@ def l2svm_path(
     [0.3, 1.09]
     """
     check_options(Cs, tol=tol, max_iter=max_iter)
-    X, y = check_fit(X, y)
-    problem, classes = pose(X, y, sample_weight, Cs, device=device, class_weight=class_weight)
+    X, y = check_fit(X, y, processes=Processes(sharded))
+    how: Any = {"device": device, "class_weight": class_weight, "sharded": sharded}
+    problem, classes = pose(X, y, sample_weight, Cs, **how)
     solution = None
     for C in Cs:
         solution = run(newton(problem, C, tol=tol, max_iter=max_iter, start=solution))
-        svm = L2SVM(C, tol=tol, max_iter=max_iter, device=device, class_weight=class_weight)
+        svm = L2SVM(C, tol=tol, max_iter=max_iter, **how)
         yield svm._adopt(classes, problem, solution)
 
 
-def check_fit(X: Features, y: np.ndarray, svm: L2SVM | None = None) -> tuple[Features, np.ndarray]:
+def check_fit(
+    X: Features, y: np.ndarray, svm: L2SVM | None = None, processes: Processes = ALONE
+) -> tuple[Features, np.ndarray]:
     """Return X and y as they can be fitted, X without a copy if its type is one of DTYPES. Raises ValueError if unfit.
 
     svm: is told the number and the names of the features, as scikit-learn does.
+    processes: those that hold the rows; some of them may have none. What is unfit in one of them is unfit in all.
     """
+    X, y = processes.together(lambda: _checked(X, y, svm, processes.count > 1))
+    shapes = processes.gathered((X.shape[1], str(X.dtype).removeprefix("torch.")))
+    if len(set(shapes)) > 1:
+        raise ValueError(f"every process must have features of one width and type, got {shapes}")
+    return X, y
+
+
+def _checked(X: Features, y: np.ndarray, svm: L2SVM | None, sharded: bool) -> tuple[Features, np.ndarray]:
+    if sharded and len(X) == 0 == len(y) and X.ndim == 2 and X.shape[1]:
+        if svm is not None:
+            svm.n_features_in_ = X.shape[1]
+        return X, np.asarray(y)
     if not isinstance(X, Tensor):
-        X, how = _dense(X), {"dtype": DTYPES, "ensure_all_finite": False}
+        X, how = _dense(X, 7), {"dtype": DTYPES, "ensure_all_finite": False}
         return check_X_y(X, y, **how) if svm is None else validate_data(svm, X, y, **how)
     _check_tensor(X)
     y = column_or_1d(y, warn=True)
@@ -181,17 +205,17 @@ def check_fit(X: Features, y: np.ndarray, svm: L2SVM | None = None) -> tuple[Fea
 def _check_scored(X: Features, svm: L2SVM) -> Features:
     """Return X as it can be scored. Raises ValueError if it cannot."""
     if not isinstance(X, Tensor):
-        return validate_data(svm, _dense(X), dtype=DTYPES, ensure_all_finite=False, reset=False)
+        return validate_data(svm, _dense(X, 4), dtype=DTYPES, ensure_all_finite=False, reset=False)
     _check_tensor(X)
     if X.shape[1] != svm.n_features_in_:
         raise ValueError(f"X has {X.shape[1]} features, but L2SVM is expecting {svm.n_features_in_} features as input")
     return X
 
 
-def _dense(X: Any) -> Any:
+def _dense(X: Any, callers: int) -> Any:
     """Return X, as a dense array if it is sparse. Warns of the array's size, and raises ValueError if it is too large.
 
-    Features of networks are dense, and so are the solver's products.
+    Features of networks are dense, and so are the solver's products. callers: from here to the user's own code.
     """
     if not sparse.issparse(X):
         return X
@@ -201,7 +225,7 @@ def _dense(X: Any) -> Any:
         raise ValueError(
             f"{what} would take {size / 1e9:.1f} GB as a dense array, {DENSE_BYTES / 1e9:.1f} at most; {fix}"
         )
-    warnings.warn(f"{what} is converted to a dense array of {size / 1e6:.1f} MB", UserWarning, stacklevel=4)
+    warnings.warn(f"{what} is converted to a dense array of {size / 1e6:.1f} MB", UserWarning, stacklevel=callers)
     return X.toarray(order="C")
 
 
@@ -221,52 +245,71 @@ def pose(
     *,
     device: torch.device | str | None,
     class_weight: ClassWeight = None,
+    sharded: bool = False,
 ) -> tuple[Problem, np.ndarray]:
     """Return (the one-vs-rest problems over X, the sorted classes [K]).
 
     Raises ValueError for unfit rows and labels, and for one of Cs that is too large for the rows (see STRENGTH).
     """
-    check_classification_targets(y)
-    classes, class_index = np.unique(y, return_inverse=True)
+    processes = Processes(sharded)
+    classes, weight = processes.together(lambda: _classes_and_weight(y, sample_weight))
+    classes = np.unique(np.concatenate(processes.gathered(classes)))
     if len(classes) < 2:
         raise ValueError(f"labels must hold at least two classes, got one class only: {classes.tolist()}")
-    weight = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
-    if class_weight is not None:
-        weight = _weighted_by_class(weight, class_weight, classes, class_index)
-    if not weight.any(-1).all():
-        raise ValueError("sample_weight must be positive for some row, got zero for all")
-    rows = Rows(X, device=device)
+    class_index = np.searchsorted(classes, y)
+    mass = np.sum(processes.gathered(np.bincount(class_index, weight, minlength=len(classes))), 0)
+    factor = None if class_weight is None else _class_factors(class_weight, classes, mass)
+    if factor is not None and len(classes) == 2:
+        mass, weight, factor = mass * factor, weight * factor[class_index], None
+    _check_some_weight(mass, factor)
+    heaviest = weight if factor is None else weight * np.maximum(1, factor[class_index])
+    largest = max(processes.gathered(float(heaviest.max(initial=0))))
+    rows = Rows(X, device=device, sharded=sharded)
     square = rows.check_finite()
-    largest_C = STRENGTH / (square * float(weight.max()))
+    largest_C = STRENGTH / (square * largest)
     if unfit := [C for C in Cs if C > largest_C]:
         fix = f", or take C near {1 / square:.0e}" if square < math.inf else ""
         raise ValueError(
             f"C times the mean squared length of a row must be at most {STRENGTH:.0e}, or rounding decides; got C = "
             f"{unfit[0]:g} and {square:.2g}: scale the features{fix}"
         )
-    targets = np.arange(len(classes)) if len(classes) > 2 else np.array([1])
-    signs = torch.from_numpy(np.where(class_index == targets[:, None], 1.0, -1.0)).to(rows.device)
-    s = torch.from_numpy(weight).to(rows.device)
-    return Problem(rows, signs, s, find_space(rows, s), largest_C), classes
+    targets = torch.arange(len(classes)) if len(classes) > 2 else torch.tensor([1])
+    labels = torch.from_numpy(class_index.astype(np.int64)).to(rows.device)
+    s = drawn = torch.from_numpy(weight).to(rows.device)
+    positive = None if factor is None else torch.from_numpy(factor).to(rows.device)
+    if positive is not None:  # rows are sampled by their mean weight over the problems
+        drawn = s * (1 + (positive[labels] - 1) / len(classes))
+    space = find_space(rows, drawn)
+    return Problem(rows, labels, targets.to(rows.device), s, space, positive, largest_C, processes), classes
 
 
-def _weighted_by_class(
-    weight: np.ndarray, class_weight: ClassWeight, classes: np.ndarray, class_index: np.ndarray
-) -> np.ndarray:
-    """Multiply weights [n] of rows by class weights, as LIBLINEAR does: [n] for two classes, [K, n] for more.
+def _classes_and_weight(y: np.ndarray, sample_weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes of these rows and the rows' weights, float64 [n]."""
+    if not len(y):
+        return y[:0], np.ones(0)
+    check_classification_targets(y)
+    return np.unique(y), _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
 
-    In the problem of a class against the rest, only the rows of that class are weighted.
+
+def _class_factors(class_weight: ClassWeight, classes: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """Return by how much rows of each class are weighted, float64 [K]. mass: the weight of the rows of each class.
+
+    In the problem of a class against the rest, only the rows of that class are weighted, as in LIBLINEAR.
     """
     if isinstance(class_weight, str) and class_weight == "balanced":
-        mass = np.bincount(class_index, weight)
-        factor = np.divide(weight.sum() / len(classes), mass, out=np.zeros(len(classes)), where=mass > 0)
+        factor = np.divide(mass.sum() / len(classes), mass, out=np.zeros(len(classes)), where=mass > 0)
     else:
-        factor = compute_class_weight(class_weight, classes=classes, y=classes[class_index])
+        factor = compute_class_weight(class_weight, classes=classes, y=classes)
     if not (np.isfinite(factor) & (factor >= 0)).all():
         raise ValueError(f"class_weight must hold finite numbers >= 0, got {class_weight!r}")
-    if len(classes) == 2:
-        return weight * factor[class_index]
-    return weight * np.where(class_index == np.arange(len(classes))[:, None], factor[:, None], 1.0)
+    return factor
+
+
+def _check_some_weight(mass: np.ndarray, factor: np.ndarray | None) -> None:
+    """Raise ValueError if all rows of a problem weigh nothing. mass: the weight of the rows of each class, [K]."""
+    weights = mass.sum() if factor is None else mass.sum() - mass + factor * mass
+    if not np.all(weights > 0):
+        raise ValueError("sample_weight must be positive for some row, got zero for all")
 
 
 def winners(scores: np.ndarray) -> np.ndarray:

@@ -13,34 +13,68 @@ costs nothing beyond the gradient.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from evaluation.processes import ALONE, Processes
 from evaluation.rows import Rows
 from evaluation.subspace import RowKernel, Subspace
+
+LINE_TOL = 1e-12  # relative, of the length of a step
+PART_VALUES = 2**18  # of a tensor [u, rows] that is computed at once: temporaries stay in the cache
 
 
 @dataclass(frozen=True)
 class Problem:
-    """k one-vs-rest problems over the same rows.
+    """k one-vs-rest problems over the same rows. What is [n] or [k, n] is about this process's rows.
 
-    signs: float64 [k, n], +1 for the class and -1 for the rest.
-    sample_weight: float64 [n], or [k, n] if the problems weigh rows differently; not negative.
+    labels: int64 [n], the number of each row's class.
+    targets: int64 [k], the class that each problem tells from the rest.
+    sample_weight: float64 [n], not negative.
+    positive_weight: float64 [k], by which rows of the target are weighted as well; None for 1.
     space: found once from X; solving any of the problems, for any C, uses it.
     largest_C: beyond it, rounding in float64 hides the penalty 1/2 |w|^2.
+    processes: those that hold the rows.
     """
 
     rows: Rows
-    signs: Tensor
+    labels: Tensor
+    targets: Tensor
     sample_weight: Tensor
     space: RowKernel | Subspace
+    positive_weight: Tensor | None = None
     largest_C: float = math.inf
+    processes: Processes = ALONE
 
-    def row_weight(self, which: Tensor) -> Tensor:
-        """Return the row weights of some of the problems: float64 [u, n], or [n] if those of all are the same."""
-        return self.sample_weight if self.sample_weight.ndim == 1 else self.sample_weight[which]
+    def some(self, which: Tensor | slice) -> "Problem":
+        """Return some of the problems."""
+        weight = self.positive_weight
+        return replace(self, targets=self.targets[which], positive_weight=None if weight is None else weight[which])
+
+    def signs(self, which: Tensor | slice = slice(None), rows: slice = slice(None)) -> Tensor:
+        """Return float64 [u, rows], +1 for the target and -1 for the rest."""
+        return 2.0 * self._positive(which, rows).double() - 1
+
+    def weights(self, which: Tensor | slice = slice(None), rows: slice = slice(None)) -> Tensor:
+        """Return the weights of rows in some of the problems: float64 [u, rows], or [1, rows] if they are the same."""
+        s = self.sample_weight[None, rows]
+        if self.positive_weight is None:
+            return s
+        return s * torch.where(self._positive(which, rows), self.positive_weight[which, None], 1.0)
+
+    def _positive(self, which: Tensor | slice, rows: slice) -> Tensor:
+        return self.labels[rows] == self.targets[which, None]
+
+    def parts(self, problems: int) -> Iterator[slice]:
+        """Yield the rows in parts, so that a tensor [problems, rows] of a part stays in the cache."""
+        size = max(1024, PART_VALUES // max(1, problems))
+        n = len(self.labels)
+        for start in range(0, n, size):
+            yield slice(start, min(start + size, n))
 
 
 @dataclass(frozen=True)
@@ -48,7 +82,7 @@ class Solution:
     """Where a solver ended.
 
     weights: float64 [k, D + 1], intercepts last.
-    scores: float64 [k, n], their products with every row, rows of weight zero included.
+    scores: float64 [k, n], their products with this process's rows, rows of weight zero included.
     objective, gap: float64 [k]; the gap is relative to the objective.
     n_iter: int64 [k], the number of Newton iterations that each problem took part in.
     passes: passes over X.
@@ -61,26 +95,53 @@ class Solution:
     n_iter: Tensor
     passes: int
 
+    def some(self, which: Tensor | slice) -> "Solution":
+        """Return the solutions of some of the problems."""
+        parts: dict[str, Any] = {name: part[which] for name, part in vars(self).items() if isinstance(part, Tensor)}
+        return replace(self, **parts)
 
-def slack(problem: Problem, scores: Tensor, which: Tensor | slice = slice(None)) -> Tensor:
-    """Return xi of some of the problems from their scores: float64 [u, n]."""
-    return (1 - problem.signs[which] * scores).clamp_(min=0)
+    @staticmethod
+    def joined(parts: Sequence["Solution"]) -> "Solution":
+        """Return the solutions of several groups of problems as one."""
+        return Solution(
+            weights=torch.cat([part.weights for part in parts]),
+            scores=torch.cat([part.scores for part in parts]),
+            objective=torch.cat([part.objective for part in parts]),
+            gap=torch.cat([part.gap for part in parts]),
+            n_iter=torch.cat([part.n_iter for part in parts]),
+            passes=sum(part.passes for part in parts),
+        )
 
 
-def evaluate(problem: Problem, C: float, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Evaluate at weights in one pass over X.
+def slack(problem: Problem, scores: Tensor, which: Tensor | slice = slice(None), rows: slice = slice(None)) -> Tensor:
+    """Return xi of some of the problems from their scores of `rows`: float64 [u, rows]."""
+    return (1 - problem.signs(which, rows) * scores).clamp_(min=0)
+
+
+def active(problem: Problem, scores: Tensor, which: Tensor | slice = slice(None), rows: slice = slice(None)) -> Tensor:
+    """Return the weights of the active rows, xi > 0, and zero for the others: float64 [u, rows]."""
+    return (problem.signs(which, rows) * scores < 1) * problem.weights(which, rows)
+
+
+def evaluate(
+    problem: Problem, C: float, weights: Tensor, *, scores: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Evaluate at weights in one pass over X. scores: where to write them; by default a new tensor.
 
     Returns (scores [k, n], gradient [k, D + 1], objective [k], relative duality gap [k]).
     """
+    loss = torch.zeros_like(weights[:, 0])
 
     def loss_slope(scores: Tensor, rows: slice) -> Tensor:
-        signs = problem.signs[:, rows]
-        return -2 * C * problem.sample_weight[..., rows] * signs * (1 - signs * scores).clamp_(min=0)
+        signs = problem.signs(rows=rows)
+        xi = (1 - signs * scores).clamp_(min=0)
+        weighted = C * problem.weights(rows=rows) * xi
+        loss.add_((weighted * xi).sum(1))
+        return weighted.mul_(signs).mul_(-2)
 
-    scores, loss_gradient = problem.rows.there_and_back(weights, loss_slope)
+    scores, loss_gradient = problem.rows.there_and_back(weights, loss_slope, scores=scores)
     gradient = weights + loss_gradient
-    loss = C * (problem.sample_weight * slack(problem, scores).square()).sum(1)
-    objective = 0.5 * weights.square().sum(1) + loss
+    objective = 0.5 * weights.square().sum(1) + problem.processes.sum(loss)
     return scores, gradient, objective, 0.5 * gradient.square().sum(1) / objective
 
 
@@ -92,25 +153,41 @@ def line_search(
     Along a line P is piecewise quadratic, so Newton's method on its slope, kept in a bracket, ends on the piece that
     holds the minimum.
 
-    scores, along: float64 [u, n], the products of w and of step with every row.
+    which: int64 [u]. scores: float64 [k, n], the products of w with every row, for all problems. along: float64 [u, n],
+    those of step.
     w_step, step_step: float64 [u], their inner products. step must descend.
     """
-    signs, s = problem.signs[which], problem.row_weight(which)
-    margin, slope = signs * scores, signs * along
+    w_step, step_step = problem.processes.agreed(torch.stack([w_step, step_step]))
     t = torch.ones_like(w_step)
     low, high = torch.zeros_like(t), torch.full_like(t, torch.inf)
+    live = torch.arange(len(t), device=t.device)
     for _ in range(100):
-        xi = (1 - margin - t[:, None] * slope).clamp_(min=0)
-        first = w_step + t * step_step - 2 * C * (s * xi * slope).sum(1)
-        second = step_step + 2 * C * ((xi > 0) * s * slope.square()).sum(1)
-        low, high = torch.where(first < 0, t, low), torch.where(first > 0, t, high)
-        ahead = t - first / second.clamp(min=torch.finfo(torch.float64).tiny)
-        moves = (ahead - t).abs() > 1e-12 * t
-        if not moves.any():
+        slope, curvature = _along(problem, which, scores, along, live, t[live])
+        first = w_step[live] + t[live] * step_step[live] - 2 * C * slope
+        second = step_step[live] + 2 * C * curvature
+        low[live] = torch.where(first < 0, t[live], low[live])
+        high[live] = torch.where(first > 0, t[live], high[live])
+        ahead = t[live] - first / second.clamp(min=torch.finfo(torch.float64).tiny)
+        moves = problem.processes.agreed((ahead - t[live]).abs() > LINE_TOL * t[live])
+        live, ahead = live[moves], ahead[moves]
+        if not len(live):
             break
-        astray = moves & ((ahead <= low) | (ahead >= high))  # happens only when both ends are finite
-        t = torch.where(astray, 0.5 * (low + high), ahead)
+        astray = (ahead <= low[live]) | (ahead >= high[live])  # happens only when both ends are finite
+        t[live] = torch.where(astray, 0.5 * (low[live] + high[live]), ahead)
     return t
+
+
+def _along(problem: Problem, which: Tensor, scores: Tensor, along: Tensor, live: Tensor, t: Tensor) -> Tensor:
+    """Return sum_i s_i xi_i y_i a_i and the sum of s_i a_i^2 over active rows, at w + t step: float64 [2, live]."""
+    sums = torch.zeros(2, len(live), dtype=torch.float64, device=t.device)
+    for rows in problem.parts(len(live)):
+        ahead, at = along[live, rows], scores[which[live], rows]
+        signs, s = problem.signs(which[live], rows), problem.weights(which[live], rows)
+        slope = signs * ahead
+        xi = (1 - signs * at).sub_(t[:, None] * slope).clamp_(min=0)
+        sums[0] += (s * xi).mul_(slope).sum(1)
+        sums[1] += ((xi > 0) * s).mul_(slope.square_()).sum(1)
+    return problem.processes.sum(sums)
 
 
 def extrapolate(problem: Problem, C: float, near: Solution, far: Solution) -> Solution:

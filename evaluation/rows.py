@@ -1,9 +1,11 @@
 """The feature matrix, read in blocks of rows where it lies.
 
 X is never copied. An array, memory map or tensor stays where it is and passes block by block through the processor's
-cache, or through the GPU, where it stays if it fits; float16 becomes float32 in passing. A pass makes both products of
-the L2-SVM's Hessian, W [X 1]' and the product of the weighted scores with [X 1], while a block is in the cache, so
-every row is read from memory once.
+cache, or through the GPU, where it stays if it fits; a map of a file that is large for the machine's memory is read
+from the file, ahead of use; float16 becomes float32 in passing. A pass makes both products of the L2-SVM's Hessian,
+W [X 1]' and the product of the weighted scores with [X 1], while a block is in the cache, so every row is read from
+memory once. Several processes may hold a matrix together: products with rows are then each one's own, and sums over
+rows are the whole matrix's.
 """
 
 import warnings
@@ -13,10 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evaluation.processes import Processes
+from evaluation.streamed import Streamed, streamed
+
 FEW_ROWS = 2500  # with at most so many rows, their inner products are cheap
 SMALL_BYTES = 2**22  # X of at most so many bytes in float32 is computed in float64: free, better for unscaled features
 BLOCK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # about the last-level cache; on a GPU, enough to hide the launches
 RESIDENT_SHARE = 0.7  # X stays on the GPU if it takes less than this share of the free memory; else it is streamed
+COLUMNS = 1024  # of chosen rows that are held at once
 
 Features = np.ndarray | Tensor  # X [n, D]
 
@@ -25,89 +31,141 @@ class Rows:
     """float16, float32 or float64 X [n, D] with an implied column of ones, so that W [k, D + 1] ends in intercepts.
 
     Products with X run in `dtype`; everything of size [k, .] is float64.
+    sharded: X is this process's rows of a matrix that the processes of torch.distributed hold together, in their order.
 
     Attributes:
         X: as it was given.
         n, width: the number of rows, and D + 1.
-        few: whether the rows are few enough to be solved by their inner products.
+        total, first: the number of rows of all processes, and of those before this one.
+        processes: those that hold the rows.
+        few: whether all rows are few enough to be solved by their inner products.
         dtype: float64 for float64 X, for small X, and if `double` asks for it; else float32.
         device: where the products run: the device asked for (by default a tensor's own, and the CPU for an array), or
             the CPU if that one has no float64.
     """
 
-    def __init__(self, X: Features, *, device: torch.device | str | None = None, double: bool = False) -> None:
+    def __init__(
+        self,
+        X: Features,
+        *,
+        device: torch.device | str | None = None,
+        double: bool = False,
+        sharded: bool = False,
+    ) -> None:
         self.X = X
         self._X = _as_tensor(X)
         self.device = _usable(self._X.device if device is None else device)
         self.n, self.width = X.shape[0], X.shape[1] + 1
-        self.few = self.n <= FEW_ROWS
-        small = self._X.numel() * torch.float32.itemsize <= SMALL_BYTES
+        self.processes = Processes(sharded)
+        lengths = self.processes.gathered(self.n)
+        self.total, self.first = sum(lengths), sum(lengths[: self.processes.rank])
+        self.few = self.total <= FEW_ROWS
+        small = self.total * X.shape[1] * torch.float32.itemsize <= SMALL_BYTES
         self.dtype = torch.float64 if double or small else torch.promote_types(self._X.dtype, torch.float32)
         if self.device.type == "cuda" and X.nbytes < RESIDENT_SHARE * torch.cuda.mem_get_info(self.device)[0]:
             self._X = self._X.to(self.device)  # a tensor that is there already is not copied
         row_bytes = max(1, X.shape[1]) * self.dtype.itemsize
         self._block = max(16, BLOCK_BYTES.get(self.device.type, BLOCK_BYTES["cpu"]) // row_bytes)
+        self._streamed: Streamed | None = None  # from its file
+        if isinstance(X, np.ndarray) and self._X.device.type == "cpu":
+            self._streamed = streamed(X)
 
-    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Yield (which rows, their features [rows, D]) from first to last."""
-        for start in range(0, self.n, self._block):
-            rows = slice(start, min(start + self._block, self.n))
-            yield rows, self._X[rows].to(self.device, self.dtype)
+    def blocks(self, least: int = 1) -> Iterator[tuple[slice, Tensor]]:
+        """Yield (which rows, their features [rows, D]); from a file, every other time from last to first.
 
-    def take(self, index: Tensor) -> Tensor:
-        """Return some rows of [X 1]: [len(index), D + 1]."""
-        chosen = self._X[index.to(self._X.device)].to(self.device, self.dtype)
-        return torch.cat([chosen, torch.ones_like(chosen[:, :1])], 1)
+        least: a block has at least so many rows, if there are. A block is valid until the next one is taken.
+        """
+        rows = max(self._block, least)
+        if self._streamed is not None:
+            for where, x in self._streamed.blocks(rows, pinned=self.device.type == "cuda"):
+                yield where, x.to(self.device).to(self.dtype)
+            return
+        for start in range(0, self.n, rows):
+            where = slice(start, min(start + rows, self.n))
+            yield where, self._X[where].to(self.device).to(self.dtype)
+
+    def chosen(self, index: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield (which columns, those columns of [X 1]) of some rows of all processes, in every process: [m, columns].
+
+        index: int64 [m], as in the whole matrix.
+        """
+        place = torch.nonzero((index >= self.first) & (index < self.first + self.n))[:, 0]
+        mine = index[place] - self.first
+        source = self._X if self._streamed is None else self._streamed.take(mine)
+        if self._streamed is not None:
+            mine = torch.arange(len(mine))
+        for start in range(0, self.width - 1, COLUMNS):
+            columns = slice(start, min(start + COLUMNS, self.width - 1))
+            part = source[:, columns].index_select(0, mine.to(source.device)).to(self.device).to(self.dtype)
+            if self.processes.count > 1:
+                whole = part.new_zeros(len(index), part.shape[1])
+                whole[place.to(self.device)] = part
+                part = self.processes.sum(whole)
+            yield columns, part
+        ones = torch.ones(len(index), 1, dtype=self.dtype, device=self.device)
+        yield slice(self.width - 1, self.width), ones
 
     def scores(self, W: Tensor) -> Tensor:
         """Return W [X 1]' as float64 [k, n]."""
         W = W.to(self.dtype)
         scores = torch.empty(len(W), self.n, dtype=torch.float64, device=self.device)
-        for rows, x in self.blocks():
+        for rows, x in self.blocks(len(W)):
             scores[:, rows] = (x @ W[:, :-1].T + W[:, -1]).T
         return scores
 
-    def there_and_back(self, W: Tensor, way_back: Callable[[Tensor, slice], Tensor]) -> tuple[Tensor, Tensor]:
+    def there_and_back(
+        self, W: Tensor, way_back: Callable[[Tensor, slice], Tensor], *, scores: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Make in one pass scores = W [X 1]', float64 [k, n], and way_back(scores, rows) [X 1], float64 [k, D + 1].
 
         `way_back` is called for each block with its scores [k, rows], and returns weights of the same shape.
+        scores: where to write them; by default a new tensor.
+        The second product is summed over all processes.
         """
         W = W.to(self.dtype)
-        scores = torch.empty(len(W), self.n, dtype=torch.float64, device=self.device)
+        if scores is None:
+            scores = torch.empty(len(W), self.n, dtype=torch.float64, device=self.device)
         back = torch.zeros(len(W), self.width, dtype=torch.float64, device=self.device)
-        for rows, x in self.blocks():
+        for rows, x in self.blocks(len(W)):
             scores[:, rows] = (x @ W[:, :-1].T + W[:, -1]).T
             returned = way_back(scores[:, rows], rows)
             back[:, :-1] += returned.to(self.dtype) @ x
             back[:, -1] += returned.sum(1)
-        return scores, back
+        return scores, self.processes.sum(back)
 
     def back(self, beta: Tensor) -> Tensor:
-        """Return beta [X 1] as float64 [k, D + 1], for beta [k, n]."""
+        """Return beta [X 1] as float64 [k, D + 1], for beta [k, n], summed over all processes."""
         total = torch.zeros(len(beta), self.width, dtype=torch.float64, device=self.device)
         total[:, -1] = beta.sum(1)
-        for rows, x in self.blocks():
+        for rows, x in self.blocks(len(beta)):
             total[:, :-1] += beta[:, rows].to(self.dtype) @ x
-        return total
+        return self.processes.sum(total)
 
     def check_finite(self) -> float:
         """Return the mean squared length of the rows of [X 1]: at least 1, and inf if it is beyond float64.
 
-        Raises ValueError, with the first such row, if X has NaN or infinity. One block at a time is held.
+        Raises ValueError, in every process, with the first such row of a process, if X has NaN or infinity. One block
+        at a time is held.
         """
-        square = 0.0
+        square = self.processes.together(self._square)
+        return 1 + sum(self.processes.gathered(square)) / self.total
+
+    def _square(self) -> float:
+        square, bad = 0.0, dict[int, str]()
         for rows, x in self.blocks():
             norm = float(torch.linalg.vector_norm(x, dtype=torch.float64))
             square += norm * norm
             suspects = torch.nonzero(~torch.isfinite(x.sum(1)))[:, 0]  # the sum of finite numbers may overflow, too
             for i in suspects.tolist():
                 if not torch.isfinite(x[i]).all():
-                    what = "NaN" if torch.isnan(x[i]).any() else "inf (infinity)"
-                    raise ValueError(
-                        f"feature row {rows.start + i} has {what}; every feature must be finite (no NaN, no inf): "
-                        "leave such rows out or extract them again"
-                    )
-        return 1 + square / self.n
+                    bad[self.first + rows.start + i] = "NaN" if torch.isnan(x[i]).any() else "inf (infinity)"
+                    break
+        if bad:
+            raise ValueError(
+                f"feature row {min(bad)} has {bad[min(bad)]}; every feature must be finite (no NaN, no inf): "
+                "leave such rows out or extract them again"
+            )
+        return square
 
 
 def _as_tensor(X: Features) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from evaluation.l2svm import L2SVM, Progress, check_fit, check_options, pose, run, winners
 from evaluation.newton import newton
 from evaluation.problem import Problem, Solution, extrapolate
+from evaluation.processes import Processes
 from evaluation.rows import Features
 from evaluation.splits import check_rows
 
@@ -74,6 +75,7 @@ def select_C(
     max_iter: int = 100,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
+    sharded: bool = False,
 ) -> Selection:
     """Choose the C of highest accuracy on the hold-out, after fits on all other rows; among equals, the smallest.
 
@@ -86,9 +88,10 @@ def select_C(
 
     X: as for L2SVM.fit. Hold-out rows stay in it, with weight zero.
     y: labels [n].
-    holdout: distinct row indices, as `stratified_holdout` gives them.
+    holdout: distinct row indices, as `stratified_holdout` gives them; of this process's rows if they are sharded.
     tol: relative duality gap of the fits that decide; the accuracy of DCGAN features does not change below 1e-3.
     progress: shows the fits as they are done, as tqdm would.
+    sharded: as for L2SVM; every process then makes the same choice.
     Raises ValueError as L2SVM.fit does, and for indices that leave nothing to fit or to score.
 
     >>> X, y = np.eye(4)[np.arange(40) % 4], np.arange(40) % 4
@@ -100,12 +103,14 @@ def select_C(
     check_options(Cs, tol=tol, max_iter=max_iter)
     if len(Cs) == 0:
         raise ValueError("Cs must hold at least one value, got none")
-    X, y = check_fit(X, y)
+    processes = Processes(sharded)
+    X, y = check_fit(X, y, processes=processes)
+    holdout, held = _checked(holdout, y, processes)
     weight = np.ones(len(y))
-    weight[_checked(holdout, y)] = 0
-    problem, classes = pose(X, y, weight, Cs, device=device)
+    weight[holdout] = 0
+    problem, classes = pose(X, y, weight, Cs, device=device, sharded=sharded)
     grid = sorted(set(Cs))
-    steps = _try(problem, grid, holdout, np.searchsorted(classes, y[holdout]), tol, max_iter)
+    steps = _try(problem, grid, holdout, np.searchsorted(classes, y[holdout]), held, tol, max_iter)
     tried, solutions = run(steps, progress=progress, total=None, desc="select C", unit="fit")
     C, skipped = _best(tried), tuple(c for c in grid if c not in tried)
     return Selection(C, tuple(tried[c] for c in sorted(tried)), skipped, classes, problem, solutions[C])
@@ -123,7 +128,7 @@ def fit_selected(
 ) -> L2SVM:
     """Fit the L2SVM of the selected C on all rows, hold-out included, starting from the selection's solution.
 
-    X, y: those that the selection was made on. Raises ValueError for other shapes or labels.
+    X, y: those that the selection was made on; sharded if it was. Raises ValueError for other shapes or labels.
     progress: shows passes over X.
 
     >>> X, y = np.eye(4)[np.arange(40) % 4], np.arange(40) % 4
@@ -134,23 +139,38 @@ def fit_selected(
     """
     check_options([selection.C], tol=tol, max_iter=max_iter)
     posed = selection.problem
-    X, y = check_fit(X, y)
-    shape = posed.rows.n, posed.rows.width - 1
-    if X.shape != shape or not np.array_equal(np.unique(y), selection.classes):
-        raise ValueError(f"X and y must be those of the selection, {shape} of its classes, got {X.shape}")
+    X, y = check_fit(X, y, processes=posed.processes)
+    posed.processes.together(lambda: _check_same(X, y, selection))
     problem = dataclasses.replace(posed, sample_weight=torch.ones_like(posed.sample_weight))
     steps = newton(problem, selection.C, tol=tol, max_iter=max_iter, start=selection.solution)
     solution = run(steps, progress=progress, total=None, desc="fit", unit="pass")
-    return L2SVM(selection.C, tol=tol, max_iter=max_iter, device=device)._adopt(selection.classes, problem, solution)
+    svm = L2SVM(selection.C, tol=tol, max_iter=max_iter, device=device, sharded=posed.processes.count > 1)
+    return svm._adopt(selection.classes, problem, solution)
+
+
+def _check_same(X: Features, y: np.ndarray, selection: Selection) -> None:
+    posed = selection.problem
+    shape, labels = (posed.rows.n, posed.rows.width - 1), posed.labels.cpu().numpy()
+    if X.shape != shape or not np.array_equal(y, selection.classes[labels]):
+        raise ValueError(f"X and y must be those of the selection, {shape} of its classes, got {X.shape}")
 
 
 def _try(
-    problem: Problem, grid: Sequence[float], holdout: np.ndarray, truth: np.ndarray, tol: float, max_iter: int
+    problem: Problem,
+    grid: Sequence[float],
+    holdout: np.ndarray,
+    truth: np.ndarray,
+    held: int,
+    tol: float,
+    max_iter: int,
 ) -> Generator[None, None, tuple[dict[float, Tried], dict[float, Solution]]]:
-    """Fit and score what `_next` says, until it says nothing; yield after every fit. The second fit of a C goes on."""
+    """Fit and score what `_next` says, until it says nothing; yield after every fit. The second fit of a C goes on.
+
+    holdout, truth: this process's held-out rows and their classes. held: number of those of all processes.
+    """
     tried: dict[float, Tried] = {}
     solutions: dict[float, Solution] = {}
-    while (C := _next(tried, grid, len(truth), problem.largest_C)) is not None:
+    while (C := _next(tried, grid, held, problem.largest_C)) is not None:
         begun = time.monotonic()
         limit = max_iter if C in tried or problem.rows.few else min(ROUGH, max_iter)
         solution = run(newton(problem, C, tol=tol, max_iter=limit, start=_start(problem, C, solutions)))
@@ -158,7 +178,7 @@ def _try(
         solutions[C] = solution
         tried[C] = Tried(
             C=C,
-            accuracy=holdout_accuracy(solution.scores[:, holdout].cpu().numpy(), truth),
+            accuracy=sum(problem.processes.gathered(_right(solution.scores, holdout, truth))) / held,
             rough=gap > tol and limit < max_iter,
             duality_gap=gap,
             passes=solution.passes + (before["passes"] if before else 0),
@@ -204,9 +224,9 @@ def _next(tried: dict[float, Tried], grid: Sequence[float], held: int, largest_C
     return min(rough, key=lambda C: lost[C], default=None)
 
 
-def holdout_accuracy(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Return the share of rows whose winning class is the true one: scores [k, m], truth int [m]."""
-    return float(np.mean(winners(scores) == truth))
+def _right(scores: torch.Tensor, rows: np.ndarray, truth: np.ndarray) -> int:
+    """Return the number of rows whose winning class is the true one: scores [k, n], rows and truth int [m]."""
+    return int((winners(scores[:, rows].cpu().numpy()) == truth).sum())
 
 
 def _best(tried: dict[float, Tried]) -> float:
@@ -214,11 +234,18 @@ def _best(tried: dict[float, Tried]) -> float:
     return max(sorted(tried), key=lambda C: tried[C]["accuracy"])
 
 
-def _checked(holdout: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Check the hold-out's indices. Raises ValueError unless distinct, in range, and leaving rows of every class."""
+def _checked(holdout: np.ndarray, y: np.ndarray, processes: Processes) -> tuple[np.ndarray, int]:
+    """Return the hold-out's indices of this process and the number of those of all.
+
+    Raises ValueError, in every process, unless they are distinct, in range, and leave rows of every class to fit.
+    """
     holdout = np.asarray(holdout)
-    check_rows("holdout", holdout, len(y))
-    missing = np.setdiff1d(y, np.delete(y, holdout))
+    held = sum(processes.gathered(holdout.size))
+    if not holdout.size and held:  # other processes hold rows out
+        holdout = holdout.astype(np.int64)
+    processes.together(lambda: check_rows("holdout", holdout, len(y)) if holdout.size or not held else None)
+    left, whole = (np.concatenate(processes.gathered(np.unique(rows))) for rows in (np.delete(y, holdout), y))
+    missing = np.setdiff1d(whole, left)
     if len(missing):
         raise ValueError(f"holdout must leave rows of every class to fit, it takes all of {missing.tolist()}")
-    return holdout
+    return holdout, held

@@ -8,24 +8,23 @@ these. Newton steps along the leading directions cost no pass over X. The other 
 help to precondition the full step.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+import scipy.linalg
 import torch
 from torch import Tensor
 
-from evaluation.rows import Rows
+from evaluation.rows import COLUMNS, Rows
 
 SAMPLE = 2500  # directions are taken from a sample of so many rows, or from all rows if there are fewer
 FULL_COST = 1e10  # up to this n (D + 1)^2 all directions are leading ones, and the solution is exact
 RANK = 512  # otherwise, so many directions are kept
 LEADING = 256  # so many of them are leading ones, along which every class has its own exact Hessian
-TAIL_SHARE = 0.5  # this share of `Subspace.tail` is taken as the curvature beyond the subspace
 
 
 @dataclass(frozen=True)
 class RowKernel:
-    """Inner products of the rows of [X 1]: float64 [n, n]."""
+    """Inner products of the rows of [X 1] of all processes: float64 [N, N]."""
 
     products: Tensor
 
@@ -35,7 +34,7 @@ class Subspace:
     """Orthonormal directions in weight space, the leading ones first.
 
     leading: [h, D + 1].
-    coordinates: [n, h], the rows of [X 1] along `leading`.
+    coordinates: [n, h], this process's rows of [X 1] along `leading`.
     others: [r - h, D + 1], further directions.
     curvature: float64 [r - h], the mean square of a row's coordinate along each of `others`.
     tail: the largest mean square along a direction beyond all of these.
@@ -56,45 +55,106 @@ class Subspace:
 def find_space(rows: Rows, sample_weight: Tensor) -> RowKernel | Subspace:
     """Find what suits the shape of X. If rows are sampled, only rows with a positive weight are drawn.
 
-    sample_weight: float64 [n], or [k, n] for k problems, whose mean then counts.
+    sample_weight: float64 [n], of this process's rows.
     """
-    sample_weight = sample_weight if sample_weight.ndim == 1 else sample_weight.mean(0)
-    if rows.width <= rows.n and rows.n * rows.width**2 <= FULL_COST:
+    if rows.width <= rows.total and rows.total * rows.width**2 <= FULL_COST:
         return _all_directions(rows)
-    return _kernel(rows) if rows.few else _sampled(rows, sample_weight)
-
-
-def _kernel(rows: Rows) -> RowKernel:
-    products = torch.empty(rows.n, rows.n, dtype=torch.float64, device=rows.device)
-    for across, x in rows.blocks():
-        for down, z in rows.blocks():
-            products[down, across] = (z @ x.T).double() + 1
-            if down == across:
-                break
-            products[across, down] = products[down, across].T
-    return RowKernel(products)
+    if rows.few:
+        return RowKernel(_inner_products(rows, torch.arange(rows.total)))
+    return _sampled(rows, sample_weight)
 
 
 def _all_directions(rows: Rows) -> Subspace:
     leading = torch.eye(rows.width, dtype=rows.dtype, device=rows.device)
     none = torch.zeros(0, dtype=torch.float64, device=rows.device)
-    return Subspace(leading, rows.take(torch.arange(rows.n)), leading[:0], none, tail=0.0)
+    return Subspace(leading, _coordinates(rows, leading), leading[:0], none, tail=0.0)
 
 
 def _sampled(rows: Rows, sample_weight: Tensor) -> Subspace:
-    weighted = torch.nonzero(sample_weight)[:, 0].cpu()
-    order = torch.randperm(len(weighted), generator=torch.Generator().manual_seed(0))  # not the global generator
-    index = weighted[order[:SAMPLE]].sort().values
-    weight = sample_weight[index.to(rows.device)]
-    sample = rows.take(index).mul_(weight.sqrt()[:, None])
-    squares, V = torch.linalg.eigh((sample @ sample.T).double() / weight.sum())
-    squares, V = squares.flip(0), V.flip(1)  # descending
-    r = min(RANK, int((squares > 1e-7 * squares[0]).sum()))  # float32 cannot tell smaller ones from 0
-    basis = torch.linalg.qr(sample.T @ V[:, :r].to(rows.dtype))[0].T.contiguous()
-    leading, others = basis[:LEADING], basis[LEADING:]
-    coordinates = torch.cat([x @ leading[:, :-1].T + leading[:, -1] for _, x in rows.blocks()])
-    tail = float(squares[r:].max()) if r < len(squares) else 0.0
-    return Subspace(leading, coordinates, others, squares[LEADING:r], max(tail, 0.0))
+    index, weight = _sample(rows, sample_weight)
+    root = weight.sqrt()[:, None].to(rows.dtype)
+    products = _inner_products(rows, index, root).div_(weight.sum())
+    squares, V = _eigenvectors(rows, products)  # of the mean square
+    del products
+    r = int((squares > 1e-7 * squares[0]).sum())  # float32 cannot tell smaller ones from 0
+    tail = float(squares[min(r, RANK) :].max()) if min(r, RANK) < len(squares) else 0.0
+    r = min(r, RANK)
+    basis = _orthonormal(rows, index, V[:, :r].mul_(root / (squares[:r] * weight.sum()).sqrt().to(rows.dtype)))
+    leading = basis[:LEADING]
+    return Subspace(leading, _coordinates(rows, leading), basis[LEADING:], squares[LEADING:r], max(tail, 0.0))
+
+
+def _sample(rows: Rows, sample_weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw rows of positive weight from those of all processes: their indices, int64 [m] ascending, and weights [m]."""
+    mine = torch.nonzero(sample_weight)[:, 0].cpu()
+    parts = rows.processes.gathered((mine + rows.first, sample_weight.cpu()[mine]))
+    index, weight = (torch.cat(both) for both in zip(*parts, strict=True))
+    drawn = torch.randperm(len(index), generator=torch.Generator().manual_seed(0))[:SAMPLE]  # not the global generator
+    drawn = drawn.sort().values
+    return index[drawn], weight[drawn].to(rows.device)
+
+
+def _inner_products(rows: Rows, index: Tensor, root: Tensor | None = None) -> Tensor:
+    """Return the inner products of chosen rows of [X 1], times `root` [m, 1] if given: float64 [m, m].
+
+    The processes share the work, by columns.
+    """
+    products = torch.zeros(len(index), len(index), dtype=torch.float64, device=rows.device)
+    for number, (_, S) in enumerate(rows.chosen(index)):
+        if number % rows.processes.count == rows.processes.rank:
+            S = S if root is None else S * root
+            products += S @ S.T
+    return rows.processes.sum(products)
+
+
+def _eigenvectors(rows: Rows, products: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the largest eigenvalues, float64 [r + 1] descending, and eigenvectors [m, r + 1] of products [m, m].
+
+    r is RANK, if there are so many. The first process finds them for all, which keeps their signs the same.
+    """
+    m = len(products)
+    r = min(RANK + 1, m)
+    if rows.device.type == "cuda":
+        squares, V = torch.linalg.eigh(products)
+        squares, V = squares[-r:], V[:, -r:].to(rows.dtype)
+    elif rows.processes.rank == 0:
+        values, vectors = scipy.linalg.eigh(
+            products.numpy(), subset_by_index=[m - r, m - 1], driver="evr", overwrite_a=True, check_finite=False
+        )
+        squares, V = torch.from_numpy(values), torch.from_numpy(vectors).to(rows.dtype)
+    else:
+        squares, V = products.new_zeros(r), torch.zeros(m, r, dtype=rows.dtype)
+    return rows.processes.agreed(squares.flip(0)), rows.processes.agreed(V.flip(1))
+
+
+def _orthonormal(rows: Rows, index: Tensor, V: Tensor) -> Tensor:
+    """Return the combinations V' S of chosen rows S of [X 1], made orthonormal in order: [r, D + 1].
+
+    They nearly are, so their own inner products are well conditioned, and two rounds of Cholesky's factor suffice
+    (CholeskyQR2, Yamamoto et al. 2015). Memory beyond the result is that of a block of columns.
+    """
+    basis = torch.zeros(V.shape[1], rows.width, dtype=rows.dtype, device=rows.device)
+    for number, (columns, S) in enumerate(rows.chosen(index)):
+        if number % rows.processes.count == rows.processes.rank:
+            basis[:, columns] = V.T @ S
+    basis = rows.processes.sum(basis)
+    for _ in range(2):
+        products = torch.zeros(len(basis), len(basis), dtype=torch.float64, device=rows.device)
+        for part in basis.split(COLUMNS, 1):
+            part = part.double()
+            products += part @ part.T
+        factor = damped_cholesky(products)
+        for part in basis.split(COLUMNS, 1):
+            part.copy_(torch.linalg.solve_triangular(factor, part.double(), upper=False))
+    return basis
+
+
+def _coordinates(rows: Rows, leading: Tensor) -> Tensor:
+    """Return the coordinates [n, h] of this process's rows of [X 1] along the leading directions, in one pass."""
+    coordinates = torch.empty(rows.n, len(leading), dtype=rows.dtype, device=rows.device)
+    for where, x in rows.blocks():
+        coordinates[where] = x @ leading[:, :-1].T + leading[:, -1]
+    return coordinates
 
 
 def to_basis(v: Tensor, basis: Tensor) -> Tensor:
@@ -105,47 +165,6 @@ def to_basis(v: Tensor, basis: Tensor) -> Tensor:
 def from_basis(coordinates: Tensor, basis: Tensor) -> Tensor:
     """Return the vectors, float64 [m, D + 1], that have these coordinates [m, r]."""
     return (coordinates.to(basis.dtype) @ basis).double()
-
-
-def inverse_hessian(space: Subspace, C: float, active: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return approximate inverse Hessians: a function of vectors [m, D + 1] and of the problem of each [m].
-
-    They are exact along the leading directions. Along the others, and beyond, active rows count as a fair sample of all
-    rows.
-
-    active: float64 [u, n], the weights of each problem's active rows, zero elsewhere.
-    """
-    solve_leading = leading_inverse_hessian(space, C, active)
-    mass = 2 * C * active.sum(1, keepdim=True)  # [u, 1]
-    beyond = 1 + TAIL_SHARE * mass * space.tail
-    others = 1 / (1 + mass * space.curvature).clamp(min=beyond) - 1 / beyond  # [u, r - h]
-
-    def precondition(v: Tensor, which: Tensor) -> Tensor:
-        a = to_basis(v, space.leading)
-        out = v / beyond[which]
-        out += from_basis(solve_leading(a, which) - a / beyond[which], space.leading)
-        out += from_basis(others[which] * to_basis(v, space.others), space.others)
-        return out
-
-    return precondition
-
-
-def leading_inverse_hessian(space: Subspace, C: float, active: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return exact inverse Hessians along the leading directions, as `inverse_hessian` does, for vectors [m, h]."""
-    factors = []
-    for weight in active:
-        index = torch.nonzero(weight)[:, 0]
-        Z = space.coordinates[index]
-        H = ((2 * C * weight[index, None]).to(Z.dtype) * Z).T @ Z
-        H.diagonal().add_(1)
-        factors.append(damped_cholesky(H.double()))
-
-    def solve(v: Tensor, which: Tensor) -> Tensor:
-        return torch.stack(
-            [torch.cholesky_solve(a[:, None], factors[c])[:, 0] for a, c in zip(v, which.tolist(), strict=True)]
-        )
-
-    return solve
 
 
 def damped_cholesky(H: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def test_gap_is_primal_minus_dual():
     scores, _, objective, gap = evaluate(problem, C, weights)
     X1, s = torch.from_numpy(np.column_stack([X, np.ones(40)])), problem.sample_weight
     alpha = 2 * C * s * slack(problem, scores)
-    dual = alpha.sum(1) - 0.5 * ((alpha * problem.signs) @ X1).square().sum(1) - (alpha**2 / (4 * C * s)).sum(1)
+    dual = alpha.sum(1) - 0.5 * ((alpha * problem.signs()) @ X1).square().sum(1) - (alpha**2 / (4 * C * s)).sum(1)
     torch.testing.assert_close(gap * objective, objective - dual)
 
 

@@ -126,9 +126,9 @@ class Fits:
         self.calls.append((at, rough))
         accuracy = (self.rough if rough else self.curve)[at]
         right = torch.arange(problem.rows.n) < round(accuracy * problem.rows.n)
-        scores = torch.where(right, problem.signs, -problem.signs)
+        scores = torch.where(right, problem.signs(), -problem.signs())
         one = torch.ones(1)
-        return Solution(problem.signs[:, :2], scores, one, one * (self.gap if rough else TOL / 2), one, passes=1)
+        return Solution(problem.signs()[:, :2], scores, one, one * (self.gap if rough else TOL / 2), one, passes=1)
 
     def select(self, monkeypatch: pytest.MonkeyPatch, Cs: Iterable[float] = DEFAULT_GRID) -> Selection:
         """Choose C; all rows are held out but two."""

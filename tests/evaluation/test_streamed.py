@@ -1,0 +1,97 @@
+"""A matrix that is large for memory is read from its file, ahead of use, and gives the same fits."""
+
+import numpy as np
+import pytest
+import torch
+
+from evaluation import L2SVM, select_C, stratified_holdout, subspace
+from evaluation import rows as rows_module
+from evaluation import streamed as streamed_module
+from evaluation.rows import Rows
+from evaluation.streamed import Streamed, streamed
+
+WAYS = {"all directions": (1e10, 0), "rows": (0, 2500), "passes": (0, 0)}
+
+
+@pytest.fixture(autouse=True)
+def every_file_is_large(monkeypatch):
+    monkeypatch.setattr(streamed_module, "MEMORY_SHARE", 0)
+
+
+@pytest.fixture(params=[np.float16, np.float32, np.float64])
+def mapped(request, tmp_path):
+    X = np.random.default_rng(0).normal(size=(500, 37)).astype(request.param)
+    np.save(tmp_path / "X.npy", X)
+    return np.load(tmp_path / "X.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize("view", [np.s_[:], np.s_[13:400], np.s_[499:]])
+@pytest.mark.parametrize("rows", [1, 7, 128, 1000])
+def test_blocks_are_the_rows_in_either_direction(mapped, view, rows):
+    X = np.asarray(mapped[view])  # no longer of the type memmap
+    source = streamed(X)
+    for backwards in (False, True, False):
+        found = [(where, block.clone()) for where, block in source.blocks(rows)]
+        starts = [where.start for where, _ in found]
+        assert starts == sorted(starts, reverse=backwards)
+        assert sum(len(block) for _, block in found) == len(X)
+        for where, block in found:
+            assert len(block) <= rows and np.array_equal(block.numpy(), X[where])
+
+
+def test_chosen_rows(mapped):
+    index = torch.tensor([3, 499, 3, 0])
+    assert np.array_equal(streamed(mapped).take(index).numpy(), mapped[index.numpy()])
+
+
+def test_what_is_no_file_or_is_small_is_not_streamed(mapped, tmp_path, monkeypatch):
+    changed = np.load(tmp_path / "X.npy", mmap_mode="c")  # its changes are in memory only
+    fortran = np.lib.format.open_memmap(tmp_path / "F.npy", "w+", mapped.dtype, (4, 5), fortran_order=True)
+    for X in (np.array(mapped), changed, mapped[::2], mapped[:, :5], mapped[:0], fortran):
+        assert streamed(X) is None
+    monkeypatch.setattr(streamed_module, "MEMORY_SHARE", 0.5)
+    assert streamed(mapped) is None
+
+
+def test_a_file_that_ends_early_is_named(mapped, tmp_path):
+    source = streamed(mapped)
+    with (tmp_path / "X.npy").open("r+b") as file:
+        file.truncate(5000)
+    with pytest.raises(OSError, match=r"X.npy ends before row .* of 500; make it again"):
+        list(source.blocks(10))
+
+
+def test_a_pass_that_is_left_early_ends_its_reads(mapped):
+    for _ in Streamed(mapped.filename, mapped.offset, mapped.shape, mapped.dtype).blocks(10):
+        break
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_fits_are_those_of_the_matrix_in_memory(way, mapped, monkeypatch):
+    full_cost, few_rows = WAYS[way]
+    monkeypatch.setattr(subspace, "FULL_COST", full_cost)
+    monkeypatch.setattr(rows_module, "FEW_ROWS", few_rows)
+    monkeypatch.setattr(rows_module, "SMALL_BYTES", 0)
+    monkeypatch.setitem(rows_module.BLOCK_BYTES, "cpu", 37 * 8 * 16)
+    for name, value in {"SAMPLE": 200, "RANK": 20, "LEADING": 10}.items():
+        monkeypatch.setattr(subspace, name, value)
+    y = np.arange(500) % 3
+    assert Rows(mapped)._streamed is not None and Rows(np.array(mapped))._streamed is None
+    disk, memory = (L2SVM(0.1, tol=1e-6).fit(X, y) for X in (mapped, np.array(mapped)))
+    np.testing.assert_allclose(disk.objective_, memory.objective_, rtol=1e-5)
+    np.testing.assert_array_equal(disk.predict(mapped), memory.predict(np.array(mapped)))
+    _, held = stratified_holdout(y, 100, seed=0)
+    chosen = [select_C(X, y, held, [0.01, 0.1]) for X in (mapped, np.array(mapped))]
+    assert chosen[0].C == chosen[1].C
+    assert [tried["accuracy"] for tried in chosen[0].grid] == [tried["accuracy"] for tried in chosen[1].grid]
+
+
+def test_the_first_bad_row_is_named_whichever_way_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setitem(rows_module.BLOCK_BYTES, "cpu", 1)
+    X = np.ones((200, 3), np.float32)
+    X[33, 1] = X[150, 1] = np.nan
+    np.save(tmp_path / "X.npy", X)
+    rows = Rows(np.load(tmp_path / "X.npy", mmap_mode="r"))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="feature row 33 has NaN"):
+            rows.check_finite()
