@@ -170,7 +170,7 @@ def test_c_is_chosen_on_some_rows_and_all_are_fitted() -> None:
     other = all_labels(again, (0.01, 0.1, 1.0), RUN)
     assert [t["accuracy"] for t in other.selection["grid"]] == [t["accuracy"] for t in first.selection["grid"]]
     assert other.solver["objective"] != first.solver["objective"]
-    svm = evaluation.L2SVM(first.selection["C"]).fit(split.X, y)
+    svm = evaluation.L2SVM(first.selection["C"], tol=classify.TOL).fit(split.X, y)
     assert first.solver["objective"] == svm.objective_.tolist()
     np.testing.assert_array_equal(first.right[0], svm.predict(split.X_test) == y)
     assert first.top5 is not None and (first.top5 >= first.right[0]).all() and first.top5.mean() > first.right[0].mean()
