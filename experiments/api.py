@@ -29,6 +29,7 @@ from experiments.measure.protocols import (
     WITHOUT_TRAIN,
     Protocol,
     parts_of,
+    procedure,
 )
 from experiments.measure.records import eval_command, keep_record
 from experiments.networks.contender import Contender
@@ -111,7 +112,7 @@ def evaluate(
 
     backbone: a features.Backbone; an nn.Module that takes float32 [N, 3, 32, 32] in [-1, 1], with all its stages; or a
         name that `dcgan-eval eval` takes, such as "imagenet32-half". An object is copied, and not changed.
-    protocol: as tables name it: cifar10/full, cifar10/subset-1000, cifar10/400-per-class, svhn/1000-balanced, ...,
+    protocol: as tables name it: cifar10/full, cifar10/subset-1000, svhn/1000-balanced, tiny-imagenet/200, ...,
         each also with -mirrored after it. For own arrays it is own/NAME, with a name of yours.
     images, labels: own arrays, each (training, test): uint8 [N, H, W, C] and [N]; two classes or more, of any type that
         sorts. Images are resized to the network's size. C is chosen on a stratified fifth of the training images.
@@ -251,7 +252,7 @@ def _labelled(images: np.ndarray, labels: np.ndarray) -> Labelled:
 
 def _row(records: Sequence[results.Record], protocol: str) -> Row:
     """Return the row of that protocol. Raises ValueError if no audit says what it leaves out."""
-    record = next((r for r in records if r.protocol == protocol), None)
+    record = next((r for r in records if procedure(r.protocol) == procedure(protocol)), None)
     if record is None:
         fix = "compare the training images with the test images: dcgan-eval dedup"
         raise ValueError(f"no audit says which test images {protocol} leaves out; {fix}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from results import pages
 from results.costs import CostRecord
-from results.records import Record
+from results.records import METRICS, Record
 from results.rendering import TextTable, notes_on
 from results.tables import COLUMNS, MeasuredRow, Table, cells
 from results.views import by_protocol
@@ -26,9 +26,9 @@ _COSTS = (
 
 
 def newest(records: Iterable[Record]) -> list[Record]:
-    """Keep the record started last for each method and protocol; among those of one second, the last one given."""
+    """Keep the last started of each method, protocol and metric; among those of one second, the last one given."""
     ordered = sorted(records, key=lambda record: record.started)
-    return list({(record.method, record.protocol): record for record in ordered}.values())
+    return list({(record.method, record.protocol, record.metric): record for record in ordered}.values())
 
 
 def leaderboard_files(
@@ -46,8 +46,8 @@ def leaderboard_files(
     ['leaderboard.csv', 'leaderboard.html', 'leaderboard.md', 'leaderboard.tex']
     """
     shown, order = newest(records), {name: place for place, name in enumerate(protocols)}
-    shown.sort(key=lambda r: (order.get(r.protocol, -1), _badness(r), r.method))
-    measured = (MeasuredRow(method=r.method, protocol=r.protocol, run=r.run_id) for r in shown)
+    shown.sort(key=lambda r: (order.get(r.protocol, -1), METRICS.index(r.metric), _badness(r), r.method))
+    measured = (MeasuredRow(method=r.method, protocol=r.protocol, run=r.run_id, metric=r.metric) for r in shown)
     table = Table(title=TITLE, caption=CAPTION, protocols=protocols, rows=tuple(measured))
     costs = list(costs)
     rows = [row | _cost(r, costs) for row, r in zip(cells(table, shown), shown, strict=True)]

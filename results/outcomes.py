@@ -36,7 +36,7 @@ def check(record: Any) -> None:
 
 
 def _figure(record: Any, accuracy: float) -> float:
-    return accuracy if record.metric == "accuracy_percent" else 100 - accuracy
+    return 100 - accuracy if record.metric == "error_percent" else accuracy
 
 
 def _same(name: str, told: float, found: float, tolerance: float) -> None:

@@ -11,9 +11,8 @@ from typing import Annotated, Any
 from results import lines, outcomes
 
 RUN_ID = lines.matching(r"\d{8}-[0-9a-f]{8}", "look like 20261122-1a2b3c4d")
-METRIC = lines.Rule(
-    "be one of accuracy_percent, error_percent", lambda value: value in ("accuracy_percent", "error_percent")
-)
+METRICS = ("accuracy_percent", "error_percent", "top5_accuracy_percent")
+METRIC = lines.Rule(f"be one of {', '.join(METRICS)}", lambda value: value in METRICS)
 _PERCENT = lines.Rule("lie in 0..100 (percent)", lambda value: type(value) in (int, float) and 0 <= value <= 100)
 _NUMBER = lines.Rule("be a number", lambda value: type(value) in (int, float))
 _BAR = lines.Rule("be a number >= 0", lambda value: type(value) in (int, float) and value >= 0)
@@ -85,12 +84,12 @@ def read_records(path: str | os.PathLike[str]) -> list[Record]:
     """Read all records of a `.jsonl` file, in its order; none if the file does not exist yet.
 
     Raises ValueError, with file and line, for a line that is no record, whose outcomes contradict its figure, or that
-    repeats the run id, method and protocol of an earlier line.
+    repeats the run id, method, protocol and metric of an earlier line.
 
     >>> results.read_records("cifar10.jsonl")  # no file yet
     []
     """
-    records: dict[tuple[str, str, str], Record] = {}
+    records: dict[tuple[str, str, str, str], Record] = {}
     for place, record in lines.read_lines(path, Record, "a run record", outcomes.check):
         if records.setdefault(_key(record), record) is not record:
             raise ValueError(f"{place} must not repeat an earlier line, got {', '.join(_key(record))}: delete one")
@@ -100,8 +99,8 @@ def read_records(path: str | os.PathLike[str]) -> list[Record]:
 def append_record(path: str | os.PathLike[str], record: Record) -> None:
     """Add one line to a `.jsonl` file, as `append_line` does.
 
-    Raises ValueError if the file has a broken line, or already has this run's figure for the same method and protocol.
-    Raises OSError if the file cannot be written.
+    Raises ValueError if the file has a broken line, or already has this run's figure for the same method, protocol and
+    metric. Raises OSError if the file cannot be written.
 
     >>> told = {"run_id": "20261122-1a2b3c4d", "table": "cifar10", "method": "net + L2-SVM", "protocol": "cifar10/full"}
     >>> told |= {"metric": "accuracy_percent", "value": 79.41, "n_runs": 1, "n_test": 10_000}
@@ -115,13 +114,13 @@ def append_record(path: str | os.PathLike[str], record: Record) -> None:
     def check() -> None:
         if _key(record) in map(_key, read_records(path)):
             raise ValueError(
-                f"{path} must hold one figure per run, method and protocol, got {', '.join(_key(record))} again; "
-                "delete that line to record the run again"
+                f"{path} must hold one figure per run, method, protocol and metric, got "
+                f"{', '.join(_key(record))} again; delete that line to record the run again"
             )
 
     lines.append_line(path, record, check)
 
 
-def _key(record: Record) -> tuple[str, str, str]:
+def _key(record: Record) -> tuple[str, str, str, str]:
     """Return what no two lines of a file share. One run may answer several rows, each of them once."""
-    return record.run_id, record.method, record.protocol
+    return record.run_id, record.method, record.protocol, record.metric

@@ -49,6 +49,7 @@ class ReportedRow:
 class MeasuredRow:
     """A row that the record of its method and protocol answers. If there are several, `run` names one of them.
 
+    `metric`: that of the record; empty where the records of a method and protocol share one.
     `absent`: why no record can answer the row, e.g. "not audited". The row then stays empty, with this as its source.
 
     >>> results.MeasuredRow(method="pixels + L2-SVM", protocol="cifar10/full").run  # whichever answers it
@@ -59,6 +60,7 @@ class MeasuredRow:
     protocol: Annotated[str, _TEXT]
     run: Annotated[str, lines.optional(RUN_ID, "")] = ""
     absent: Annotated[str, lines.optional(_TEXT, "")] = ""
+    metric: Annotated[str, lines.optional(METRIC, "")] = ""
 
     def __post_init__(self) -> None:
         row = f"row {self.method!r}, {self.protocol!r}: "
@@ -99,7 +101,7 @@ def table_from_dict(data: Mapping[str, Any]) -> Table:
     >>> row = {"method": "pixels + L2-SVM", "protocol": "cifar10/full"}
     >>> data = {"title": "Mine", "caption": "", "protocols": {"cifar10/full": "all labels"}, "row": [row]}
     >>> results.table_from_dict(data).rows
-    (MeasuredRow(method='pixels + L2-SVM', protocol='cifar10/full', run='', absent=''),)
+    (MeasuredRow(method='pixels + L2-SVM', protocol='cifar10/full', run='', absent='', metric=''),)
     """
     keys = ("title", "caption", "protocols", "row")
     lines.check_keys(data, keys, keys, "a table")
@@ -134,9 +136,8 @@ def with_run(table: Table, record: Record) -> Table:
     >>> [row.method for row in results.with_run(table, record).rows]
     ['pixels + L2-SVM', 'net + L2-SVM']
     """
-    mine = MeasuredRow(method=record.method, protocol=record.protocol, run=record.run_id)
-    where = (record.method, record.protocol)
-    rows = [mine if isinstance(row, MeasuredRow) and (row.method, row.protocol) == where else row for row in table.rows]
+    mine = MeasuredRow(method=record.method, protocol=record.protocol, run=record.run_id, metric=record.metric)
+    rows = [mine if isinstance(row, MeasuredRow) and _is_of(row, record) else row for row in table.rows]
     own = {record.protocol: "the protocol of a user's own run, not part of the committed table"}
     return replace(table, protocols={**own, **table.protocols}, rows=tuple(dict.fromkeys([*rows, mine])))
 
@@ -176,8 +177,7 @@ def answering(table: Table, records: Iterable[Record]) -> list[Record]:
 
 def _answer(row: MeasuredRow, records: Sequence[Record]) -> Record | None:
     """Return the record of a row; among records with one run id, the last one."""
-    where = (row.method, row.protocol)
-    runs = {record.run_id: record for record in records if (record.method, record.protocol) == where}
+    runs = {record.run_id: record for record in records if _is_of(row, record)}
     if row.absent and runs:
         raise ValueError(
             f"row {row.method!r}, {row.protocol!r} is said to be {row.absent}, and {', '.join(runs)} has it"
@@ -188,6 +188,11 @@ def _answer(row: MeasuredRow, records: Sequence[Record]) -> Record | None:
             f'name one in the table\'s TOML: run = "{next(reversed(runs))}"'
         )
     return runs.get(row.run or next(iter(runs), ""))
+
+
+def _is_of(row: MeasuredRow, record: Record) -> bool:
+    """Whether a record has the method and protocol of a row, and the metric if the row names one."""
+    return (row.method, row.protocol, row.metric or record.metric) == (record.method, record.protocol, record.metric)
 
 
 def _texts(thing: ReportedRow | MeasuredRow | Record) -> dict[str, str]:

@@ -20,7 +20,8 @@ JOINS = (  # a value, and its error or the ends of its interval
     ("copies_percent", "copies_low", "copies_high"),
 )
 FIGURES = {value for value, *_ in JOINS}  # never in a caption
-METRICS = {"accuracy_percent": "accuracy", "error_percent": "error"}
+TOP5 = "top5_accuracy_percent"
+METRICS = {"accuracy_percent": "accuracy", "error_percent": "error", TOP5: "top-5 accuracy"}
 ERRORS = {
     "sd": "one standard deviation over the runs",
     "ci95": "half a 95 % interval",
@@ -139,11 +140,14 @@ def _shown(texts: Rows, cited: Sequence[bool]) -> list[dict[str, str]]:
 
 
 def by_protocol(rows: Rows, described: Mapping[str, str]) -> list[tuple[str, str, View]]:
-    """Return (protocol, what it is, its rows) for each protocol, in the order of the rows."""
-    names = dict.fromkeys(row["protocol"] for row in rows)
-    of = {name: [row for row in rows if row["protocol"] == name] for name in names}
+    """Return (protocol, what it is, its rows) for each protocol, in the order of the rows; top-5 rows are apart."""
+    kinds = dict.fromkeys((row["protocol"], row.get("metric") == TOP5) for row in rows)
+    of = {kind: [row for row in rows if (row["protocol"], row.get("metric") == TOP5) == kind] for kind in kinds}
     texts = {name: spelt(text[:1].upper() + text[1:]) for name, text in described.items()}
-    return [(name, texts.get(name, ""), view(found, "protocol")) for name, found in of.items()]
+    return [
+        (f"{name}, top-5" if top5 else name, texts.get(name, ""), view(found, "protocol"))
+        for (name, top5), found in of.items()
+    ]
 
 
 def label(column: str) -> str:

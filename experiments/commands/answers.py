@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from experiments.commands.options import DEFAULTS
+from experiments.measure.protocols import TOP5, procedure
 from experiments.run import console
 
 if TYPE_CHECKING:
     import results
 
-CONTROL = {"cifar10": "imagenet32", "svhn": "svhn32"}  # table -> the preset whose random weights are its control
+# table -> the preset whose random weights are its control
+CONTROL = {"cifar10": "imagenet32", "svhn": "svhn32", "tiny-imagenet": "imagenet32", "imagenet32": "imagenet32"}
 PAPER = "arXiv:1511.06434"
 # the rows that a figure is compared with, the most telling first: name -> how their methods begin
 ROLES = {
@@ -56,7 +58,7 @@ def as_lines(
     """
     yield _measured(main)
     if others:
-        first, *rest = [f"{_beside(r.protocol, main)} {r.value:.2f} % (n {r.n_test:,})" for r in others]
+        first, *rest = [f"{_beside(r, main)} {r.value:.2f} % (n {r.n_test:,})" for r in others]
         yield console.joined([f"also {first}", *rest])
     if any(role in beside for role in CONTROLS) or (beside and control is None):
         yield _stands(main, beside)
@@ -99,7 +101,7 @@ def standing(main: results.Record, table: results.Table, known: Sequence[results
 
 
 def _comparable(record: results.Record, main: results.Record) -> bool:
-    sets = [(r.protocol, r.metric, r.inputs.get("train"), r.inputs.get("test")) for r in (record, main)]
+    sets = [(procedure(r.protocol), r.metric, r.inputs.get("train"), r.inputs.get("test")) for r in (record, main)]
     return sets[0] == sets[1] and record.method != main.method
 
 
@@ -107,7 +109,7 @@ def _stands(main: results.Record, beside: Mapping[str, str]) -> str:
     """Return the figures of one protocol in a line, the best first; the least telling are left out if it is full."""
     for count in range(len(beside), 0, -1):
         rows = [*list(beside.items())[:count], ("this", f"{main.value:.2f}")]
-        rows.sort(key=lambda row: float(row[1]), reverse=main.metric == "accuracy_percent")
+        rows.sort(key=lambda row: float(row[1]), reverse=main.metric != "error_percent")
         line = "best first: " + ", ".join(f"{name} {value}" for name, value in rows)
         if len(line) <= console.WIDTH:
             break
@@ -130,6 +132,6 @@ def _measured(record: results.Record) -> str:
     return console.joined([f"{name}: {metric}", *parts])
 
 
-def _beside(protocol: str, main: results.Record) -> str:
-    """Return how another protocol of the run is called beside the main one: `without-leaked`."""
-    return protocol.removeprefix(f"{main.protocol}-")
+def _beside(record: results.Record, main: results.Record) -> str:
+    """Return how another row of the run is called beside the main one: `without-leaked`, `top-5`."""
+    return "top-5" if record.metric == TOP5 else record.protocol.removeprefix(f"{main.protocol}-")

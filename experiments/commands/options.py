@@ -16,7 +16,9 @@ from experiments.run.errors import UserError, closest
 from experiments.run.files import check_place, refuse_irregular
 from experiments.run.progress import silent
 
-DEFAULTS = {"cifar10": "imagenet32-contrast", "svhn": "svhn32"}  # table -> the network that is measured by default
+# table -> the network that is measured by default
+DEFAULTS = {"cifar10": "imagenet32-contrast", "svhn": "svhn32"}
+DEFAULTS |= dict.fromkeys(("tiny-imagenet", "imagenet32"), DEFAULTS["cifar10"])
 LAST_SEED = 2**63 - 1
 USUAL = f"the variable BACKBONE, else {DEFAULTS['cifar10']}"
 

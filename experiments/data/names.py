@@ -27,6 +27,11 @@ FAMILIES = (
     Family("celeba-32|64", "celeba-(32|64)", "experiments.data.sets.photographs:celeba"),
     Family("lsun-CATEGORY-32|64", "lsun-([a-z0-9_]+)-(32|64)", "experiments.data.sets.photographs:lsun"),
     Family("tiny-imagenet-32|64", "tiny-imagenet-(32|64)", "experiments.data.sets.tiny_imagenet:named"),
+    Family(
+        "tiny-imagenet-train|test",
+        "tiny-imagenet-(train|test)",
+        "experiments.data.sets.tiny_imagenet_split:TinyImageNetPart",
+    ),
 )
 NAMES = tuple(family.shown for family in FAMILIES)
 """The names, one text for each kind; any folder in DATA_ROOT/packed or RUNS_ROOT/packed is a set too."""

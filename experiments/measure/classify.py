@@ -19,12 +19,14 @@ from experiments.run.torchrun import gathered, processes
 
 FOLDS = 5
 ROWS = 1024  # rows standardised at once
+TOL = 1e-3  # of the fit of all rows where some of them chose C: the accuracy of DCGAN features does not change below it
 
 
 @dataclass(frozen=True)
 class Split:
     """Features [N, D] and [m, D], labels [N] and [m]. holdout: the training rows on which C is chosen, ascending.
 
+    choice: the training rows that choose C, those held out among them, ascending; None for all.
     Features are float32 or float16, in memory, on disk, or tensors on the device where they are classified.
     rows, tested: under torchrun, which rows X and X_test are; labels and hold-out are those of all processes.
     """
@@ -34,6 +36,7 @@ class Split:
     X_test: np.ndarray | Tensor
     y_test: np.ndarray
     holdout: NDArray[np.int64]
+    choice: NDArray[np.int64] | None = None
     rows: slice = field(default_factory=lambda: slice(None))
     tested: slice = field(default_factory=lambda: slice(None))
 
@@ -48,13 +51,15 @@ class Answer:
     """What a classification found.
 
     right: bool [R, m], which test rows were right, for each draw of labels. drawn: int64 [R, n], the labelled rows of
-    each draw. selection and solver say, for the record, how C was chosen and how the solver ended.
+    each draw. selection and solver say, for the record, how C was chosen and how the solver ended. top5: bool [m], for
+    which test rows the true class was among the best five; None for draws.
     """
 
     right: NDArray[np.bool_]
     drawn: NDArray[np.int64]
     selection: dict[str, Any]
     solver: dict[str, Any] = field(default_factory=dict)
+    top5: NDArray[np.bool_] | None = None
 
 
 def score_neighbours(
@@ -119,13 +124,17 @@ def standardised(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndar
 def all_labels(split: Split, grid: tuple[float, ...], run: Run) -> Answer:
     """Choose C on the held-out rows, then fit all rows once."""
     how: dict[str, Any] = {"device": run.device, "progress": run.progress}
-    y = split.y[split.rows]
-    chosen = evaluation.select_C(split.X, y, split.own(split.holdout), grid, **how, **_sharded())
+    X, y, held = _chosen_rows(split)
+    chosen = evaluation.select_C(X, y, held, grid, **how, **_sharded())
     for entry in chosen.grid:
         run.say(f"C {entry['C']:g}: {100 * entry['accuracy']:.2f} % of {len(split.holdout):,} held-out training images")
     if chosen.skipped:
         run.say(f"C {', '.join(f'{C:g}' for C in chosen.skipped)}: not tried, the accuracy had clearly fallen before")
-    svm = evaluation.fit_selected(split.X, y, chosen, **how)
+    if split.choice is None:
+        svm = evaluation.fit_selected(X, y, chosen, **how)
+    else:
+        run.say(f"fitting all {len(split.y):,} training images with C {chosen.C:g}")
+        svm = evaluation.L2SVM(chosen.C, tol=TOL, device=run.device, **_sharded()).fit(split.X, split.y[split.rows])
     solver = {
         "C": svm.C,
         "tol": svm.tol,
@@ -139,9 +148,39 @@ def all_labels(split: Split, grid: tuple[float, ...], run: Run) -> Answer:
         "grid": list(chosen.grid),
         "skipped": list(chosen.skipped),
     }
+    if split.choice is not None:
+        selection["rows"] = len(split.choice)
     y_test = split.y_test[split.tested]
-    right = gathered(svm.predict(split.X_test) == y_test if len(y_test) else np.empty(0, np.bool_))
-    return Answer(right[None], np.arange(len(split.y))[None], selection, solver)
+    scores = svm.decision_function(split.X_test) if len(y_test) else np.empty((0, max(2, len(svm.classes_))))
+    right, among = (gathered(found) for found in among_best(scores, svm.classes_, y_test))
+    return Answer(right[None], np.arange(len(split.y))[None], selection, solver, among)
+
+
+def _chosen_rows(split: Split) -> tuple[np.ndarray | Tensor, np.ndarray, NDArray[np.int64]]:
+    """Return this process's features and labels of the rows that choose C, and the held-out ones among them."""
+    y, held = split.y[split.rows], split.own(split.holdout)
+    if split.choice is None:
+        return split.X, y, held
+    rows = split.own(split.choice)
+    X = split.X[torch.from_numpy(rows).to(split.X.device)] if isinstance(split.X, Tensor) else split.X[rows]
+    return X, y[rows], np.searchsorted(rows, held)
+
+
+def among_best(
+    scores: np.ndarray, classes: np.ndarray, truth: np.ndarray
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return whether the true class has the highest score, and whether it is among the five highest: bool [m] each.
+
+    scores: of m rows, [m, K], or [m] for two classes (positive for the second). classes: [K], sorted. truth: [m]; a
+    label that is no class is never right. Among equal scores the first class counts as the highest.
+    """
+    if scores.ndim == 1:
+        scores = np.stack([-scores, scores], axis=1)
+    column = np.minimum(np.searchsorted(classes, truth), len(classes) - 1)
+    own = np.take_along_axis(scores, column[:, None], axis=1)
+    before = (scores > own) | ((scores == own) & (np.arange(len(classes)) < column[:, None]))
+    rank = np.where(classes[column] == truth, before.sum(1), len(classes))
+    return rank == 0, rank < 5
 
 
 def few_labels(

@@ -1,6 +1,7 @@
 """Labelled images for a measurement: the parts of a set, seeded subsets, and the images that calibrate batch norm."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,19 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 import evaluation
+from experiments.data.leakage import find_audit
 from experiments.data.load import load
-from experiments.networks.contender import BATCH
+from experiments.data.names import is_name
+from experiments.measure.protocols import PROTOCOLS, SEEN, WITHOUT_LEAKED, WITHOUT_TRAIN, Protocol
+from experiments.networks.contender import BATCH, NOTHING, Contender
 from experiments.run.context import Run
 from experiments.run.errors import UserError
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images uint8 [N, H, W, C], labels int64 [N], and a digest of exactly these images and labels."""
+    """Images uint8 [N, H, W, C], labels int64 [N], and a digest of exactly these images and labels.
+
+    removed: the number of images that this part lacks, near-duplicates of images of the other part.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     digest: str
+    removed: int = 0
 
     def rows(self, rows: NDArray[np.int64]) -> "Labelled":
         """Return these rows, in this order."""
@@ -51,7 +59,57 @@ def load_labelled(name: str, run: Run) -> Labelled:
     packed = load(name, run)
     if packed.labels is None:
         raise UserError(f"{name} has no labels")
-    return Labelled(packed.images, packed.labels, packed.digest)
+    removed = packed.meta.get("removed")
+    return Labelled(packed.images, packed.labels, packed.digest, removed if type(removed) is int else 0)
+
+
+def choice_rows(labels: np.ndarray, rules: Protocol, held_out: int, seed: int) -> tuple[NDArray[np.int64], ...]:
+    """Draw the rows that choose C, all or `rules.choice`, and those of them that are held out: int64, ascending."""
+    rows = np.arange(len(labels))
+    if rules.choice:
+        rows = subset_rows(labels, rules.choice, seed)
+    if not held_out:
+        return rows, np.empty(0, np.int64)
+    return rows, rows[evaluation.stratified_holdout(labels[rows], held_out, seed=seed)[1]]
+
+
+def of_contender(protocol: str, contender: Contender, run: Run) -> str:
+    """Return the protocol by which a network is measured, by what it says it was trained on; `run.say` tells why.
+
+    protocol: as asked for. If it has SEEN, a network that never saw the photographs gets the protocol without; without
+    SEEN it is what the user says of a network of which nothing is known. UserError if the network says otherwise.
+    """
+    rules, clean = PROTOCOLS.get(protocol), protocol.removesuffix(SEEN)
+    if rules is None or not rules.known_in:
+        return protocol
+    name = contender.trained_set
+    if contender.trained_on == NOTHING or (name and is_name(name) and not re.fullmatch(rules.known_in, name)):
+        return clean
+    if name and re.fullmatch(rules.known_in, name):
+        if protocol == clean:
+            raise UserError(f"{contender.name} was trained on {name}: choose --protocol {clean}{SEEN}")
+        run.say(f"note: trained without labels on {name}, which holds photographs of this table: {protocol}")
+    elif protocol != clean:
+        run.say(
+            f"note: what it was trained on is not known, so its row is {protocol}; if it never saw photographs of "
+            f"ImageNet, add --protocol {clean}; if it saw their labels, it fits neither"
+        )
+    return protocol
+
+
+def leaked_rows(contender: Contender, train: Labelled, test: Labelled, run: Run) -> dict[str, np.ndarray]:
+    """Return protocol -> test images that it leaves out. A protocol without an audit of its training set is missing."""
+    leaked = {}
+    for protocol, against in ((WITHOUT_LEAKED, contender.trained_on), (WITHOUT_TRAIN, train.digest)):
+        if against == NOTHING:
+            leaked[protocol] = np.empty(0, np.int64)
+        elif against is not None and (found := find_audit(run.audits, test.digest, against)):
+            if found.leaked.max(initial=-1) >= len(test.images):
+                raise UserError(
+                    f"the audit of {found.images['name']} names images beyond its end; delete it and make it again"
+                )
+            leaked[protocol] = found.leaked
+    return leaked
 
 
 def rows_digest(rows: np.ndarray) -> str:

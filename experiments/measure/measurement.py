@@ -64,7 +64,7 @@ class Measurement:
 
     @property
     def protocols(self) -> list[str]:
-        """The protocols of the figures that `measure` returns."""
+        """The protocols of the figures that `measure` returns, one for each figure."""
         return self.spec.rows
 
     def measure(self, run: Run) -> list[Figure]:
@@ -114,7 +114,7 @@ def _at_hand(measurement: Measurement, run: Run, spec: dict, inputs: dict[str, s
     file = run.own_records / f"{measurement.table}.jsonl"
     same = [r for r in results.read_records(file) if (r.spec, r.inputs) == (spec, inputs)]
     last = [r for r in same if r.run_id == same[-1].run_id]
-    if {r.protocol for r in last} != set(measurement.protocols):  # none at all, or a run stopped while writing them
+    if sorted(r.protocol for r in last) != sorted(measurement.protocols):  # none, or a run stopped while writing them
         return []
     run.say(f"measured before, as run {last[0].run_id} ({file}); --fresh measures again")
     return last

@@ -17,7 +17,7 @@ import results
 from evaluation.statistics import Alternative
 from experiments.data.packed import open_packed
 from experiments.measure.labelled_images import Labelled
-from experiments.measure.protocols import OWN, PROTOCOLS, SUPERVISED, Protocol
+from experiments.measure.protocols import OWN, PROTOCOLS, SUPERVISED, Protocol, procedure
 from experiments.run.console import WIDTH, shortened
 from experiments.run.context import Run
 from experiments.run.errors import UserError
@@ -26,6 +26,9 @@ COLUMNS = (
     *("method_a", "method_b", "protocol", "n_test", "n_runs", "difference", "ci95_low", "ci95_high"),
     *("interval", "test", "p_value", "provenance_a", "provenance_b"),
 )
+
+
+MOST_CLASSES = 20  # lines of a table for people
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def has_outcomes(record: results.Record) -> bool:
 def unlike(a: results.Record, b: results.Record) -> str:
     """Return a clause that says what two records with outcomes do not share but must; empty if comparable."""
     for what, of in (
-        ("protocols", lambda r: r.protocol),
+        ("protocols", lambda r: procedure(r.protocol)),
         ("test sets", lambda r: r.inputs["test"]),
         ("training sets", lambda r: r.inputs.get("train")),
         ("draws of labels", lambda r: (r.outcomes["labels"], r.n_runs)),
@@ -79,6 +82,11 @@ def unlike(a: results.Record, b: results.Record) -> str:
         if of(a) != of(b):
             return f"are of different {what}" + (f", {a.protocol} and {b.protocol}" if what == "protocols" else "")
     return ""
+
+
+def protocols_of(a: results.Record, b: results.Record) -> str:
+    """Return the protocol of two comparable records; both, if only one network has seen the photographs."""
+    return a.protocol if a.protocol == b.protocol else f"{a.protocol} (A), {b.protocol} (B)"
 
 
 def compared(a: results.Record, b: results.Record, *, alternative: Alternative = "two-sided") -> Comparison:
@@ -161,7 +169,7 @@ def _row(a: results.Record, b: results.Record) -> dict[str, Any]:
     return {
         "method_a": a.method,
         "method_b": b.method,
-        "protocol": a.protocol,
+        "protocol": protocols_of(a, b),
         "n_test": a.n_test,
         "n_runs": a.n_runs,
         "difference": f"{found.difference.estimate:.2f}",
@@ -183,7 +191,7 @@ def comparison_object(a: results.Record, b: results.Record, gate: Comparison, ru
             letter: {"method": r.method, "run_id": r.run_id, "accuracy_percent": _accuracy(r)}
             for letter, r in (("a", a), ("b", b))
         },
-        "protocol": a.protocol,
+        "protocol": protocols_of(a, b),
         "n_test": a.n_test,
         "n_runs": a.n_runs,
         "difference": difference.estimate,
@@ -201,7 +209,7 @@ def _classes(a: results.Record, b: results.Record, run: Run) -> tuple[list[OfCla
     """Compare the classes, and return their names, if the set has some. Without labels, return a line that says so."""
     if a.table == OWN:
         return "no classes: the labels of own arrays are not kept"
-    name = f"{_protocol(a).data}-test"
+    name = _protocol(a).parts[1]
     for root in (run.data_root, run.runs_root):
         with suppress(FileNotFoundError, ValueError, UserError):  # a set that is missing, damaged or another
             packed = open_packed(root / "packed" / name)
@@ -221,6 +229,7 @@ def class_table(a: results.Record, b: results.Record, run: Run) -> str:
     if isinstance(found, str):
         return found
     rows, names = found
+    shown = sorted(sorted(rows, key=lambda row: -abs(row.b - row.a))[:MOST_CLASSES], key=lambda row: row.label)
     table = tabulate(
         [
             (
@@ -228,7 +237,7 @@ def class_table(a: results.Record, b: results.Record, run: Run) -> str:
                 *(f"{row.n_test:,}", f"{row.a:.2f}", f"{row.b:.2f}", f"{row.b - row.a:+.2f}"),
                 "" if row.p_value is None else f"{row.p_value:.2g}",
             )
-            for row in rows
+            for row in shown
         ],
         headers=("class", "images", "A %", "B %", "B less A", "p (Holm)"),
         tablefmt="plain",
@@ -236,7 +245,10 @@ def class_table(a: results.Record, b: results.Record, run: Run) -> str:
         colalign=("left", *("right",) * 5),
     )
     without = "\nno p: these records lack the accuracies of each class; eval --fresh measures them again"
-    return table + (without if rows[0].p_value is None else "")
+    more = (
+        f"\nand {len(rows) - len(shown)} classes that differ less; --json prints all" if len(rows) > len(shown) else ""
+    )
+    return table + more + (without if rows[0].p_value is None else "")
 
 
 def summary(a: results.Record, b: results.Record, gate: Comparison) -> str:
@@ -249,7 +261,7 @@ def summary(a: results.Record, b: results.Record, gate: Comparison) -> str:
         [
             ("A", _named(a)),
             ("B", _named(b)),
-            ("on", f"{a.protocol}: {a.n_test:,} test images{draws}"),
+            ("on", f"{protocols_of(a, b)}: {a.n_test:,} test images{draws}"),
             ("B less A", f"{difference.estimate:+.2f} points of accuracy, {interval} ({kind})"),
             ("B is worse", f"one-sided p = {gate.p_value:.2g} ({gate.test})"),
             ("agreement", f"{both.share:.2f} % of the images right or wrong with both, Cohen's kappa {both.kappa:.2f}"),
@@ -265,4 +277,4 @@ def _named(record: results.Record) -> str:
 
 
 def _accuracy(record: results.Record) -> float:
-    return record.value if record.metric == "accuracy_percent" else 100 - record.value
+    return 100 - record.value if record.metric == "error_percent" else record.value

@@ -15,11 +15,13 @@ from experiments.measure.protocols import (
     MIRRORED,
     OWN,
     PROTOCOLS,
+    SEEN,
     SUPERVISED,
     TABLES,
     WITHOUT_LEAKED,
     WITHOUT_TRAIN,
     parts_of,
+    procedure,
     protocol_of,
 )
 from experiments.measure.svm import PROTOCOL, EvalSpec, method
@@ -73,8 +75,8 @@ def check_recordable(spec: Any, table: results.Table) -> None:
 
 def keep_record(file: Path, record: results.Record, run: Run) -> None:
     """Append a record to a file, unless the file has that figure already."""
-    key = (record.run_id, record.method, record.protocol)
-    same = [r for r in results.read_records(file) if (r.run_id, r.method, r.protocol) == key]
+    key = (record.run_id, record.method, record.protocol, record.metric)
+    same = [r for r in results.read_records(file) if (r.run_id, r.method, r.protocol, r.metric) == key]
     if not same:
         results.append_record(file, record)
     elif same[0].value != record.value:
@@ -90,14 +92,14 @@ def interval95(record: results.Record) -> evaluation.Interval | None:
     One fit has the exact (Clopper-Pearson) interval over new test images. Draws of labels have the t interval over
     images and draws by which `paired_tests` compares two records: of this one's difference from 0.
     """
-    accuracy = record.value if record.metric == "accuracy_percent" else 100 - record.value
+    accuracy = 100 - record.value if record.metric == "error_percent" else record.value
     if record.n_runs == 1:
         found = evaluation.interval95_of_proportion(round(accuracy * record.n_test / 100), record.n_test)
     elif has_outcomes(record) and "accuracy_percent" in record.outcomes:
         found = of_draws(record)
     else:
         return None
-    if record.metric == "accuracy_percent":
+    if record.metric != "error_percent":
         return found
     return evaluation.Interval(100 - found.estimate, 100 - found.high, 100 - found.low, found.kind)
 
@@ -121,11 +123,11 @@ def pair_named(texts: tuple[str, str], protocol: str | None, table: str | None, 
     if protocol is None and table is not None:
         a, b = ([r for r in fits if r.table == table] for fits in (a, b))
     if protocol is not None:
-        a, b = ([r for r in fits if r.protocol == protocol] or fits for fits in (a, b))
+        a, b = ([r for r in fits if procedure(r.protocol) == procedure(protocol)] or fits for fits in (a, b))
     kept = [[r for r in fits if has_outcomes(r)] for fits in (a, b)]
     pairs = [(x, y) for x in kept[0] for y in kept[1] if not unlike(x, y)]
     if protocol is not None:
-        pairs = [(x, y) for x, y in pairs if x.protocol == protocol]
+        pairs = [(x, y) for x, y in pairs if procedure(x.protocol) == procedure(protocol)]
     if pairs:
         both = max(pairs, key=lambda pair: sorted(r.started for r in pair))
         if others := sorted({x.protocol for x, _ in pairs} - {both[0].protocol}):
@@ -198,7 +200,8 @@ def eval_command(text: str, protocol: str) -> tuple[str, ...] | None:
 
 
 def _way(text: str, protocol: str) -> str:
-    """Say how a network is measured by a protocol."""
+    """Say how a network is measured by a protocol, or by that with SEEN, which suits every network."""
+    protocol = f"{protocol}{SEEN}" if f"{protocol}{SEEN}" in PROTOCOLS else protocol
     if command := eval_command(text, protocol):
         return shlex.join(command)
     if protocol.startswith(f"{OWN}/"):

@@ -21,7 +21,6 @@ from torch import Tensor
 
 import evaluation
 import features
-from experiments.data.leakage import find_audit
 from experiments.measure.classify import CLASSIFIER, Split, all_labels, few_labels, outcomes, scored, standardised
 from experiments.measure.extraction import Extraction, rows_of
 from experiments.measure.labelled_images import (
@@ -30,7 +29,10 @@ from experiments.measure.labelled_images import (
     batchnorm_key,
     calibration_rows,
     check_subset,
+    choice_rows,
+    leaked_rows,
     load_labelled,
+    of_contender,
     rows_digest,
 )
 from experiments.measure.measurement import ADDED, Figure, Measurement
@@ -41,11 +43,10 @@ from experiments.measure.protocols import (
     STORES,
     SUBSET,
     WITHOUT_LEAKED,
-    WITHOUT_TRAIN,
     Protocol,
     check_images,
 )
-from experiments.networks.contender import NOTHING, Contender
+from experiments.networks.contender import Contender
 from experiments.networks.kinds import QUICK, SHIPPED
 from experiments.networks.resolve import runnable
 from experiments.run.console import size as in_bytes
@@ -124,13 +125,14 @@ class FeatureClassification(Measurement):
     test: Labelled
     shown: np.ndarray  # indices of the training images that calibrate batch norm; held-out images are not among them
     holdout: np.ndarray  # indices of the training images on which C is chosen
+    choice: np.ndarray | None  # indices of the training images that choose C, those held out among them; None for all
     keys: tuple[dict[str, Any], dict[str, Any]]  # of the training and the test features, taken before calibration
     leaked: dict[str, np.ndarray]  # protocol -> indices of the test images that it leaves out
 
     @property
     def protocols(self) -> list[str]:
-        """The protocol of the whole test set, then those that leave images out."""
-        return [self.spec.column, *self.leaked]
+        """The protocol of the whole test set, for each metric, then those that leave images out."""
+        return [*(self.spec.column for _ in self.spec.rules.metrics), *self.leaked]
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -149,7 +151,7 @@ class FeatureClassification(Measurement):
         run.say(f"features: {X_train.shape[1]:,} an image from {', '.join(backbone.layers)}")
         backbone.model.cpu()
         y, y_test = self.train.labels, self.test.labels
-        split = Split(X_train, y, X_test, y_test, self.holdout, rows_of(len(y)), rows_of(len(y_test)))
+        split = Split(X_train, y, X_test, y_test, self.holdout, self.choice, rows_of(len(y)), rows_of(len(y_test)))
         with timed(seconds, "classify"):
             if rules.few is None:
                 answer = all_labels(split, spec.grid or (), run)
@@ -163,12 +165,17 @@ class FeatureClassification(Measurement):
             **scored(answer.right, rules),
             features=X_train.shape[1],
             max_units=max_units,
-            selection=answer.selection,
+            selection=answer.selection | ({"removed": self.train.removed} if self.train.removed else {}),
             solver=answer.solver,
             outcomes=outcomes(answer.drawn, answer.right, split.y_test),
             seconds=seconds,
         )
-        return [whole] + [
+        also = [
+            replace(whole, metric=metric, outcomes={}, **scored(answer.top5[None], rules))
+            for metric in rules.metrics[1:]
+            if answer.top5 is not None
+        ]
+        return [whole, *also] + [
             replace(whole, protocol=protocol, outcomes={}, **scored(np.delete(answer.right, left_out, axis=1), rules))
             for protocol, left_out in self.leaked.items()
         ]
@@ -193,12 +200,12 @@ def prepare(
         refuse_several("k-means" if spec.classifier == "l2-svm" else CLASSIFIER[spec.classifier].name)
     if contender is None:
         contender = runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=spec.rules.data)
+    spec = replace(spec, protocol=of_contender(spec.protocol, contender, run))
     for note in contender.notes:
         run.say(f"note: {note}")
     train, test = parts or _load(spec, run)
-    fit, held = np.arange(len(train.labels)), np.empty(0, np.int64)
-    if spec.held_out:
-        fit, held = evaluation.stratified_holdout(train.labels, spec.held_out, seed=spec.seed)
+    rows, held = choice_rows(train.labels, spec.rules, spec.held_out, spec.seed)
+    fit = np.setdiff1d(np.arange(len(train.labels)), held)
     shown = calibration_rows(fit, spec.calibration_batches, spec.seed)
     norm = batchnorm_key(spec.batchnorm, train.digest, shown)
     how: dict[str, Any] = {"pool": contender.pool, "mirrored": spec.mirrored, "device": run.device}
@@ -207,31 +214,19 @@ def prepare(
     leaked = leaked_rows(contender, train, test, run) if spec.column == PROTOCOL else {}
     if spec.column == PROTOCOL and WITHOUT_LEAKED not in leaked:
         run.say("no audit says which test images it was trained on, so that row is left out (see dcgan-eval dedup)")
-    return FeatureClassification(spec, contender, train, test, shown, held, keys, leaked)
+    choice = rows if spec.rules.choice else None
+    return FeatureClassification(spec, contender, train, test, shown, held, choice, keys, leaked)
 
 
 def _load(spec: EvalSpec, run: Run) -> tuple[Labelled, Labelled]:
     """Load the training and the test images of the protocol, or their subsets."""
-    train, test = (load_labelled(f"{spec.rules.data}-{part}", run) for part in ("train", "test"))
+    train, test = (load_labelled(part, run) for part in spec.rules.parts)
+    if train.removed:
+        run.say(f"{train.removed:,} training images are left out: near-duplicates of test images")
     if spec.subset is None:
-        check_images(spec.protocol, len(train.images), len(test.images))
+        check_images(spec.protocol, len(train.images) + train.removed, len(test.images))
         return train, test
     return train.subset(spec.subset, spec.seed), test.subset(spec.subset // 5, spec.seed)
-
-
-def leaked_rows(contender: Contender, train: Labelled, test: Labelled, run: Run) -> dict[str, np.ndarray]:
-    """Return protocol -> test images that it leaves out. A protocol without an audit of its training set is missing."""
-    leaked = {}
-    for protocol, against in ((WITHOUT_LEAKED, contender.trained_on), (WITHOUT_TRAIN, train.digest)):
-        if against == NOTHING:
-            leaked[protocol] = np.empty(0, np.int64)
-        elif against is not None and (found := find_audit(run.audits, test.digest, against)):
-            if found.leaked.max(initial=-1) >= len(test.images):
-                raise UserError(
-                    f"the audit of {found.images['name']} names images beyond its end; delete it and make it again"
-                )
-            leaked[protocol] = found.leaked
-    return leaked
 
 
 def extract_features(measurement: FeatureClassification, run: Run) -> list[np.ndarray]:
@@ -279,11 +274,13 @@ def _less(spec: EvalSpec) -> str:
 def describe(spec: EvalSpec, run: Run) -> list[str]:
     """Return lines that say what a long run would do and need."""
     contender = runnable(spec.backbone, run, layers=spec.layers, seed=spec.seed, data=None)
+    spec = replace(spec, protocol=of_contender(spec.protocol, contender, run))
     width = features.feature_width(contender.backbone, pool=contender.pool)
     images = spec.rules.images + spec.rules.tested if spec.subset is None else spec.subset + spec.subset // 5
     size = images * width * np.dtype(spec.store).itemsize
     parent = next(p for p in (run.runs_root.resolve(), *run.runs_root.resolve().parents) if p.exists())
     where = f"{spec.held_out:,} held-out training images" if spec.held_out else "folds of the training images"
+    where += f", after fits of {rules.choice - spec.held_out:,} others" if (rules := spec.rules).choice else ""
     layers, values = ", ".join(contender.backbone.layers), ", ".join(f"{C:g}" for C in spec.grid or ())
     unless = "" if run.device.type == "cpu" else ", unless they fit into the GPU's memory"
     return [

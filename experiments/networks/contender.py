@@ -32,6 +32,7 @@ class Contender:
     trained_on: str | None = None  # digest of its packed training set; NOTHING for a control, None if not known
     standardised: bool = False  # whether features are scaled to mean 0 and sd 1 over the training images
     notes: tuple[str, ...] = ()  # what is assumed about the network, for `check` to print
+    trained_set: str | None = None  # name of that set, or of one with the same photographs; None if not known
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Request:
 class Network:
     """A network whose layers are still to be chosen.
 
-    name, pool, trained_on, standardised, notes: as in Contender. image_shape, value_range, to_maps: as in
+    name, pool, trained_on, standardised, notes, trained_set: as in Contender. image_shape, value_range, to_maps: as in
     features.Backbone.
     stages: the layers that are used unless others are named; if None, those that features.Backbone.from_model finds.
     only_stages: whether only these layers can be named.
@@ -68,6 +69,7 @@ class Network:
     trained_on: str | None = None
     standardised: bool = False
     notes: tuple[str, ...] = ()
+    trained_set: str | None = None
 
     def contender(self, layers: Sequence[str] | None) -> Contender:
         """Return the network with these layers (names or patterns), or with its stages if `layers` is None.
@@ -81,7 +83,8 @@ class Network:
         backbone = self._backbone(layers)
         name = f"{self.name} [{','.join(backbone.layers)}]" if layers else self.name
         weights = features.weights_digest(self.model)
-        return Contender(backbone, name, self.pool, weights, self.trained_on, self.standardised, self.notes)
+        told = self.trained_on, self.standardised, self.notes, self.trained_set
+        return Contender(backbone, name, self.pool, weights, *told)
 
     def _backbone(self, layers: Sequence[str] | None) -> features.Backbone:
         shape, bounds, to_maps = self.image_shape, self.value_range, self.to_maps

@@ -23,6 +23,7 @@ from experiments.run.reading.documents import read_json
 from gan.theano_weights import complete_stages
 
 SUMMARY = "training.json"  # of a training run, next to its networks
+AUTHORS_SETS = {"imagenet32": "imagenet32-train", "svhn32": "svhn-train"}  # sets of which the authors trained on images
 
 
 def architecture(text: str) -> tuple[gan.Architecture, str]:
@@ -35,7 +36,7 @@ def architecture(text: str) -> tuple[gan.Architecture, str]:
 def open_shipped(name: str, request: Request) -> Network:
     """Open the discriminator that comes with the project under this name."""
     file = WEIGHTS / name / "discriminator.safetensors"
-    if _trained_on(file) is None:
+    if _data_of(file) is None:
         raise ValueError(f"{file} is not the file that its {SUMMARY} names; restore both from version control")
     return open_checkpoint(str(file), request)
 
@@ -56,7 +57,10 @@ def open_checkpoint(text: str, request: Request) -> Network:
     if not isinstance(net, gan.Discriminator):
         raise ValueError("the file holds a generator; features are taken from a discriminator")
     name = file.resolve().parent.name if file.stem == "discriminator" else file.stem
-    return _discriminator(f"DCGAN {name}", net, net.arch.stage_names, _trained_on(file))
+    network, data = _discriminator(f"DCGAN {name}", net, net.arch.stage_names), _data_of(file)
+    if data is None:
+        return network
+    return dataclasses.replace(network, trained_on=data.at_network_size or data.digest, trained_set=data.name)
 
 
 def draw_random(text: str, request: Request) -> Network:
@@ -78,7 +82,8 @@ def open_theano(text: str, request: Request) -> Network:
     assert isinstance(net, gan.Discriminator)
     stages = complete_stages(net)
     used = f", {stages[0]}-{stages[-1]}" if len(stages) < len(net.arch.strides) else ""
-    return _discriminator(f"DCGAN {preset} (authors' weights{used})", net, stages)
+    network = _discriminator(f"DCGAN {preset} (authors' weights{used})", net, stages)
+    return dataclasses.replace(network, trained_set=AUTHORS_SETS.get(preset))
 
 
 def make_pixels(text: str, request: Request) -> Network:
@@ -109,7 +114,10 @@ def _discriminator(name: str, net: gan.Discriminator, stages: Sequence[str], tra
 
 @dataclass(frozen=True)
 class _Data:
+    """digest, name: of the packed training set. at_network_size: the digest of its images at the network's size."""
+
     digest: str
+    name: str | None = None
     at_network_size: str | None = None
 
 
@@ -121,14 +129,11 @@ class _Summary:
     data: _Data
 
 
-def _trained_on(file: Path) -> str | None:
-    """Return the digest of the training images, at the network's size, from training.json next to the file.
-
-    None if training.json is that of another file.
-    """
+def _data_of(file: Path) -> _Data | None:
+    """Return what training.json next to the file says of the training set; None if it is that of another file."""
     try:
         found: _Summary = read_json(file.with_name(SUMMARY), _Summary)
         own = found.discriminator == file_digest(file, "sha256")
     except (OSError, ValueError):
         return None  # there is none, or it is some other JSON of the user
-    return (found.data.at_network_size or found.data.digest) if own else None
+    return found.data if own else None

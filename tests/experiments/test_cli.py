@@ -23,7 +23,10 @@ MISTAKES = [
     ([], "name a command: data, data pack, dedup"),
     (["eval", "--subset", "many"], "argument --subset: invalid int value: 'many'"),
     (["eval", "--subst"], "unrecognized arguments: --subst; did you mean '--subset'?"),
-    (["eval", "--table", "cifar"], "(choose from cifar10, svhn, mnist); did you mean 'cifar10'?"),
+    (
+        ["eval", "--table", "cifar"],
+        "(choose from cifar10, svhn, tiny-imagenet, imagenet32, mnist); did you mean 'cifar10'?",
+    ),
     (
         ["eval", "--table", "svhn", "--protocol", "svhn/1000"],
         "for features it has svhn/1000-balanced, svhn/1000-of-1083;",

@@ -93,7 +93,10 @@ def test_a_record_does_not_share_tables_with_its_maker():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metric": "accuracy"}, "metric must be one of accuracy_percent, error_percent, got 'accuracy'"),
+        (
+            {"metric": "accuracy"},
+            "metric must be one of accuracy_percent, error_percent, top5_accuracy_percent, got 'accuracy'",
+        ),
         ({"value": 0.7941e4}, "value must lie in 0..100"),
         ({"value": True}, "value must lie in 0..100"),
         ({"value": float("nan")}, "value must hold plain, finite JSON values"),
@@ -168,7 +171,9 @@ def test_one_run_answers_a_row_once_but_may_answer_several(tmp_path):
     append_record(path, RECORD)
     append_record(path, replace(RECORD, protocol="cifar10/full-without-leaked"))
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"20261122-1a2b3c4d, .*, cifar10/full again; delete that line"):
+    with pytest.raises(
+        ValueError, match=r"20261122-1a2b3c4d, .*, cifar10/full, accuracy_percent again; delete that line"
+    ):
         append_record(path, replace(RECORD, value=80.0))
     assert path.read_bytes() == before
     path.write_bytes(before + before)

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import evaluation
 from experiments.measure import classify
-from experiments.measure.classify import Split, all_labels, few_labels, scored, standardised
+from experiments.measure.classify import Split, all_labels, among_best, few_labels, scored, standardised
 from experiments.measure.protocols import PROTOCOLS, FewLabels, check_images, protocol_of
 from experiments.measure.svm import EvalSpec
 from experiments.run.context import Run
@@ -142,3 +142,35 @@ def test_protocols_are_never_mixed_silently() -> None:
         check_images("svhn/1000-balanced", 1_084, 6_001)
     with pytest.raises(ValueError, match="only cifar10/full takes a subset"):
         EvalSpec("pixels", protocol="svhn/1000-balanced", subset=640)
+
+
+def test_the_best_five_are_counted_as_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    scores, classes = rng.integers(0, 6, (200, 9)).astype(float), np.arange(9) * 3  # with many equal scores
+    truth = classes[rng.integers(0, 9, 200)]
+    truth[:5] = 1  # no class
+    best, five = among_best(scores, classes, truth)
+    order = [sorted(range(9), key=lambda c: (-row[c], c)) for row in scores]
+    assert best.tolist() == [classes[o[0]] == t for o, t in zip(order, truth, strict=True)]
+    assert five.tolist() == [t in classes[o[:5]] for o, t in zip(order, truth, strict=True)]
+    two = np.array([-1.0, 0.0, 2.0, 2.0])
+    assert among_best(two, np.array([4, 7]), np.array([4, 4, 7, 4]))[0].tolist() == [True, True, True, False]
+
+
+def test_c_is_chosen_on_some_rows_and_all_are_fitted() -> None:
+    """What lies outside the rows that choose C changes the fit, and not the choice."""
+    rng, y, choice = np.random.default_rng(0), np.arange(240) % 12, np.arange(120)
+    holdout = choice[96:]
+    X = np.eye(12)[y] + rng.normal(0, 0.8, (240, 12))
+    split = Split(X.astype(np.float32), y, X.astype(np.float32), y, holdout, choice)
+    first = all_labels(split, (0.01, 0.1, 1.0), RUN)
+    assert first.selection["rows"] == 120 and first.selection["holdout"] == 24
+    again = dataclasses.replace(split, X=split.X.copy())
+    again.X[120:] = 0
+    other = all_labels(again, (0.01, 0.1, 1.0), RUN)
+    assert [t["accuracy"] for t in other.selection["grid"]] == [t["accuracy"] for t in first.selection["grid"]]
+    assert other.solver["objective"] != first.solver["objective"]
+    svm = evaluation.L2SVM(first.selection["C"], tol=classify.TOL).fit(split.X, y)
+    assert first.solver["objective"] == svm.objective_.tolist()
+    np.testing.assert_array_equal(first.right[0], svm.predict(split.X_test) == y)
+    assert first.top5 is not None and (first.top5 >= first.right[0]).all() and first.top5.mean() > first.right[0].mean()

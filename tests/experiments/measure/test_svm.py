@@ -11,10 +11,10 @@ import features
 from dedup.confirm import settings
 from experiments.data.leakage import Audit, write_audit
 from experiments.measure import extraction, svm
-from experiments.measure.labelled_images import BATCH, Labelled
+from experiments.measure.labelled_images import BATCH, Labelled, leaked_rows
 from experiments.measure.measurement import Figure, identity, recorded
 from experiments.measure.protocols import WITHOUT_LEAKED, WITHOUT_TRAIN
-from experiments.measure.svm import EvalSpec, FeatureClassification, leaked_rows, prepare
+from experiments.measure.svm import EvalSpec, FeatureClassification, prepare
 from experiments.networks.contender import NOTHING
 from experiments.networks.resolve import resolve
 

@@ -57,11 +57,16 @@ def test_the_committed_leaderboard_and_ablations_are_what_the_records_make() -> 
     assert [file.name for file, content in made.items() if file.read_bytes() != content] == []
 
 
+def recorded(name: str) -> list[dict]:
+    """The JSON lines of a table's records; none if nothing was measured."""
+    file = ROOT / "results" / "runs" / f"{name}.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_records_value_is_that_of_its_outcomes(name: str) -> None:
     """Counted from the JSON lines, without the code that wrote them."""
-    for line in (ROOT / "results" / "runs" / f"{name}.jsonl").read_text().splitlines():
-        record = json.loads(line)
+    for record in recorded(name):
         outcomes, n = record.get("outcomes", {}), record["n_test"]
         if "right" in outcomes:
             right = int(outcomes["right"], 16).bit_count() / n
@@ -69,22 +74,21 @@ def test_every_records_value_is_that_of_its_outcomes(name: str) -> None:
             right = sum(bytes.fromhex(outcomes["right_draws"])) / (n * record["n_runs"])
         else:
             continue
-        percent = 100 * right if record["metric"] == "accuracy_percent" else 100 - 100 * right
+        percent = 100 - 100 * right if record["metric"] == "error_percent" else 100 * right
         assert abs(record["value"] - percent) < 1e-9, (record["run_id"], record["method"])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_measured_cell_is_its_records(name: str) -> None:
     """Counted from the JSON lines and the CSV, without the code that made the one from the other."""
-    lines = (ROOT / "results" / "runs" / f"{name}.jsonl").read_text().splitlines()
-    found = {(r["run_id"], r["method"], r["protocol"]): r for r in map(json.loads, lines)}
+    found = {(r["run_id"], r["method"], r["protocol"], r["metric"]): r for r in recorded(name)}
     for row in committed(name):
         reported = "[" in row["source"]
         assert not (reported and row["provenance"]) and bool(row["provenance"]) == bool(row["value"] and not reported)
         if not row["provenance"]:
             continue
-        record = found[row["provenance"], row["method"], row["protocol"]]
-        assert record["table"] == name and record["metric"] == row["metric"]
+        record = found[row["provenance"], row["method"], row["protocol"], row["metric"]]
+        assert record["table"] == name
         for column in ("value", "error_bar"):
             if record[column] is None:
                 assert row[column] == ""
@@ -110,8 +114,8 @@ def test_a_record_shapes_its_own_row_and_no_other(name: str) -> None:
     for index, row in enumerate(before):
         if not row["provenance"]:
             continue
-        key = (row["provenance"], row["method"], row["protocol"])
-        (at,) = [i for i, r in enumerate(records) if (r.run_id, r.method, r.protocol) == key]
+        key = (row["provenance"], row["method"], row["protocol"], row["metric"])
+        (at,) = [i for i, r in enumerate(records) if (r.run_id, r.method, r.protocol, r.metric) == key]
         other = (records[at].value + 50) % 100
         changed = [*records[:at], dataclasses.replace(records[at], value=other), *records[at + 1 :]]
         expected = [*before[:index], row | {"value": f"{other:.2f}"}, *before[index + 1 :]]
@@ -119,6 +123,7 @@ def test_a_record_shapes_its_own_row_and_no_other(name: str) -> None:
         # of several runs the table's TOML names one; without it the row is empty, whatever the others found
         alone = [r for i, r in enumerate(records) if i != at]
         empty = dict.fromkeys(row, "") | {column: row[column] for column in ("method", "protocol", "source")}
+        empty["metric"] = getattr(table.rows[index], "metric", "")
         expected = [*before[:index], empty, *before[index + 1 :]]
         assert rows_of(results.render_csv(table, alone)) == expected
 
