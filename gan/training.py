@@ -2,7 +2,7 @@
 
 As in the authors' code (train_uncond_dcgan.py), one minibatch updates the generator and the *next* one the
 discriminator, so that in one epoch each network takes half the steps. The learning rate stays constant, then falls
-linearly to zero. Images lie on the device as uint8, or come from a memory map; a minibatch is an index look-up.
+linearly to zero. Images lie on the device as uint8, where a minibatch is an index look-up. Other images are read ahead.
 
 The configuration can add later techniques to the discriminator's objective: R1 (Mescheder et al. 2018), DiffAugment
 (Zhao et al. 2020), the self-supervised rotation task on real images (Chen et al. 2019, without the generator's part of
@@ -12,10 +12,13 @@ that task), and NT-Xent between two views of each real image (Chen et al. 2020).
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gan.conditional import ConditionalArchitecture
@@ -46,7 +49,7 @@ class Step:
 
 def train(
     state: TrainingState,
-    images: Tensor,
+    images: Tensor | NDArray[np.uint8],
     config: TrainingConfig,
     *,
     labels: Tensor | None = None,
@@ -56,12 +59,12 @@ def train(
     """Train in place from `state.step` to `config.steps`; yield after every minibatch.
 
     `images`: uint8 [N, S, S, C] of the networks' size, or larger squares, of which views are read at that size. They
-    lie on the networks' device, or on the CPU when they do not fit there (a memory map is allowed). `labels`: int64
-    [N], only for class-conditional networks. `rows`: int64 [M], the images to train on; all when None. When several
-    processes train together, every process makes the same call. `graphs`: whether a single process on a GPU replays its
-    updates as CUDA graphs.
+    lie on the networks' device, or on the CPU when they do not fit there. An np.memmap is read from its file, ahead of
+    the steps, and may be larger than memory. `labels`: int64 [N], only for class-conditional networks. `rows`: int64
+    [M], the images to train on; all when None. When several processes train together, every process makes the same
+    call. `graphs`: whether a single process on a GPU replays its updates as CUDA graphs.
     Raises ValueError for images of another shape or type, for fewer images than one minibatch, for rows that
-    are not there, and for missing or superfluous labels.
+    are not there, and for missing or superfluous labels; OSError if images cannot be read from their file.
 
     >>> from dataclasses import replace
     >>> arch = replace(gan.PRESETS["dcgan32"], width=8)
@@ -86,14 +89,19 @@ def train(
         raise ValueError(f"batch_size must be a multiple of the {processes()} processes, got {config.batch_size}")
     state.generator.train()
     state.discriminator.train()
-    minibatches = Minibatches(images, labels, rows, config, device)
+    with closing(Minibatches(images, labels, rows, config, device)) as minibatches:
+        yield from _steps(state, config, minibatches, recorder_for(device) if graphs else None)
+
+
+def _steps(
+    state: TrainingState, config: TrainingConfig, minibatches: Minibatches, recorder: Recorder | None
+) -> Iterator[Step]:
     updates: dict[str, Update] = {
         "generator": partial(update_generator, state, config, minibatches),
         "discriminator": partial(update_discriminator, state, config, minibatches),
     }
     if not config.adversarial:
         del updates["generator"]
-    recorder = recorder_for(device) if graphs else None
     recorded = Recorded(updates, state, recorder) if recorder is not None else None
     while state.step < config.steps:
         lr, updated = config.lr_at(state.step), config.updated(state.step)

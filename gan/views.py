@@ -4,8 +4,10 @@ A view is read by bilinear sampling, which at twice the network's size takes exa
 whole picture. Larger images are sampled more finely, and the samples averaged, so that no pixel is passed over.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gan.parallel import processes, share
@@ -35,10 +37,10 @@ def full_view(images: Tensor, size: int) -> Tensor:
     return viewed
 
 
-def check_squares(images: Tensor, size: int, channels: int | None = None) -> None:
+def check_squares(images: Tensor | NDArray[np.uint8], size: int, channels: int | None = None) -> None:
     """Raise ValueError unless `images` are uint8 [N, S, S, C] with S >= size, and C = channels if these are given."""
-    square = images.dim() == 4 and images.shape[1] == images.shape[2] >= size
-    if images.dtype != torch.uint8 or not square or channels not in (None, images.shape[3]):
+    square = images.ndim == 4 and images.shape[1] == images.shape[2] >= size
+    if str(images.dtype) not in ("uint8", "torch.uint8") or not square or channels not in (None, images.shape[3]):
         raise ValueError(
             f"images must be uint8 [N, {size}, {size}, {channels or 'C'}] or larger squares, "
             f"got {images.dtype} {tuple(images.shape)}"

@@ -33,7 +33,7 @@ BLOCK = 4096  # larger images that are gathered at once
 class TrainingSet:
     """The images that a network is trained on, and the images held out from training."""
 
-    images: Tensor  # uint8 [N, H, W, C], the whole packed set (see `to_tensors`)
+    images: Tensor | np.ndarray  # uint8 [N, H, W, C], the whole packed set (see `for_training`)
     labels: Tensor | None  # int64 [N], for class-conditional networks only
     rows: Tensor  # int64 [M], sorted: the images to train on
     held_out: Tensor  # int64 [recipe.held_out], sorted: images held out from training, drawn by the recipe's seed
@@ -68,7 +68,7 @@ def training_set(recipe: Recipe, run: Run) -> TrainingSet:
     }
     if recipe.held_out:
         summary["held_out"] = recipe.held_out
-    images, labels = to_tensors(packed, recipe, run.device)
+    images, labels = for_training(packed, recipe, run.device)
     return TrainingSet(images, labels, torch.from_numpy(rows), torch.from_numpy(held_out), pairs, summary)
 
 
@@ -148,27 +148,28 @@ def split(images: int, dropped: np.ndarray, held_out: int, seed: int) -> tuple[n
     return np.flatnonzero(keep), drawn
 
 
-def full_views(images: Tensor, rows: Tensor, size: int) -> Tensor:
+def full_views(images: Tensor | np.ndarray, rows: Tensor, size: int) -> Tensor:
     """Return whole images at the network's size, uint8 [M, size, size, C], on their own device.
 
     images: uint8 [N, S, S, C] with S >= size. rows: int64 [M], the indices of those wanted.
     """
+    images = images if isinstance(images, Tensor) else as_tensor(images)
     rows = rows.to(images.device)
     if images.shape[1] == size:
         return images[rows]
     return torch.cat([gan.full_view(images[part], size) for part in rows.split(BLOCK)])
 
 
-def to_tensors(packed: PackedSet, recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor | None]:
+def for_training(packed: PackedSet, recipe: Recipe, device: torch.device) -> tuple[Tensor | np.ndarray, Tensor | None]:
     """Return the images, uint8 [N, H, W, C], and the labels, int64 [N], or None if the networks take no labels.
 
-    The images are copied to a GPU if they fill at most half of its memory. Otherwise they stay a memory map on the CPU.
+    The images are copied to a GPU if they fill at most half of its memory. Otherwise they stay a memory map, whose file
+    is read as the steps come (`gan.train`).
     """
     labels = torch.from_numpy(packed.labels.copy()) if recipe.conditional and packed.labels is not None else None
-    images = as_tensor(packed.images)
-    if device.type == "cuda" and images.nbytes <= torch.cuda.get_device_properties(device).total_memory // 2:
-        images = images.to(device)
-    return images, labels
+    if device.type == "cuda" and packed.images.nbytes <= torch.cuda.get_device_properties(device).total_memory // 2:
+        return as_tensor(packed.images).to(device), labels
+    return packed.images, labels
 
 
 def as_tensor(images: np.ndarray) -> Tensor:

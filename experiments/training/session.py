@@ -33,7 +33,7 @@ from experiments.training.files import (
     STATE,
     SUMMARY,
 )
-from experiments.training.images import TrainingSet, as_begun, check_set, to_tensors, training_set
+from experiments.training.images import TrainingSet, as_begun, check_set, for_training, training_set
 from experiments.training.limits import check_limits
 from experiments.training.monitor import LOOKS, Monitor
 from experiments.training.recipe import Recipe
@@ -143,7 +143,7 @@ def _assist(recipe: Recipe, out: Path, run: Run) -> None:
     rows = broadcast(None)  # when it returns, rank 0 has also packed the set and checked the folder
     quiet = dataclasses.replace(run, say=lambda text: None, progress=silent)
     state = _begin(recipe, out, quiet)
-    images, labels = to_tensors(load(recipe.dataset, quiet), recipe, run.device)
+    images, labels = for_training(load(recipe.dataset, quiet), recipe, run.device)
     for _ in gan.train(state, images, recipe.training, labels=labels, rows=rows):
         pass
 

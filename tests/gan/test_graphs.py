@@ -129,19 +129,6 @@ def test_a_resumed_recorded_run_equals_the_uninterrupted_one(monkeypatch, tmp_pa
     assert recorder.replayed and all(torch.equal(value, learnt[key]) for key, value in tensors(resumed).items())
 
 
-def test_images_off_the_device_and_labels_come_through_buffers():
-    labels, rows = torch.arange(37) % 10, torch.arange(3, 36)
-    there, elsewhere = (minibatches.Minibatches(IMAGES, labels, rows, CONFIG, torch.device("cpu")) for _ in range(2))
-    elsewhere._batch = torch.zeros(8, 16, 16, 3, dtype=torch.uint8)  # as if the networks were on a GPU
-    for step in (0, 1, 5, 3, 29):
-        chosen = rows[minibatches.minibatch_indices(len(rows), CONFIG, step)]
-        for buffers in (there, elsewhere):
-            buffers.load(step)
-            assert torch.equal(buffers.labels()[0], labels[chosen])
-            if CONFIG.updated(step) == "discriminator":
-                assert torch.equal(buffers.images(), IMAGES[chosen])
-
-
 def test_without_graphs_updates_run_one_by_one(monkeypatch):
     state = gan.new_state(ARCH, CONFIG)
     recorder = recorded_by(state, monkeypatch)

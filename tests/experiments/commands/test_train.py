@@ -1,6 +1,9 @@
 """The command `train`: what it prints, where it writes, and that naming recipes costs no torch."""
 
+import errno
 import json
+import os
+import pickle
 import subprocess
 import sys
 
@@ -50,6 +53,41 @@ def test_a_dry_run_says_what_would_be_trained(workplace, capsys):
     out = workplace.run.runs_root / "train" / "imagenet32-half"
     assert line == f"would train 6,250 minibatches on cpu into {out}, from the start"
     assert not out.exists()
+
+
+@pytest.fixture
+def official(workplace):
+    """ImageNet-32's ten training batches of four images each; the last image is the first one again."""
+    planes = np.random.default_rng(0).integers(0, 256, (40, 3072), dtype=np.uint8)
+    planes[-1] = planes[0]
+    folder = workplace.run.data_root / "imagenet32"
+    folder.mkdir(parents=True)
+    for n in range(10):
+        batch = {"data": planes[4 * n : 4 * n + 4], "labels": [1, 7, 500, 1000], "mean": planes.mean(axis=0)}
+        (folder / f"train_data_batch_{n + 1}").write_bytes(pickle.dumps(batch, protocol=2))
+
+
+def test_the_official_imagenet32(workplace, official, capsys):
+    recipe, line = dry(workplace, capsys, "imagenet32-official")
+    assert recipe["dataset"] == "imagenet32-train" and recipe["dedup"] == {"method": "phash", "radius": 4}
+    assert line.startswith(f"would train {60 * 1_281_167 // 128:,} minibatches on cpu into ")
+    smaller = [f"--set={value}" for value in ("width=2", "training.images=32", "training.batch_size=8")]
+    assert workplace.main("train", "imagenet32-official", *smaller) == 0
+    assert "imagenet32-train: 39 images, 1 near-duplicate removed" in capsys.readouterr().err
+    out = workplace.run.runs_root / "train" / "imagenet32-official"
+    summary = json.loads((out / "training.json").read_text())
+    assert summary["images_seen"] == 32 and (out / "removed.csv").read_text() == "index,kept\n39,0\n"
+    assert summary["data"]["images"] == 40 and summary["data"]["kept"] == 39
+
+
+def test_a_disk_that_fails_while_it_trains_is_one_line(workplace, recipe, capsys, monkeypatch):
+    def failing(*given):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "preadv", failing)
+    assert workplace.main("train", recipe) == 2
+    file = workplace.run.runs_root / "packed" / "tiny-imagenet-32" / "images.u8"
+    assert capsys.readouterr().err.splitlines()[-1] == f"dcgan-eval: Input/output error: {file}"
 
 
 def test_a_tracker_of_the_users_own_is_told_of_every_look(workplace, recipe, capsys):

@@ -17,7 +17,10 @@ def test_a_recipe_says_what_it_is(name):
     recipe = load_recipe(name)
     assert recipe.name == name
     assert is_name(recipe.dataset), recipe.dataset
-    arch, side = recipe.architecture, int(re.search(r"\d+$", recipe.dataset.replace("svhn-train", "32")).group())
+    arch, side = (
+        recipe.architecture,
+        int(re.search(r"\d+$", recipe.dataset.replace("svhn-train", "32").removesuffix("-train")).group()),
+    )
     views = ("imagenet32-views", "imagenet32-contrast")  # of photographs twice as large
     assert arch.size == (side // 2 if name in views else side)
     assert arch.channels == (1 if "mnist" in recipe.dataset else 3)
@@ -40,6 +43,7 @@ def test_the_systems_of_the_paper_and_the_write_ups_are_there():
 # rate, weight decay, minibatch: the authors' code where it has the system, what trains where it does not
 SETTINGS = {
     "imagenet32": (2e-4, 0.0, 128),
+    "imagenet32-official": (2e-4, 0.0, 128),
     "imagenet32-half": (2e-4, 0.0, 16),
     "imagenet32-views": (2e-4, 0.0, 128),
     "imagenet32-contrast": (4e-4, 0.0, 128),
@@ -70,7 +74,7 @@ def test_settings_are_the_authors_where_they_have_some(name):
 
 def test_the_papers_imagenet_network_whole_and_at_half_width():
     whole = gan.PRESETS["imagenet32"]
-    assert load_recipe("imagenet32").architecture == whole
+    assert load_recipe("imagenet32").architecture == load_recipe("imagenet32-official").architecture == whole
     assert load_recipe("imagenet32-half").architecture == dataclasses.replace(whole, width=64)
 
 

@@ -1,0 +1,1 @@
+"""How fast minibatches are read that do not lie on the networks' device."""
