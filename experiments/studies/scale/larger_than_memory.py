@@ -20,24 +20,33 @@ import pandas as pd
 from evaluation.l2svm import pose
 from evaluation.newton import newton
 from experiments.run import console
-from experiments.studies.benchmark_few_labels import synthetic_features
 from experiments.studies.program import new_parser, write_table
 
 PIECE = 2**24  # bytes of a plain read
-ROWS = 4096
+ROWS = 4096  # written at once
+RANK = 64
+SHIFTS = 4096  # the noise is drawn once; each block takes its rows in another order, from another column on
 
 
 def write(file: Path, rows: int, width: int) -> np.ndarray:
     """Write the features, unless the file has its length already. Return the classes of all rows."""
-    labels = [
-        np.random.default_rng((1, start)).integers(0, 10, min(ROWS, rows - start)) for start in range(0, rows, ROWS)
-    ]
-    if not file.exists() or file.stat().st_size != rows * width * 2:
-        with file.open("wb") as out:
-            for number, part in enumerate(console.progress(labels, total=len(labels), desc="write", unit="block")):
-                out.write(synthetic_features(part, width, number).astype(np.float16).data)
-            os.fsync(out.fileno())
-    return np.concatenate(labels)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, rows)
+    if file.exists() and file.stat().st_size == rows * width * 2:
+        return labels
+    means = 0.3 * rng.standard_normal((10, RANK), np.float32)
+    basis = rng.standard_normal((RANK, width), np.float32) / RANK**0.5
+    noise = 0.5 * rng.standard_normal((ROWS, width + SHIFTS), np.float32)
+    with file.open("wb") as out:
+        for start in console.progress(range(0, rows, ROWS), total=-(-rows // ROWS), desc="write", unit="block"):
+            codes = means[labels[start : start + ROWS]]
+            codes = codes + rng.standard_normal(codes.shape, np.float32)
+            shift = rng.integers(SHIFTS)
+            x = codes @ basis + noise[rng.permutation(ROWS)[: len(codes)], shift : shift + width]
+            out.write(np.where(x > 0, x, 0.2 * x).astype(np.float16).data)
+        out.flush()
+        os.fsync(out.fileno())
+    return labels
 
 
 def forget(file: Path) -> None:
