@@ -23,11 +23,12 @@ from experiments import cli
 from tests.printed import PAGES, ROOT, blocks, commands, words
 from tests.workplace import Workplace, learnable
 
-LONG, SLOW, WHOLE, FACES = (
+LONG, SLOW, WHOLE, FACES, OFFICIAL = (
     "takes minutes or hours",
     "takes many seconds",
     "needs all of CIFAR-10",
     "needs the faces that it was trained on",
+    "needs the official files of ImageNet-32",
 )
 INSTEAD = {  # printed -> what is run instead, and why
     "dcgan-eval train mnist-32 --set width=64 --set training.batch_size=32 --set training.images=90_000": (
@@ -59,6 +60,17 @@ INSTEAD = {  # printed -> what is run instead, and why
     "dcgan-eval look memorised faces-64": (
         "dcgan-eval look memorised faces-64 --data tiny-imagenet-64 --samples 100",
         FACES,
+    ),
+    "dcgan-eval data imagenet32-train imagenet32-val": ("dcgan-eval data cifar10-train cifar10-test", OFFICIAL),
+    "dcgan-eval dedup imagenet32-train --method phash --radius 4": (
+        "dcgan-eval dedup cifar10-train --method phash --radius 4",
+        OFFICIAL,
+    ),
+    "dcgan-eval train imagenet32-official": ("dcgan-eval train imagenet32-official --dry-run", OFFICIAL),
+    "torchrun --nnodes 8 --nproc-per-node 1 --rdzv-backend c10d --rdzv-endpoint node1:29400 "
+    "-m experiments eval imagenet32-contrast --table imagenet32 --store float16": (
+        "torchrun --nproc-per-node 1 -m experiments eval imagenet32-contrast --table imagenet32 --store float16",
+        "takes eight machines",
     ),
     "dcgan-eval compare RUN mynet.py:network": (
         "dcgan-eval compare imagenet32-half imagenet32-contrast",

@@ -29,18 +29,23 @@ RANK = 64
 
 def synthetic(rows: int, width: int, seed: int, *, spread: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
     """Features float32 [rows, width] like a discriminator's, and their classes int64 [rows], 0 to 9."""
+    labels = np.random.default_rng(seed).integers(0, 10, rows)
+    return synthetic_features(labels, width, seed, spread=spread), labels
+
+
+def synthetic_features(labels: np.ndarray, width: int, seed: int, *, spread: float = 0.3) -> np.ndarray:
+    """Features float32 [N, width] of rows of these classes, int64 [N], 0 to 9."""
     directions = np.random.default_rng(0)  # the same for every seed
     basis = directions.normal(size=(RANK, width)).astype(np.float32) / RANK**0.5
     means = spread * directions.normal(size=(10, RANK)).astype(np.float32)
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 10, rows)
-    X = np.empty((rows, width), np.float32)
-    for start in range(0, rows, 4096):
+    rng = np.random.default_rng((seed, 1))
+    X = np.empty((len(labels), width), np.float32)
+    for start in range(0, len(labels), 4096):
         part = slice(start, start + 4096)
         codes = means[labels[part]] + rng.standard_normal((len(labels[part]), RANK), dtype=np.float32)
         x = codes @ basis + 0.5 * rng.standard_normal((len(codes), width), dtype=np.float32)
         X[part] = np.where(x > 0, x, 0.2 * x)
-    return X, labels
+    return X
 
 
 def main(argv: list[str] | None = None) -> None:
