@@ -8,12 +8,14 @@ memory once. Several processes may hold a matrix together: products with rows ar
 rows are the whole matrix's.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from evaluation.processes import Processes
 from evaluation.streamed import Streamed, streamed
@@ -77,12 +79,18 @@ class Rows:
         """
         rows = max(self._block, least)
         if self._streamed is not None:
-            for where, x in self._streamed.blocks(rows, pinned=self.device.type == "cuda"):
-                yield where, x.to(self.device).to(self.dtype)
-            return
-        for start in range(0, self.n, rows):
-            where = slice(start, min(start + rows, self.n))
-            yield where, self._X[where].to(self.device).to(self.dtype)
+            source = self._streamed.blocks(rows, pinned=self.device.type == "cuda")
+        else:
+            parts = (slice(start, min(start + rows, self.n)) for start in range(0, self.n, rows))
+            source = ((where, self._X[where]) for where in parts)
+        converted: Tensor | None = None  # one place for all blocks: fresh memory takes as long as the conversion
+        for where, x in source:
+            x = x.to(self.device)
+            if x.dtype != self.dtype:
+                if converted is None:
+                    converted = torch.empty(min(rows, self.n), x.shape[1], dtype=self.dtype, device=self.device)
+                x = converted[: len(x)].copy_(x)
+            yield where, x
 
     def chosen(self, index: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Yield (which columns, those columns of [X 1]) of some rows of all processes, in every process: [m, columns].
@@ -107,10 +115,10 @@ class Rows:
 
     def scores(self, W: Tensor) -> Tensor:
         """Return W [X 1]' as float64 [k, n]."""
-        W = W.to(self.dtype)
+        weight, bias = self._split(W)
         scores = torch.empty(len(W), self.n, dtype=torch.float64, device=self.device)
         for rows, x in self.blocks(len(W)):
-            scores[:, rows] = (x @ W[:, :-1].T + W[:, -1]).T
+            scores[:, rows] = linear(x, weight, bias).T
         return scores
 
     def there_and_back(
@@ -122,16 +130,20 @@ class Rows:
         scores: where to write them; by default a new tensor.
         The second product is summed over all processes.
         """
-        W = W.to(self.dtype)
+        weight, bias = self._split(W)
         if scores is None:
             scores = torch.empty(len(W), self.n, dtype=torch.float64, device=self.device)
         back = torch.zeros(len(W), self.width, dtype=torch.float64, device=self.device)
         for rows, x in self.blocks(len(W)):
-            scores[:, rows] = (x @ W[:, :-1].T + W[:, -1]).T
+            scores[:, rows] = linear(x, weight, bias).T
             returned = way_back(scores[:, rows], rows)
             back[:, :-1] += returned.to(self.dtype) @ x
             back[:, -1] += returned.sum(1)
         return scores, self.processes.sum(back)
+
+    def _split(self, W: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weights [k, D] and intercepts [k] in `dtype`, contiguous: products with them are faster."""
+        return W[:, :-1].to(self.dtype).contiguous(), W[:, -1].to(self.dtype).contiguous()
 
     def back(self, beta: Tensor) -> Tensor:
         """Return beta [X 1] as float64 [k, D + 1], for beta [k, n], summed over all processes."""
@@ -153,7 +165,9 @@ class Rows:
     def _square(self) -> float:
         square, bad = 0.0, dict[int, str]()
         for rows, x in self.blocks():
-            norm = float(torch.linalg.vector_norm(x, dtype=torch.float64))
+            norm = float(torch.linalg.vector_norm(x))
+            if not math.isfinite(norm):  # in float64 it may be finite
+                norm = float(torch.linalg.vector_norm(x, dtype=torch.float64))
             square += norm * norm
             suspects = torch.nonzero(~torch.isfinite(x.sum(1)))[:, 0]  # the sum of finite numbers may overflow, too
             for i in suspects.tolist():
