@@ -52,16 +52,26 @@ def _leading_hessians(problem: Problem, C: float, scores: Tensor, which: Tensor)
     h = len(space.leading)
     hessians = torch.zeros(len(which), h, h, dtype=torch.float64, device=scores.device)
     mass = torch.zeros(len(which), 1, dtype=torch.float64, device=scores.device)
-    for rows in problem.parts(max(h, len(which))):
-        Z, weights = space.coordinates[rows], active(problem, scores[which, rows], which, rows).mul_(2 * C)
-        mass += weights.sum(1, keepdim=True)
-        for hessian, weight in zip(hessians, weights, strict=True):
-            index = torch.nonzero(weight)[:, 0]
-            chosen = Z[index]
-            hessian += (weight[index, None].to(Z.dtype) * chosen).T @ chosen
+    for rows in problem.parts(h):
+        for part in torch.arange(len(which), device=which.device).split(h):
+            Z, some = space.coordinates[rows], which[part]
+            weights = active(problem, scores[some, rows], some, rows).mul_(2 * C)
+            mass[part] += weights.sum(1, keepdim=True)
+            if torch.equal(weights, weights[:1].expand_as(weights)):  # so it is at first, when all rows are active
+                hessians[part] += _weighted_products(Z, weights[0])
+                continue
+            for place, weight in zip(part.tolist(), weights, strict=True):
+                hessians[place] += _weighted_products(Z, weight)
     problem.processes.sum(hessians)
     hessians.diagonal(dim1=1, dim2=2).add_(1)
     return hessians, problem.processes.sum(mass)
+
+
+def _weighted_products(Z: Tensor, weight: Tensor) -> Tensor:
+    """Return Z' S Z [h, h] for rows Z [m, h] of weights [m], most of which may be zero."""
+    index = torch.nonzero(weight)[:, 0]
+    chosen = Z[index]
+    return (weight[index, None].to(Z.dtype) * chosen).T @ chosen
 
 
 def _factors(hessians: Tensor) -> list[Tensor]:

@@ -279,7 +279,7 @@ def pose(
     positive = None if factor is None else torch.from_numpy(factor).to(rows.device)
     if positive is not None:  # rows are sampled by their mean weight over the problems
         drawn = s * (1 + (positive[labels] - 1) / len(classes))
-    space = find_space(rows, drawn)
+    space = find_space(rows, drawn, len(targets))
     return Problem(rows, labels, targets.to(rows.device), s, space, positive, largest_C, processes), classes
 
 

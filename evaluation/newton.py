@@ -67,7 +67,7 @@ def newton_by_rows(
             if bool((solution.gap <= tol).all()):
                 return solution
         rows = Rows(problem.rows.X, device=problem.rows.device, double=True, sharded=problem.processes.count > 1)
-        problem = replace(problem, rows=rows, space=find_space(rows, problem.sample_weight))
+        problem = replace(problem, rows=rows, space=find_space(rows, problem.sample_weight, len(problem.targets)))
     solution = _by_products(problem, C, tol, max_iter, start, damped_cholesky)
     yield
     return solution

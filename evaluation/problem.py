@@ -57,7 +57,7 @@ class Problem:
 
     def signs(self, which: Tensor | slice = slice(None), rows: slice = slice(None)) -> Tensor:
         """Return float64 [u, rows], +1 for the target and -1 for the rest."""
-        return 2.0 * self._positive(which, rows).double() - 1
+        return self._positive(which, rows).double().mul_(2).sub_(1)
 
     def weights(self, which: Tensor | slice = slice(None), rows: slice = slice(None)) -> Tensor:
         """Return the weights of rows in some of the problems: float64 [u, rows], or [1, rows] if they are the same."""

@@ -8,6 +8,7 @@ these. Newton steps along the leading directions cost no pass over X. The other 
 help to precondition the full step.
 """
 
+import math
 from dataclasses import dataclass
 
 import scipy.linalg
@@ -19,7 +20,8 @@ from evaluation.rows import COLUMNS, Rows
 SAMPLE = 2500  # directions are taken from a sample of so many rows, or from all rows if there are fewer
 FULL_COST = 1e10  # up to this n (D + 1)^2 all directions are leading ones, and the solution is exact
 RANK = 512  # otherwise, so many directions are kept
-LEADING = 256  # so many of them are leading ones, along which every class has its own exact Hessian
+LEADING = 256  # at most so many of them are leading ones, along which every class has its own exact Hessian
+READING = 128  # a pass takes as long for one problem as the products of so many take: 20 from memory, 100 from a disk
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Subspace:
         return self.leading.shape[0] == self.leading.shape[1]
 
 
-def find_space(rows: Rows, sample_weight: Tensor) -> RowKernel | Subspace:
-    """Find what suits the shape of X. If rows are sampled, only rows with a positive weight are drawn.
+def find_space(rows: Rows, sample_weight: Tensor, problems: int) -> RowKernel | Subspace:
+    """Find what suits the shape of X and the number of problems. Only rows with a positive weight are sampled.
 
     sample_weight: float64 [n], of this process's rows.
     """
@@ -61,7 +63,16 @@ def find_space(rows: Rows, sample_weight: Tensor) -> RowKernel | Subspace:
         return _all_directions(rows)
     if rows.few:
         return RowKernel(_inner_products(rows, torch.arange(rows.total)))
-    return _sampled(rows, sample_weight)
+    return _sampled(rows, sample_weight, leading_directions(rows.width, problems))
+
+
+def leading_directions(width: int, problems: int) -> int:
+    """Return along how many directions to take exact Hessians, so that one costs about as much as a pass over X.
+
+    For each row, all problems' Hessians along h directions take 2 h^2 operations a problem, and a pass takes
+    4 (D + 1), but no less than reading the row does.
+    """
+    return min(LEADING, math.ceil(math.sqrt(2 * width * max(1, READING / problems))))
 
 
 def _all_directions(rows: Rows) -> Subspace:
@@ -70,7 +81,7 @@ def _all_directions(rows: Rows) -> Subspace:
     return Subspace(leading, _coordinates(rows, leading), leading[:0], none, tail=0.0)
 
 
-def _sampled(rows: Rows, sample_weight: Tensor) -> Subspace:
+def _sampled(rows: Rows, sample_weight: Tensor, h: int) -> Subspace:
     index, weight = _sample(rows, sample_weight)
     root = weight.sqrt()[:, None].to(rows.dtype)
     products = _inner_products(rows, index, root).div_(weight.sum())
@@ -80,8 +91,7 @@ def _sampled(rows: Rows, sample_weight: Tensor) -> Subspace:
     tail = float(squares[min(r, RANK) :].max()) if min(r, RANK) < len(squares) else 0.0
     r = min(r, RANK)
     basis = _orthonormal(rows, index, V[:, :r].mul_(root / (squares[:r] * weight.sum()).sqrt().to(rows.dtype)))
-    leading = basis[:LEADING]
-    return Subspace(leading, _coordinates(rows, leading), basis[LEADING:], squares[LEADING:r], max(tail, 0.0))
+    return Subspace(basis[:h], _coordinates(rows, basis[:h]), basis[h:], squares[h:r], max(tail, 0.0))
 
 
 def _sample(rows: Rows, sample_weight: Tensor) -> tuple[Tensor, Tensor]:
