@@ -26,7 +26,8 @@ from features.errors import blamed
 CHUNK = 1024  # rows of a chunk of stored features
 SHARE = 0.7  # of a GPU's free memory that features and classifier may take
 SOLVER_BYTES = 2**30  # what the solver takes beside the features, whatever their number of columns,
-SOLVER_COLUMN_BYTES = 40_000  # and for each column: a sample of 2,500 rows in float32, four times over
+SOLVER_COLUMN_BYTES = 40_000  # and for each column: a sample of 2,500 rows in float32, four times over,
+SOLVER_SCORE_BYTES = 40  # and for each row and class: scores and what is computed from them
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Extraction:
             store.merge([checksum for part in everyones(store.checksums) for checksum in part])
         return [store.array() for store in stores]
 
-    def for_classifier(self, run: Run) -> list[np.ndarray] | list[Tensor]:
+    def for_classifier(self, run: Run, classes: int) -> list[np.ndarray] | list[Tensor]:
         """Return this process's rows (see `rows_of`) of the features of each part.
 
         They are tensors [N, D] on the run's GPU if features and classifier fit there together, in each process, else
@@ -79,7 +80,7 @@ class Extraction:
         shares = [rows_of(len(part)) for part in self.images]
         rows = sum(part.stop - part.start for part in shares)
         row_bytes = self._width * np.dtype(self.dtype).itemsize
-        needed = rows * row_bytes + self._width * SOLVER_COLUMN_BYTES + SOLVER_BYTES
+        needed = rows * (row_bytes + classes * SOLVER_SCORE_BYTES) + self._width * SOLVER_COLUMN_BYTES + SOLVER_BYTES
         if not all(everyones(needed <= SHARE * free_bytes(run.device))):
             return [X[part] for X, part in zip(self.stored(run), shares, strict=True)]
         check_same(self.keys, "networks or images")

@@ -185,7 +185,7 @@ class FeatureClassification(Measurement):
         if self.contender.standardised:
             return standardised(*extract_features(self, run))
         with _room_explained(self.spec):
-            return extraction(self).for_classifier(run)
+            return extraction(self).for_classifier(run, len(np.unique(self.train.labels)))
 
 
 def prepare(

@@ -175,7 +175,8 @@ def test_features_are_stored_where_they_leave_the_solver_no_room(
 ) -> None:
     wanted = svm.extraction(prepared)
     width = features.feature_width(prepared.contender.backbone)
-    needed = (640 + 128) * width * 4 + extraction.SOLVER_BYTES + width * extraction.SOLVER_COLUMN_BYTES
+    needed = (640 + 128) * (width * 4 + 10 * extraction.SOLVER_SCORE_BYTES)
+    needed += extraction.SOLVER_BYTES + width * extraction.SOLVER_COLUMN_BYTES
     for free, kind in ((needed / extraction.SHARE + 1, torch.Tensor), (needed / extraction.SHARE - 1, np.memmap)):
         monkeypatch.setattr(extraction, "free_bytes", lambda device, free=free: free)
-        assert all(isinstance(part, kind) for part in wanted.for_classifier(workplace.run))
+        assert all(isinstance(part, kind) for part in wanted.for_classifier(workplace.run, 10))
