@@ -11,7 +11,9 @@ from experiments import studies
 SHARED = {"__init__", "program", "timing"}  # no programs
 FOLDER = Path(*studies.__path__)
 PROGRAMS = sorted(
-    {path.stem for path in FOLDER.glob("*.py")} - SHARED | {path.parent.name for path in FOLDER.glob("*/__main__.py")}
+    {path.stem for path in FOLDER.glob("*.py")} - SHARED
+    | {path.parent.name for path in FOLDER.glob("*/__main__.py")}
+    | {f"scale.{path.stem}" for path in FOLDER.glob("scale/[a-z]*.py")}
 )
 
 
@@ -28,5 +30,7 @@ def test_help_and_the_command_of_the_docstring(name: str, capsys: pytest.Capture
 def test_every_program_that_docs_and_makefile_name_is_here() -> None:
     root = Path(*studies.__path__).parents[1]
     files = [root / "Makefile", root / "README.md", root / "CHANGELOG.md", *(root / "docs").glob("*.md")]
-    named = {name for file in files for name in re.findall(r"experiments\.studies\.([a-z_]+)", file.read_text())}
+    named = {
+        name for file in files for name in re.findall(r"experiments\.studies\.((?:scale\.)?[a-z_]+)", file.read_text())
+    }
     assert len(named) > 8 and named <= set(PROGRAMS)
