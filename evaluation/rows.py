@@ -24,6 +24,7 @@ FEW_ROWS = 2500  # with at most so many rows, their inner products are cheap
 SMALL_BYTES = 2**22  # X of at most so many bytes in float32 is computed in float64: free, better for unscaled features
 BLOCK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # about the last-level cache; on a GPU, enough to hide the launches
 RESIDENT_SHARE = 0.7  # X stays on the GPU if it takes less than this share of the free memory; else it is streamed
+FILLED = 16  # problems: the width of a vector register, in float32
 COLUMNS = 1024  # of chosen rows that are held at once
 
 Features = np.ndarray | Tensor  # X [n, D]
@@ -118,7 +119,7 @@ class Rows:
         weight, bias = self._split(W)
         scores = torch.empty(len(W), self.n, dtype=torch.float64, device=self.device)
         for rows, x in self.blocks(len(W)):
-            scores[:, rows] = linear(x, weight, bias).T
+            scores[:, rows] = linear(x, weight, bias)[:, : len(W)].T
         return scores
 
     def there_and_back(
@@ -133,16 +134,22 @@ class Rows:
         weight, bias = self._split(W)
         if scores is None:
             scores = torch.empty(len(W), self.n, dtype=torch.float64, device=self.device)
-        back = torch.zeros(len(W), self.width, dtype=torch.float64, device=self.device)
+        back = torch.zeros(len(W), self.width - 1, dtype=torch.float64, device=self.device)  # faster without the ones
+        ones = back.new_zeros(len(W))
         for rows, x in self.blocks(len(W)):
-            scores[:, rows] = linear(x, weight, bias).T
+            scores[:, rows] = linear(x, weight, bias)[:, : len(W)].T
             returned = way_back(scores[:, rows], rows)
-            back[:, :-1] += returned.to(self.dtype) @ x
-            back[:, -1] += returned.sum(1)
-        return scores, self.processes.sum(back)
+            back += returned.to(self.dtype) @ x
+            ones += returned.sum(1)
+        return scores, self.processes.sum(torch.cat([back, ones[:, None]], 1))
 
     def _split(self, W: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weights [k, D] and intercepts [k] in `dtype`, contiguous: products with them are faster."""
+        """Return weights [k, D] and intercepts [k] in `dtype`, in the form in which products with them are fastest.
+
+        They are contiguous; ten are made sixteen, with zeros: a CPU multiplies those in three quarters of the time.
+        """
+        if FILLED // 2 < len(W) < FILLED and self.device.type == "cpu":
+            W = torch.cat([W, W.new_zeros(FILLED - len(W), self.width)])
         return W[:, :-1].to(self.dtype).contiguous(), W[:, -1].to(self.dtype).contiguous()
 
     def back(self, beta: Tensor) -> Tensor:
