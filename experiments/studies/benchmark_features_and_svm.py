@@ -78,9 +78,14 @@ def objective(model: LinearSVC | evaluation.L2SVM, X: np.ndarray, y: np.ndarray,
     targets = model.classes_[1:] if len(model.classes_) == 2 else model.classes_
     values = []
     for target, w, b in zip(targets, model.coef_.astype(np.float64), model.intercept_, strict=True):
-        slack = np.maximum(0, 1 - np.where(y == target, 1, -1) * (X @ w + b))
-        values.append(0.5 * (w @ w + b * b) + C * (slack @ slack))
+        values.append(objective_of_class(w, b, X, y == target, C))
     return np.array(values)
+
+
+def objective_of_class(w: np.ndarray, b: float, X: np.ndarray, positive: np.ndarray, C: float) -> float:
+    """Return the primal objective of one problem. positive: bool [n], the rows of the class."""
+    slack = np.maximum(0, 1 - np.where(positive, 1, -1) * (X @ w + b))
+    return 0.5 * (w @ w + b * b) + C * (slack @ slack)
 
 
 def main(argv: list[str] | None = None) -> None:

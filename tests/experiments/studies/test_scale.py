@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from evaluation import streamed
-from experiments.studies.scale import larger_than_memory, several_processes
+from experiments.studies.scale import larger_than_memory, many_classes, several_processes
 
 
 def test_a_file_is_streamed_and_its_passes_are_counted(tmp_path, monkeypatch, capsys):
@@ -35,6 +35,16 @@ def test_times_are_compared_round_by_round():
     )
     assert row["seconds"] == 4.0 and row["ratio"] == 1.0
     assert row["objective_difference"] == pytest.approx(0.1) and row["equal_predictions"] == 0.5
+
+
+def test_many_classes_are_compared_at_one_objective(tmp_path, capsys):
+    arguments = ["--rows", "600", "--width", "40", "--classes", "30", "--C", "0.1", "--compared", "3", "--repeats", "1"]
+    many_classes.main([*arguments, "--out", str(tmp_path / "out.csv")])
+    ours, *theirs = pd.read_csv(tmp_path / "out.csv").to_dict("records")
+    assert ours["classes"] == 30 and ours["gap"] <= 1e-3 and 0 < ours["accuracy"] < 1
+    assert [row["class"] for row in theirs] == [0, 14, 29]
+    assert all(abs(row["objective_ratio"] - 1) <= 2e-3 and row["seconds_a_class"] > 0 for row in theirs)
+    assert "times as long as L2SVM" in capsys.readouterr().out
 
 
 @pytest.mark.slow
