@@ -1,5 +1,7 @@
 """A matrix that is large for memory is read from its file, ahead of use, and gives the same fits."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -62,8 +64,12 @@ def test_a_file_that_ends_early_is_named(mapped, tmp_path):
 
 
 def test_a_pass_that_is_left_early_ends_its_reads(mapped):
-    for _ in Streamed(mapped.filename, mapped.offset, mapped.shape, mapped.dtype).blocks(10):
-        break
+    before = threading.active_count()
+    blocks = Streamed(mapped.filename, mapped.offset, mapped.shape, mapped.dtype).blocks(10)
+    next(blocks)
+    assert threading.active_count() > before
+    blocks.close()
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("way", WAYS)
