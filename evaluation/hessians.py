@@ -12,6 +12,7 @@ from torch import Tensor
 from evaluation.problem import Problem, active
 from evaluation.subspace import Subspace, damped_cholesky, from_basis, to_basis
 
+LONG = 8
 TAIL_SHARE = 0.5  # this share of `Subspace.tail` is taken as the curvature beyond the subspace
 
 Solve = Callable[[Tensor, Tensor], Tensor]  # of vectors [m, .] and of the place of each one's problem, int64 [m]
@@ -52,7 +53,7 @@ def _leading_hessians(problem: Problem, C: float, scores: Tensor, which: Tensor)
     h = len(space.leading)
     hessians = torch.zeros(len(which), h, h, dtype=torch.float64, device=scores.device)
     mass = torch.zeros(len(which), 1, dtype=torch.float64, device=scores.device)
-    for rows in problem.parts(h):
+    for rows in problem.parts(h // LONG):
         for part in torch.arange(len(which), device=which.device).split(h):
             Z, some = space.coordinates[rows], which[part]
             weights = active(problem, scores[some, rows], some, rows).mul_(2 * C)

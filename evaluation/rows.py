@@ -11,6 +11,7 @@ rows are the whole matrix's.
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,10 +24,13 @@ from evaluation.streamed import Streamed, streamed
 FEW_ROWS = 2500  # with at most so many rows, their inner products are cheap
 SMALL_BYTES = 2**22  # X of at most so many bytes in float32 is computed in float64: free, better for unscaled features
 BLOCK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # about the last-level cache; on a GPU, enough to hide the launches
+CONVERTED_BYTES = 2**23  # of a block that is converted on the CPU: it stays in the cache between its uses
+ROWS_A_PROBLEM = 4  # a block has at least so many rows for each problem: products with fewer take longer
 RESIDENT_SHARE = 0.7  # X stays on the GPU if it takes less than this share of the free memory; else it is streamed
 FILLED = 16  # problems: the width of a vector register, in float32
 COLUMNS = 1024  # of chosen rows that are held at once
 
+T = TypeVar("T")
 Features = np.ndarray | Tensor  # X [n, D]
 
 
@@ -67,20 +71,22 @@ class Rows:
         self.dtype = torch.float64 if double or small else torch.promote_types(self._X.dtype, torch.float32)
         if self.device.type == "cuda" and X.nbytes < RESIDENT_SHARE * torch.cuda.mem_get_info(self.device)[0]:
             self._X = self._X.to(self.device)  # a tensor that is there already is not copied
-        row_bytes = max(1, X.shape[1]) * self.dtype.itemsize
-        self._block = max(16, BLOCK_BYTES.get(self.device.type, BLOCK_BYTES["cpu"]) // row_bytes)
+        size = BLOCK_BYTES.get(self.device.type, BLOCK_BYTES["cpu"])
+        if self._X.dtype != self.dtype and self.device.type == "cpu":
+            size = min(size, CONVERTED_BYTES)
+        self._block = max(16, size // (max(1, X.shape[1]) * self.dtype.itemsize))
         self._streamed: Streamed | None = None  # from its file
         if isinstance(X, np.ndarray) and self._X.device.type == "cpu":
             self._streamed = streamed(X)
 
-    def blocks(self, least: int = 1) -> Iterator[tuple[slice, Tensor]]:
+    def blocks(self, problems: int = 1) -> Iterator[tuple[slice, Tensor]]:
         """Yield (which rows, their features [rows, D]); from a file, every other time from last to first.
 
-        least: a block has at least so many rows, if there are. A block is valid until the next one is taken.
+        problems: how many a block is used for at once. A block is valid until the next one is taken.
         """
-        rows = max(self._block, least)
+        rows = max(self._block, ROWS_A_PROBLEM * problems)
         if self._streamed is not None:
-            source = self._streamed.blocks(rows, pinned=self.device.type == "cuda")
+            source = _one_thread_fewer(self._streamed.blocks(rows, pinned=self.device.type == "cuda"))
         else:
             parts = (slice(start, min(start + rows, self.n)) for start in range(0, self.n, rows))
             source = ((where, self._X[where]) for where in parts)
@@ -187,6 +193,16 @@ class Rows:
                 "leave such rows out or extract them again"
             )
         return square
+
+
+def _one_thread_fewer(blocks: Iterator[T]) -> Iterator[T]:
+    """Leave a core to those that read: whenever they take one, all threads that compute would wait for the last one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield from blocks
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _as_tensor(X: Features) -> Tensor:

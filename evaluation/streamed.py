@@ -1,14 +1,18 @@
 """Rows of a matrix that is larger than memory: read from its file into buffers, ahead of their use.
 
 A memory map would do, but its pages count as the process's memory, and they are read one fault at a time. Here, threads
-read the next blocks while one is in use. Every other pass runs backwards, so that it begins with what the system's page
-cache still holds of the last one.
+read the next blocks while one is in use. A file that the page cache cannot hold is read past it, where the system can:
+copies through the cache would take a third of two cores. Every other pass over a smaller one runs backwards, so that it
+begins with what the cache still holds of the last one.
 """
 
+import math
 import mmap
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +20,8 @@ import torch
 from torch import Tensor
 
 MEMORY_SHARE = 0.5  # of the machine's memory: the pages of smaller files stay in the page cache, and are mapped
-AHEAD = 2  # blocks read while one is in use, each by a thread of its own
+AHEAD = 4  # blocks read while one is in use, each by a thread of its own
+ALIGNED = 4096  # bytes to which place, length and memory of a read past the page cache are multiples
 
 
 class Streamed:
@@ -26,8 +31,9 @@ class Streamed:
     """
 
     def __init__(self, file: str | os.PathLike[str], offset: int, shape: tuple[int, int], dtype: np.dtype) -> None:
-        self.file, self.offset, self.shape, self.dtype = Path(file), offset, shape, dtype
-        self._row_bytes = shape[1] * dtype.itemsize
+        self.file, self.offset, self.shape = Path(file), offset, shape
+        self.dtype = torch.from_numpy(np.empty(0, dtype)).dtype
+        self._row_bytes = shape[1] * self.dtype.itemsize
         self._backwards = False
 
     def blocks(self, rows: int, *, pinned: bool = False) -> Iterator[tuple[slice, Tensor]]:
@@ -39,44 +45,71 @@ class Streamed:
         if self._backwards:
             starts.reverse()
         self._backwards = not self._backwards
-        length = min(rows, self.shape[0])
-        dtype = torch.from_numpy(np.empty(0, self.dtype)).dtype
-        buffers = [
-            torch.empty(length, self.shape[1], dtype=dtype, pin_memory=pinned)
-            for _ in range(min(AHEAD + 1, len(starts)))
-        ]
-        waiting: list[tuple[slice, Tensor, Future[None]]] = []
-        with self.file.open("rb", buffering=0) as file, ThreadPoolExecutor(AHEAD) as threads:
+        buffers = [self._buffer(min(rows, self.shape[0]), pinned) for _ in range(min(AHEAD + 1, len(starts)))]
+        waiting: list[tuple[slice, Future[Tensor]]] = []
+        with self._open() as file, ThreadPoolExecutor(AHEAD) as threads:
 
             def read(number: int) -> None:
                 where = slice(starts[number], min(starts[number] + rows, self.shape[0]))
-                part = buffers[number % len(buffers)][: where.stop - where.start]
-                waiting.append((where, part, threads.submit(self._read, file.fileno(), where.start, part)))
+                waiting.append((where, threads.submit(self._read, file, where, buffers[number % len(buffers)])))
 
             for number in range(min(AHEAD, len(starts))):
                 read(number)
             for number in range(len(starts)):
                 if number + AHEAD < len(starts):
                     read(number + AHEAD)
-                where, part, done = waiting.pop(0)
-                done.result()
-                yield where, part
+                where, done = waiting.pop(0)
+                yield where, done.result()
 
     def take(self, index: Tensor) -> Tensor:
         """Return some rows [m, D], by their indices int64 [m]."""
-        out = torch.from_numpy(np.empty((len(index), self.shape[1]), self.dtype))
-        with self.file.open("rb", buffering=0) as file:
+        out, buffer = torch.empty(len(index), self.shape[1], dtype=self.dtype), self._buffer(1)
+        with self._open() as file:
             for place, row in enumerate(index.tolist()):
-                self._read(file.fileno(), row, out[place : place + 1])
+                out[place] = self._read(file, slice(row, row + 1), buffer)[0]
         return out
 
-    def _read(self, descriptor: int, row: int, into: Tensor) -> None:
-        place, at = into.numpy().data.cast("B"), self.offset + row * self._row_bytes
-        while len(place):
-            count = os.preadv(descriptor, [place], at)
-            if not count:
-                raise OSError(f"{self.file} ends before row {row + len(into)} of {self.shape[0]}; make it again")
-            place, at = place[count:], at + count
+    def _open(self) -> FileIO:
+        past_cache = self.file.stat().st_size > _memory()
+        return open(self.file, "rb", buffering=0, opener=_open_past_cache if past_cache else None)
+
+    def _buffer(self, rows: int, pinned: bool = False) -> Tensor:
+        """Return aligned memory, uint8, for the whole pages of the file that hold so many rows."""
+        size = rows * self._row_bytes + 2 * ALIGNED
+        memory = torch.empty(size + ALIGNED, dtype=torch.uint8, pin_memory=pinned)
+        return memory[-memory.data_ptr() % ALIGNED :][:size]
+
+    def _read(self, file: FileIO, where: slice, buffer: Tensor) -> Tensor:
+        """Read rows into a buffer, and return them there: [rows, D]."""
+        begin, end = (self.offset + row * self._row_bytes for row in (where.start, where.stop))
+        if os.fstat(file.fileno()).st_size < end:
+            raise OSError(f"{self.file} ends before row {where.stop} of {self.shape[0]}; make it again")
+        lead = begin % ALIGNED
+        place = memoryview(buffer.numpy())[: math.ceil((lead + end - begin) / ALIGNED) * ALIGNED]
+        count = 0
+        while count < lead + end - begin:
+            found = os.preadv(file.fileno(), [place[count:]], begin - lead + count)
+            if not found:
+                raise OSError(f"{self.file} became shorter while it was read; make it again")
+            count += found
+        return buffer[lead : lead + end - begin].view(self.dtype).view(-1, self.shape[1])
+
+
+def _open_past_cache(path: str, flags: int) -> int:
+    """Open a file to be read past the page cache, or through it where the file system cannot do that."""
+    with suppress(AttributeError, OSError):
+        descriptor = os.open(path, flags | os.O_DIRECT)
+        try:
+            os.preadv(descriptor, [mmap.mmap(-1, ALIGNED)], 0)
+            return descriptor
+        except OSError:
+            os.close(descriptor)
+    return os.open(path, flags)
+
+
+def _memory() -> int:
+    """Return the bytes of the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def streamed(X: np.ndarray) -> Streamed | None:
@@ -88,8 +121,9 @@ def streamed(X: np.ndarray) -> Streamed | None:
         owner = owner.base
     if mapped is None or mapped.mode == "c" or mapped.filename is None or not isinstance(owner, mmap.mmap):
         return None
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if not X.flags.c_contiguous or not X.size or os.path.getsize(mapped.filename) <= MEMORY_SHARE * memory:
+    if not (X.flags.c_contiguous and X.flags.aligned and X.size):
+        return None
+    if os.path.getsize(mapped.filename) <= MEMORY_SHARE * _memory():
         return None
     begin = np.frombuffer(owner, np.uint8).ctypes.data
     at = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY + X.ctypes.data - begin

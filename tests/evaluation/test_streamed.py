@@ -1,5 +1,8 @@
 """A matrix that is large for memory is read from its file, ahead of use, and gives the same fits."""
 
+import errno
+import fcntl
+import os
 import threading
 
 import numpy as np
@@ -15,9 +18,19 @@ from evaluation.streamed import Streamed, streamed
 WAYS = {"all directions": (1e10, 0), "rows": (0, 2500), "passes": (0, 0)}
 
 
-@pytest.fixture(autouse=True)
-def every_file_is_large(monkeypatch):
+@pytest.fixture(autouse=True, params=["through the cache", "past the cache"])
+def every_file_is_large(request, monkeypatch):
     monkeypatch.setattr(streamed_module, "MEMORY_SHARE", 0)
+    if request.param == "past the cache":
+        monkeypatch.setattr(streamed_module, "_memory", lambda: 0)
+
+
+@pytest.fixture
+def flags(monkeypatch):
+    """The flags of every file that os.open opens."""
+    found, system = [], os.open
+    monkeypatch.setattr(os, "open", lambda path, flags: found.append(flags) or system(path, flags))
+    return found
 
 
 @pytest.fixture(params=[np.float16, np.float32, np.float64])
@@ -52,6 +65,7 @@ def test_what_is_no_file_or_is_small_is_not_streamed(mapped, tmp_path, monkeypat
     for X in (np.array(mapped), changed, mapped[::2], mapped[:, :5], mapped[:0], fortran):
         assert streamed(X) is None
     monkeypatch.setattr(streamed_module, "MEMORY_SHARE", 0.5)
+    monkeypatch.setattr(streamed_module, "_memory", lambda: 2**40)
     assert streamed(mapped) is None
 
 
@@ -61,6 +75,37 @@ def test_a_file_that_ends_early_is_named(mapped, tmp_path):
         file.truncate(5000)
     with pytest.raises(OSError, match=r"X.npy ends before row .* of 500; make it again"):
         list(source.blocks(10))
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="this system reads files through its cache only")
+def test_a_file_that_the_cache_cannot_hold_is_read_past_it(mapped, flags, monkeypatch):
+    X = mapped[3:]
+    monkeypatch.setattr(streamed_module, "_memory", lambda: 2**50)
+    list(streamed(X).blocks(100))
+    assert not any(used & os.O_DIRECT for used in flags)
+    monkeypatch.setattr(streamed_module, "_memory", lambda: 0)
+    list(streamed(X).blocks(100))
+    assert flags and flags[0] & os.O_DIRECT
+
+
+@pytest.mark.parametrize("where", ["open", "preadv"])
+def test_a_file_system_that_cannot_is_read_through_the_cache(where, mapped, monkeypatch):
+    system = getattr(os, where)
+
+    def refuses(first, *rest):
+        flags = rest[0] if where == "open" else fcntl.fcntl(first, fcntl.F_GETFL)
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return system(first, *rest)
+
+    monkeypatch.setattr(streamed_module, "_memory", lambda: 0)
+    monkeypatch.setattr(os, where, refuses)
+    assert np.array_equal(np.concatenate([x.clone() for _, x in streamed(mapped).blocks(70)]), mapped)
+
+
+def test_rows_that_are_not_aligned_are_mapped(tmp_path):
+    (tmp_path / "odd").write_bytes(bytes(1 + 4 * 6))
+    assert streamed(np.memmap(tmp_path / "odd", np.float32, "r", offset=1, shape=(2, 3))) is None
 
 
 def test_a_pass_that_is_left_early_ends_its_reads(mapped):
