@@ -12,7 +12,7 @@ from torch import Tensor
 from evaluation.problem import Problem, active
 from evaluation.subspace import Subspace, damped_cholesky, from_basis, to_basis
 
-LONG = 8
+LONG = 8  # parts are so many times as long as others: few of their rows are active, and short ones take as long
 TAIL_SHARE = 0.5  # this share of `Subspace.tail` is taken as the curvature beyond the subspace
 
 Solve = Callable[[Tensor, Tensor], Tensor]  # of vectors [m, .] and of the place of each one's problem, int64 [m]

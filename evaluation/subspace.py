@@ -21,6 +21,7 @@ SAMPLE = 2500  # directions are taken from a sample of so many rows, or from all
 FULL_COST = 1e10  # up to this n (D + 1)^2 all directions are leading ones, and the solution is exact
 RANK = 512  # otherwise, so many directions are kept
 LEADING = 256  # at most so many of them are leading ones, along which every class has its own exact Hessian
+ACTIVE = 0.25  # share of the rows that are active, over the iterations
 READING = 128  # a pass takes as long for one problem as the products of so many take: 20 from memory, 100 from a disk
 
 
@@ -69,10 +70,10 @@ def find_space(rows: Rows, sample_weight: Tensor, problems: int) -> RowKernel | 
 def leading_directions(width: int, problems: int) -> int:
     """Return along how many directions to take exact Hessians, so that one costs about as much as a pass over X.
 
-    For each row, all problems' Hessians along h directions take 2 h^2 operations a problem, and a pass takes
-    4 (D + 1), but no less than reading the row does.
+    For each row, all problems' Hessians along h directions take 2 h^2 operations a problem for which the row is active,
+    and a pass takes 4 (D + 1), but no less than reading the row does.
     """
-    return min(LEADING, math.ceil(math.sqrt(2 * width * max(1, READING / problems))))
+    return min(LEADING, math.ceil(math.sqrt(2 * width * max(1, READING / problems) / ACTIVE)))
 
 
 def _all_directions(rows: Rows) -> Subspace:
