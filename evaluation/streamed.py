@@ -85,7 +85,7 @@ class Streamed:
         if os.fstat(file.fileno()).st_size < end:
             raise OSError(f"{self.file} ends before row {where.stop} of {self.shape[0]}; make it again")
         lead = begin % ALIGNED
-        place = memoryview(buffer.numpy())[: math.ceil((lead + end - begin) / ALIGNED) * ALIGNED]
+        place = buffer.numpy().data[: math.ceil((lead + end - begin) / ALIGNED) * ALIGNED]
         count = 0
         while count < lead + end - begin:
             found = os.preadv(file.fileno(), [place[count:]], begin - lead + count)
