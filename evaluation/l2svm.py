@@ -101,8 +101,9 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         class_weight of an unknown class, a C times the mean squared length of a row beyond 1e12, or a sparse X that
         takes more than 4 GiB as a dense array.
         """
-        check_options([self.C], tol=self.tol, max_iter=self.max_iter)
-        X, y = check_fit(X, y, self, Processes(self.sharded))
+        processes = Processes(self.sharded)
+        check_options([self.C], tol=self.tol, max_iter=self.max_iter, processes=processes)
+        X, y = check_fit(X, y, self, processes)
         how: Any = {"device": self.device, "class_weight": self.class_weight, "sharded": self.sharded}
         problem, classes = pose(X, y, sample_weight, [self.C], **how)
         return self._adopt(classes, problem, run(newton(problem, self.C, tol=self.tol, max_iter=self.max_iter)))
@@ -162,8 +163,9 @@ def l2svm_path(
     >>> [round(float(svm.objective_[0]), 2) for svm in evaluation.l2svm_path(X, y, [0.01, 0.1])]
     [0.3, 1.09]
     """
-    check_options(Cs, tol=tol, max_iter=max_iter)
-    X, y = check_fit(X, y, processes=Processes(sharded))
+    processes = Processes(sharded)
+    check_options(Cs, tol=tol, max_iter=max_iter, processes=processes)
+    X, y = check_fit(X, y, processes=processes)
     how: Any = {"device": device, "class_weight": class_weight, "sharded": sharded}
     problem, classes = pose(X, y, sample_weight, Cs, **how)
     solution = None
@@ -189,9 +191,13 @@ def check_fit(
 
 
 def _checked(X: Features, y: np.ndarray, svm: L2SVM | None, sharded: bool) -> tuple[Features, np.ndarray]:
-    if sharded and len(X) == 0 == len(y) and X.ndim == 2 and X.shape[1]:
+    shape: Sequence[int] = getattr(X, "shape", ())
+    if sharded and len(shape) == 2 and shape[0] == 0 < shape[1] and np.shape(y) == (0,):
         if svm is not None:
-            svm.n_features_in_ = X.shape[1]
+            svm.n_features_in_ = shape[1]
+        if not isinstance(X, Tensor):
+            X = np.asarray(_dense(X, 7))
+            X = X if X.dtype in DTYPES else X.astype(DTYPES[0])
         return X, np.asarray(y)
     if not isinstance(X, Tensor):
         X, how = _dense(X, 7), {"dtype": DTYPES, "ensure_all_finite": False}
@@ -252,8 +258,9 @@ def pose(
     Raises ValueError for unfit rows and labels, and for one of Cs that is too large for the rows (see STRENGTH).
     """
     processes = Processes(sharded)
-    classes, weight = processes.together(lambda: _classes_and_weight(y, sample_weight))
-    classes = np.unique(np.concatenate(processes.gathered(classes)))
+    classes, weight = processes.together(lambda: _classes_and_weight(y, sample_weight, processes.count > 1))
+    seen = [part for part in processes.gathered(classes) if len(part)] or [classes]  # of no rows the type says nothing
+    classes = np.unique(np.concatenate(seen))
     if len(classes) < 2:
         raise ValueError(f"labels must hold at least two classes, got one class only: {classes.tolist()}")
     class_index = np.searchsorted(classes, y)
@@ -283,11 +290,15 @@ def pose(
     return Problem(rows, labels, targets.to(rows.device), s, space, positive, largest_C, processes), classes
 
 
-def _classes_and_weight(y: np.ndarray, sample_weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the classes of these rows and the rows' weights, float64 [n]."""
+def _classes_and_weight(
+    y: np.ndarray, sample_weight: np.ndarray | None, sharded: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes of these rows and the rows' weights, float64 [n]; all may be zero if they are sharded."""
     if not len(y):
         return y[:0], np.ones(0)
     check_classification_targets(y)
+    if sharded and sample_weight is not None and np.shape(sample_weight) == y.shape and not np.any(sample_weight):
+        return np.unique(y), np.zeros(len(y))
     return np.unique(y), _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
 
 
@@ -317,8 +328,15 @@ def winners(scores: np.ndarray) -> np.ndarray:
     return scores.argmax(0) if len(scores) > 1 else (scores[0] > 0).astype(np.int64)
 
 
-def check_options(Cs: Sequence[float], *, tol: float, max_iter: int) -> None:
-    """Raise ValueError unless every option is in its range."""
+def check_options(Cs: Sequence[float], *, tol: float, max_iter: int, processes: Processes = ALONE) -> None:
+    """Raise ValueError, in every process, unless every option is in its range, and the same in all processes."""
+    processes.together(lambda: _check_ranges(Cs, tol, max_iter))
+    asked = processes.gathered(([*map(float, Cs)], float(tol), int(max_iter)))
+    if any(other != asked[0] for other in asked):
+        raise ValueError(f"C, tol and max_iter must be the same in every process, got {asked}")
+
+
+def _check_ranges(Cs: Sequence[float], tol: float, max_iter: int) -> None:
     for name, value in [*(("C", C) for C in Cs), ("tol", tol)]:
         if not isinstance(value, Real) or not 0 < value <= sys.float_info.max:  # larger whole numbers are no float64
             raise ValueError(f"{name} must be a positive, finite number, got {value!r}")

@@ -100,10 +100,10 @@ def select_C(
     >>> chosen.C == min(tried["C"] for tried in chosen.grid)  # all are right, so the smallest
     True
     """
-    check_options(Cs, tol=tol, max_iter=max_iter)
+    processes = Processes(sharded)
+    check_options(Cs, tol=tol, max_iter=max_iter, processes=processes)
     if len(Cs) == 0:
         raise ValueError("Cs must hold at least one value, got none")
-    processes = Processes(sharded)
     X, y = check_fit(X, y, processes=processes)
     holdout, held = _checked(holdout, y, processes)
     weight = np.ones(len(y))
@@ -137,8 +137,8 @@ def fit_selected(
     >>> svm.C == chosen.C, svm.score(X, y)
     (True, 1.0)
     """
-    check_options([selection.C], tol=tol, max_iter=max_iter)
     posed = selection.problem
+    check_options([selection.C], tol=tol, max_iter=max_iter, processes=posed.processes)
     X, y = check_fit(X, y, processes=posed.processes)
     posed.processes.together(lambda: _check_same(X, y, selection))
     problem = dataclasses.replace(posed, sample_weight=torch.ones_like(posed.sample_weight))
