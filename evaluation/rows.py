@@ -173,7 +173,7 @@ class Rows:
         at a time is held.
         """
         square = self.processes.together(self._square)
-        return 1 + sum(self.processes.gathered(square)) / self.total
+        return 1 + sum(self.processes.gathered(square)) / max(1, self.total)
 
     def _square(self) -> float:
         square, bad = 0.0, dict[int, str]()
