@@ -70,7 +70,8 @@ class Streamed:
         return out
 
     def _open(self) -> FileIO:
-        past_cache = self.shape[0] * self._row_bytes > _memory()  # the rest of the file is not for this process
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # torchrun's processes on this machine, each with its rows
+        past_cache = self.shape[0] * self._row_bytes * beside > _memory()
         return open(self.file, "rb", buffering=0, opener=_open_past_cache if past_cache else None)
 
     def _buffer(self, rows: int, pinned: bool = False) -> Tensor:

@@ -99,7 +99,10 @@ def test_a_file_that_the_cache_cannot_hold_is_read_past_it(mapped, flags, monkey
     monkeypatch.setattr(streamed_module, "_memory", lambda: 2**50)
     list(streamed(X).blocks(100))
     assert not any(used & os.O_DIRECT for used in flags)
-    monkeypatch.setattr(streamed_module, "_memory", lambda: 0)
+    monkeypatch.setattr(streamed_module, "_memory", lambda: 2 * X.nbytes)
+    list(streamed(X).blocks(100))
+    assert not any(used & os.O_DIRECT for used in flags)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     list(streamed(X).blocks(100))
     assert flags and flags[0] & os.O_DIRECT
 
