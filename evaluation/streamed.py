@@ -2,8 +2,8 @@
 
 A memory map would do, but its pages count as the process's memory, and they are read one fault at a time. Here, threads
 read the next blocks while one is in use. What the page cache cannot hold is read past it, where the system can: copies
-through the cache took 3 to 20 times as much processor time. Every other pass over less runs backwards, so that it
-begins with what the cache still holds of the last one.
+through the cache took 3 to 20 times as much processor time. Every other pass runs backwards, so that it begins with
+what the cache still holds of the last one.
 """
 
 import math
@@ -72,7 +72,8 @@ class Streamed:
         return out
 
     def _open(self) -> FileIO:
-        past_cache = self.shape[0] * self._row_bytes > _memory()  # the rest of the file is not for this process
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # torchrun's processes on this machine, each with its rows
+        past_cache = self.shape[0] * self._row_bytes * beside > _memory()
 
         def opener(path: str, flags: int) -> int:
             descriptor = (_open_past_cache if past_cache else os.open)(path, flags)

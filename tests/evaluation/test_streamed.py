@@ -98,13 +98,13 @@ def test_a_map_keeps_its_file_when_the_name_is_removed_or_given_to_another(other
         list(source.blocks(100))
 
 
-def test_a_read_that_fails_names_the_file(mapped, monkeypatch):
-    def fails(*arguments):
+def test_a_failing_disk_is_an_error_that_names_the_file(mapped, monkeypatch):
+    def failing(*given):
         raise OSError(errno.EIO, "Input/output error")
 
     source = streamed(mapped)
-    monkeypatch.setattr(os, "preadv", fails)
-    with pytest.raises(OSError, match=r"Input/output error: '.*X.npy'"):
+    monkeypatch.setattr(os, "preadv", failing)
+    with pytest.raises(OSError, match=r"Input/output error: .*X\.npy"):
         list(source.blocks(10))
 
 
@@ -114,8 +114,11 @@ def test_a_file_that_the_cache_cannot_hold_is_read_past_it(mapped, flags, monkey
     monkeypatch.setattr(streamed_module, "_memory", lambda: 2**50)
     list(streamed(X).blocks(100))
     assert not any(used & os.O_DIRECT for used in flags)
+    monkeypatch.setattr(streamed_module, "_memory", lambda: 2 * X.nbytes)
+    list(streamed(X).blocks(100))
+    assert not any(used & os.O_DIRECT for used in flags)
     flags.clear()
-    monkeypatch.setattr(streamed_module, "_memory", lambda: 0)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     list(streamed(X).blocks(100))
     assert flags and flags[0] & os.O_DIRECT
 
@@ -162,6 +165,17 @@ def test_a_pass_that_fails_leaves_no_threads_while_its_error_is_kept(mapped, mon
         assert error
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_pass_computes_with_one_thread_fewer(mapped, monkeypatch):
+    threads = [4]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    blocks = Rows(mapped).blocks()
+    next(blocks)
+    assert threads == [4, 3]
+    blocks.close()
+    assert threads == [4, 3, 4]
 
 
 @pytest.mark.parametrize("way", WAYS)

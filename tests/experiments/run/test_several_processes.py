@@ -51,14 +51,15 @@ class Place:
             for what, array in (("images", images), ("labels", labels.astype(np.uint8))):
                 self.digests[f"{split} {what}"] = hashlib.sha256(array).hexdigest()
 
-    def begin(self, runs: str, processes: int, *arguments: str, die: str = "") -> subprocess.Popen:
+    def begin(self, runs: str, processes: int, *arguments: str, die: str = "", choice: str = "") -> subprocess.Popen:
         """Start a command in RUNS_ROOT `runs`."""
         folder, log = self.root / runs, self.root / f"{runs}.log"
         folder.mkdir(exist_ok=True)
         if not (folder / "packed").exists():
             (folder / "packed").symlink_to(self.root / "packed")
         log.write_text("")
-        how = {"DIGESTS": json.dumps(self.digests), "LOG": str(log), "DIE": die, "PROJECT": str(ROOT), "DEVICE": "cpu"}
+        how = {"DIGESTS": json.dumps(self.digests), "LOG": str(log), "DIE": die, "CHOICE": choice}
+        how |= {"PROJECT": str(ROOT), "DEVICE": "cpu"}
         how |= {"RUNS_ROOT": str(folder), "DATA_ROOT": str(self.root / "data"), "OMP_NUM_THREADS": "1"}
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         return subprocess.Popen(
@@ -79,9 +80,9 @@ class Place:
         """What the last start has logged so far."""
         return (self.root / f"{runs}.log").read_text().splitlines()
 
-    def run(self, runs: str, processes: int, *arguments: str, die: str = "") -> Done:
+    def run(self, runs: str, processes: int, *arguments: str, **how: str) -> Done:
         """Start a command and wait for it."""
-        return self.end(self.begin(runs, processes, *arguments, die=die), runs)
+        return self.end(self.begin(runs, processes, *arguments, **how), runs)
 
     def features(self, runs: str) -> dict[str, bytes]:
         """Every file of stored features with its content."""
@@ -123,6 +124,27 @@ def test_several_processes_measure_what_one_does(place: Place, one: dict, proces
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "choice"),
+    [((NETWORK[0], "--protocol", "cifar10/400-per-class"), ""), (NETWORK, "700")],
+    ids=["draws", "some choose C"],
+)
+def test_several_processes_choose_as_one_does(place: Place, arguments: tuple[str, ...], choice: str) -> None:
+    answers = []
+    for processes in (1, 2):
+        runs = f"choice{choice}n{processes}"
+        done = place.run(runs, processes, "eval", *arguments, choice=choice)
+        assert done.code == 0, done.err
+        (file,) = (place.root / runs / "records").glob("*.jsonl")
+        answers.append(json.loads(file.read_text()))
+    alone, together = answers
+    assert together["outcomes"] == alone["outcomes"] and together["value"] == alone["value"]
+    tried = [[entry["accuracy"] for entry in answer["selection"]["grid"]] for answer in answers]
+    assert tried[0] == tried[1] and together["selection"]["C"] == alone["selection"]["C"]
+    assert [answer["selection"].get("rows") for answer in answers] == [int(choice) if choice else None] * 2
+
+
+@pytest.mark.slow
 def test_a_killed_process_ends_extraction_in_one_line_and_costs_its_chunk(place: Place, one: dict) -> None:
     done = place.run("killed", 3, "extract", *NETWORK, die="1 write 5")
     (line,) = done.said
@@ -138,12 +160,14 @@ def test_a_killed_process_ends_extraction_in_one_line_and_costs_its_chunk(place:
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_solver_in_one_line_and_the_features_stay(place: Place, one: dict) -> None:
-    done = place.run("solver", 2, "eval", *NETWORK, die="1 fit_selected 1")
+@pytest.mark.parametrize("die", ["1 fit_selected 1", "1 there_and_back 6"])
+def test_a_killed_process_ends_the_solver_in_one_line_and_the_features_stay(place: Place, one: dict, die: str) -> None:
+    runs = die.replace(" ", "")
+    done = place.run(runs, 2, "eval", *NETWORK, die=die)
     (line,) = done.said
     assert line.startswith("process 1 ended; finished chunks of features stay in ") and done.code != 0
     assert "experiments/run/torchrun.py" not in done.err and done.out == ""  # the only traceback is torchrun's
-    again = place.run("solver", 2, "eval", *NETWORK, "--json")
+    again = place.run(runs, 2, "eval", *NETWORK, "--json")
     assert again.code == 0 and not any("write" in call for call in again.calls)
     assert json.loads(again.out)["value"] == one["value"]
 
