@@ -13,8 +13,9 @@ from typing import TypedDict
 import numpy as np
 import torch
 
-from evaluation.l2svm import L2SVM, Progress, check_fit, check_options, pose, run, winners
+from evaluation.l2svm import L2SVM, Progress, check_fit, check_options, run, winners
 from evaluation.newton import newton
+from evaluation.posing import pose
 from evaluation.problem import Problem, Solution, extrapolate
 from evaluation.processes import Processes
 from evaluation.rows import Features
