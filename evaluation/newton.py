@@ -130,7 +130,8 @@ def _of_all_processes(problem: Problem) -> Problem:
 
 
 def _joined(processes: Processes, values: Tensor, dim: int) -> Tensor:
-    return torch.cat([part.to(values.device) for part in processes.gathered(values)], dim)
+    """Return the values of all processes joined. They travel by the CPU: another process's GPU may not be here."""
+    return torch.cat([part.to(values.device) for part in processes.gathered(values.cpu())], dim)
 
 
 def newton_in_steps(
@@ -159,8 +160,7 @@ def newton_in_steps(
         scores, gradient, objective, gap = evaluate(problem, C, weights, scores=scores)
         passes += 1
         yield
-        goes_on = (gap > tol) & progress.goes_on(gap, objective)
-        unsolved = torch.nonzero(problem.processes.agreed(goes_on))[:, 0]
+        unsolved = torch.nonzero((gap > tol) & progress.goes_on(gap, objective))[:, 0]
         if not len(unsolved) or n_iter.max() == max_iter:
             return Solution(weights, scores, objective, gap, n_iter, passes)
         forcing = torch.where(cut[unsolved], FORCING_SHORT, FORCING)

@@ -128,7 +128,8 @@ def evaluate(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Evaluate at weights in one pass over X. scores: where to write them; by default a new tensor.
 
-    Returns (scores [k, n], gradient [k, D + 1], objective [k], relative duality gap [k]).
+    Returns (scores [k, n], gradient [k, D + 1], objective [k], relative duality gap [k]). The last two decide how a
+    solver goes on, so they are the same to the last bit in every process.
     """
     loss = torch.zeros_like(weights[:, 0])
 
@@ -142,7 +143,8 @@ def evaluate(
     scores, loss_gradient = problem.rows.there_and_back(weights, loss_slope, scores=scores)
     gradient = weights + loss_gradient
     objective = 0.5 * weights.square().sum(1) + problem.processes.sum(loss)
-    return scores, gradient, objective, 0.5 * gradient.square().sum(1) / objective
+    gap = 0.5 * gradient.square().sum(1) / objective
+    return scores, gradient, *problem.processes.agreed(torch.stack([objective, gap]))
 
 
 def line_search(

@@ -25,7 +25,8 @@ FEW_ROWS = 2500  # with at most so many rows, their inner products are cheap
 SMALL_BYTES = 2**22  # X of at most so many bytes in float32 is computed in float64: free, better for unscaled features
 BLOCK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # about the last-level cache; on a GPU, enough to hide the launches
 CONVERTED_BYTES = 2**23  # of a block that is converted on the CPU: it stays in the cache between its uses
-ROWS_A_PROBLEM = 4  # a block has at least so many rows for each problem: products with fewer take longer
+ROWS_A_PROBLEM = 4  # a block has so many rows for each problem, because products with fewer take longer,
+WIDE_BYTES = 2**27  # if it then has no more bytes than these
 RESIDENT_SHARE = 0.7  # X stays on the GPU if it takes less than this share of the free memory; else it is streamed
 FILLED = 16  # problems: the width of a vector register, in float32
 COLUMNS = 1024  # of chosen rows that are held at once
@@ -74,7 +75,8 @@ class Rows:
         size = BLOCK_BYTES.get(self.device.type, BLOCK_BYTES["cpu"])
         if self._X.dtype != self.dtype and self.device.type == "cpu":
             size = min(size, CONVERTED_BYTES)
-        self._block = max(16, size // (max(1, X.shape[1]) * self.dtype.itemsize))
+        row_bytes = max(1, X.shape[1]) * self.dtype.itemsize
+        self._block, self._wide = max(16, size // row_bytes), WIDE_BYTES // row_bytes
         self._streamed: Streamed | None = None  # from its file
         if isinstance(X, np.ndarray) and self._X.device.type == "cpu":
             self._streamed = streamed(X)
@@ -84,7 +86,7 @@ class Rows:
 
         problems: how many a block is used for at once. A block is valid until the next one is taken.
         """
-        rows = max(self._block, ROWS_A_PROBLEM * problems)
+        rows = max(self._block, problems, min(ROWS_A_PROBLEM * problems, self._wide))
         if self._streamed is not None:
             source = _one_thread_fewer(self._streamed.blocks(rows, pinned=self.device.type == "cuda"))
         else:
@@ -173,7 +175,7 @@ class Rows:
         at a time is held.
         """
         square = self.processes.together(self._square)
-        return 1 + sum(self.processes.gathered(square)) / self.total
+        return 1 + sum(self.processes.gathered(square)) / max(1, self.total)
 
     def _square(self) -> float:
         square, bad = 0.0, dict[int, str]()

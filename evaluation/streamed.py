@@ -2,8 +2,8 @@
 
 A memory map would do, but its pages count as the process's memory, and they are read one fault at a time. Here, threads
 read the next blocks while one is in use. What the page cache cannot hold is read past it, where the system can: copies
-through the cache took 3 to 20 times as much processor time. Every other pass over less runs backwards, so that it
-begins with what the cache still holds of the last one.
+through the cache took 3 to 20 times as much processor time. Every other pass runs backwards, so that it begins with
+what the cache still holds of the last one.
 """
 
 import math
@@ -27,7 +27,7 @@ ALIGNED = 4096  # bytes to which place, length and memory of a read past the pag
 class Streamed:
     """Rows [n, D] of a C-ordered matrix in a file. `blocks` and `take` read them; nothing is mapped.
 
-    Raises OSError, with the row, for a file that ends too early.
+    Raises OSError, with the file, if it ends too early or the disk fails.
     """
 
     def __init__(self, file: str | os.PathLike[str], offset: int, shape: tuple[int, int], dtype: np.dtype) -> None:
@@ -70,7 +70,8 @@ class Streamed:
         return out
 
     def _open(self) -> FileIO:
-        past_cache = self.shape[0] * self._row_bytes > _memory()  # the rest of the file is not for this process
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # torchrun's processes on this machine, each with its rows
+        past_cache = self.shape[0] * self._row_bytes * beside > _memory()
         return open(self.file, "rb", buffering=0, opener=_open_past_cache if past_cache else None)
 
     def _buffer(self, rows: int, pinned: bool = False) -> Tensor:
@@ -88,7 +89,10 @@ class Streamed:
         place = buffer.numpy().data[: math.ceil((lead + end - begin) / ALIGNED) * ALIGNED]
         count = 0
         while count < lead + end - begin:
-            found = os.preadv(file.fileno(), [place[count:]], begin - lead + count)
+            try:
+                found = os.preadv(file.fileno(), [place[count:]], begin - lead + count)
+            except OSError as error:  # that of a read names no file
+                raise OSError(error.errno, error.strerror, str(self.file)) from error
             if not found:
                 raise OSError(f"{self.file} became shorter while it was read; make it again")
             count += found
@@ -123,7 +127,11 @@ def streamed(X: np.ndarray) -> Streamed | None:
         return None
     if not (X.flags.c_contiguous and X.flags.aligned and X.size):
         return None
-    if os.path.getsize(mapped.filename) <= MEMORY_SHARE * _memory():
+    try:
+        size = os.path.getsize(mapped.filename)
+    except OSError:  # it was removed, and only the map still holds it
+        return None
+    if size <= MEMORY_SHARE * _memory():
         return None
     begin = np.frombuffer(owner, np.uint8).ctypes.data
     at = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY + X.ctypes.data - begin

@@ -98,9 +98,8 @@ class FeatureStore:
         self._checksums: list[int | None] = [None] * -(-rows // chunk_rows)
         self._first = part[0] == 0
         self._part = _share(len(self._checksums), *part)  # its chunks
-        self._others: list[
-            Any
-        ] = []  # what this process's journal said of other parts: kept, in case it is the only one
+        # what this process's journal said of other parts: kept, since no other journal may say it
+        self._others: list[Any] = []
         self._running = 0  # checksum of the rows of the chunk being written
         self._next = -1  # the row that continues it
         self.rejected = self._verify(progress)

@@ -11,7 +11,7 @@ that task), and NT-Xent between two views of each real image (Chen et al. 2020).
 `train` yields after every step; the caller logs, saves and prints.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -55,14 +55,15 @@ def train(
     labels: Tensor | None = None,
     rows: Tensor | None = None,
     graphs: bool = True,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Train in place from `state.step` to `config.steps`; yield after every minibatch.
 
     `images`: uint8 [N, S, S, C] of the networks' size, or larger squares, of which views are read at that size. They
     lie on the networks' device, or on the CPU when they do not fit there. An np.memmap is read from its file, ahead of
     the steps, and may be larger than memory. `labels`: int64 [N], only for class-conditional networks. `rows`: int64
     [M], the images to train on; all when None. When several processes train together, every process makes the same
-    call. `graphs`: whether a single process on a GPU replays its updates as CUDA graphs.
+    call. `graphs`: whether a single process on a GPU replays its updates as CUDA graphs. Whoever leaves early closes
+    the generator, which ends the reading ahead.
     Raises ValueError for images of another shape or type, for fewer images than one minibatch, for rows that
     are not there, and for missing or superfluous labels; OSError if images cannot be read from their file.
 

@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -94,9 +94,9 @@ def train(
         for name in (SUMMARY, DISCRIMINATOR, GENERATOR):  # those of an earlier run must not pass for this one's
             (out / name).unlink(missing_ok=True)
         monitor = Monitor(out, state, config, data, run, looks=looks, notes=notes)
-        steps = gan.train(state, data.images, config, labels=data.labels, rows=data.rows)
-        shown = _with_progress(steps, state.step, recipe, run)
-        with attached(tracker, recipe, monitor, run) as track:
+        training = gan.train(state, data.images, config, labels=data.labels, rows=data.rows)
+        with closing(training) as steps, attached(tracker, recipe, monitor, run) as track:
+            shown = _with_progress(steps, state.step, recipe, run)
             seconds = loop.run_steps(shown, monitor, run, checkpoint_images=checkpoint_images, track=track)
         _finish(recipe, out, state, data, seconds, run)
     return out / DISCRIMINATOR

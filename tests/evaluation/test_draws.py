@@ -70,3 +70,9 @@ def test_draws_that_name_no_rows_are_refused(draw: list) -> None:
         score_draws(X, y, np.array([draw]), [1.0], X, y)
     with pytest.raises(ValueError, match="equally wide"):
         score_draws(X, y, np.array([[0, 1, 2, 3]]), [1.0], X[:, :2], y)
+
+
+def test_a_process_may_score_no_rows() -> None:
+    X, y = np.eye(4, dtype=np.float32)[np.arange(40) % 4], np.arange(40) % 4
+    right, _ = score_draws(X, y, label_draws(y, 3, seed=0, per_class=5), [0.1, 1.0], X[:0], y[:0])
+    assert right.shape == (3, 2, 0)

@@ -1,5 +1,7 @@
 """The objective's pieces: the gap is the dual's, the line search is exact."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from evaluation.l2svm import pose, run
 from evaluation.newton import newton
 from evaluation.problem import evaluate, extrapolate, line_search, slack
+from evaluation.processes import Processes
 
 
 def posed(seed, classes=3):
@@ -26,6 +29,20 @@ def test_gap_is_primal_minus_dual():
     alpha = 2 * C * s * slack(problem, scores)
     dual = alpha.sum(1) - 0.5 * ((alpha * problem.signs()) @ X1).square().sum(1) - (alpha**2 / (4 * C * s)).sum(1)
     torch.testing.assert_close(gap * objective, objective - dual)
+
+
+def test_objective_and_gap_are_those_of_the_first_process():
+    """Another machine may round otherwise, and would then end at another pass than the first one."""
+
+    class First(Processes):
+        def agreed(self, values):
+            return values + 1
+
+    _, problem = posed(0)
+    weights = torch.ones(3, 7, dtype=torch.float64)
+    _, _, objective, gap = evaluate(problem, 0.7, weights)
+    _, _, *agreed = evaluate(replace(problem, processes=First()), 0.7, weights)
+    torch.testing.assert_close(agreed, [objective + 1, gap + 1])
 
 
 @settings(deadline=None, max_examples=25)

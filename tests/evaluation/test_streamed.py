@@ -77,13 +77,32 @@ def test_a_file_that_ends_early_is_named(mapped, tmp_path):
         list(source.blocks(10))
 
 
+def test_a_failing_disk_is_an_error_that_names_the_file(mapped, monkeypatch):
+    def failing(*given):
+        raise OSError(errno.EIO, "Input/output error")
+
+    source = streamed(mapped)
+    monkeypatch.setattr(os, "preadv", failing)
+    with pytest.raises(OSError, match=r"Input/output error: .*X\.npy"):
+        list(source.blocks(10))
+
+
+def test_a_file_that_was_removed_is_read_through_its_map(mapped):
+    os.unlink(mapped.filename)
+    assert streamed(mapped) is None
+    assert L2SVM(0.1).fit(mapped, np.arange(500) % 3).coef_.shape == (3, 37)
+
+
 @pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="this system reads files through its cache only")
 def test_a_file_that_the_cache_cannot_hold_is_read_past_it(mapped, flags, monkeypatch):
     X = mapped[3:]
     monkeypatch.setattr(streamed_module, "_memory", lambda: 2**50)
     list(streamed(X).blocks(100))
     assert not any(used & os.O_DIRECT for used in flags)
-    monkeypatch.setattr(streamed_module, "_memory", lambda: 0)
+    monkeypatch.setattr(streamed_module, "_memory", lambda: 2 * X.nbytes)
+    list(streamed(X).blocks(100))
+    assert not any(used & os.O_DIRECT for used in flags)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     list(streamed(X).blocks(100))
     assert flags and flags[0] & os.O_DIRECT
 
@@ -115,6 +134,17 @@ def test_a_pass_that_is_left_early_ends_its_reads(mapped):
     assert threading.active_count() > before
     blocks.close()
     assert threading.active_count() == before
+
+
+def test_a_pass_computes_with_one_thread_fewer(mapped, monkeypatch):
+    threads = [4]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    blocks = Rows(mapped).blocks()
+    next(blocks)
+    assert threads == [4, 3]
+    blocks.close()
+    assert threads == [4, 3, 4]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -317,6 +318,14 @@ def test_the_folder_of_a_run_on_other_photographs_is_refused(tmp_path, place):
     put(tmp_path, photographs()[::-1])
     with pytest.raises(UserError, match=r"holds a run on .*choose another folder with --out"):
         run(tmp_path / "out", dataclasses.replace(place, runs_root=tmp_path))
+
+
+def test_a_run_that_is_stopped_reads_nothing_ahead(tmp_path, place):
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        run(tmp_path, place, progress=stop_after(5))
+    assert stopped.tb is not None  # it holds what the run had in its hands
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("read-ahead")]
 
 
 def test_a_damaged_state_is_an_error_that_names_the_fix(tmp_path, place):
