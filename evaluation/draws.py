@@ -82,12 +82,24 @@ def score_draws(
     processes = Processes(sharded)
     lengths = processes.gathered(len(X))
     first = sum(lengths[: processes.rank])
-    for draw in draws:
-        check_rows("a draw", draw, sum(lengths))
-    if X.shape[1:] != X_scored.shape[1:]:
-        raise ValueError(f"X and X_scored must be equally wide, got {list(X.shape)} and {list(X_scored.shape)}")
-    scored = Rows(X_scored, device=device)
-    processes.together(scored.check_finite)
+    y, y_scored = np.asarray(y), np.asarray(y_scored)
+
+    def checked() -> Rows:
+        for draw in draws:
+            check_rows("a draw", draw, sum(lengths))
+        if X.shape[1:] != X_scored.shape[1:]:
+            raise ValueError(f"X and X_scored must be equally wide, got {list(X.shape)} and {list(X_scored.shape)}")
+        if (len(y), len(y_scored)) != (len(X), len(X_scored)):
+            raise ValueError(f"every row of X and X_scored must have one label, got {len(y)} and {len(y_scored)}")
+        if not len(Cs):
+            raise ValueError("Cs must hold at least one value, got none")
+        scored = Rows(X_scored, device=device)
+        scored.check_finite()
+        return scored
+
+    scored = processes.together(checked)
+    if len(set(processes.gathered(np.asarray(draws).tobytes()))) > 1:
+        raise ValueError("draws must be the same in every process")
     right = np.zeros((len(draws), len(Cs), len(y_scored)), np.bool_)
     order = np.argsort(Cs)  # ascending values take the fewest steps
     gap = 0.0

@@ -8,9 +8,9 @@ so the intercept is penalised). LinearSVC holds X seven times over; this module 
 import math
 import sys
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from numbers import Integral, Real
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -18,25 +18,19 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_X_y, column_or_1d
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from torch import Tensor
 
 from evaluation.newton import newton
+from evaluation.posing import ClassWeight, pose
 from evaluation.problem import Problem, Solution
 from evaluation.processes import ALONE, Processes
 from evaluation.rows import Features, Rows
-from evaluation.subspace import find_space
 
 Progress = Callable[..., Iterable]  # as tqdm: progress(iterable, total=, desc=, unit=)
 # Features of these types are taken as they are; others are converted to the first.
 DTYPES = [np.float64, np.float32, np.float16]
-# Largest C times the mean squared length of a row [x 1]. Beyond it no duality gap of 1e-4 can be shown in float64: the
-# rounding of scores, 2e-16, times 2C is then as large as the weights.
-STRENGTH = 1e12
 DENSE_BYTES = 2**32  # of a dense array: a sparse X that would take more is refused
-ClassWeight = Mapping[Any, float] | Literal["balanced"] | None
 T = TypeVar("T")
 
 
@@ -101,8 +95,9 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         class_weight of an unknown class, a C times the mean squared length of a row beyond 1e12, or a sparse X that
         takes more than 4 GiB as a dense array.
         """
-        check_options([self.C], tol=self.tol, max_iter=self.max_iter)
-        X, y = check_fit(X, y, self, Processes(self.sharded))
+        processes = Processes(self.sharded)
+        check_options([self.C], tol=self.tol, max_iter=self.max_iter, processes=processes)
+        X, y = check_fit(X, y, self, processes)
         how: Any = {"device": self.device, "class_weight": self.class_weight, "sharded": self.sharded}
         problem, classes = pose(X, y, sample_weight, [self.C], **how)
         return self._adopt(classes, problem, run(newton(problem, self.C, tol=self.tol, max_iter=self.max_iter)))
@@ -162,8 +157,9 @@ def l2svm_path(
     >>> [round(float(svm.objective_[0]), 2) for svm in evaluation.l2svm_path(X, y, [0.01, 0.1])]
     [0.3, 1.09]
     """
-    check_options(Cs, tol=tol, max_iter=max_iter)
-    X, y = check_fit(X, y, processes=Processes(sharded))
+    processes = Processes(sharded)
+    check_options(Cs, tol=tol, max_iter=max_iter, processes=processes)
+    X, y = check_fit(X, y, processes=processes)
     how: Any = {"device": device, "class_weight": class_weight, "sharded": sharded}
     problem, classes = pose(X, y, sample_weight, Cs, **how)
     solution = None
@@ -189,9 +185,13 @@ def check_fit(
 
 
 def _checked(X: Features, y: np.ndarray, svm: L2SVM | None, sharded: bool) -> tuple[Features, np.ndarray]:
-    if sharded and len(X) == 0 == len(y) and X.ndim == 2 and X.shape[1]:
+    shape: Sequence[int] = getattr(X, "shape", ())
+    if sharded and len(shape) == 2 and shape[0] == 0 < shape[1] and np.shape(y) == (0,):
         if svm is not None:
-            svm.n_features_in_ = X.shape[1]
+            svm.n_features_in_ = shape[1]
+        if not isinstance(X, Tensor):
+            X = np.asarray(_dense(X, 7))
+            X = X if X.dtype in DTYPES else X.astype(DTYPES[0])
         return X, np.asarray(y)
     if not isinstance(X, Tensor):
         X, how = _dense(X, 7), {"dtype": DTYPES, "ensure_all_finite": False}
@@ -237,88 +237,20 @@ def _check_tensor(X: Tensor) -> None:
         raise ValueError(f"X must be float16, float32 or float64 [n, D], got {X.dtype} {list(X.shape)}")
 
 
-def pose(
-    X: Features,
-    y: np.ndarray,
-    sample_weight: np.ndarray | None,
-    Cs: Sequence[float] = (),
-    *,
-    device: torch.device | str | None,
-    class_weight: ClassWeight = None,
-    sharded: bool = False,
-) -> tuple[Problem, np.ndarray]:
-    """Return (the one-vs-rest problems over X, the sorted classes [K]).
-
-    Raises ValueError for unfit rows and labels, and for one of Cs that is too large for the rows (see STRENGTH).
-    """
-    processes = Processes(sharded)
-    classes, weight = processes.together(lambda: _classes_and_weight(y, sample_weight))
-    classes = np.unique(np.concatenate(processes.gathered(classes)))
-    if len(classes) < 2:
-        raise ValueError(f"labels must hold at least two classes, got one class only: {classes.tolist()}")
-    class_index = np.searchsorted(classes, y)
-    mass = np.sum(processes.gathered(np.bincount(class_index, weight, minlength=len(classes))), 0)
-    factor = None if class_weight is None else _class_factors(class_weight, classes, mass)
-    if factor is not None and len(classes) == 2:
-        mass, weight, factor = mass * factor, weight * factor[class_index], None
-    _check_some_weight(mass, factor)
-    heaviest = weight if factor is None else weight * np.maximum(1, factor[class_index])
-    largest = max(processes.gathered(float(heaviest.max(initial=0))))
-    rows = Rows(X, device=device, sharded=sharded)
-    square = rows.check_finite()
-    largest_C = STRENGTH / (square * largest)
-    if unfit := [C for C in Cs if C > largest_C]:
-        fix = f", or take C near {1 / square:.0e}" if square < math.inf else ""
-        raise ValueError(
-            f"C times the mean squared length of a row must be at most {STRENGTH:.0e}, or rounding decides; got C = "
-            f"{unfit[0]:g} and {square:.2g}: scale the features{fix}"
-        )
-    targets = torch.arange(len(classes)) if len(classes) > 2 else torch.tensor([1])
-    labels = torch.from_numpy(class_index.astype(np.int64)).to(rows.device)
-    s = drawn = torch.from_numpy(weight).to(rows.device)
-    positive = None if factor is None else torch.from_numpy(factor).to(rows.device)
-    if positive is not None:  # rows are sampled by their mean weight over the problems
-        drawn = s * (1 + (positive[labels] - 1) / len(classes))
-    space = find_space(rows, drawn, len(targets))
-    return Problem(rows, labels, targets.to(rows.device), s, space, positive, largest_C, processes), classes
-
-
-def _classes_and_weight(y: np.ndarray, sample_weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the classes of these rows and the rows' weights, float64 [n]."""
-    if not len(y):
-        return y[:0], np.ones(0)
-    check_classification_targets(y)
-    return np.unique(y), _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
-
-
-def _class_factors(class_weight: ClassWeight, classes: np.ndarray, mass: np.ndarray) -> np.ndarray:
-    """Return by how much rows of each class are weighted, float64 [K]. mass: the weight of the rows of each class.
-
-    In the problem of a class against the rest, only the rows of that class are weighted, as in LIBLINEAR.
-    """
-    if isinstance(class_weight, str) and class_weight == "balanced":
-        factor = np.divide(mass.sum() / len(classes), mass, out=np.zeros(len(classes)), where=mass > 0)
-    else:
-        factor = compute_class_weight(class_weight, classes=classes, y=classes)
-    if not (np.isfinite(factor) & (factor >= 0)).all():
-        raise ValueError(f"class_weight must hold finite numbers >= 0, got {class_weight!r}")
-    return factor
-
-
-def _check_some_weight(mass: np.ndarray, factor: np.ndarray | None) -> None:
-    """Raise ValueError if all rows of a problem weigh nothing. mass: the weight of the rows of each class, [K]."""
-    weights = mass.sum() if factor is None else mass.sum() - mass + factor * mass
-    if not np.all(weights > 0):
-        raise ValueError("sample_weight must be positive for some row, got zero for all")
-
-
 def winners(scores: np.ndarray) -> np.ndarray:
     """Return the index of the class that wins each row, int64 [n], by scores [k, n] of the one-vs-rest problems."""
     return scores.argmax(0) if len(scores) > 1 else (scores[0] > 0).astype(np.int64)
 
 
-def check_options(Cs: Sequence[float], *, tol: float, max_iter: int) -> None:
-    """Raise ValueError unless every option is in its range."""
+def check_options(Cs: Sequence[float], *, tol: float, max_iter: int, processes: Processes = ALONE) -> None:
+    """Raise ValueError, in every process, unless every option is in its range, and the same in all processes."""
+    processes.together(lambda: _check_ranges(Cs, tol, max_iter))
+    asked = processes.gathered(([*map(float, Cs)], float(tol), int(max_iter)))
+    if any(other != asked[0] for other in asked):
+        raise ValueError(f"C, tol and max_iter must be the same in every process, got {asked}")
+
+
+def _check_ranges(Cs: Sequence[float], tol: float, max_iter: int) -> None:
     for name, value in [*(("C", C) for C in Cs), ("tol", tol)]:
         if not isinstance(value, Real) or not 0 < value <= sys.float_info.max:  # larger whole numbers are no float64
             raise ValueError(f"{name} must be a positive, finite number, got {value!r}")

@@ -10,7 +10,8 @@ rows are the whole matrix's.
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import TypeVar
 
 import numpy as np
@@ -62,9 +63,9 @@ class Rows:
     ) -> None:
         self.X = X
         self._X = _as_tensor(X)
-        self.device = _usable(self._X.device if device is None else device)
-        self.n, self.width = X.shape[0], X.shape[1] + 1
         self.processes = Processes(sharded)
+        self.device = self.processes.together(lambda: _usable(self._X.device if device is None else device))
+        self.n, self.width = X.shape[0], X.shape[1] + 1
         lengths = self.processes.gathered(self.n)
         self.total, self.first = sum(lengths), sum(lengths[: self.processes.rank])
         self.few = self.total <= FEW_ROWS
@@ -93,13 +94,14 @@ class Rows:
             parts = (slice(start, min(start + rows, self.n)) for start in range(0, self.n, rows))
             source = ((where, self._X[where]) for where in parts)
         converted: Tensor | None = None  # one place for all blocks: fresh memory takes as long as the conversion
-        for where, x in source:
-            x = x.to(self.device)
-            if x.dtype != self.dtype:
-                if converted is None:
-                    converted = torch.empty(min(rows, self.n), x.shape[1], dtype=self.dtype, device=self.device)
-                x = converted[: len(x)].copy_(x)
-            yield where, x
+        with closing(source):  # now, however the pass ends: who keeps its error keeps what has not ended
+            for where, x in source:
+                x = x.to(self.device)
+                if x.dtype != self.dtype:
+                    if converted is None:
+                        converted = torch.empty(min(rows, self.n), x.shape[1], dtype=self.dtype, device=self.device)
+                    x = converted[: len(x)].copy_(x)
+                yield where, x
 
     def chosen(self, index: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Yield (which columns, those columns of [X 1]) of some rows of all processes, in every process: [m, columns].
@@ -197,7 +199,7 @@ class Rows:
         return square
 
 
-def _one_thread_fewer(blocks: Iterator[T]) -> Iterator[T]:
+def _one_thread_fewer(blocks: Generator[T, None, None]) -> Generator[T, None, None]:
     """Leave a core to those that read: whenever they take one, all threads that compute would wait for the last one."""
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads - 1))

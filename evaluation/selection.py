@@ -13,8 +13,9 @@ from typing import TypedDict
 import numpy as np
 import torch
 
-from evaluation.l2svm import L2SVM, Progress, check_fit, check_options, pose, run, winners
+from evaluation.l2svm import L2SVM, Progress, check_fit, check_options, run, winners
 from evaluation.newton import newton
+from evaluation.posing import pose
 from evaluation.problem import Problem, Solution, extrapolate
 from evaluation.processes import Processes
 from evaluation.rows import Features
@@ -100,10 +101,10 @@ def select_C(
     >>> chosen.C == min(tried["C"] for tried in chosen.grid)  # all are right, so the smallest
     True
     """
-    check_options(Cs, tol=tol, max_iter=max_iter)
+    processes = Processes(sharded)
+    check_options(Cs, tol=tol, max_iter=max_iter, processes=processes)
     if len(Cs) == 0:
         raise ValueError("Cs must hold at least one value, got none")
-    processes = Processes(sharded)
     X, y = check_fit(X, y, processes=processes)
     holdout, held = _checked(holdout, y, processes)
     weight = np.ones(len(y))
@@ -137,8 +138,8 @@ def fit_selected(
     >>> svm.C == chosen.C, svm.score(X, y)
     (True, 1.0)
     """
-    check_options([selection.C], tol=tol, max_iter=max_iter)
     posed = selection.problem
+    check_options([selection.C], tol=tol, max_iter=max_iter, processes=posed.processes)
     X, y = check_fit(X, y, processes=posed.processes)
     posed.processes.together(lambda: _check_same(X, y, selection))
     problem = dataclasses.replace(posed, sample_weight=torch.ones_like(posed.sample_weight))

@@ -9,7 +9,7 @@ what the cache still holds of the last one.
 import math
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from io import FileIO
@@ -21,22 +21,24 @@ from torch import Tensor
 
 MEMORY_SHARE = 0.5  # of the machine's memory: the pages of smaller files stay in the page cache, and are mapped
 AHEAD = 4  # blocks read while one is in use, each by a thread of its own
+COMPARED = 8  # rows that show whether a file is the one that is mapped
 ALIGNED = 4096  # bytes to which place, length and memory of a read past the page cache are multiples
 
 
 class Streamed:
     """Rows [n, D] of a C-ordered matrix in a file. `blocks` and `take` read them; nothing is mapped.
 
-    Raises OSError, with the file, if it ends too early or the disk fails.
+    Raises OSError, with its name, for a file that ends too early, cannot be read, or is no longer the same file.
     """
 
     def __init__(self, file: str | os.PathLike[str], offset: int, shape: tuple[int, int], dtype: np.dtype) -> None:
         self.file, self.offset, self.shape = Path(file), offset, shape
         self.dtype = torch.from_numpy(np.empty(0, dtype)).dtype
         self._row_bytes = shape[1] * self.dtype.itemsize
+        self._identity = _identity(os.stat(file))
         self._backwards = False
 
-    def blocks(self, rows: int, *, pinned: bool = False) -> Iterator[tuple[slice, Tensor]]:
+    def blocks(self, rows: int, *, pinned: bool = False) -> Generator[tuple[slice, Tensor], None, None]:
         """Yield (which rows, their features [at most `rows`, D]); a block is valid until the next one is taken.
 
         pinned: whether the buffers are in pinned memory, from which copies to a GPU are fast.
@@ -72,7 +74,15 @@ class Streamed:
     def _open(self) -> FileIO:
         beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # torchrun's processes on this machine, each with its rows
         past_cache = self.shape[0] * self._row_bytes * beside > _memory()
-        return open(self.file, "rb", buffering=0, opener=_open_past_cache if past_cache else None)
+
+        def opener(path: str, flags: int) -> int:
+            descriptor = (_open_past_cache if past_cache else os.open)(path, flags)
+            if _identity(os.fstat(descriptor)) == self._identity:
+                return descriptor
+            os.close(descriptor)
+            raise OSError(f"{self.file} was replaced while it was in use; start again with the new file")
+
+        return open(self.file, "rb", buffering=0, opener=opener)
 
     def _buffer(self, rows: int, pinned: bool = False) -> Tensor:
         """Return aligned memory, uint8, for the whole pages of the file that hold so many rows."""
@@ -99,6 +109,11 @@ class Streamed:
         return buffer[lead : lead + end - begin].view(self.dtype).view(-1, self.shape[1])
 
 
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """Return what tells a file from all others."""
+    return status.st_dev, status.st_ino
+
+
 def _open_past_cache(path: str, flags: int) -> int:
     """Open a file to be read past the page cache, or through it where the file system cannot do that."""
     with suppress(AttributeError, OSError):
@@ -117,7 +132,10 @@ def _memory() -> int:
 
 
 def streamed(X: np.ndarray) -> Streamed | None:
-    """Return how to stream X [n, D], or None unless it is a memory map of C order and its file is large."""
+    """Return how to stream X [n, D], or None unless it is a memory map of C order and its file is large.
+
+    The file of the map's name must still be the one that is mapped: a map keeps a file that was removed or replaced.
+    """
     owner: object = X
     mapped: np.memmap | None = None
     while isinstance(owner, np.ndarray):
@@ -127,12 +145,15 @@ def streamed(X: np.ndarray) -> Streamed | None:
         return None
     if not (X.flags.c_contiguous and X.flags.aligned and X.size):
         return None
-    try:
-        size = os.path.getsize(mapped.filename)
-    except OSError:  # it was removed, and only the map still holds it
-        return None
-    if size <= MEMORY_SHARE * _memory():
+    if owner.size() <= MEMORY_SHARE * _memory():
         return None
     begin = np.frombuffer(owner, np.uint8).ctypes.data
     at = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY + X.ctypes.data - begin
-    return Streamed(mapped.filename, at, X.shape, X.dtype)
+    if owner.size() < at + X.nbytes:
+        raise OSError(f"{mapped.filename} became shorter after it was opened; make it again")
+    with suppress(OSError):
+        source = Streamed(mapped.filename, at, X.shape, X.dtype)
+        some = torch.linspace(0, len(X) - 1, COMPARED).long()
+        if source.take(some).numpy().tobytes() == X[some.numpy()].tobytes():
+            return source
+    return None

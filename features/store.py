@@ -214,7 +214,7 @@ class FeatureStore:
                     self._checksums[chunk] = checksum
                 else:
                     rejected += bool(claimed[chunk])
-        if self._journal == self._whole_journal and len(journals) > 1:
+        if self._journal == self._whole_journal and self._part_journals():
             self._consolidate()
         return rejected
 

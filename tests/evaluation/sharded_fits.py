@@ -4,11 +4,13 @@ python -m tests.evaluation.sharded_fits FOLDER RANK PROCESSES
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from scipy import sparse
 
 import evaluation
 from evaluation import newton, rows, subspace
@@ -56,6 +58,30 @@ def fits(mine: slice, sharded: bool) -> dict[str, np.ndarray]:
     return found | {"in groups": alone.objective_}
 
 
+def odd(mine: slice, rank: int) -> dict[str, np.ndarray]:
+    """Return fits where the first process has no rows, or only such as take no part. Its labels are then []."""
+    X, y, _ = problem()
+    here, labels = (X[:0], []) if rank == 0 else (X[mine], y[mine])
+    fit = evaluation.L2SVM(0.1, tol=1e-7, sharded=True).fit
+    bare = fit(here, labels)  # type: ignore[arg-type]
+    sparse_here = sparse.csr_matrix(here) if rank == 0 else here
+    weights = np.full(len(y[mine]), float(rank > 0))
+    right, _ = evaluation.score_draws(
+        X[mine], y[mine], np.arange(60)[None], [0.1], here, np.array(labels), sharded=True
+    )
+    return {
+        "odd classes": bare.classes_,
+        "odd objective": np.stack(
+            [
+                bare.objective_,
+                fit(sparse_here, labels).objective_,  # type: ignore[arg-type]
+                fit(X[mine], y[mine], weights).objective_,
+            ]
+        ),
+        "odd right": right,
+    }
+
+
 def errors(mine: slice) -> dict[str, np.ndarray]:
     """Return what is said, in every process, of rows that are unfit in one of them."""
     X, y, _ = problem()
@@ -68,6 +94,17 @@ def errors(mine: slice) -> dict[str, np.ndarray]:
         "one class": lambda: evaluation.L2SVM(sharded=True).fit(X[mine], 0 * y[mine]),
         "width": lambda: evaluation.L2SVM(sharded=True).fit(X[mine, : D - (mine.start == 0)], y[mine]),
         "holdout": lambda: evaluation.select_C(X[mine], y[mine], np.arange(len(X[mine])), [0.1], sharded=True),
+    }
+    first = mine.start == 0
+    draws, other = np.arange(60)[None], np.arange(60 + first)[None]
+    few = partial(evaluation.score_draws, X[mine], y[mine], sharded=True)
+    tasks |= {
+        "C": lambda: evaluation.L2SVM(0.0 if first else 1.0, sharded=True).fit(X[mine], y[mine]),
+        "Cs": lambda: list(evaluation.l2svm_path(X[mine], y[mine], [0.1, 1.0][first:], sharded=True)),
+        "device": lambda: evaluation.L2SVM(sharded=True, device="meta" if first else "cpu").fit(X[mine], y[mine]),
+        "scored width": lambda: few(draws, [0.1], X[mine, first:], y[mine]),
+        "scored labels": lambda: few(draws, [0.1], X[mine], y[mine][first:]),
+        "draws": lambda: few(other, [0.1], X[mine], y[mine]),
     }
     for name, task in tasks.items():
         try:
@@ -86,7 +123,7 @@ def main(folder: Path, rank: int, processes: int) -> None:
         dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
     found = fits(mine, sharded=processes > 1)
     if processes > 1:
-        found |= errors(mine)
+        found |= odd(mine, rank) | errors(mine)
         dist.barrier()
         dist.destroy_process_group()
     np.savez(folder / f"{rank}.npz", **found)  # type: ignore[arg-type]

@@ -24,7 +24,8 @@ from evaluation import (
     stratified_holdout,
     subspace,
 )
-from evaluation.l2svm import pose, run
+from evaluation.l2svm import run
+from evaluation.posing import pose
 from evaluation.subspace import damped_cholesky
 
 SHAPES = {  # rows, columns, classes, C, weights of the classes, largest feature scale

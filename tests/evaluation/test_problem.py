@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from evaluation.l2svm import pose, run
+from evaluation.l2svm import run
 from evaluation.newton import newton
+from evaluation.posing import pose
 from evaluation.problem import evaluate, extrapolate, line_search, slack
 from evaluation.processes import Processes
 

@@ -71,11 +71,28 @@ def test_draws_score_each_process_rows(alone, together):
         ("one class", "labels must hold at least two classes"),
         ("width", r"every process must have features of one width and type"),
         ("holdout", "holdout must leave rows of every class"),
+        ("C", "C must be a positive, finite number, got 0"),
+        ("Cs", "C, tol and max_iter must be the same in every process"),
+        ("device", "device must be 'cpu' or a 'cuda' device that is there, got 'meta'"),
+        ("scored width", "X and X_scored must be equally wide"),
+        ("scored labels", "every row of X and X_scored must have one label"),
+        ("draws", "draws must be the same in every process"),
     ],
 )
 def test_what_is_unfit_in_one_process_is_said_in_all(name, text, together):
     said = {str(found[f"error {name}"]) for found in together}
     assert len(said) == 1 and text in said.pop()
+
+
+def test_a_process_may_have_no_rows_or_none_that_take_part(together):
+    X, y, _ = problem()
+    rest = slice(cut(900, 0, len(together)).stop, None)
+    expected = L2SVM(0.1, tol=1e-7).fit(X[rest], y[rest])
+    for rank, found in enumerate(together):
+        assert found["odd classes"].dtype == expected.classes_.dtype  # that of the empty list is float64
+        for objective in found["odd objective"]:
+            np.testing.assert_allclose(objective, expected.objective_, rtol=1e-6)
+        assert (found["odd right"].shape[2] == 0) == (rank == 0)
 
 
 def test_shares_are_all_rows_once():

@@ -77,6 +77,27 @@ def test_a_file_that_ends_early_is_named(mapped, tmp_path):
         list(source.blocks(10))
 
 
+def test_a_map_whose_file_ends_early_is_refused(mapped, tmp_path):
+    length = (tmp_path / "X.npy").stat().st_size
+    os.truncate(tmp_path / "X.npy", 5000)
+    with pytest.raises(OSError, match=r"X.npy became shorter after it was opened; make it again"):
+        streamed(mapped)
+    os.truncate(tmp_path / "X.npy", length)  # pytest may read the map
+
+
+@pytest.mark.parametrize("other", [None, np.zeros((500, 37)), np.zeros((9, 37))])
+def test_a_map_keeps_its_file_when_the_name_is_removed_or_given_to_another(other, mapped, tmp_path):
+    whole, source = np.array(mapped), streamed(mapped)
+    (tmp_path / "X.npy").rename(tmp_path / "elsewhere")
+    if other is not None:
+        np.save(tmp_path / "X.npy", other.astype(mapped.dtype))
+    for rows in (Rows(mapped), Rows(mapped[5:])):
+        assert rows._streamed is None
+        np.testing.assert_array_equal(np.concatenate([x.clone() for _, x in rows.blocks()]), whole[-rows.n :])
+    with pytest.raises(OSError, match="No such file" if other is None else "X.npy was replaced while it was in use"):
+        list(source.blocks(100))
+
+
 def test_a_failing_disk_is_an_error_that_names_the_file(mapped, monkeypatch):
     def failing(*given):
         raise OSError(errno.EIO, "Input/output error")
@@ -85,12 +106,6 @@ def test_a_failing_disk_is_an_error_that_names_the_file(mapped, monkeypatch):
     monkeypatch.setattr(os, "preadv", failing)
     with pytest.raises(OSError, match=r"Input/output error: .*X\.npy"):
         list(source.blocks(10))
-
-
-def test_a_file_that_was_removed_is_read_through_its_map(mapped):
-    os.unlink(mapped.filename)
-    assert streamed(mapped) is None
-    assert L2SVM(0.1).fit(mapped, np.arange(500) % 3).coef_.shape == (3, 37)
 
 
 @pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="this system reads files through its cache only")
@@ -102,6 +117,7 @@ def test_a_file_that_the_cache_cannot_hold_is_read_past_it(mapped, flags, monkey
     monkeypatch.setattr(streamed_module, "_memory", lambda: 2 * X.nbytes)
     list(streamed(X).blocks(100))
     assert not any(used & os.O_DIRECT for used in flags)
+    flags.clear()
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     list(streamed(X).blocks(100))
     assert flags and flags[0] & os.O_DIRECT
@@ -134,6 +150,21 @@ def test_a_pass_that_is_left_early_ends_its_reads(mapped):
     assert threading.active_count() > before
     blocks.close()
     assert threading.active_count() == before
+
+
+def test_a_pass_that_fails_leaves_no_threads_while_its_error_is_kept(mapped, monkeypatch):
+    before, workers = torch.get_num_threads(), threading.active_count()
+    torch.set_num_threads(2)
+    rows = Rows(mapped, double=True)  # the rows of narrower types are converted
+    monkeypatch.setattr(rows, "_block", 10)
+    monkeypatch.setattr(torch.Tensor, "to", lambda *arguments: 1 / 0)
+    try:
+        with pytest.raises(ZeroDivisionError) as error:
+            next(rows.blocks())
+        assert (torch.get_num_threads(), threading.active_count()) == (2, workers)
+        assert error
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_pass_computes_with_one_thread_fewer(mapped, monkeypatch):

@@ -326,6 +326,13 @@ def test_what_a_part_knew_of_others_outlives_its_own_chunks(backbone, images, tm
     assert opened(tmp_path, 2, 3).complete  # chunks 5 and 6
 
 
+def test_one_process_takes_over_the_only_journal_of_a_part(backbone, images, tmp_path):
+    filled(backbone, images, tmp_path, 2, only=[0])
+    store = open_store(tmp_path)
+    assert computed(backbone, images, store)[1] == -(-ROWS // BATCH) - 4 * (CHUNK // BATCH)
+    assert sorted(file.name for file in store.folder.iterdir()) == ["chunks.json", "features.f32", "key.json"]
+
+
 def test_each_part_verifies_its_own_chunks(backbone, images, tmp_path):
     merged(filled(backbone, images, tmp_path, 2))
     with next(tmp_path.glob("*/features.f32")).open("r+b") as file:

@@ -111,6 +111,26 @@ def test_a_file_that_became_shorter_is_an_error_that_names_it(mapped):
     assert not threads()
 
 
+def test_a_map_whose_file_became_shorter_is_refused(mapped):
+    length = os.path.getsize(mapped.filename)
+    os.truncate(mapped.filename, length - 1)
+    with pytest.raises(OSError, match=r"became shorter after it was opened, make it again: '.*images.u8'"):
+        ReadAhead(mapped, 8, lambda step: iter(()), CPU)
+    os.truncate(mapped.filename, length)  # pytest may read the map
+
+
+@pytest.mark.parametrize("other", [None, bytes(HEAD + IMAGES.nbytes), b"short"])
+def test_a_map_keeps_its_file_when_the_name_is_removed_or_given_to_another(mapped, other):
+    os.rename(mapped.filename, f"{mapped.filename}.old")
+    if other is not None:
+        mapped.filename.write_bytes(other)
+    rows, to = np.arange(8), torch.zeros(8, *IMAGES.shape[1:], dtype=torch.uint8)
+    reader = ReadAhead(mapped, 8, lambda step: iter([(step, rows)]), CPU)
+    reader.copy(0, to)
+    reader.close()
+    assert torch.equal(to, IMAGES[:8])
+
+
 def test_a_failing_disk_is_an_error_that_names_the_file(monkeypatch, mapped):
     def failing(*given):
         raise OSError(5, "Input/output error")

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from evaluation.l2svm import pose
 from evaluation.newton import newton
+from evaluation.posing import pose
 from experiments.run import console
 from experiments.studies.program import new_parser, write_table
 
