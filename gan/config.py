@@ -42,7 +42,7 @@ class TrainingConfig:
     rotation: float = 0.0  # weight of the rotation task; 1 in Chen et al.
     r1: float = 0.0  # gamma of the R1 penalty; 10 in Mescheder et al.
     augment: tuple[str, ...] = ()  # DiffAugment: any of color, translation, cutout
-    precision: str = "float32"  # "bfloat16" is autocast, for GPUs
+    precision: str = "float32"  # "bfloat16" is autocast, for GPUs and for CPUs that multiply it (AVX-512 BF16)
     crop: float = 1.0  # side of the smallest view of a real image, as a share of the image's side
     mirror: bool = False  # whether half of the views are mirrored
     contrast: float = 0.0  # weight of NT-Xent between two views of each real image (Chen et al. 2020)

@@ -1,0 +1,1 @@
+"""What a GPU should train for this project, in order of worth."""
