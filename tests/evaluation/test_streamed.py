@@ -16,6 +16,9 @@ from evaluation.rows import Rows
 from evaluation.streamed import Streamed, streamed
 
 WAYS = {"all directions": (1e10, 0), "rows": (0, 2500), "passes": (0, 0)}
+only_past_cache = pytest.mark.skipif(
+    not hasattr(os, "O_DIRECT"), reason="this system reads files through its cache only"
+)
 
 
 @pytest.fixture(autouse=True, params=["through the cache", "past the cache"])
@@ -108,7 +111,7 @@ def test_a_failing_disk_is_an_error_that_names_the_file(mapped, monkeypatch):
         list(source.blocks(10))
 
 
-@pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="this system reads files through its cache only")
+@only_past_cache
 def test_a_file_that_the_cache_cannot_hold_is_read_past_it(mapped, flags, monkeypatch):
     X = mapped[3:]
     monkeypatch.setattr(streamed_module, "_memory", lambda: 2**50)
@@ -123,6 +126,7 @@ def test_a_file_that_the_cache_cannot_hold_is_read_past_it(mapped, flags, monkey
     assert flags and flags[0] & os.O_DIRECT
 
 
+@only_past_cache
 @pytest.mark.parametrize("where", ["open", "preadv"])
 def test_a_file_system_that_cannot_is_read_through_the_cache(where, mapped, monkeypatch):
     system = getattr(os, where)
