@@ -16,7 +16,7 @@ import torch
 
 import gan
 from experiments.data.load import load
-from experiments.measure.quick_accuracy import Part, accuracy, part
+from experiments.measure.quick_accuracy import Part, accuracy, part, random_init
 from experiments.studies.program import new_parser, parse, write_table
 from experiments.training.files import SNAPSHOTS
 
@@ -33,13 +33,11 @@ def curve(folder: Path, images: Part, *, points: int, device: torch.device) -> I
     first = gan.load(files[0])
     if not isinstance(first, gan.Discriminator):
         raise ValueError(f"{files[0]} is class-conditional: its features need labels")
-    fresh = gan.Discriminator(first.arch)
-    gan.initialise(fresh, torch.Generator().manual_seed(0))
-    yield {"run": folder.name, "images_seen": 0, **accuracy(fresh, images, device=device)}
+    yield {"run": folder.name, "images_seen": 0, **accuracy(random_init(first), images, device=device).numbers}
     for file in files:
         network = gan.load(file)
         assert isinstance(network, gan.Discriminator)
-        yield {"run": folder.name, "images_seen": int(file.stem), **accuracy(network, images, device=device)}
+        yield {"run": folder.name, "images_seen": int(file.stem), **accuracy(network, images, device=device).numbers}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -11,9 +11,10 @@ def test_the_part_is_stratified_disjoint_and_the_same_always():
     images = np.random.default_rng(0).integers(0, 256, (400, 8, 8, 3), dtype=np.uint8)
     train = PackedSet("made-up", images, labels, {})
     drawn = part(train, fitted=200, scored=100)
+    ((fitted, scored),) = drawn.folds
     assert len(drawn.images) == len(drawn.labels) == 300 and len({i.tobytes() for i in drawn.images}) == 300
     index = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
     assert [index[image.tobytes()] for image in drawn.images] == drawn.labels.tolist()
-    assert np.bincount(drawn.labels[: drawn.fitted]).tolist() == [20] * 10
-    assert np.bincount(drawn.labels[drawn.fitted :]).tolist() == [10] * 10
+    assert np.bincount(drawn.labels[fitted]).tolist() == [20] * 10
+    assert np.bincount(drawn.labels[scored]).tolist() == [10] * 10
     assert np.array_equal(part(train, fitted=200, scored=100).images, drawn.images)

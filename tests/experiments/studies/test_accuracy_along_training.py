@@ -34,7 +34,7 @@ def test_a_curve_has_the_initialisation_and_the_chosen_snapshots(tmp_path):
     assert all(10 < r["accuracy_percent"] <= 100 and r["C"] in GRID for r in rows)
     share = rows[1]["accuracy_percent"] / 100
     assert rows[1]["ci95"] == pytest.approx(196 * (share * (1 - share) / 100) ** 0.5)
-    again = accuracy(gan.load(folder / f"{20:012d}.safetensors"), images, device=device)
+    again = accuracy(gan.load(folder / f"{20:012d}.safetensors"), images, device=device).numbers
     assert again == {k: rows[1][k] for k in again}
     every = curve(tmp_path / "run", images, points=20, device=device)
     assert [r["images_seen"] for r in every] == [*range(0, 60, 10)]
