@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+GROUPS, CGROUP = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 MEMORY_SHARE = 0.5  # of the machine's memory: the pages of smaller files stay in the page cache, and are mapped
 AHEAD = 4  # blocks read while one is in use, each by a thread of its own
 COMPARED = 8  # rows that show whether a file is the one that is mapped
@@ -127,8 +128,14 @@ def _open_past_cache(path: str, flags: int) -> int:
 
 
 def _memory() -> int:
-    """Return the bytes of the machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the bytes of memory that this process may use: the machine's, or the limit of its control groups."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with suppress(OSError):  # of version 2: a container or a batch job; a limit holds for all groups below
+        own = next((line[3:] for line in GROUPS.read_text().splitlines() if line.startswith("0::")), "/")
+        for group in (Path(own), *Path(own).parents):
+            with suppress(OSError, ValueError):  # no such file, or "max"
+                limits.append(int((CGROUP / group.relative_to("/") / "memory.max").read_text()))
+    return min(limits)
 
 
 def streamed(X: np.ndarray) -> Streamed | None:

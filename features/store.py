@@ -129,7 +129,7 @@ class FeatureStore:
         not verified again. Process 0 writes the common journal and removes those of the parts.
         Raises ValueError unless there is a checksum for each chunk, and this part's are its own.
         """
-        if len(checksums) != len(self._checksums) or None in checksums or checksums[self._part] != self.checksums:
+        if len(checksums) != len(self._checksums) or None in checksums or list(checksums[self._part]) != self.checksums:
             held = sum(checksum is not None for checksum in checksums)
             raise ValueError(f"checksums must be those of all {len(self._checksums)} chunks, got {held}")
         self._checksums, self._part, self._journal = list(checksums), slice(None), self._whole_journal

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,7 @@ from experiments.run.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+MEMINFO, GROUPS, CGROUP = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -43,7 +45,7 @@ def check_memory(needed: int, purpose: str, fix: str, device: torch.device | Non
 
 
 def available(device: torch.device | None = None) -> int | None:
-    """Return the bytes that are free on a GPU, or on the host within its control group; None if that is not known."""
+    """Return the bytes that are free on a GPU, or on the host within its control groups; None if that is not known."""
     if device is not None and device.type == "cuda":
         import torch  # imported here because it takes seconds
 
@@ -53,9 +55,18 @@ def available(device: torch.device | None = None) -> int | None:
         free = 1024 * int(line.split()[1])
     except (OSError, ValueError):
         return None
-    try:  # of control groups of version 2
-        limit, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
-        kept = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
-        return min(free, limit - used + int(kept["inactive_file"]))
-    except (OSError, ValueError, KeyError):  # there is no such group, or no limit
-        return free
+    return min([free, *_free_in_groups()])
+
+
+def _free_in_groups() -> Iterator[int]:
+    """Yield what is free in each control group of this process that has a limit (version 2: containers, batch jobs)."""
+    try:
+        own = next((line[3:] for line in GROUPS.read_text().splitlines() if line.startswith("0::")), "/")
+    except OSError:
+        return
+    for group in (Path(own), *Path(own).parents):
+        folder = CGROUP / group.relative_to("/")
+        with suppress(OSError, ValueError, KeyError):  # there is no such group, or no limit
+            limit, used = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
+            kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            yield limit - used + int(kept["inactive_file"])

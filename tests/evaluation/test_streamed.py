@@ -15,6 +15,7 @@ from evaluation import streamed as streamed_module
 from evaluation.rows import Rows
 from evaluation.streamed import Streamed, streamed
 
+MEMORY = streamed_module._memory  # the fixture below replaces it
 WAYS = {"all directions": (1e10, 0), "rows": (0, 2500), "passes": (0, 0)}
 only_past_cache = pytest.mark.skipif(
     not hasattr(os, "O_DIRECT"), reason="this system reads files through its cache only"
@@ -211,3 +212,20 @@ def test_the_first_bad_row_is_named_whichever_way_it_is_read(tmp_path, monkeypat
     for _ in range(2):
         with pytest.raises(ValueError, match="feature row 33 has NaN"):
             rows.check_finite()
+
+
+def test_the_memory_is_what_the_control_groups_allow(tmp_path, monkeypatch):
+    whole = MEMORY()
+    job = tmp_path / "batch" / "job_1"
+    job.mkdir(parents=True)
+    (tmp_path / "own").write_text("0::/batch/job_1\n")
+    monkeypatch.setattr(streamed_module, "GROUPS", tmp_path / "own")
+    monkeypatch.setattr(streamed_module, "CGROUP", tmp_path)
+    assert MEMORY() == whole
+    (job / "memory.max").write_text("max\n")
+    (job.parent / "memory.max").write_text("1000000\n")
+    assert MEMORY() == 1_000_000
+    (tmp_path / "memory.max").write_text("900000\n")
+    assert MEMORY() == 900_000
+    (tmp_path / "own").unlink()
+    assert MEMORY() == whole

@@ -282,7 +282,7 @@ def filled(backbone, images, root, n, *, only=None):
 
 
 def merged(stores):
-    checksums = [checksum for part in stores for checksum in part.checksums]
+    checksums = tuple(checksum for part in stores for checksum in part.checksums)
     for store in stores:
         store.merge(checksums)
     return stores

@@ -89,4 +89,7 @@ def _copies(whole: PackedSet, train: NDArray[np.int64], test: NDArray[np.int64],
         pairs = dedup.near_duplicates(*sides.values(), progress=run.progress)
         found = Audit(images, against, pairs, settings(), dict(results.versions()))
         write_audit(run.audits[1], found)
-    return np.unique(found.pairs[:, 1])
+    copies = np.unique(found.pairs[:, 1])
+    if copies.max(initial=-1) >= len(train):
+        raise UserError(f"the audit of {images['name']} names images beyond its end; delete it and make it again")
+    return copies

@@ -16,6 +16,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "memory.current").write_text("900000\n")
     (tmp_path / "memory.stat").write_text("anon 600000\ninactive_file 300000\n")
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    (tmp_path / "own").write_text("1:cpu:/elsewhere\n0::/\n")
+    monkeypatch.setattr(memory, "GROUPS", tmp_path / "own")
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
     return tmp_path
 
@@ -25,6 +27,19 @@ def test_a_control_group_lowers_what_is_free(machine: Path) -> None:
     (machine / "memory.max").write_text("2000000\n")
     assert memory.available() == 2_000_000 - 900_000 + 300_000
     (machine / "memory.max").write_text("20000000\n")
+    assert memory.available() == 4_096_000
+
+
+def test_a_limit_of_any_group_above_counts(machine: Path) -> None:
+    (machine / "own").write_text("0::/batch/job_1/step\n")
+    step = machine / "batch" / "job_1" / "step"
+    step.mkdir(parents=True)
+    for folder, limit in ((step, "max"), (step.parent, "3000000")):  # the folder "batch" has no files
+        (folder / "memory.max").write_text(limit)
+        (folder / "memory.current").write_text("500000\n")
+        (folder / "memory.stat").write_text("inactive_file 100000\n")
+    assert memory.available() == 3_000_000 - 500_000 + 100_000
+    (machine / "own").unlink()
     assert memory.available() == 4_096_000
 
 

@@ -1,9 +1,12 @@
 """Tiny-ImageNet as a labelled set: a stratified split without near-duplicates across it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import dedup
+from experiments.data.leakage import read_audit, write_audit
 from experiments.data.load import load
 from experiments.data.sets import tiny_imagenet_split
 from experiments.data.sets.tiny_imagenet_split import WHOLE, split_rows
@@ -52,6 +55,20 @@ def test_the_pass_over_the_photographs_runs_once(
     monkeypatch.setattr(dedup, "near_duplicates", lambda *_, **__: pytest.fail("it was computed before"))
     with pytest.warns(UserWarning, match="building tiny-imagenet-train again"):
         assert load("tiny-imagenet-train", workplace.run).digest == first.digest
+
+
+def test_an_audit_of_images_that_are_not_there_is_one_line(photographs: np.ndarray, workplace: Workplace) -> None:
+    load("tiny-imagenet-train", workplace.run)
+    (file,) = (workplace.run.runs_root / "leakage").glob("*.json")
+    found = read_audit(file)
+    write_audit(file.parent, dataclasses.replace(found, pairs=np.array([[0, CLASSES * EACH]])))
+    for packed in (workplace.run.runs_root / "packed" / "tiny-imagenet-train").iterdir():
+        packed.unlink()
+    with (
+        pytest.warns(UserWarning, match="building tiny-imagenet-train again"),
+        pytest.raises(UserError, match="the audit of tiny-imagenet-test names images beyond its end; delete it"),
+    ):
+        load("tiny-imagenet-train", workplace.run)
 
 
 def test_too_few_photographs_are_refused(workplace: Workplace) -> None:
