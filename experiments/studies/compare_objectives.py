@@ -1,16 +1,16 @@
 """What objectives are worth for features: networks of training runs, judged on the same training images.
 
-    python -m experiments.studies.compare_objectives runs/train/gan runs/train/contrast --on cifar10 --out results/objectives
+    python -m experiments.studies.compare_objectives runs/train/gan runs/train/contrast --out objectives
 
 Every network is measured by `measure.quick_accuracy`, which uses no test images, and so is a random initialisation of
-the first one. The folder --out gets a record of each run (RUN.json: its training.json, and which images were right), the
-table networks.csv, and paired tests of every two in paired.csv. A network that has a record there is not measured
+the first one. The folder --out gets a record of each run (RUN.json: its training.json, and which images were right),
+the table networks.csv, and paired tests of every two in paired.csv. A network that has a record there is not measured
 again, and every record there stays in the tables. So runs may be added as they end.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import evaluation
 import gan
 from experiments.data.load import load
+from experiments.data.packed import PackedSet
 from experiments.measure.quick_accuracy import Part, accuracy, in_folds, part, random_init
 from experiments.run.context import Run
 from experiments.run.environment import circumstances, timed
@@ -29,7 +30,10 @@ from experiments.run.files import write_bytes
 from experiments.studies.program import new_parser, parse, write_table
 from experiments.training.files import DISCRIMINATOR, SUMMARY
 
-PARTS = {"cifar10": ("cifar10-train", part), "svhn": ("svhn-train", in_folds)}
+PARTS: dict[str, tuple[str, Callable[[PackedSet], Part]]] = {
+    "cifar10": ("cifar10-train", part),
+    "svhn": ("svhn-train", in_folds),
+}
 CONTROL = "random-init"
 Json = dict[str, Any]
 
