@@ -4,8 +4,8 @@
 
 Every network is measured by `measure.quick_accuracy`, which uses no test images, and so is a random initialisation of
 the first one. The folder --out gets a record of each run (RUN.json: its training.json, and which images were right),
-the table networks.csv, and paired tests of every two in paired.csv. A network that has a record there is not measured
-again, and every record there stays in the tables. So runs may be added as they end.
+the table networks.csv with its picture, and paired tests of every two in paired.csv. A network that has a record there
+is not measured again, and every record there stays in the tables. So runs may be added as they end.
 """
 
 import hashlib
@@ -29,10 +29,11 @@ from experiments.run.environment import circumstances, timed
 from experiments.run.files import write_bytes
 from experiments.studies.program import new_parser, parse, write_table
 from experiments.training.files import DISCRIMINATOR, SUMMARY
+from results.figures import bar_plot
 
-PARTS: dict[str, tuple[str, Callable[[PackedSet], Part]]] = {
-    "cifar10": ("cifar10-train", part),
-    "svhn": ("svhn-train", in_folds),
+PARTS: dict[str, tuple[str, Callable[[PackedSet], Part], str]] = {
+    "cifar10": ("cifar10-train", part, "% of 5,000 training images of CIFAR-10"),
+    "svhn": ("svhn-train", in_folds, "% of the training digits of SVHN, in five folds"),
 }
 CONTROL = "random-init"
 Json = dict[str, Any]
@@ -99,6 +100,11 @@ def row(record: Json) -> Json:
     return {"run": record["run"], **trained, **found}
 
 
+def _bar(record: Json) -> tuple[str, str, float, float, float]:
+    percent, half = record["accuracy_percent"], record["ci95"]
+    return str(row(record)["objective"]), record["run"], percent, percent - half, percent + half
+
+
 def pairs(records: Sequence[Json]) -> Iterator[Json]:
     """Yield the paired test of every two records: differences in points, a minus b, and McNemar's exact p."""
     for a, b in combinations(records, 2):
@@ -136,7 +142,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--on", choices=PARTS, default="cifar10", help="the set that judges (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the records and the tables")
     arguments, run = parse(parser, argv, device=True)
-    name, draw = PARTS[arguments.on]
+    name, draw, label = PARTS[arguments.on]
     train = load(name, run)
     images, known = draw(train), _known(arguments.out)
     if others := [r["run"] for r in known.values() if (r["on"], r["images"]) != (arguments.on, train.digest)]:
@@ -160,6 +166,7 @@ def main(argv: list[str] | None = None) -> None:
     networks = pd.DataFrame(map(row, records)).convert_dtypes()  # whole numbers stay whole beside the control's blanks
     write_table(networks, arguments.out / "networks.csv", "%.6g")
     write_table(pd.DataFrame(pairs(records)), arguments.out / "paired.csv", "%.3g")
+    write_bytes(arguments.out / "networks.svg", bar_plot([_bar(record) for record in records], label=label))
     print(networks.to_string(index=False, na_rep=""))
 
 

@@ -66,7 +66,7 @@ def test_networks_are_compared_on_the_same_images(tmp_path, digits):
     assert set(networks.index) == {"a", "b", "random-init"} and (networks["scored"] == 200).all()
     assert networks["accuracy_percent"].is_monotonic_decreasing
     assert networks.loc["a", "discriminator_updates"] == 5 and networks.loc["b", "discriminator_updates"] == 10
-    assert len(paired) == 3
+    assert len(paired) == 3 and b"NT-Xent, no GAN: b" in (tmp_path / "out" / "networks.svg").read_bytes()
     records = {name: json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in ("a", "b")}
     right = [np.unpackbits(np.frombuffer(bytes.fromhex(records[n]["right"]), np.uint8))[:200] for n in ("a", "b")]
     assert [100 * r.mean() for r in right] == pytest.approx([networks.loc[n, "accuracy_percent"] for n in ("a", "b")])
