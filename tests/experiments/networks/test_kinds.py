@@ -50,6 +50,7 @@ def test_networks_that_come_with_the_project_lie_alike() -> None:
         "imagenet32-views",
         "svhn32",
         "svhn32-half",
+        "svhn32-without-gan",
     )
     assert sorted(path.name for path in WEIGHTS.iterdir()) == list(SHIPPED)
     for name in SHIPPED:
