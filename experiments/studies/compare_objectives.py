@@ -9,7 +9,6 @@ is not measured again, and every record there stays in the tables. So runs may b
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -27,6 +26,7 @@ from experiments.measure.quick_accuracy import Part, accuracy, in_folds, part, r
 from experiments.run.context import Run
 from experiments.run.environment import circumstances, timed
 from experiments.run.files import write_bytes
+from experiments.run.reading.documents import DamagedError, read_json, write_json
 from experiments.studies.program import new_parser, parse, write_table
 from experiments.training.files import DISCRIMINATOR, SUMMARY
 from results.figures import bar_plot
@@ -55,7 +55,7 @@ def measured(folder: Path, on: str, images: Part, digest: str, run: Run) -> Json
 
     Raises OSError if the run has not ended, and ValueError for a network that features cannot be taken from.
     """
-    summary = json.loads((folder / SUMMARY).read_text())
+    summary = read_json(folder / SUMMARY)
     return {"run": folder.name, "training": summary} | _judged(_network(folder), on, images, digest, run)
 
 
@@ -126,7 +126,7 @@ def _right(record: Json) -> NDArray[np.bool_]:
 
 
 def _known(out: Path) -> dict[str, Json]:
-    return {file.stem: json.loads(file.read_text()) for file in sorted(out.glob("*.json"))}
+    return {file.stem: read_json(file) for file in sorted(out.glob("*.json"))}
 
 
 def _is_of(record: Json | None, folder: Path) -> bool:
@@ -144,14 +144,18 @@ def main(argv: list[str] | None = None) -> None:
     arguments, run = parse(parser, argv, device=True)
     name, draw, label = PARTS[arguments.on]
     train = load(name, run)
-    images, known = draw(train), _known(arguments.out)
+    images = draw(train)
+    try:
+        known = _known(arguments.out)
+    except DamagedError as error:
+        parser.error(str(error))
     if others := [r["run"] for r in known.values() if (r["on"], r["images"]) != (arguments.on, train.digest)]:
         parser.error(f"{arguments.out} holds records on other images ({others[0]}): name another --out")
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     def keep(record: Json) -> None:
         known[record["run"]] = record
-        write_bytes(arguments.out / f"{record['run']}.json", (json.dumps(record, indent=1) + "\n").encode())
+        write_json(arguments.out / f"{record['run']}.json", record)
         print(f"{record['run']}: {record['accuracy_percent']:.2f} %", flush=True)
 
     try:

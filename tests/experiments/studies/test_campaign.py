@@ -1,7 +1,6 @@
 """The campaign of a GPU: its steps are commands that exist, in order; it goes on, and ends in time."""
 
 import hashlib
-import json
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ import torch
 
 import gan
 from experiments.cli import main as command_line
+from experiments.run.reading.documents import read_json, write_json
 from experiments.studies.campaign import __main__ as campaign
 from experiments.studies.campaign.rounded import round_network
 from experiments.studies.campaign.steps import DISCRIMINATOR, STEPS, Step
@@ -90,9 +90,9 @@ def test_a_network_is_rounded_and_its_summary_says_so(tmp_path):
     network = gan.Discriminator(gan.PRESETS["dcgan32"])
     gan.save(trained / "discriminator.safetensors", network)
     digest = hashlib.sha256((trained / "discriminator.safetensors").read_bytes()).hexdigest()
-    (trained / "training.json").write_text(json.dumps({"seed": 0, "discriminator": digest, "generator": "g"}))
+    write_json(trained / "training.json", {"seed": 0, "discriminator": digest, "generator": "g"})
     round_network(trained, out, DISCRIMINATOR)
-    summary = json.loads((out / "training.json").read_text())
+    summary = read_json(out / "training.json")  # its seal is new, too
     file = out / "discriminator.safetensors"
     assert summary["discriminator"] == hashlib.sha256(file.read_bytes()).hexdigest() != digest
     assert summary["before_rounding_to_float16"] == {"discriminator": digest} and summary["generator"] == "g"
