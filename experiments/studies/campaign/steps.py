@@ -53,7 +53,15 @@ def _contrast(seed: int, why: str) -> Step:
 
 STEPS = (
     _contrast(0, "our best objective at one and a half times the length of the network that comes with the project"),
-    _contrast(1, "the same with another seed, for the spread"),
+    Step(
+        "without-gan-long",
+        "the same tasks without the GAN, for as many discriminator updates: what served best at half width",
+        7,
+        "imagenet32-contrast",
+        ("training.adversarial=0", f"training.images={LONG // 2}"),
+        rows=CIFAR10,
+    ),
+    _contrast(1, "the first with another seed, for the spread"),
     _contrast(2, "the same with a third seed"),
     Step("views", "the GAN alone on views, by its own recipe", 3, "imagenet32-views", rows=CIFAR10),
     Step(
