@@ -94,7 +94,6 @@ def row(record: Json) -> Json:
             "batch_size": config.batch_size,
             "lr": config.lr,
             "discriminator_updates": updates,
-            "hours": round(record["training"]["seconds"] / 3600, 2),
         }
     found = {name: record[name] for name in ("C", "accuracy_percent", "ci95", "scored")}
     return {"run": record["run"], **trained, **found}

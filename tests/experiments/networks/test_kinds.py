@@ -47,6 +47,7 @@ def test_networks_that_come_with_the_project_lie_alike() -> None:
         "faces-64",
         "imagenet32-contrast",
         "imagenet32-half",
+        "imagenet32-half-without-gan",
         "imagenet32-views",
         "svhn32",
         "svhn32-half",
