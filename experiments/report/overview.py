@@ -39,6 +39,7 @@ NAMES = {
     ),
     "DCGAN imagenet32-views + L2-SVM": Named("imagenet32-views", "the GAN alone"),
     "k-means 4800, 1 layer + L2-SVM": Named("K-means, 4,800 centroids", "one layer", repeats="1 layer K-means"),
+    "DCGAN imagenet32-half-without-gan + L2-SVM": Named("imagenet32-half-without-gan", "contrast alone at half width"),
     "DCGAN imagenet32-half + L2-SVM": Named("imagenet32-half", "the GAN alone at half width"),
     "random-init imagenet32 + L2-SVM": Named("random weights, full width", "control"),
     "random-init imagenet32 width 64 + L2-SVM": Named("random weights, half width", "control", in_table=False),
