@@ -21,7 +21,7 @@ def test_a_recipe_says_what_it_is(name):
         recipe.architecture,
         int(re.search(r"\d+$", recipe.dataset.replace("svhn-train", "32").removesuffix("-train")).group()),
     )
-    views = ("imagenet32-views", "imagenet32-contrast")  # of photographs twice as large
+    views = ("imagenet32-views", "imagenet32-contrast", "imagenet32-half-without-gan")  # of photographs twice as large
     assert arch.size == (side // 2 if name in views else side)
     assert arch.channels == (1 if "mnist" in recipe.dataset else 3)
     assert recipe.dedup is not None  # each set goes through the pass first
@@ -47,7 +47,9 @@ SETTINGS = {
     "imagenet32-half": (2e-4, 0.0, 16),
     "imagenet32-views": (2e-4, 0.0, 128),
     "imagenet32-contrast": (4e-4, 0.0, 128),
+    "imagenet32-half-without-gan": (4e-4, 0.0, 64),
     "svhn32": (5e-4, 0.0, 64),
+    "svhn32-without-gan": (5e-4, 0.0, 64),
     "faces-64": (2e-4, 1e-5, 128),
     "lsun-bedroom-64": (2e-4, 0.0, 128),
     "mnist-conditional": (2e-4, 2.5e-5, 128),
@@ -66,16 +68,23 @@ def test_settings_are_the_authors_where_they_have_some(name):
     assert (config.r1, config.augment) == (1.0 if name == "mnist-64" else 0.0, ())
     plain = gan.TrainingConfig(config.images, config.decay_from)
     later = {"rotation", "crop", "mirror", "contrast", "temperature", "contrast_crop", "precision", "adversarial"}
+    later |= {"contrast_color", "contrast_gray"}
     own = {field for field in later if getattr(config, field) != getattr(plain, field)}
     views = {"crop", "mirror", "precision"}
-    added = {"imagenet32-views": views, "imagenet32-contrast": views | {"rotation", "contrast"}}
+    added = {
+        "imagenet32-views": views,
+        "imagenet32-contrast": views | {"rotation", "contrast"},
+        "imagenet32-half-without-gan": {"mirror", "precision", "contrast", "adversarial"},
+        "svhn32-without-gan": {"crop", "precision", "rotation", "contrast", "contrast_crop", "adversarial"},
+    }
     assert own == added.get(name, set())
 
 
 def test_the_papers_imagenet_network_whole_and_at_half_width():
     whole = gan.PRESETS["imagenet32"]
     assert load_recipe("imagenet32").architecture == load_recipe("imagenet32-official").architecture == whole
-    assert load_recipe("imagenet32-half").architecture == dataclasses.replace(whole, width=64)
+    for name in ("imagenet32-half", "imagenet32-half-without-gan"):
+        assert load_recipe(name).architecture == dataclasses.replace(whole, width=64)
 
 
 @pytest.mark.parametrize(("name", "pairs"), [("imagenet32-views", 17_500), ("imagenet32-contrast", 40_000)])
