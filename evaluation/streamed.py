@@ -130,8 +130,8 @@ def _open_past_cache(path: str, flags: int) -> int:
 def _memory() -> int:
     """Return the bytes of memory that this process may use: the machine's, or the limit of its control groups."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    with suppress(OSError):  # of version 2: a container or a batch job; a limit holds for all groups below
-        own = next((line[3:] for line in GROUPS.read_text().splitlines() if line.startswith("0::")), "/")
+    with suppress(OSError, ValueError):  # of version 2: a container or a batch job; a limit holds for all groups below
+        own = next((line[3:] for line in GROUPS.read_text().splitlines() if line.startswith("0::/")), "/")
         for group in (Path(own), *Path(own).parents):
             with suppress(OSError, ValueError):  # no such file, or "max"
                 limits.append(int((CGROUP / group.relative_to("/") / "memory.max").read_text()))

@@ -61,8 +61,8 @@ def available(device: torch.device | None = None) -> int | None:
 def _free_in_groups() -> Iterator[int]:
     """Yield what is free in each control group of this process that has a limit (version 2: containers, batch jobs)."""
     try:
-        own = next((line[3:] for line in GROUPS.read_text().splitlines() if line.startswith("0::")), "/")
-    except OSError:
+        own = next((line[3:] for line in GROUPS.read_text().splitlines() if line.startswith("0::/")), "/")
+    except (OSError, ValueError):  # there are no groups, or their names are no text
         return
     for group in (Path(own), *Path(own).parents):
         folder = CGROUP / group.relative_to("/")

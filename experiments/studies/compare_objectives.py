@@ -8,7 +8,8 @@ the table networks.csv with its picture, and paired tests of every two in paired
 is not measured again, and every record there stays in the tables. So runs may be added as they end.
 """
 
-import hashlib
+import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -25,8 +26,8 @@ from experiments.data.packed import PackedSet
 from experiments.measure.quick_accuracy import Part, accuracy, in_folds, part, random_init
 from experiments.run.context import Run
 from experiments.run.environment import circumstances, timed
-from experiments.run.files import write_bytes
-from experiments.run.reading.documents import DamagedError, read_json, write_json
+from experiments.run.files import file_digest, write_bytes
+from experiments.run.reading.documents import read_json, write_json
 from experiments.studies.program import new_parser, parse, write_table
 from experiments.training.files import DISCRIMINATOR, SUMMARY
 from results.figures import bar_plot
@@ -50,34 +51,44 @@ def objective(training: Mapping[str, Any]) -> str:
     return " + ".join(name for weight, name in named if weight) + ("" if config.adversarial else ", no GAN")
 
 
-def measured(folder: Path, on: str, images: Part, digest: str, run: Run) -> Json:
-    """Measure the discriminator of a finished run; return its record.
+def opened(folder: Path) -> tuple[gan.Discriminator, Json]:
+    """Open a finished run: its discriminator, and what its training.json says.
 
-    Raises OSError if the run has not ended, and ValueError for a network that features cannot be taken from.
+    Raises OSError if the run has not ended, and ValueError if its files are damaged or do not belong together, or if
+    the network is class-conditional.
     """
-    summary = read_json(folder / SUMMARY)
-    return {"run": folder.name, "training": summary} | _judged(_network(folder), on, images, digest, run)
-
-
-def control(folder: Path, on: str, images: Part, digest: str, run: Run) -> Json:
-    """Measure a random initialisation of the run's discriminator; return its record."""
-    fresh = random_init(_network(folder))
-    return {"run": CONTROL, "training": None} | _judged(fresh, on, images, digest, run)
-
-
-def _network(folder: Path) -> gan.Discriminator:
-    network = gan.load(folder / DISCRIMINATOR)
+    file, summary = folder / DISCRIMINATOR, read_json(folder / SUMMARY)
+    try:
+        objective(summary["recipe"]["training"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder / SUMMARY} does not describe a training run ({error!r})") from error
+    if summary.get("discriminator") != file_digest(file, "sha256"):
+        raise ValueError(f"{file} is not the file that its {SUMMARY} names; train again, or restore both")
+    network = gan.load(file)
     if not isinstance(network, gan.Discriminator):
-        raise ValueError(f"{folder / DISCRIMINATOR} is class-conditional: its features need labels")
-    return network
+        raise ValueError(f"{file} is class-conditional: its features need labels")
+    return network, summary
 
 
-def _judged(network: gan.Discriminator, on: str, images: Part, digest: str, run: Run) -> Json:
+def measured(name: str, training: Json | None, network: gan.Discriminator, by: Json, images: Part, run: Run) -> Json:
+    """Measure a network; return its record. training: its training.json; None for the control."""
     seconds: dict[str, float] = {}
     with timed(seconds, "measure"):
         found = accuracy(network, images, device=run.device)
     outcomes = {"scored": len(found.right), "right": np.packbits(found.right).tobytes().hex()}
-    return {"on": on, "images": digest, **found.numbers, **outcomes, **circumstances(run.device, seconds)}
+    who = {"run": name, "training": training, "judged_by": by}
+    return who | found.numbers | outcomes | circumstances(run.device, seconds)
+
+
+def judge(on: str, digest: str, images: Part, network: gan.Discriminator) -> Json:
+    """Return what records in one folder must share: the images, how they are fitted, and the architecture."""
+    return {
+        "on": on,
+        "images": digest,
+        "fitted": [len(fitted) for fitted, _ in images.folds],
+        "grid": list(images.grid),
+        "architecture": json.loads(json.dumps(dataclasses.asdict(network.arch))),  # lists for tuples, as in a file
+    }
 
 
 def row(record: Json) -> Json:
@@ -124,14 +135,16 @@ def _right(record: Json) -> NDArray[np.bool_]:
     return np.unpackbits(packed, count=record["scored"]).astype(bool)
 
 
-def _known(out: Path) -> dict[str, Json]:
-    return {file.stem: read_json(file) for file in sorted(out.glob("*.json"))}
-
-
-def _is_of(record: Json | None, folder: Path) -> bool:
-    """Return whether the record is of the network that now lies in the run's folder."""
-    digest = hashlib.sha256((folder / DISCRIMINATOR).read_bytes()).hexdigest()
-    return record is not None and record["training"]["discriminator"] == digest
+def _known(out: Path, by: Json) -> dict[str, Json]:
+    """Read the records in a folder. Raises ValueError for other files, and for records that cannot be compared."""
+    known = {}
+    for file in sorted(out.glob("*.json")):
+        record = read_json(file)
+        if record.get("judged_by") != by:
+            what = "of other images or another architecture" if "judged_by" in record else "no record of this study"
+            raise ValueError(f"{file} is {what}: name another --out")
+        known[file.stem] = record
+    return known
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -141,30 +154,31 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--on", choices=PARTS, default="cifar10", help="the set that judges (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the records and the tables")
     arguments, run = parse(parser, argv, device=True)
+    names = [folder.resolve().name for folder in arguments.folder]
+    if twice := [name for name in (*names, CONTROL) if [*names, CONTROL].count(name) > 1]:
+        parser.error(f"two networks are called {twice[0]}: a record has the name of its run's folder")
     name, draw, label = PARTS[arguments.on]
     train = load(name, run)
     images = draw(train)
     try:
-        known = _known(arguments.out)
-    except DamagedError as error:
-        parser.error(str(error))
-    if others := [r["run"] for r in known.values() if (r["on"], r["images"]) != (arguments.on, train.digest)]:
-        parser.error(f"{arguments.out} holds records on other images ({others[0]}): name another --out")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-
-    def keep(record: Json) -> None:
-        known[record["run"]] = record
-        write_json(arguments.out / f"{record['run']}.json", record)
-        print(f"{record['run']}: {record['accuracy_percent']:.2f} %", flush=True)
-
-    try:
-        if CONTROL not in known:
-            keep(control(arguments.folder[0], arguments.on, images, train.digest, run))
-        for folder in arguments.folder:
-            if not _is_of(known.get(folder.name), folder):
-                keep(measured(folder, arguments.on, images, train.digest, run))
+        runs = [opened(folder) for folder in arguments.folder]
+        by = judge(arguments.on, train.digest, images, runs[0][0])
+        if others := [n for n, (net, _) in zip(names, runs, strict=True) if net.arch != runs[0][0].arch]:
+            raise ValueError(f"{others[0]} has another architecture than {names[0]}: compare it by itself")
+        known = _known(arguments.out, by)
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    wanted = [
+        (CONTROL, None, random_init(runs[0][0])),
+        *((n, said, net) for n, (net, said) in zip(names, runs, strict=True)),
+    ]
+    for called, training, network in wanted:
+        if called not in known or known[called]["training"] != training:
+            record = measured(called, training, network, by, images, run)
+            known[called] = record
+            write_json(arguments.out / f"{called}.json", record)
+            print(f"{called}: {record['accuracy_percent']:.2f} %", flush=True)
     records = sorted(known.values(), key=lambda record: -record["accuracy_percent"])
     networks = pd.DataFrame(map(row, records)).convert_dtypes()  # whole numbers stay whole beside the control's blanks
     write_table(networks, arguments.out / "networks.csv", "%.6g")

@@ -215,6 +215,7 @@ def test_the_first_bad_row_is_named_whichever_way_it_is_read(tmp_path, monkeypat
 
 
 def test_the_memory_is_what_the_control_groups_allow(tmp_path, monkeypatch):
+    monkeypatch.setattr(streamed_module, "GROUPS", tmp_path / "nothing")
     whole = MEMORY()
     job = tmp_path / "batch" / "job_1"
     job.mkdir(parents=True)

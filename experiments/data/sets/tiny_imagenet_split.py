@@ -91,5 +91,6 @@ def _copies(whole: PackedSet, train: NDArray[np.int64], test: NDArray[np.int64],
         write_audit(run.audits[1], found)
     copies = np.unique(found.pairs[:, 1])
     if copies.max(initial=-1) >= len(train):
-        raise UserError(f"the audit of {images['name']} names images beyond its end; delete it and make it again")
+        file = f"{images['name']}-in-{against['name']}.json"
+        raise UserError(f"the audit {file} names images beyond the end; delete it and make it again")
     return copies

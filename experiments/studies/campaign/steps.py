@@ -55,7 +55,7 @@ STEPS = (
     _contrast(0, "our best objective at one and a half times the length of the network that comes with the project"),
     Step(
         "without-gan-long",
-        "the same tasks without the GAN, for as many discriminator updates: what served best at half width",
+        "the same tasks without the GAN, for as many discriminator updates: the best of five objectives in short runs",
         7,
         "imagenet32-contrast",
         ("training.adversarial=0", f"training.images={LONG // 2}"),

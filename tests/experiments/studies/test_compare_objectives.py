@@ -30,8 +30,8 @@ def digits(monkeypatch):
     monkeypatch.setattr(compare_objectives, "load", lambda name, run: Digits(name, images, labels, {}))
 
 
-def a_run(folder, seed, **training):
-    net = gan.Discriminator(ARCH)
+def a_run(folder, seed, arch=ARCH, **training):
+    net = gan.Discriminator(arch)
     gan.initialise(net, torch.Generator().manual_seed(seed))
     folder.mkdir(parents=True, exist_ok=True)
     gan.save(folder / "discriminator.safetensors", net)
@@ -90,9 +90,59 @@ def test_a_network_with_a_record_is_not_measured_again_unless_it_changed(tmp_pat
     assert set(after.index) == {"a", "b", "random-init"}
 
 
-def test_an_unfinished_run_is_refused_with_one_line(tmp_path, digits, capsys):
-    folder = a_run(tmp_path / "a", 1)
+def unfinished(tmp_path):
     (tmp_path / "a" / "training.json").unlink()
+
+
+def of_another_file(tmp_path):
+    (tmp_path / "a" / "discriminator.safetensors").write_bytes(
+        (tmp_path / "b" / "discriminator.safetensors").read_bytes()
+    )
+
+
+def of_no_run(tmp_path):
+    (tmp_path / "a" / "training.json").write_text('{"recipe": {}}')
+
+
+def of_another_width(tmp_path):
+    a_run(tmp_path / "b", 2, dataclasses.replace(ARCH, width=3))
+
+
+def foreign(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "training.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (unfinished, "training.json"),
+        (of_another_file, "discriminator.safetensors is not the file that its training.json names"),
+        (of_no_run, "training.json does not describe a training run"),
+        (of_another_width, "b has another architecture than a"),
+        (foreign, "training.json is no record of this study: name another --out"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line_before_any_work(tmp_path, digits, capsys, damage, message):
+    runs = [a_run(tmp_path / "a", 1), a_run(tmp_path / "b", 2)]
+    damage(tmp_path)
     with pytest.raises(SystemExit) as stopped:
-        compare(tmp_path, folder)
-    assert stopped.value.code == 2 and "training.json" in capsys.readouterr().err
+        compare(tmp_path, *runs)
+    assert stopped.value.code == 2 and message in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("a.json"))
+
+
+@pytest.mark.parametrize("name", ["x/a", "random-init"])
+def test_two_networks_of_one_name_are_refused(tmp_path, digits, capsys, name):
+    with pytest.raises(SystemExit):
+        compare(tmp_path, a_run(tmp_path / "a", 1), a_run(tmp_path / name, 2))
+    assert "two networks are called" in capsys.readouterr().err
+
+
+def test_records_on_other_images_stay_apart(tmp_path, digits, monkeypatch, capsys):
+    run = a_run(tmp_path / "a", 1)
+    compare(tmp_path, run)
+    monkeypatch.setattr(Digits, "digest", "1" * 64)
+    with pytest.raises(SystemExit):
+        compare(tmp_path, run)
+    assert "of other images or another architecture: name another --out" in capsys.readouterr().err
