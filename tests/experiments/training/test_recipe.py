@@ -117,7 +117,9 @@ def test_what_is_wrong_is_named_with_what_is_allowed(tmp_path, text, error):
 
 
 def test_unknown_recipes_and_absent_files(tmp_path):
-    with pytest.raises(UserError, match=r"unknown recipe 'lsun'; the recipes are faces-64, .*svhn32, or give a .toml"):
+    with pytest.raises(
+        UserError, match=r"unknown recipe 'lsun'; the recipes are faces-64, .*svhn32-without-gan, or give a .toml"
+    ):
         load_recipe("lsun")
     with pytest.raises(UserError, match=r"or give a .toml file; did you mean 'imagenet32-half'\?"):
         load_recipe("imagenet-half")
